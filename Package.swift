@@ -1,0 +1,131 @@
+// swift-tools-version: 6.2
+import Foundation
+import PackageDescription
+
+// The targets by rank: an import goes to a lower rank only, never within one (docs/handbook.md shows the picture).
+
+func nio(_ product: String) -> Target.Dependency { .product(name: product, package: "swift-nio") }
+func collections(_ product: String) -> Target.Dependency { .product(name: product, package: "swift-collections") }
+let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let signals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
+
+let foundations: [Target] = [
+  .target(name: "PoolCore", dependencies: [collections("DequeModule"), collections("OrderedCollections")]),
+  .target(name: "Varlink", dependencies: [nio("NIOCore"), nio("NIOPosix")]),
+  .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
+  .target(name: "CNVML"),
+]
+
+let vocabularies: [Target] = [
+  .target(name: "PoolConfiguration", dependencies: ["PoolCore", yams]),
+  .target(
+    name: "ControlInterface", dependencies: ["PoolCore", "Varlink"],
+    resources: [.embedInCode("ollamapool.Dispatcher.varlink"), .embedInCode("ollamapool.Supervisor.varlink")]),
+  .target(name: "OllamaAPI", dependencies: []),
+  .target(name: "Systemd", dependencies: ["CSystemd"]),
+  .target(name: "GPUInventory", dependencies: ["PoolCore", "CNVML"]),
+]
+
+let adapters: [Target] = [
+  .target(name: "Launching", dependencies: ["PoolCore", "PoolConfiguration", "Systemd", "GPUInventory"]),
+  .target(
+    name: "Gateway",
+    dependencies: ["PoolCore", "OllamaAPI", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1")]),
+]
+
+let pages: [Target] = [
+  .target(name: "Console", dependencies: ["PoolCore", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1")])
+]
+
+let shells: [Target] = [
+  .target(
+    name: "Dispatcher",
+    dependencies: [
+      "PoolCore", "PoolConfiguration", "Varlink", "ControlInterface", "OllamaAPI", "Systemd", "Gateway", "Console",
+      nio("NIOCore"), nio("NIOPosix"),
+    ]),
+  .target(
+    name: "Supervisor",
+    dependencies: [
+      "PoolCore", "PoolConfiguration", "Varlink", "ControlInterface", "Systemd", "GPUInventory", "Launching",
+      nio("NIOCore"), nio("NIOPosix"),
+    ]),
+  .target(name: "Simulation", dependencies: ["PoolCore"]),
+]
+
+let executables: [Target] = [
+  .executableTarget(
+    name: "ollama-pool",
+    dependencies: [
+      "PoolCore", "PoolConfiguration", "Varlink", "ControlInterface", "Systemd", "GPUInventory", "Launching",
+      "Dispatcher", "Supervisor", argumentParser, signals, nio("NIOCore"), nio("NIOPosix"),
+    ]),
+  .executableTarget(
+    name: "ollama-simulator",
+    dependencies: ["OllamaAPI", argumentParser, signals, nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1")]),
+]
+
+let tests: [Target] = [
+  .target(
+    name: "TestSupport", dependencies: [nio("NIOCore"), nio("NIOPosix")], path: "Tests/Support"),
+  .testTarget(name: "PoolCoreTests", dependencies: ["PoolCore"]),
+  .testTarget(name: "SimulationTests", dependencies: ["PoolCore", "Simulation"]),
+  .testTarget(name: "VarlinkTests", dependencies: ["Varlink", "TestSupport", nio("NIOCore"), nio("NIOPosix")]),
+  .testTarget(name: "PoolConfigurationTests", dependencies: ["PoolCore", "PoolConfiguration"]),
+  .testTarget(name: "OllamaAPITests", dependencies: ["OllamaAPI"]),
+  .testTarget(name: "SystemdTests", dependencies: ["Systemd", "TestSupport"]),
+  .testTarget(name: "GPUInventoryTests", dependencies: ["GPUInventory", "PoolCore", "TestSupport"]),
+  .testTarget(name: "LaunchingTests", dependencies: ["Launching", "PoolCore", "PoolConfiguration", "TestSupport"]),
+  .testTarget(
+    name: "GatewayTests",
+    dependencies: ["Gateway", "OllamaAPI", "PoolCore", "TestSupport", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1")]
+  ),
+  .testTarget(name: "SimulatorTests", dependencies: ["ollama-simulator", "TestSupport"]),
+  .testTarget(name: "SystemTests", dependencies: ["TestSupport"]),
+  .testTarget(name: "EndToEndTests", dependencies: ["TestSupport"]),
+  .testTarget(name: "ProjectTests", dependencies: ["TestSupport"]),
+]
+
+let package = Package(
+  name: "ollama-pool",
+  platforms: [.macOS(.v15)],
+  products: [
+    .executable(name: "ollama-pool", targets: ["ollama-pool"]),
+    .executable(name: "ollama-simulator", targets: ["ollama-simulator"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+  ],
+  targets: foundations + vocabularies + adapters + pages + shells + executables + tests
+)
+
+// SCAFFOLD: while the rooms are being built, a target without a folder yet is left out.
+let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().path
+func exists(_ target: Target) -> Bool {
+  let folder = target.path ?? (target.type == .test ? "Tests/" : "Sources/") + target.name
+  return ((try? FileManager.default.contentsOfDirectory(atPath: root + "/" + folder)) ?? []).isEmpty == false
+}
+package.targets = package.targets.filter(exists)
+let present = Set(package.targets.map(\.name))
+for target in package.targets {
+  target.dependencies = target.dependencies.filter {
+    if case .byNameItem(let name, _) = $0 { return present.contains(name) }
+    return true
+  }
+}
+package.products = package.products.filter { product in present.contains(product.name) }
+
+for target in package.targets where target.type != .system {
+  target.swiftSettings = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
+  ]
+}
