@@ -1,0 +1,292 @@
+package import OrderedCollections
+
+/// The dispatcher's decisions: who is served where and when, and which instances are fit to serve.
+///
+/// A value without I/O. The shell applies one event at a time and carries out the actions that it returns; each event
+/// carries the time. The invariants that hold after every event are checked in `Simulation`.
+///
+/// One central queue with late binding: nobody is tied to an instance before a slot is free, and among instances with
+/// a free slot the one with the fewest leases serves next (join-the-shortest-queue over the dispatcher's own counts;
+/// a count that is only polled misleads). The parts:
+/// - here: the way of a request, from arrival to end;
+/// - `Dispatch+Instances`: the wanted set and `RetireInstance`;
+/// - `Dispatch+Health`: probes, preload and the limits that make an instance unhealthy;
+/// - `Dispatch+Observation`: what the supervisor and the operators see.
+package struct Dispatch: Sendable {
+  package var limits: DispatchLimits
+
+  /// Every request that has arrived and not ended.
+  package internal(set) var requests: [RequestID: Record] = [:]
+  /// Those that need a slot, in the order of service.
+  package internal(set) var queue = WaitingLine()
+  /// Those that need no slot and wait only for some healthy instance.
+  var callers = WaitingLine()
+  /// The registered instances in the supervisor's order, oldest first.
+  package internal(set) var instances: OrderedDictionary<InstanceID, DispatchedInstance> = [:]
+
+  package internal(set) var totals = Totals()
+  /// Waiting and running inference by model, for the supervisor's view; entries at zero are removed, since clients
+  /// make the names up.
+  package internal(set) var demand: [String: Demand] = [:]
+  /// The most that waited or ran at once since the last push: a burst between two pushes is not missed.
+  var peakDemand = 0
+  /// Once the pool stops: when the last streams are cut.
+  package internal(set) var drainDeadline: Instant?
+  var hasReportedDrained = false
+
+  package init(limits: DispatchLimits = DispatchLimits()) { self.limits = limits }
+
+  package struct Record: Hashable, Sendable {
+    package var request: DispatchRequest
+    package var arrivedAt: Instant
+    package var phase: RequestPhase
+    /// When it was first given a slot; what it waited is measured to here.
+    package var firstAssignedAt: Instant?
+    /// Where its failed attempts were; it goes elsewhere as long as there is an elsewhere.
+    var failedOn: [InstanceID] = []
+  }
+
+  package struct Demand: Hashable, Sendable {
+    package var waiting = 0
+    package var inFlight = 0
+  }
+
+  /// Counters since this dispatcher began.
+  package struct Totals: Hashable, Sendable {
+    package var arrivals = 0
+    package var completions = 0
+    package var putBack = 0
+  }
+
+  // MARK: The way of a request
+
+  /// A request has arrived whole; it is served at once, waits, or is refused.
+  package mutating func arrive(_ request: DispatchRequest, at now: Instant) -> [DispatchAction] {
+    guard requests[request.id] == nil else { return [] }
+    totals.arrivals += 1
+    guard drainDeadline == nil else { return refuse(request.id, .shuttingDown) }
+    guard queue.count + callers.count < limits.waitingRequests else { return refuse(request.id, .queueFull) }
+    requests[request.id] = Record(request: request, arrivedAt: now, phase: .waiting(since: now))
+    line(of: request) { $0.append(request.id) }
+    count(request) { $0.waiting += 1 }
+    return assignFreeSlots(at: now)
+  }
+
+  /// The first byte of the answer went to the client.
+  package mutating func begin(_ id: RequestID, at now: Instant) {
+    guard case .assigned(let instance, let invocation, let since, nil) = requests[id]?.phase else { return }
+    requests[id]?.phase = .assigned(instance, invocation, since: since, begun: now)
+    instances[instance]?.brokenAttempts = 0
+  }
+
+  /// An attempt failed before any byte of the answer had gone to the client.
+  ///
+  /// - Returns: what becomes of the request, and the actions that follow. With `.passOn` the request keeps its slot
+  ///   until the shell says that it ended.
+  package mutating func attemptFailed(
+    _ id: RequestID, _ failure: AttemptFailure, at now: Instant
+  ) -> (verdict: AttemptVerdict, actions: [DispatchAction]) {
+    guard let record = requests[id], case .assigned(let instance, _, _, nil) = record.phase else { return (.wait, []) }
+    let elsewhere = instances.values.contains {
+      $0.isInRotation && $0.wanted.id != instance && $0.serves(record.request.model)
+        && !record.failedOn.contains($0.wanted.id)
+    }
+    let exhausted = record.failedOn.count >= limits.attemptsPutBack
+    if case .status = failure, exhausted || !elsewhere { return (.passOn, []) }
+
+    var actions: [DispatchAction] = []
+    var verdict = AttemptVerdict.wait
+    if exhausted {
+      verdict = .fail(.attemptsExhausted)
+      forget(id, .failed(.attemptsExhausted), at: now)
+    } else {
+      putBack(id, at: now)
+      actions.append(.report(.requestPutBack(id, from: instance, failure)))
+    }
+    switch failure {
+    case .status: break
+    case .refused: actions += becameUnhealthy(instance, .failing, at: now)
+    case .broken:
+      instances[instance]?.brokenAttempts += 1
+      if let broken = instances[instance]?.brokenAttempts, broken >= limits.brokenAttempts {
+        actions += becameUnhealthy(instance, .failing, at: now)
+      }
+    }
+    return (verdict, actions + assignFreeSlots(at: now))
+  }
+
+  /// The exchange is over: the shell tells how. Of a request that has ended already this does nothing.
+  package mutating func end(_ id: RequestID, _ outcome: RequestOutcome, at now: Instant) -> [DispatchAction] {
+    guard requests[id] != nil else { return [] }
+    forget(id, outcome, at: now)
+    return assignFreeSlots(at: now) + reportIfDrained()
+  }
+
+  /// An operator cancels a request, waiting or running.
+  ///
+  /// - Returns: nil if there is no such request.
+  package mutating func cancel(_ id: RequestID, at now: Instant) -> [DispatchAction]? {
+    guard requests[id] != nil else { return nil }
+    forget(id, .cancelled, at: now)
+    return [.end(id, .cancelled)] + assignFreeSlots(at: now) + reportIfDrained()
+  }
+
+  /// The pool stops: what waits is refused, what runs may end by itself until `deadline`.
+  package mutating func drain(until deadline: Instant, at now: Instant) -> [DispatchAction] {
+    guard drainDeadline == nil else { return [] }
+    drainDeadline = deadline
+    let waiting = queue.waiting + callers.waiting
+    for id in waiting { forget(id, .failed(.shuttingDown), at: now) }
+    return waiting.map { .end($0, .failed(.shuttingDown)) }
+      + [.report(.drainBegan(running: requests.count, refused: waiting.count))] + reportIfDrained()
+  }
+
+  // MARK: Leases, acquired and released in one place each
+
+  /// Gives every free slot to the first in the queue that may use it.
+  mutating func assignFreeSlots(at now: Instant) -> [DispatchAction] {
+    var actions: [DispatchAction] = []
+    while let (id, instance) = nextReference() { actions.append(assign(id, to: instance, at: now)) }
+    while let (id, instance) = nextLease() { actions.append(assign(id, to: instance, at: now)) }
+    peakDemand = max(peakDemand, depth + inFlight)
+    return actions
+  }
+
+  private mutating func assign(_ id: RequestID, to instance: InstanceID, at now: Instant) -> DispatchAction {
+    guard var record = requests[id], let invocation = instances[instance]?.wanted.invocation else {
+      preconditionFailure("a lease of what is not there")
+    }
+    record.phase = .assigned(instance, invocation, since: now, begun: nil)
+    record.firstAssignedAt = record.firstAssignedAt ?? now
+    requests[id] = record
+    line(of: record.request) { $0.callUp(id) }
+    if record.request.need == .slot {
+      instances[instance]?.leases.insert(id)
+    } else {
+      instances[instance]?.references.insert(id)
+    }
+    count(record.request) {
+      $0.waiting -= 1
+      $0.inFlight += 1
+    }
+    return .start(id, on: instance)
+  }
+
+  /// Takes the slot back, wherever the request stands.
+  private mutating func release(_ id: RequestID, at now: Instant) {
+    guard let record = requests[id], case .assigned(let instance, let invocation, _, _) = record.phase else { return }
+    count(record.request) { $0.inFlight -= 1 }
+    guard instances[instance]?.wanted.invocation == invocation else { return }
+    instances[instance]?.leases.remove(id)
+    instances[instance]?.references.remove(id)
+    if instances[instance]?.isIdle == true { instances[instance]?.idleSince = now }
+  }
+
+  mutating func putBack(_ id: RequestID, at now: Instant) {
+    guard case .assigned(let instance, _, _, _) = requests[id]?.phase, let request = requests[id]?.request else {
+      return
+    }
+    release(id, at: now)
+    requests[id]?.failedOn.append(instance)
+    requests[id]?.phase = .waiting(since: now)
+    count(request) { $0.waiting += 1 }
+    line(of: request) { $0.putBack(id) }
+    totals.putBack += 1
+  }
+
+  mutating func forget(_ id: RequestID, _ outcome: RequestOutcome, at now: Instant) {
+    guard let record = requests[id] else { return }
+    if case .waiting = record.phase { count(record.request) { $0.waiting -= 1 } } else { release(id, at: now) }
+    line(of: record.request) { $0.remove(id) }
+    requests[id] = nil
+    totals.completions += 1
+  }
+
+  /// Begun streams of an instance end with an error; the others wait again, or fail when they have been put back too
+  /// often.
+  mutating func evict(_ instance: InstanceID, at now: Instant) -> (actions: [DispatchAction], cut: Int, putBack: Int) {
+    guard let record = instances[instance] else { return ([], 0, 0) }
+    var actions: [DispatchAction] = []
+    var cut = 0
+    var back = 0
+    for id in record.leases.union(record.references).sorted() {
+      guard let request = requests[id], case .assigned(_, _, _, let begun) = request.phase else { continue }
+      if begun != nil || request.failedOn.count >= limits.attemptsPutBack {
+        let failure: RequestFailure = begun != nil ? .instanceLost : .attemptsExhausted
+        forget(id, .failed(failure), at: now)
+        actions.append(.end(id, .failed(failure)))
+        cut += 1
+      } else {
+        putBack(id, at: now)
+        actions.append(.withdraw(id))
+        back += 1
+      }
+    }
+    return (actions, cut, back)
+  }
+
+  func reportIfDrainedNow() -> Bool { drainDeadline != nil && requests.isEmpty }
+
+  mutating func reportIfDrained() -> [DispatchAction] {
+    guard reportIfDrainedNow(), !hasReportedDrained else { return [] }
+    hasReportedDrained = true
+    return [.report(.drained)]
+  }
+
+  // MARK: Choices
+
+  private func nextLease() -> (RequestID, InstanceID)? {
+    guard instances.values.contains(where: { $0.freeSlots > 0 }) else { return nil }
+    // The first in the queue nearly always may use the slot; others are looked at when its model is reserved elsewhere
+    // or it failed there.
+    for rank in 0..<queue.count {
+      guard let id = queue[rank], let record = requests[id] else { break }
+      if let instance = leastBusy(for: record) { return (id, instance) }
+    }
+    return nil
+  }
+
+  /// The instance that serves `record` now: the core first, then the surplus; of these the fewest leases; of these the
+  /// oldest. An instance that failed this request is passed over while another could serve it.
+  func leastBusy(for record: Record) -> InstanceID? {
+    let fit = instances.values.filter { $0.isInRotation && $0.serves(record.request.model) }
+    let untried = fit.filter { !record.failedOn.contains($0.wanted.id) }
+    let free = (untried.isEmpty ? fit : untried).filter { $0.freeSlots > 0 }
+    func fewest(_ role: WantedInstance.Role) -> InstanceID? {
+      free.filter { $0.wanted.role == role }.min { $0.leases.count < $1.leases.count }?.wanted.id
+    }
+    return fewest(.core) ?? fewest(.surplus)
+  }
+
+  private func nextReference() -> (RequestID, InstanceID)? {
+    guard let id = callers.first, let record = requests[id] else { return nil }
+    let fit = instances.values.filter(\.isInRotation)
+    let untried = fit.filter { !record.failedOn.contains($0.wanted.id) }
+    let candidates = untried.isEmpty ? fit : untried
+    switch record.request.need {
+    case .storeReference:
+      let writing = candidates.first { $0.references.contains { requests[$0]?.request.need == .storeReference } }
+      return (writing ?? candidates.first).map { (id, $0.wanted.id) }
+    case .slot, .reference:
+      return candidates.min { $0.leases.count + $0.references.count < $1.leases.count + $1.references.count }
+        .map { (id, $0.wanted.id) }
+    }
+  }
+
+  // MARK: Helpers
+
+  private func refuse(_ id: RequestID, _ failure: RequestFailure) -> [DispatchAction] {
+    [.end(id, .failed(failure))]
+  }
+
+  private mutating func line(of request: DispatchRequest, _ change: (inout WaitingLine) -> Void) {
+    if request.need == .slot { change(&queue) } else { change(&callers) }
+  }
+
+  private mutating func count(_ request: DispatchRequest, _ change: (inout Demand) -> Void) {
+    guard request.need == .slot else { return }
+    let key = request.model ?? ""
+    change(&demand[key, default: Demand()])
+    if demand[key] == Demand() { demand[key] = nil }
+  }
+}

@@ -1,0 +1,110 @@
+/// What the core knows of a request. Its head, body and connection are the gateway's.
+package struct DispatchRequest: Hashable, Sendable {
+  /// What a request needs of an instance.
+  package enum Need: Hashable, Sendable {
+    /// One slot, after its turn in the queue: inference.
+    case slot
+    /// Any healthy instance, at once and without a slot: model lists and the like.
+    case reference
+    /// The one instance that changes the model store: pull, push, create, copy, delete, blobs. Two servers that pull
+    /// into one store share their partial files, so all of these go to the same one.
+    case storeReference
+  }
+
+  package var id: RequestID
+  package var need: Need
+  /// The normalised name of the model, where one could be read.
+  package var model: String?
+
+  package init(id: RequestID, need: Need = .slot, model: String? = nil) {
+    self.id = id
+    self.need = need
+    self.model = model
+  }
+}
+
+/// Where a request stands between its arrival and its end.
+package enum RequestPhase: Hashable, Sendable {
+  /// In the queue; nobody is tied to an instance before a slot is free.
+  case waiting(since: Instant)
+  /// Holds a lease (or a reference) of an instance. `begun`: the first byte of the answer went to the client, so it
+  /// can't be served elsewhere any more.
+  case assigned(InstanceID, InvocationID, since: Instant, begun: Instant?)
+}
+
+/// How a request ended. Each accepted one ends exactly once.
+package enum RequestOutcome: Hashable, Sendable {
+  /// Answered to its end marker.
+  case served
+  /// The client left, or an operator cancelled it.
+  case cancelled
+  /// Waited longer than the configured maximum.
+  case expired
+  case failed(RequestFailure)
+}
+
+/// Why the pool refused a request or could not serve it to the end.
+package enum RequestFailure: String, Hashable, Sendable, CaseIterable {
+  /// The queue holds as many requests as the configuration allows.
+  case queueFull = "queue_full"
+  /// The pool is stopping.
+  case shuttingDown = "shutting_down"
+  /// Instance after instance failed before the first byte.
+  case attemptsExhausted = "attempts_exhausted"
+  /// The instance died or was taken out in mid-stream.
+  case instanceLost = "instance_lost"
+  /// The answer ended without its end marker.
+  case truncated
+  /// The instance answered with an error of its own, passed on as it came.
+  case upstreamError = "upstream_error"
+}
+
+/// How an attempt failed before any byte of the answer had gone to the client.
+package enum AttemptFailure: Hashable, Sendable {
+  /// Nobody listens at the instance's address.
+  case refused
+  /// The connection ended before a whole answer's head.
+  case broken
+  /// The instance answered with this status, 500 or above.
+  case status(Int)
+}
+
+/// What becomes of a request whose attempt failed.
+package enum AttemptVerdict: Hashable, Sendable {
+  /// It stands in the queue again, before all that came after it.
+  case wait
+  /// The client gets the instance's own answer: nobody else could do better.
+  case passOn
+  case fail(RequestFailure)
+}
+
+/// What the shell has to do. An action names only what the core decided; the shell knows sockets and texts.
+package enum DispatchAction: Hashable, Sendable {
+  /// Send the request to this instance.
+  case start(RequestID, on: InstanceID)
+  /// Drop the attempt that has not given a byte: the request waits again.
+  case withdraw(RequestID)
+  /// The request has ended: answer with the error, or end the stream that had begun with it.
+  case end(RequestID, RequestOutcome)
+  /// Ask the instance for its version, within `Limits.probeTimeout`.
+  case probe(InstanceID, InvocationID)
+  /// Load this model on the instance and pin it.
+  case load(InstanceID, InvocationID, model: String)
+  /// Worth an entry in the journal.
+  case report(DispatchReport)
+}
+
+/// What the journal tells of the dispatcher's decisions. A committed decision reports once.
+package enum DispatchReport: Hashable, Sendable {
+  case instanceRegistered(InstanceID)
+  /// First 200 of an instance, so long after its registration.
+  case instanceAnswered(InstanceID, after: Duration)
+  /// Models are loaded, its slots count from now on.
+  case instanceReady(InstanceID, after: Duration)
+  case instanceUnhealthy(InstanceID, UnhealthyReason, interrupted: Int, putBack: Int)
+  case instanceRecovered(InstanceID)
+  case instanceDeregistered(InstanceID, interrupted: Int, putBack: Int)
+  case requestPutBack(RequestID, from: InstanceID, AttemptFailure)
+  case drainBegan(running: Int, refused: Int)
+  case drained
+}

@@ -1,0 +1,130 @@
+/// An instance as the supervisor wants it: one element of the whole set that `SetInstances` brings.
+package struct WantedInstance: Hashable, Sendable {
+  package enum Role: String, Hashable, Sendable, CaseIterable {
+    /// Gets work first.
+    case core
+    /// Gets work only when the core is full, so that it runs empty when the load falls.
+    case surplus
+    /// Finishes what it has, gets nothing new, and no longer counts in `max_concurrent`.
+    case draining
+    /// Taken out for a fault: as draining.
+    case out
+  }
+
+  package var id: InstanceID
+  package var invocation: InvocationID
+  /// Where it listens, as `127.0.0.1:11500`.
+  package var address: String
+  package var gpus: [String]
+  /// How many requests it serves at once; its OLLAMA_NUM_PARALLEL. At least 1.
+  package var slots: Int
+  /// The only models it serves; empty for any.
+  package var models: [String]
+  package var role: Role
+  /// Why it has this role, in words.
+  package var reason: String
+
+  package init(
+    id: InstanceID, invocation: InvocationID, address: String, gpus: [String] = [], slots: Int = 1,
+    models: [String] = [], role: Role = .core, reason: String = ""
+  ) {
+    self.id = id
+    self.invocation = invocation
+    self.address = address
+    self.gpus = gpus
+    self.slots = max(1, slots)
+    self.models = models
+    self.role = role
+    self.reason = reason
+  }
+}
+
+/// Why an instance gets no work although it is wanted.
+package enum UnhealthyReason: Hashable, Sendable {
+  /// So many probes in a row had no answer. It may come back.
+  case unreachable(missedProbes: Int)
+  /// Connections were refused or broke, request after request. It may come back.
+  case failing
+  /// A stream that had begun said nothing for so long, while nothing held the client back. Final: only a new process
+  /// is believed again.
+  case stalled(Duration)
+  /// No first byte within the limit, which includes a load. Final.
+  case silent(Duration)
+  /// A model under `preload` could not be loaded. Final.
+  case loadFailed(model: String, message: String)
+
+  package var isFinal: Bool {
+    switch self {
+    case .unreachable, .failing: false
+    case .stalled, .silent, .loadFailed: true
+    }
+  }
+}
+
+extension UnhealthyReason: CustomStringConvertible {
+  package var description: String {
+    switch self {
+    case .unreachable(let probes): "\(probes) probes in a row had no answer"
+    case .failing: "connections were refused or broke, one after the other"
+    case .stalled(let limit): "a stream stood still for \(limit.seconds) s"
+    case .silent(let limit): "no first byte within \(limit.seconds) s"
+    case .loadFailed(let model, let message): "model \(model) could not be loaded: \(message)"
+    }
+  }
+}
+
+/// The dispatcher's judgement of an instance.
+package enum InstanceHealth: Hashable, Sendable {
+  /// Registered; has not answered a probe yet, or loads the models under `preload`. Goes to healthy or unhealthy.
+  case starting
+  /// Answers, has its models, and its streams move. Goes to unhealthy.
+  case healthy
+  /// Gets no work. Goes to healthy by an answered probe unless the reason is final.
+  case unhealthy(UnhealthyReason, since: Instant)
+}
+
+/// The dispatcher's record of one life of an instance.
+package struct DispatchedInstance: Hashable, Sendable {
+  package var wanted: WantedInstance
+  package var health: InstanceHealth = .starting
+  package var registeredAt: Instant
+  package var firstAnswerAt: Instant?
+  package var readyAt: Instant?
+  /// Requests that hold a slot. The counts are derived from these sets, so none can leak.
+  package var leases: Set<RequestID> = []
+  /// Requests that go straight through, without a slot.
+  package var references: Set<RequestID> = []
+  /// Since when it has held neither.
+  package var idleSince: Instant
+  /// The control session that retired it; it gets no work until another session wants it again.
+  package var retiredBy: UInt64?
+
+  var probe = Probe()
+  /// Models still to be loaded, first to last.
+  var toLoad: [String] = []
+  var isLoading = false
+  /// Attempts in a row that ended without an answer's head.
+  var brokenAttempts = 0
+
+  /// Timers are data: when to ask again, and whether an answer is outstanding.
+  struct Probe: Hashable, Sendable {
+    var due: Instant = .zero
+    var isOutstanding = false
+    var missed = 0
+  }
+
+  var isHealthy: Bool { health == .healthy }
+
+  /// Whether it may get work at all. What drains or was retired may not.
+  package var isInRotation: Bool {
+    isHealthy && retiredBy == nil && (wanted.role == .core || wanted.role == .surplus)
+  }
+
+  var freeSlots: Int { isInRotation ? max(0, wanted.slots - leases.count) : 0 }
+
+  package var isIdle: Bool { leases.isEmpty && references.isEmpty }
+
+  func serves(_ model: String?) -> Bool {
+    wanted.models.isEmpty || model.map(wanted.models.contains) ?? true
+  }
+}

@@ -1,0 +1,59 @@
+/// What the dispatcher tells of itself: the state, not what changed, so that a push that is lost loses nothing.
+/// The supervisor scales by it, `status` shows it. Durations instead of times, since clocks of two processes differ.
+package struct QueueObservation: Hashable, Sendable {
+  /// Requests that wait, for a slot or for any instance at all.
+  package var depth = 0
+  package var oldestWait: Duration?
+  /// Requests that hold a slot.
+  package var inFlight = 0
+  /// The most requests waiting and in flight at once since the last push.
+  package var peakDemand = 0
+  package var arrivals = 0
+  package var completions = 0
+  /// Waiting requests of front ends with a queue of their own.
+  package var outsideDepth = 0
+  package var maxConcurrent = 0
+  package var isDraining = false
+  package var instances: [InstanceObservation] = []
+
+  package init() {}
+
+  /// n of the scaling rule: requests that want a slot now, at their peak since the last push.
+  package var demand: Int { max(depth + inFlight, peakDemand) + outsideDepth }
+}
+
+package struct InstanceObservation: Hashable, Sendable {
+  package enum Health: Hashable, Sendable {
+    case starting
+    case healthy
+    /// For so long already; `isFinal`: only a new process is believed again.
+    case unhealthy(reason: String, isFinal: Bool, since: Duration)
+  }
+
+  package var id: InstanceID
+  package var invocation: InvocationID
+  package var health: Health
+  package var leases: Int
+  package var references: Int
+  /// For how long it has held neither lease nor reference; nil while it holds one.
+  package var idle: Duration?
+  package var isRetired: Bool
+  /// From its registration to the first 200, and to its models being loaded.
+  package var firstAnswerAfter: Duration?
+  package var readyAfter: Duration?
+
+  package init(
+    id: InstanceID, invocation: InvocationID, health: Health, leases: Int = 0, references: Int = 0,
+    idle: Duration? = nil, isRetired: Bool = false, firstAnswerAfter: Duration? = nil, readyAfter: Duration? = nil
+  ) {
+    self.id = id
+    self.invocation = invocation
+    self.health = health
+    self.leases = leases
+    self.references = references
+    self.idle = idle
+    self.isRetired = isRetired
+    self.firstAnswerAfter = firstAnswerAfter
+    self.readyAfter = readyAfter
+  }
+}
