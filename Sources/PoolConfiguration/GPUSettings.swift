@@ -1,0 +1,67 @@
+/// Which GPUs the pool uses.
+package enum GPUChoice: Sendable, Equatable {
+  /// NVML's; where there is none, one slot on the CPU.
+  case auto
+  /// One slot on the CPU.
+  case cpu
+  /// These and no others. Never empty.
+  case list([GPUSettings])
+}
+
+/// One GPU as the operator describes it.
+package struct GPUSettings: Sendable, Equatable {
+  /// The name that CUDA_VISIBLE_DEVICES or ROCR_VISIBLE_DEVICES understands.
+  package var uuid: String
+  package var name: String?
+  package var memory: ByteCount?
+  /// The PCI address, such as `0000:41:00.0`.
+  package var pci: String?
+  /// Device nodes that an instance on it may open, such as `/dev/nvidia0`.
+  package var nodes: [String] = []
+  package var vendor = Vendor.nvidia
+
+  package enum Vendor: String, Sendable, CaseIterable {
+    case nvidia
+    case amd
+  }
+
+  package init(uuid: String) { self.uuid = uuid }
+}
+
+/// What runs where.
+package enum PlacementChoice: Sendable, Equatable {
+  /// One instance for each GPU.
+  case auto
+  /// These and no others. Never empty.
+  case list([PlacementSettings])
+}
+
+/// One instance's place: the GPUs it sees.
+package struct PlacementSettings: Sendable, Equatable {
+  /// The instance's name, 1 to 32 of `a-z0-9_.-`; `nil`: `gpu` with its first GPU's number.
+  package var id: String?
+  /// Never empty, each GPU once.
+  package var gpus: [GPUReference]
+  /// `nil`: the pool's `slots`.
+  package var slots: Int?
+  /// Whether other placements may use the same GPUs.
+  package var shared = false
+  /// Variables of this instance besides, and before, the pool's `environment`.
+  package var environment: [String: String] = [:]
+
+  package init(gpus: [GPUReference]) { self.gpus = gpus }
+}
+
+/// How a placement names a GPU.
+package enum GPUReference: Sendable, Hashable, CustomStringConvertible {
+  /// The pool's number of the GPU: the 2 of `gpu2`.
+  case number(Int)
+  case uuid(String)
+
+  package var description: String {
+    switch self {
+    case .number(let number): "\(number)"
+    case .uuid(let uuid): uuid
+    }
+  }
+}
