@@ -1,0 +1,72 @@
+/// Reading small pieces of JSON text that a scanner has found.
+enum JSONText {
+  /// The string between two quotes, unescaped; what is no UTF-8 or no scalar becomes U+FFFD, as in Go.
+  static func unescaped(_ escaped: Slice<UnsafeRawBufferPointer>) -> String {
+    guard escaped.contains(UInt8(ascii: "\\")) else { return String(decoding: escaped, as: UTF8.self) }
+    var result: [UInt8] = []
+    result.reserveCapacity(escaped.count)
+    var rest = escaped
+    while let byte = rest.popFirst() {
+      guard byte == UInt8(ascii: "\\") else {
+        result.append(byte)
+        continue
+      }
+      switch rest.popFirst() {
+      case UInt8(ascii: "n"): result.append(UInt8(ascii: "\n"))
+      case UInt8(ascii: "r"): result.append(UInt8(ascii: "\r"))
+      case UInt8(ascii: "t"): result.append(UInt8(ascii: "\t"))
+      case UInt8(ascii: "b"): result.append(0x08)
+      case UInt8(ascii: "f"): result.append(0x0C)
+      case UInt8(ascii: "u"): result.append(contentsOf: UTF8.encode(unicodeEscape(&rest)) ?? replacement)
+      case let other?: result.append(other)
+      case nil: break
+      }
+    }
+    return String(decoding: result, as: UTF8.self)
+  }
+
+  private static let replacement = UTF8.encodedReplacementCharacter
+
+  /// The scalar of an escape whose `\u` has been consumed, with its second half where it is a surrogate.
+  private static func unicodeEscape(_ rest: inout Slice<UnsafeRawBufferPointer>) -> Unicode.Scalar {
+    let unknown: Unicode.Scalar = "\u{FFFD}"
+    guard let first = codeUnit(&rest) else { return unknown }
+    guard UTF16.isLeadSurrogate(first) else { return Unicode.Scalar(first) ?? unknown }
+    var ahead = rest
+    guard ahead.popFirst() == UInt8(ascii: "\\"), ahead.popFirst() == UInt8(ascii: "u"),
+      let second = codeUnit(&ahead), UTF16.isTrailSurrogate(second)
+    else { return unknown }
+    rest = ahead
+    return Unicode.Scalar(0x10000 + (UInt32(first) - 0xD800) << 10 + (UInt32(second) - 0xDC00)) ?? unknown
+  }
+
+  private static func codeUnit(_ rest: inout Slice<UnsafeRawBufferPointer>) -> UInt16? {
+    guard rest.count >= 4 else { return nil }
+    var unit: UInt16 = 0
+    for digit in rest.prefix(4) {
+      guard let value = hexValue(digit) else { return nil }
+      unit = unit << 4 | UInt16(value)
+    }
+    rest = rest.dropFirst(4)
+    return unit
+  }
+
+  /// Whether an object's key names the field `name` (lower case), as Go's `encoding/json` matches: case is ignored, and
+  /// U+017F and U+212A are an s and a k.
+  static func key(_ escaped: Slice<UnsafeRawBufferPointer>, names name: StaticString) -> Bool {
+    name.withUTF8Buffer { wanted in
+      if escaped.count == wanted.count, zip(escaped, wanted).allSatisfy({ $0 | 0x20 == $1 }) { return true }
+      guard escaped.count > wanted.count, escaped.count <= 6 * wanted.count else { return false }
+      let folded = unescaped(escaped).unicodeScalars.map { scalar -> UInt8 in
+        switch scalar {
+        case "\u{17F}": UInt8(ascii: "s")
+        case "\u{212A}": UInt8(ascii: "k")
+        case "A"..."Z": UInt8(truncatingIfNeeded: scalar.value) | 0x20
+        case "\0"..."\u{7F}": UInt8(truncatingIfNeeded: scalar.value)
+        default: 0xFF
+        }
+      }
+      return folded.elementsEqual(wanted)
+    }
+  }
+}
