@@ -1,0 +1,56 @@
+package import PoolCore
+
+/// Decides what happens to the clients' requests. The gateway itself makes no scheduling decision.
+///
+/// Every call comes on the gateway's event loop, and may call back into any exchange at once.
+package protocol GatewayDelegate: AnyObject {
+  /// A request is there: its head, and its body too unless the route's body is `.streamed`.
+  func exchangeArrived(_ exchange: Exchange)
+
+  /// The head of the instance's answer went to the client; from here on the request can't be served elsewhere.
+  func exchangeReceivedFirstByte(_ exchange: Exchange)
+
+  /// An attempt failed before any byte of the answer had gone to the client. ``Exchange/lastProblem`` says how.
+  ///
+  /// The exchange stands parked: `relay` may be called from within, with `.wait` as the answer. Where the request can't
+  /// be sent again (``Exchange/isReplayable``), `.wait` is answered with 502 by the gateway.
+  func exchangeAttemptFailed(_ exchange: Exchange, _ failure: AttemptFailure) -> RelayVerdict
+
+  /// Comes exactly once for each exchange that arrived, also when the delegate itself ended it.
+  func exchangeEnded(_ exchange: Exchange, _ outcome: ExchangeOutcome)
+}
+
+/// What the delegate wants done with an exchange whose attempt failed.
+package enum RelayVerdict: Sendable {
+  /// It stays parked; `relay` follows, or has been called already.
+  case wait
+  /// The client gets the instance's own answer. Only for `AttemptFailure.status`; of the others there is none, and the
+  /// client gets a 502.
+  case passOn
+  /// The client gets this error.
+  case fail(PoolError)
+}
+
+/// How an exchange ended.
+package enum ExchangeOutcome: Hashable, Sendable {
+  /// The client was given an answer to its end: the instance's, with a status below 500, or the pool's own.
+  case served
+  /// The client left, or stopped taking the answer for too long.
+  case cancelled
+  case failed(ExchangeFailure)
+}
+
+package enum ExchangeFailure: Hashable, Sendable {
+  /// The delegate refused or interrupted it, with the error of this code.
+  case refused(code: String)
+  /// The instance's own 5xx was passed on.
+  case status(Int)
+  /// The connection to the instance ended in the middle of the answer, or what came was no valid HTTP.
+  case instanceLost
+  /// The answer ended properly as HTTP, but without its end marker.
+  case truncated
+  /// The instance reported an error within the stream.
+  case reportedInStream
+  /// A body that was being passed on broke HTTP's rules or stopped coming.
+  case requestBody
+}

@@ -1,0 +1,35 @@
+package import NIOCore
+
+/// Bounds on what a client may send and hold.
+package struct GatewayLimits: Sendable {
+  /// A request's header fields with their names and the request's target, in bytes: 431 beyond.
+  package var head = 64 << 10
+  /// A request's target, in bytes: 414 beyond.
+  package var target = 8 << 10
+  /// The body of a request that is read whole before it is passed on, in bytes: 413 beyond.
+  package var requestBody = 64 << 20
+  /// All such bodies that are held at once, in bytes: 503 beyond.
+  package var bodies = 512 << 20
+  /// Open connections: 503 beyond, and closed.
+  package var connections = 20_000
+  /// From the first byte of a request to the end of its head: 408 beyond.
+  package var headTime = TimeAmount.seconds(10)
+  /// Between two pieces of a request's body: 408 beyond.
+  package var bodyPause = TimeAmount.seconds(60)
+  /// A connection without a request is closed after this: longer than clients keep theirs for the next one, so that
+  /// it is they who close.
+  package var idleTime = TimeAmount.seconds(120)
+  /// A client that takes nothing of its answer for so long is taken to have left; else it would hold a slot for ever.
+  package var clientStall = TimeAmount.minutes(10)
+  /// How long what still comes is read and thrown away once the last answer of a connection is out, so that the
+  /// answer isn't lost to a reset.
+  package var lingerTime = TimeAmount.seconds(5)
+  /// To set up a connection to an instance.
+  package var connectTime = TimeAmount.seconds(5)
+  /// How long a connection to an instance is kept for the next request.
+  package var upstreamIdleTime = TimeAmount.seconds(30)
+  /// How many are kept for each instance.
+  package var upstreamIdleConnections = 8
+
+  package init() {}
+}
