@@ -1,4 +1,4 @@
-package import DequeModule
+import DequeModule
 
 /// L: how long an instance takes from its start to being ready, the 90th percentile of the last starts.
 package struct ColdStarts: Hashable, Sendable {
