@@ -1,0 +1,102 @@
+import Testing
+
+@testable import OllamaAPI
+
+@Suite struct ModelNameTests {
+  @Test(arguments: [
+    ("m", "m:latest"), ("m:latest", "m:latest"), ("M:Latest", "m:latest"), ("library/m", "m:latest"),
+    ("registry.ollama.ai/library/m:7b", "m:7b"), ("user/m", "user/m:latest"),
+    ("https://hf.co/u/M-GGUF:Q4", "hf.co/u/m-gguf:q4"),
+    ("localhost:5000/u/m", "localhost:5000/u/m:latest"), ("qwen3:0.6b", "qwen3:0.6b"),
+  ])
+  func `names of one model have one key`(name: String, key: String) {
+    #expect(ModelName(name)?.key == key)
+    #expect(ModelName.key(of: name) == key)
+  }
+
+  @Test(arguments: ["", ":", "m:", ":x", "a/b/c/d", "/m", "m/", "a b", "m:a/b:", "m@sha256:ab", "ü", "-m", "m:\u{0}"])
+  func `what Ollama refuses is no name`(name: String) {
+    #expect(ModelName(name) == nil)
+    #expect(ModelName.key(of: name) == name)
+  }
+
+  @Test func `equality ignores case and defaults`() {
+    #expect(ModelName("M") == ModelName("library/m:latest"))
+    #expect(ModelName("m:1b") != ModelName("m"))
+    #expect(Set([ModelName("m"), ModelName("M:latest")]).count == 1)
+  }
+
+  @Test(arguments: [
+    ("gpt-oss:120b-cloud", true), ("x:cloud", true), ("x:Cloud", true), ("cloud", false), ("x-cloud", false),
+    ("x:cloudy", false),
+  ])
+  func `cloud models are told by their tag`(name: String, isCloud: Bool) {
+    #expect(ModelName(name)?.isCloud == isCloud)
+  }
+}
+
+@Suite struct HostRuleTests {
+  let rule = HostRule(hostname: "Box", localAddresses: ["203.0.113.7", "2001:db8::7", "no address"])
+
+  @Test(arguments: [
+    "localhost", "LocalHost:11434", "127.0.0.1:11434", "127.8.8.8", "[::1]:11434", "[::1]", "::1", "10.1.2.3:80",
+    "192.168.0.1", "172.31.0.1", "0.0.0.0:11434", "box:1", "BOX", "a.localhost", "x.local:5", "y.internal", "",
+    "[fd00::1]:1",
+    "203.0.113.7:1", "[2001:db8::7]", "[::ffff:127.0.0.1]:5", "[fe80::1%eth0]".replacing("fe80", with: "fd80"),
+  ])
+  func `local names and addresses are answered`(host: String) { #expect(rule.allows(host)) }
+
+  @Test(arguments: [
+    "example.com", "example.com:11434", "8.8.8.8", "172.32.0.1", "[2001:db8::8]:1", "localhost.example.com", "local",
+    "xlocalhost", "box.example.com", "203.0.113.8", "127.0.0.1.nip.io", "[fe80::1]", ":::", "evil.com#.local.x",
+  ])
+  func `others are refused`(host: String) { #expect(!rule.allows(host)) }
+}
+
+@Suite struct OriginRuleTests {
+  let rule = OriginRule(extra: ["https://chat.example.com", "https://*.corp.example"])
+
+  @Test(arguments: [
+    "http://localhost", "https://localhost:3000", "http://127.0.0.1:8080", "http://0.0.0.0", "app://x", "file://",
+    "tauri://localhost", "vscode-webview://1", "vscode-file://a", "https://chat.example.com", "https://a.corp.example",
+    "HTTP://LOCALHOST:1",
+  ])
+  func `known pages get their headers`(origin: String) {
+    #expect(
+      rule.verdict(origin: origin, host: "pool:11434", isPreflight: false)
+        == .allowed(headers: [("Access-Control-Allow-Origin", origin), ("Vary", "Origin")]))
+  }
+
+  @Test(arguments: [
+    "http://example.com", "https://localhost.example.com", "https://chat.example.com.evil", "http://127.0.0.2", "null",
+    "https://corp.example", "http://chat.example.com",
+  ])
+  func `unknown pages are refused`(origin: String) {
+    #expect(rule.verdict(origin: origin, host: "pool:11434", isPreflight: true) == .refused)
+  }
+
+  @Test func `no origin and the server's own are as always`() {
+    #expect(rule.verdict(origin: nil, host: "pool", isPreflight: false) == .sameOrigin)
+    #expect(rule.verdict(origin: "", host: "pool", isPreflight: false) == .sameOrigin)
+    #expect(rule.verdict(origin: "http://pool:11434", host: "pool:11434", isPreflight: false) == .sameOrigin)
+    #expect(rule.verdict(origin: "http://pool:1", host: "pool:11434", isPreflight: false) == .refused)
+  }
+
+  @Test func `a preflight is told methods, headers and how long`() throws {
+    guard case .allowed(let headers) = rule.verdict(origin: "http://localhost", host: "x", isPreflight: true) else {
+      Issue.record("refused")
+      return
+    }
+    let names = headers.map(\.name)
+    #expect(names.contains("Access-Control-Allow-Methods"))
+    #expect(headers.first { $0.name == "Access-Control-Max-Age" }?.value == "43200")
+    let allowed = try #require(headers.first { $0.name == "Access-Control-Allow-Headers" }?.value)
+    #expect(allowed.contains("Authorization") && allowed.contains("x-stainless-retry-count"))
+  }
+
+  @Test func `a star allows everyone`() {
+    #expect(
+      OriginRule(extra: ["*"]).verdict(origin: "https://any.example", host: "x", isPreflight: false)
+        == .allowed(headers: [("Access-Control-Allow-Origin", "*")]))
+  }
+}

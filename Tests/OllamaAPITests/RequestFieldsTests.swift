@@ -1,0 +1,112 @@
+import Foundation
+import Testing
+
+@testable import OllamaAPI
+
+@Suite struct RequestFieldsTests {
+  @Test(
+    arguments: [
+      (#"{"model":"llama3.2","stream":false}"#, "llama3.2", false),
+      (#" {"messages":[{"model":"no","stream":true}],"model":"yes"} "#, "yes", nil),
+      (#"{"model":"a","model":"b"}"#, "b", nil),
+      (#"{"MODEL":"a","Stream":true}"#, "a", true),
+      (#"{"\u006dodel":"a","ſtream":false}"#, "a", false),
+      (#"{"\u017ftream":true}"#, nil, true),
+      (#"{"model":"a\"\\\/\n\u00e9\ud83d\ude00"}"#, "a\"\\/\né😀", nil),
+      (#"{"model":"\ud83d"}"#, "\u{FFFD}", nil),
+      (#"{"model":"\ud83dx\ud83d\u0041"}"#, "\u{FFFD}x\u{FFFD}A", nil),
+      (#"{"model":"a","model":null,"stream":true,"stream":null}"#, "a", nil),
+      (#"{"model":5,"stream":"true"}"#, nil, nil),
+      (#"{"stream":true,"stream":false}"#, nil, false),
+      (#"{}"#, nil, nil),
+      (#"{"xmodel":"a","modelx":"b","":"c"}"#, nil, nil),
+      (#"{"model":""}"#, "", nil),
+      (#"{"a":1.5e-3,"b":[1,2,{"c":"]}"}],"model":"m"}trailing"#, "m", nil),
+    ] as [(String, String?, Bool?)])
+  func `model and stream are found as Go finds them`(body: String, model: String?, stream: Bool?) throws {
+    let fields = try #require(RequestFields.scan(Array(body.utf8)))
+    #expect(fields.model == model)
+    #expect(fields.stream == stream)
+    #expect(!fields.isTruncated)
+  }
+
+  @Test(arguments: [
+    "", "[]", "null", "\"model\"", "x", "{model:1}", "{\"a\" 1}", "{\"a\":1 \"b\":2}", "(\u{B5}/\u{FD}",
+  ])
+  func `what is no JSON object gives nothing`(body: String) {
+    #expect(RequestFields.scan(Array(body.utf8)) == nil)
+  }
+
+  @Test func `a body cut anywhere is truncated and never wrong`() throws {
+    let body = Array(#"{"model":"m","stream":true,"options":{"a":[1,"\""]}}"#.utf8)
+    for length in 1..<body.count {
+      let fields = try #require(RequestFields.scan(body[..<length]), "\(length) bytes")
+      #expect(fields.isTruncated, "\(length) bytes")
+      #expect(fields.model == nil || fields.model == "m")
+      #expect(fields.stream == nil || fields.stream == true)
+    }
+  }
+
+  @Test func `depth is bounded, as in Go`() {
+    func nested(_ depth: Int) -> [UInt8] {
+      Array(
+        (#"{"model":"m","a":"# + String(repeating: "[", count: depth) + String(repeating: "]", count: depth) + "}").utf8
+      )
+    }
+    #expect(RequestFields.scan(nested(9_000))?.isTruncated == false)
+    #expect(RequestFields.scan(nested(10_001)) == nil)
+  }
+
+  private struct Reference: Decodable {
+    let model: String?
+    let stream: Bool?
+  }
+
+  @Test(arguments: 0..<40) func `agrees with a full decoder on random JSON`(seed: UInt64) throws {
+    var json = RandomJSON(random: SeededGenerator(seed: seed))
+    for _ in 0..<100 {
+      var members = (0..<Int.random(in: 0...4, using: &json.random)).map { _ in (json.string(), json.value()) }
+        .filter { !["model", "stream"].contains($0.0.lowercased().dropFirst().dropLast()) }
+      if Bool.random(using: &json.random) { members.append(("\"model\"", json.string())) }
+      if Bool.random(using: &json.random) { members.append(("\"stream\"", json.value().isEmpty ? "" : "true")) }
+      members.shuffle(using: &json.random)
+      let text = json.object(members)
+      let expected = try JSONDecoder().decode(Reference.self, from: Data(text.utf8))
+      let fields = try #require(RequestFields.scan(Array(text.utf8)), "\(text)")
+      #expect(fields.model == expected.model, "seed \(seed): \(text)")
+      #expect(fields.stream == expected.stream, "seed \(seed): \(text)")
+      #expect(!fields.isTruncated, "seed \(seed): \(text)")
+    }
+  }
+
+  @Test(arguments: 0..<20) func `random and damaged bytes never crash it`(seed: UInt64) {
+    var json = RandomJSON(random: SeededGenerator(seed: seed))
+    for _ in 0..<200 {
+      var bytes = Array(json.object([("\"model\"", json.string()), (json.string(), json.value())]).utf8)
+      for _ in 0..<Int.random(in: 1...4, using: &json.random) {
+        let index = Int.random(in: bytes.indices, using: &json.random)
+        switch Int.random(in: 0...2, using: &json.random) {
+        case 0: bytes[index] = UInt8.random(in: 0...255, using: &json.random)
+        case 1: bytes.insert("{}[]\",:\\".utf8.randomElement(using: &json.random) ?? 0, at: index)
+        default: bytes.removeSubrange(index...)
+        }
+        if bytes.isEmpty { break }
+      }
+      _ = RequestFields.scan(bytes)
+      _ = ErrorBody.message(in: bytes)
+      _ = ProcessList.merge([bytes])
+      var end = StreamEnd(.generation)
+      end.consume(bytes + [10])
+    }
+  }
+
+  @Test func `an image of 60 MB costs milliseconds`() throws {
+    let body = Array(#"{"images":[""#.utf8) + [UInt8](repeating: 65, count: 60 << 20) + Array(#""],"model":"m"}"#.utf8)
+    let clock = ContinuousClock()
+    var fields: RequestFields?
+    let elapsed = clock.measure { fields = RequestFields.scan(body) }
+    #expect(fields?.model == "m")
+    // A decoder needs hundreds of milliseconds; memchr needs under ten, and a busy machine some more.
+    #expect(elapsed < .milliseconds(500))
+  }
+}

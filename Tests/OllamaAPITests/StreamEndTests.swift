@@ -1,0 +1,135 @@
+import Testing
+
+@testable import OllamaAPI
+
+@Suite struct StreamEndTests {
+  struct Sample: CustomTestStringConvertible {
+    let name: String
+    let format: StreamFormat
+    let text: String
+    let outcome: StreamEnd.Outcome
+    var testDescription: String { name }
+    init(_ name: String, _ format: StreamFormat, _ text: String, _ outcome: StreamEnd.Outcome) {
+      self.name = name
+      self.format = format
+      self.text = text
+      self.outcome = outcome
+    }
+  }
+
+  static let token = #"{"model":"m","created_at":"t","message":{"role":"assistant","content":"x"},"done":false}"# + "\n"
+  static let last =
+    #"{"model":"m","created_at":"t","response":"","done":true,"done_reason":"stop","context":[1,2]}"# + "\n"
+  static let chunk =
+    #"data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"x"}}]}"# + "\n\n"
+  static let delta = "event: content_block_delta\n" + #"data: {"type":"content_block_delta","index":0}"# + "\n\n"
+
+  static let samples: [Sample] = [
+    .init("native, whole", .generation, token + token + last, .complete),
+    .init("native, only the last line", .generation, last, .complete),
+    .init("native, cut between lines", .generation, token + token, .truncated),
+    .init("native, cut within the last line", .generation, token + String(last.dropLast(5)), .truncated),
+    .init("native, last line without its line feed", .generation, token + String(last.dropLast(1)), .truncated),
+    .init("native, nothing at all", .generation, "", .truncated),
+    .init("native, error line", .generation, token + #"{"error":"unexpected EOF"}"# + "\n", .failedInBand),
+    .init("native, error line alone, with spaces", .generation, #" { "error" : "x" } "# + "\r\n", .failedInBand),
+    .init("native, error then done", .generation, #"{"error":"x"}"# + "\n" + last, .failedInBand),
+    .init("native, null error", .generation, #"{"error":null,"done":true}"# + "\n", .complete),
+    .init("native, done then more", .generation, last + token, .truncated),
+    .init("native, blank lines after done", .generation, token + last + "\n \r\n", .complete),
+    .init("native, spaces", .generation, #"{ "done" : true }"# + "\n", .complete),
+    .init(
+      "native, done true within a string", .generation, #"{"response":"\"done\":true","done":false}"# + "\n", .truncated
+    ),
+    .init(
+      "native, done true within a tool call", .generation,
+      #"{"message":{"tool_calls":[{"function":{"arguments":{"done":true}}}]},"done":false}"# + "\n", .truncated),
+    .init(
+      "native, done false within a tool call", .generation,
+      #"{"message":{"tool_calls":[{"function":{"arguments":{"done":false}}}]},"done":true}"# + "\n", .complete),
+    .init("native, no JSON", .generation, "done:true\n", .truncated),
+    .init("progress, whole", .progress, #"{"status":"pulling"}"# + "\n" + #"{"status":"success"}"# + "\n", .complete),
+    .init("progress, cut", .progress, #"{"status":"pulling ab","total":5}"# + "\n", .truncated),
+    .init(
+      "progress, error", .progress, #"{"status":"pulling"}"# + "\n" + #"{"error":"no such host"}"# + "\n", .failedInBand
+    ),
+    .init("OpenAI, whole", .openAIEvents, chunk + chunk + "data: [DONE]\n\n", .complete),
+    .init("OpenAI, whole, CRLF", .openAIEvents, "data: {}\r\n\r\ndata: [DONE]\r\n\r\n", .complete),
+    .init("OpenAI, no space", .openAIEvents, "data:{}\n\ndata:[DONE]\n\n", .complete),
+    .init("OpenAI, ends cleanly without its marker", .openAIEvents, chunk + chunk, .truncated),
+    .init("OpenAI, cut within the marker", .openAIEvents, chunk + "data: [DONE", .truncated),
+    .init("OpenAI, cut within the marker's event", .openAIEvents, chunk + "data: [DONE]\n", .truncated),
+    .init("OpenAI, error", .openAIEvents, chunk + #"data: {"error":{"message":"x"}}"# + "\n\n", .failedInBand),
+    .init("OpenAI, error then done", .openAIEvents, #"data: {"error":{}}"# + "\n\ndata: [DONE]\n\n", .failedInBand),
+    .init("OpenAI, the text [DONE]", .openAIEvents, #"data: {"t":"data: [DONE]"}"# + "\n\n", .truncated),
+    .init("OpenAI, comment", .openAIEvents, ": ping\n\n" + chunk + "data: [DONE]\n\n", .complete),
+    .init(
+      "responses, whole", .openAIEvents,
+      "event: response.created\ndata: {\"response\":{\"error\":null}}\n\nevent: response.completed\ndata: {}\n\n",
+      .complete),
+    .init("responses, failed", .openAIEvents, "event: response.failed\ndata: {}\n\n", .failedInBand),
+    .init(
+      "Anthropic, whole", .anthropicEvents, delta + "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+      .complete),
+    .init("Anthropic, cut", .anthropicEvents, delta + delta, .truncated),
+    .init("Anthropic, cut within the last event", .anthropicEvents, delta + "event: message_stop\n", .truncated),
+    .init("Anthropic, error", .anthropicEvents, delta + "event: error\ndata: {\"type\":\"error\"}\n\n", .failedInBand),
+    .init("no stream", .wholeMessage, "{}", .complete),
+  ]
+
+  @Test(arguments: samples) func `judges a stream alike however it is split`(_ sample: Sample) {
+    let bytes = Array(sample.text.utf8)
+    for first in 0...bytes.count {
+      for second in [first, (first + bytes.count) / 2, bytes.count] {
+        var end = StreamEnd(sample.format)
+        end.consume(bytes[..<first])
+        end.consume(bytes[first..<second])
+        end.consume(bytes[second...])
+        #expect(end.outcome == sample.outcome, "split at \(first) and \(second)")
+      }
+    }
+    var bytewise = StreamEnd(sample.format)
+    for byte in bytes { bytewise.consume(CollectionOfOne(byte)) }
+    #expect(bytewise.outcome == sample.outcome)
+  }
+
+  @Test(arguments: 0..<20) func `judges random streams alike however they are split`(seed: UInt64) {
+    var random = SeededGenerator(seed: seed)
+    for _ in 0..<50 {
+      let format = StreamFormat.allCases.randomElement(using: &random) ?? .generation
+      let pieces = Self.samples.map(\.text) + ["\n", "x", "{", "data: ", "event: "]
+      let text = (0..<4).map { _ in pieces.randomElement(using: &random) ?? "" }.joined()
+      var bytes = Array(text.utf8)
+      var whole = StreamEnd(format)
+      whole.consume(bytes)
+      var split = StreamEnd(format)
+      while !bytes.isEmpty {
+        let length = Int.random(in: 1...40, using: &random)
+        split.consume(bytes.prefix(length))
+        bytes.removeFirst(min(length, bytes.count))
+      }
+      #expect(whole.outcome == split.outcome, "seed \(seed), \(format): \(text)")
+    }
+  }
+
+  @Test(arguments: [1_000, 65_536, 100_000]) func `a last line longer than the window is understood`(tail: Int) {
+    let line = #"{"response":"","done":true,"context":["# + String(repeating: "1,", count: tail) + "1]}\n"
+    for size in [line.utf8.count, 4_096] {
+      var end = StreamEnd(.generation)
+      var rest = Array(Self.token.utf8 + line.utf8)[...]
+      while !rest.isEmpty {
+        end.consume(rest.prefix(size))
+        rest = rest.dropFirst(size)
+      }
+      #expect(end.outcome == .complete, "pieces of \(size)")
+    }
+  }
+
+  @Test func `the pool's own endings are recognised as failures`() {
+    for format in StreamFormat.allCases where format != .wholeMessage {
+      var end = StreamEnd(format)
+      end.consume(ErrorBody.midStream(format, status: 502, message: "gone\n\"now\""))
+      #expect(end.outcome == .failedInBand, "\(format)")
+    }
+  }
+}
