@@ -71,7 +71,7 @@ import Testing
   ]
 
   @Test(arguments: routes) func `every route of Ollama is known`(_ expected: Expectation) throws {
-    let route = try #require(route(expected.method, expected.path))
+    let route = try #require(self.route(expected.method, expected.path))
     #expect(route.dialect == expected.dialect)
     #expect(route.kind == expected.kind)
     #expect(route.body == expected.body)

@@ -116,7 +116,7 @@ import Testing
     let line = #"{"response":"","done":true,"context":["# + String(repeating: "1,", count: tail) + "1]}\n"
     for size in [line.utf8.count, 4_096] {
       var end = StreamEnd(.generation)
-      var rest = Array(Self.token.utf8 + line.utf8)[...]
+      var rest = Array((Self.token + line).utf8)[...]
       while !rest.isEmpty {
         end.consume(rest.prefix(size))
         rest = rest.dropFirst(size)
