@@ -1,0 +1,162 @@
+import FoundationEssentials
+import NIOCore
+import Synchronization
+
+/// A call that waits for its answer. It may be answered from any thread, once, or by a stream with one end; whatever
+/// comes after the end, or after the connection has gone, does nothing.
+///
+/// The next call of the connection is taken up when this one is answered (`oneway`: answered or let go). A call that
+/// is let go without an answer is answered `org.varlink.service.MethodNotImplemented`, lest its caller wait for ever.
+package final class VarlinkCall: Sendable {
+  /// The qualified name, `org.example.Ping.Ping`.
+  package let name: String
+  /// The name within the interface, `Ping`.
+  package let method: String
+  /// Whether the caller takes a stream of replies.
+  package let wantsMore: Bool
+  /// Whether the caller wants no answer. All answers are then dropped.
+  package let isOneway: Bool
+  package let peer: VarlinkPeer
+  package let connection: VarlinkConnectionID
+
+  private let message: Data
+  private let answering: Answering
+
+  init(
+    _ head: VarlinkMessage.CallHead, method: String, message: Data, peer: VarlinkPeer,
+    connection: VarlinkConnectionID, answering: Answering
+  ) {
+    name = head.method
+    self.method = method
+    wantsMore = head.more && !head.oneway
+    isOneway = head.oneway
+    self.peer = peer
+    self.connection = connection
+    self.message = message
+    self.answering = answering
+  }
+
+  deinit {
+    if isOpen { fail(.methodNotImplemented(name, reason: "the service let the call go without an answer")) }
+  }
+
+  /// False once the call is answered or its connection has gone.
+  package var isOpen: Bool { answering.isOpen }
+
+  /// Whether the peer keeps up. A stream of states, of which only the latest matters, should skip a push while this
+  /// is false: a peer that does not read is cut off at ``VarlinkLimits/maximumUnreadBytes``.
+  package var isWritable: Bool { answering.isOpen && answering.channel.isWritable }
+
+  /// The parameters; missing ones count as `{}`.
+  /// - Throws: `InvalidParameter` with the path of the first one that is missing or of a wrong type.
+  package func parameters<Parameters: Decodable>(
+    as type: Parameters.Type = Parameters.self
+  ) throws(VarlinkErrorReply) -> Parameters {
+    try VarlinkMessage.parameters(of: message, as: type)
+  }
+
+  /// Answers: the only reply, or the last one of a stream.
+  /// - Parameter parameters: must encode to an object.
+  package func reply(_ parameters: some Encodable) {
+    guard isOpen else { return }
+    do {
+      let frame = try VarlinkMessage.reply(parameters, continues: false)
+      answering.send(isOneway ? nil : frame, isLast: true)
+    } catch {
+      fail(.methodNotImplemented(name, reason: error.message))
+    }
+  }
+
+  /// Answers `{}`.
+  package func reply() { reply(NoParameters()) }
+
+  /// One reply of a stream, with more to come. Without `more` in the call the answer is `ExpectedMore`, and with it
+  /// the call has ended. A peer with too much unread loses its connection, see ``VarlinkLimits/maximumUnreadBytes``.
+  /// - Parameter parameters: must encode to an object.
+  package func stream(_ parameters: some Encodable) {
+    guard isOpen, !isOneway else { return }
+    guard wantsMore else { return fail(.expectedMore) }
+    do {
+      answering.send(try VarlinkMessage.reply(parameters, continues: true), isLast: false)
+    } catch {
+      fail(.methodNotImplemented(name, reason: error.message))
+    }
+  }
+
+  /// Answers with an error, which also ends a stream.
+  package func fail(_ error: VarlinkErrorReply) {
+    answering.send(isOneway ? nil : VarlinkMessage.errorReply(error), isLast: true)
+  }
+
+  /// Has `action` run once if the connection goes before the call is answered; at once if it has gone already.
+  /// On the connection's event loop, unless at once.
+  package func onClose(_ action: @escaping @Sendable () -> Void) {
+    answering.onClose(action)
+  }
+}
+
+/// `{}`
+package struct NoParameters: Codable, Sendable, Equatable {
+  package init() {}
+}
+
+/// The life of one call's answer, shared by the call and its connection; thread-safe.
+final class Answering: Sendable {
+  private enum Phase {
+    /// The caller waits → `answered`, `closed`.
+    case open(closeActions: [@Sendable () -> Void])
+    /// The last reply is under way. The end.
+    case answered
+    /// The connection went first. The end.
+    case closed
+  }
+
+  let channel: any Channel
+  private let owner: NIOLoopBound<ServerConnection>
+  private let phase = Mutex(Phase.open(closeActions: []))
+
+  init(channel: any Channel, owner: NIOLoopBound<ServerConnection>) {
+    self.channel = channel
+    self.owner = owner
+  }
+
+  var isOpen: Bool {
+    phase.withLock { if case .open = $0 { true } else { false } }
+  }
+
+  func send(_ frame: ByteBuffer?, isLast: Bool) {
+    let mayPass = phase.withLock { phase in
+      guard case .open = phase else { return false }
+      if isLast { phase = .answered }
+      return true
+    }
+    guard mayPass else { return }
+    if channel.eventLoop.inEventLoop {
+      owner.value.write(frame, of: self, isLast: isLast)
+    } else {
+      channel.eventLoop.execute { self.owner.value.write(frame, of: self, isLast: isLast) }
+    }
+  }
+
+  func onClose(_ action: @escaping @Sendable () -> Void) {
+    let runsNow = phase.withLock { phase in
+      switch phase {
+      case .open(let actions):
+        phase = .open(closeActions: actions + [action])
+        return false
+      case .answered: return false
+      case .closed: return true
+      }
+    }
+    if runsNow { action() }
+  }
+
+  func connectionClosed() {
+    let actions = phase.withLock { phase in
+      guard case .open(let actions) = phase else { return [@Sendable () -> Void]() }
+      phase = .closed
+      return actions
+    }
+    for action in actions { action() }
+  }
+}
