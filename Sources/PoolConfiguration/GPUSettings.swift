@@ -54,13 +54,13 @@ package struct PlacementSettings: Sendable, Equatable {
 
 /// How a placement names a GPU.
 package enum GPUReference: Sendable, Hashable, CustomStringConvertible {
-  /// The pool's number of the GPU: the 2 of `gpu2`.
-  case number(Int)
+  /// The position in the list under `gpus`, from 0; without such a list the pool's number of the GPU, the 2 of `gpu2`.
+  case index(Int)
   case uuid(String)
 
   package var description: String {
     switch self {
-    case .number(let number): "\(number)"
+    case .index(let index): "\(index)"
     case .uuid(let uuid): uuid
     }
   }

@@ -52,7 +52,7 @@ package struct Settings: Sendable, Equatable {
 
   package var gpus = GPUChoice.auto
   package var placements = PlacementChoice.auto
-  package var scaling = ScalingSettings()
+  package var scaling = ScalingKeys()
   package var queue = QueueSettings()
   package var health = HealthSettings()
   package var restarts = RestartSettings()

@@ -1,6 +1,9 @@
-/// How many instances run. The rule: need = ⌈(n + z·√n) / slots⌉, where n counts the requests queued and running.
-package struct ScalingSettings: Sendable, Equatable {
-  package var policy = ScalingPolicy.standard
+package import PoolCore
+
+/// How many instances run, as the file puts it; `rule` is what the core works with.
+package struct ScalingKeys: Sendable, Equatable {
+  /// A preset for `z`, `window` and `idleHold`.
+  package var policy = ScalingSettings.Preset.standard
 
   /// Instances that always run; 0 lets the pool go to zero.
   package var min = 1
@@ -8,13 +11,13 @@ package struct ScalingSettings: Sendable, Equatable {
   /// Instances that run at most; `nil` (`all`): one for each placement.
   package var max: Int?
 
-  /// Head-room, in standard deviations of the load; `nil`: the policy's. See `headroom`.
+  /// Head-room, in standard deviations of the load; `nil` (`auto`): the policy's.
   package var z: Double?
 
-  /// The highest need within this time counts; `nil`: the policy's. See `window(coldStart:)`.
+  /// The highest need within this time counts; `nil` (`auto`): the policy's, which follows the measured cold start.
   package var window: Duration?
 
-  /// How long a surplus instance stays idle before it stops; `nil`: the policy's. See `idleHold(coldStart:)`.
+  /// How long a surplus instance stays idle before it stops; `nil` (`auto`): the policy's, as with `window`.
   package var idleHold: Duration?
 
   /// How long a start and load is taken to last until one has been measured.
@@ -25,55 +28,11 @@ package struct ScalingSettings: Sendable, Equatable {
 
   package init() {}
 
-  /// The z in force.
-  package var headroom: Double { z ?? policy.headroom }
-
-  /// The window in force where a cold start lasts `coldStart`: a given one is kept, the policy's follows the cold start
-  /// within `ScalingPolicy.windowBounds`.
-  package func window(coldStart: Duration) -> Duration {
-    if let window { return window }
-    let bounds = ScalingPolicy.windowBounds
-    return Swift.min(Swift.max(coldStart * policy.windowInColdStarts, bounds.lowerBound), bounds.upperBound)
-  }
-
-  /// The idle hold in force where a cold start lasts `coldStart`.
-  package func idleHold(coldStart: Duration) -> Duration {
-    idleHold ?? coldStart * policy.idleHoldInColdStarts
-  }
-}
-
-/// What a preset trades: GPU time against waiting time.
-package enum ScalingPolicy: String, Sendable, CaseIterable {
-  /// Little waiting at about 84 % of an always-on pool's GPU time.
-  case standard = "default"
-  /// Fewest GPU hours.
-  case economy
-  /// Shortest waits.
-  case latency
-
-  package static let windowBounds: ClosedRange<Duration> = .seconds(60) ... .seconds(600)
-
-  package var headroom: Double {
-    switch self {
-    case .standard: 1
-    case .economy: 0
-    case .latency: 2
-    }
-  }
-
-  package var windowInColdStarts: Int {
-    switch self {
-    case .standard: 6
-    case .economy: 3
-    case .latency: 9
-    }
-  }
-
-  package var idleHoldInColdStarts: Int {
-    switch self {
-    case .standard, .latency: 3
-    case .economy: 1
-    }
+  /// The scaling rule with the policy's values where none is given.
+  package var rule: ScalingSettings {
+    ScalingSettings(
+      policy, minimum: min, maximum: max ?? .max, z: z, window: window, idleHold: idleHold, coldStart: coldStart,
+      parallelStarts: parallelStarts)
   }
 }
 

@@ -1,0 +1,122 @@
+/// What no value alone can show: contradictions between values.
+extension Settings {
+  /// Where a key's value stands, if a file gave it.
+  typealias Positions = [String: ConfigurationPosition]
+
+  func contradictions(_ positions: Positions) -> [ConfigurationProblem] {
+    openListeners(positions) + overlaps(positions) + bounds(positions) + duplicateGPUs(positions)
+      + duplicateIDs(positions) + placementsWithoutGPUs(positions)
+      + placementProblems(knownGPUs: listedUUIDs, positions: positions)
+  }
+
+  /// Refuses inherited sockets that would have been refused under `listen`.
+  package func listenerCheck(inherited: [ListenAddress]) throws(ConfigurationError) {
+    guard !allowOpenListener else { return }
+    let problems = inherited.filter { !$0.isLoopback }.map { address in
+      ConfigurationProblem(
+        at: nil, key: "inherited socket", Self.isOpen(address), expected: Self.loopbackOrPermission)
+    }
+    if !problems.isEmpty { throw ConfigurationError(problems: problems) }
+  }
+
+  private static func isOpen(_ address: ListenAddress) -> String {
+    "\(address) can be reached from beyond this machine, without authentication"
+  }
+  private static let loopbackOrPermission = "a loopback address, or allow_open_listener: true to let anyone in"
+
+  private var listeners: [(key: String, address: ListenAddress)] {
+    listen.enumerated().map { (key: "listen[\($0)]", address: $1) }
+      + (metricsListen.map { [(key: "metrics_listen", address: $0)] } ?? [])
+  }
+
+  private func openListeners(_ positions: Positions) -> [ConfigurationProblem] {
+    if allowOpenListener { return [] }
+    return listeners.filter { !$0.address.isLoopback }.map { listener in
+      ConfigurationProblem(
+        at: positions[listener.key], key: listener.key, Self.isOpen(listener.address),
+        expected: Self.loopbackOrPermission)
+    }
+  }
+
+  private func overlaps(_ positions: Positions) -> [ConfigurationProblem] {
+    var problems: [ConfigurationProblem] = []
+    for (index, listener) in listeners.enumerated() {
+      if let earlier = listeners[..<index].first(where: { $0.address.overlaps(listener.address) }) {
+        problems.append(
+          ConfigurationProblem(
+            at: positions[listener.key] ?? positions[earlier.key], key: listener.key,
+            "\(listener.address) is taken by \(earlier.key), \(earlier.address)", expected: "an address of its own"))
+      }
+      let last = Int(instancePorts) + Self.instancePortSpan - 1
+      if Int(instancePorts)...last ~= Int(listener.address.port) {
+        problems.append(
+          ConfigurationProblem(
+            at: positions[listener.key] ?? positions["instance_ports"], key: listener.key,
+            "port \(listener.address.port) is kept for instances by instance_ports",
+            expected: "a port outside \(instancePorts) to \(last)"))
+      }
+    }
+    return problems
+  }
+
+  private func bounds(_ positions: Positions) -> [ConfigurationProblem] {
+    func ordered<Value: Comparable>(
+      _ lowKey: String, _ low: Value, _ highKey: String, _ high: Value, _ text: (Value) -> String
+    ) -> [ConfigurationProblem] {
+      guard low > high else { return [] }
+      return [
+        ConfigurationProblem(
+          at: positions[lowKey] ?? positions[highKey], key: lowKey,
+          "\(text(low)) is more than \(highKey), \(text(high))",
+          expected: "at most that")
+      ]
+    }
+    return ordered("scaling.min", scaling.min, "scaling.max", scaling.max ?? .max) { "\($0)" }
+      + ordered("queue.request_body", queue.requestBody, "queue.bodies", queue.bodies, \.description)
+      + ordered("restarts.pause", restarts.pause, "restarts.pause_max", restarts.pauseMax, DurationText.render)
+  }
+
+  private func duplicateGPUs(_ positions: Positions) -> [ConfigurationProblem] {
+    var seen: [String: Int] = [:]
+    return (listedUUIDs ?? []).enumerated().compactMap { index, uuid in
+      guard let first = seen[uuid] else {
+        seen[uuid] = index
+        return nil
+      }
+      return ConfigurationProblem(
+        at: positions["gpus[\(index)].uuid"], key: "gpus[\(index)].uuid", "\(uuid) is also gpus[\(first)]",
+        expected: "each GPU once")
+    }
+  }
+
+  private func duplicateIDs(_ positions: Positions) -> [ConfigurationProblem] {
+    var seen: [String: Int] = [:]
+    return listedPlacements.enumerated().compactMap { index, placement in
+      guard let id = placement.id else { return nil }
+      guard let first = seen[id] else {
+        seen[id] = index
+        return nil
+      }
+      return ConfigurationProblem(
+        at: positions["placements[\(index)].id"], key: "placements[\(index)].id",
+        "\(id) is also the id of placements[\(first)]", expected: "each id once")
+    }
+  }
+
+  private func placementsWithoutGPUs(_ positions: Positions) -> [ConfigurationProblem] {
+    guard gpus == .cpu, !listedPlacements.isEmpty else { return [] }
+    return [
+      ConfigurationProblem(
+        at: positions["placements"], key: "placements", "needs GPUs, and gpus is cpu",
+        expected: "placements: auto, or a list under gpus")
+    ]
+  }
+
+  private var listedUUIDs: [String]? {
+    if case .list(let gpus) = gpus { gpus.map(\.uuid) } else { nil }
+  }
+
+  private var listedPlacements: [PlacementSettings] {
+    if case .list(let placements) = placements { placements } else { [] }
+  }
+}

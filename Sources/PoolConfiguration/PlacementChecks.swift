@@ -1,0 +1,55 @@
+extension Settings {
+  /// What is wrong with the placements on a machine with these GPUs: unknown ones, one twice in a placement, and one in
+  /// several placements without `shared: true` on each.
+  ///
+  /// The reader asks this for a list under `gpus`. Where the GPUs are found at run time, ask again with them, in the
+  /// order of their numbers.
+  package func placementProblems(knownGPUs: [String]) -> [ConfigurationProblem] {
+    placementProblems(knownGPUs: knownGPUs, positions: [:])
+  }
+
+  /// `knownGPUs` is `nil` where they aren't known yet: then every GPU exists, and a number is never the same as a UUID.
+  func placementProblems(knownGPUs: [String]?, positions: Positions) -> [ConfigurationProblem] {
+    guard case .list(let placements) = placements else { return [] }
+    var problems: [ConfigurationProblem] = []
+    var users: [GPUReference: (key: String, isShared: Bool)] = [:]
+    for (placementIndex, placement) in placements.enumerated() {
+      var own: Set<GPUReference> = []
+      for (index, reference) in placement.gpus.enumerated() {
+        let key = "placements[\(placementIndex)].gpus[\(index)]"
+        func report(_ what: String, expected: String) {
+          problems.append(ConfigurationProblem(at: positions[key], key: key, what, expected: expected))
+        }
+        guard let gpu = Self.resolve(reference, knownGPUs) else {
+          report("\(reference) is no known GPU", expected: "one of \(Self.listing(knownGPUs ?? []))")
+          continue
+        }
+        guard own.insert(gpu).inserted else {
+          report("\(reference) is named twice", expected: "each GPU once in a placement")
+          continue
+        }
+        if let user = users[gpu], !(user.isShared && placement.shared) {
+          report("\(reference) is also used by \(user.key)", expected: "a GPU of its own, or shared: true on both")
+        }
+        users[gpu] = (
+          key: "placements[\(placementIndex)]", isShared: placement.shared && users[gpu]?.isShared != false
+        )
+      }
+    }
+    return problems
+  }
+
+  /// The GPU's UUID where it is known, so that a number and a UUID can be told to mean the same.
+  private static func resolve(_ reference: GPUReference, _ knownGPUs: [String]?) -> GPUReference? {
+    guard let knownGPUs else { return reference }
+    switch reference {
+    case .index(let index): return knownGPUs.indices.contains(index) ? .uuid(knownGPUs[index]) : nil
+    case .uuid(let uuid): return knownGPUs.contains(uuid) ? reference : nil
+    }
+  }
+
+  private static func listing(_ uuids: [String]) -> String {
+    let shown = uuids.enumerated().prefix(8).map { "\($0) (\($1))" }
+    return shown.joined(separator: ", ") + (uuids.count > 8 ? ", …" : "")
+  }
+}

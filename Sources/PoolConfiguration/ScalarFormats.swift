@@ -1,0 +1,172 @@
+import Yams
+
+extension ValueFormat where Value == Bool {
+  static var boolean: Self {
+    .scalar("true or false", plainOnly: true, render: { .bool($0) }) { Bool($0) }
+  }
+}
+
+extension ValueFormat where Value == Int {
+  static func integer(_ bounds: ClosedRange<Int>) -> Self {
+    .scalar(
+      "a whole number from \(bounds.lowerBound) to \(bounds.upperBound)", plainOnly: true, render: { .integer($0) }
+    ) { text in
+      Int(text).flatMap { bounds.contains($0) ? $0 : nil }
+    }
+  }
+}
+
+extension ValueFormat where Value == UInt16 {
+  static func port(_ bounds: ClosedRange<UInt16>) -> Self {
+    .scalar(
+      "a port from \(bounds.lowerBound) to \(bounds.upperBound)", plainOnly: true, render: { .integer(Int($0)) }
+    ) { text in
+      UInt16(text).flatMap { bounds.contains($0) ? $0 : nil }
+    }
+  }
+}
+
+extension ValueFormat where Value == Double {
+  static func number(_ bounds: ClosedRange<Int>) -> Self {
+    .scalar(
+      "a number from \(bounds.lowerBound) to \(bounds.upperBound)", plainOnly: true, render: { .number($0) }
+    ) { text in
+      let isDecimal = text.allSatisfy { ($0.isASCII && $0.isNumber) || $0 == "." }
+      return Double(text).flatMap {
+        isDecimal && (Double(bounds.lowerBound)...Double(bounds.upperBound)).contains($0) ? $0 : nil
+      }
+    }
+  }
+}
+
+extension ValueFormat where Value == Duration {
+  static func duration(_ bounds: ClosedRange<Duration>) -> Self {
+    let (least, most) = (DurationText.render(bounds.lowerBound), DurationText.render(bounds.upperBound))
+    return .scalar(
+      "a duration from \(least) to \(most), such as 250ms, 30s or 10m", plainOnly: true,
+      render: { .text(DurationText.render($0)) }
+    ) { text in
+      DurationText.parse(text).flatMap { bounds.contains($0) ? $0 : nil }
+    }
+  }
+}
+
+extension ValueFormat where Value == ByteCount {
+  static func size(_ bounds: ClosedRange<ByteCount>) -> Self {
+    .scalar(
+      "a size from \(bounds.lowerBound) to \(bounds.upperBound), such as 512MiB, 64MB or plain bytes", plainOnly: true,
+      render: { .text($0.description) }
+    ) { text in
+      ByteCount(parsing: text).flatMap { bounds.contains($0) ? $0 : nil }
+    }
+  }
+}
+
+extension ValueFormat where Value == ListenAddress {
+  static var address: Self {
+    .scalar(
+      "an address and port such as 127.0.0.1:11434, [::1]:11434, localhost:11434 or a port alone",
+      render: { .text($0.description) }
+    ) { ListenAddress(parsing: $0) }
+  }
+}
+
+extension ValueFormat where Value == KeepAlive {
+  static var keepAlive: Self {
+    .scalar("forever or a duration such as 5m", plainOnly: true, render: { $0.rendered }) { KeepAlive(parsing: $0) }
+  }
+}
+
+extension KeepAlive {
+  fileprivate var rendered: Rendered {
+    switch self {
+    case .forever: .text("forever")
+    case .duration(let duration): .text(DurationText.render(duration))
+    }
+  }
+}
+
+extension ValueFormat
+where Value: RawRepresentable & CaseIterable & Equatable, Value.RawValue == String {
+  static var choice: Self {
+    let words = Value.allCases.map(\.rawValue)
+    return .scalar("one of " + words.joined(separator: ", "), render: { .text($0.rawValue) }) { Value(rawValue: $0) }
+  }
+}
+
+extension ValueFormat where Value == String {
+  /// Text without control characters that fulfils `accepts`.
+  static func text(_ expected: String, _ accepts: @escaping @Sendable (String) -> Bool) -> Self {
+    .scalar(expected, render: { .text($0) }) { text in
+      let isPrintable = text.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value != 0x7f }
+      return isPrintable && !text.isEmpty && accepts(text) ? text : nil
+    }
+  }
+
+  static var absolutePath: Self {
+    text("an absolute path") { $0.hasPrefix("/") && $0.utf8.count <= 4_095 }
+  }
+
+  /// Device nodes stand below /dev: a typing error must not hand out a file.
+  static var deviceNode: Self {
+    text("a device node such as /dev/nvidia0") { path in
+      path.hasPrefix("/dev/") && path.utf8.count <= 255 && path.isMade(of: "/_-.:")
+        && !path.split(separator: "/").contains("..")
+    }
+  }
+
+  static var userName: Self {
+    text("the name of a user other than root") { name in
+      name != "root" && name.utf8.count <= 32 && name.isMade(of: "_-.")
+        && name.first.map { $0.isLetter || $0 == "_" } == true
+    }
+  }
+
+  static var origin: Self {
+    text("an origin such as https://chat.example.org or http://10.0.0.5:8080, without a path") { origin in
+      guard let separator = origin.firstRange(of: "://") else { return false }
+      let scheme = origin[..<separator.lowerBound]
+      let host = origin[separator.upperBound...]
+      return origin.utf8.count <= 255 && scheme.first?.isLetter == true && String(scheme).isMade(of: "+-.")
+        && !host.isEmpty && String(host).isMade(of: ".-_:[]")
+    }
+  }
+
+  static var modelName: Self {
+    text("a model's name such as llama3.2:3b") { $0.utf8.count <= 255 && $0.isMade(of: "/._:-@") }
+  }
+
+  static var gpuUUID: Self {
+    text("a GPU's UUID such as GPU-8932f937-d72c-4106-c12f-20bd9faed9f6") {
+      $0.utf8.count <= 95 && $0.isMade(of: "-_") && $0.first?.isLetter == true
+    }
+  }
+
+  static var pciAddress: Self {
+    text("a PCI address such as 0000:41:00.0") { address in
+      let parts = address.split(separator: ":", omittingEmptySubsequences: false)
+      let slot = parts.last?.split(separator: ".", omittingEmptySubsequences: false) ?? []
+      let fields = parts.dropLast() + slot
+      return (2...3).contains(parts.count) && slot.count == 2
+        && fields.allSatisfy { (1...8).contains($0.count) && UInt32($0, radix: 16) != nil }
+    }
+  }
+
+  /// Becomes part of a unit's name and of a directory's.
+  static var placementID: Self {
+    text("1 to 32 of a-z, 0-9, _, . and -, beginning with a letter or digit") { id in
+      id.utf8.count <= 32 && id.isMade(of: "_.-") && id == id.lowercased()
+        && id.first.map { $0.isLetter || $0.isNumber } == true
+    }
+  }
+}
+
+extension String {
+  /// Whether it consists of ASCII letters, digits and `others`.
+  func isMade(of others: String) -> Bool {
+    unicodeScalars.allSatisfy { scalar in
+      scalar.isASCII
+        && (scalar.properties.isAlphabetic || ("0"..."9").contains(scalar) || others.unicodeScalars.contains(scalar))
+    }
+  }
+}

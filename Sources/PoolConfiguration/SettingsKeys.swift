@@ -1,0 +1,109 @@
+import PoolCore
+
+/// Every key of the file, with the form and the bounds of its value.
+enum SettingsKeys {
+  static let slotBounds = 1...64
+
+  /// From 50 milliseconds, below which a limit would only be an accident, to a day.
+  private static let limit: ClosedRange<Duration> = .milliseconds(50) ... .seconds(86_400)
+
+  static let all = KeyMap<Settings>([
+    .value("listen", \.listen, ValueFormat.address.list("addresses", least: 1, most: 16)),
+    .value("allow_open_listener", \.allowOpenListener, .boolean),
+    .value("origins", \.origins, ValueFormat.origin.list("origins", most: 64)),
+    .value("metrics_listen", \.metricsListen, ValueFormat.address.orNone("off")),
+    .value("launcher", \.launcher, .choice),
+    .value("ollama", \.ollama, ValueFormat.absolutePath.orNone("auto")),
+    .value("instance_user", \.instanceUser, ValueFormat.userName.orNone("auto")),
+    // The upper bound leaves room for 1,024 instances that each move on.
+    .value("instance_ports", \.instancePorts, .port(1_024...64_000)),
+    .value("slots", \.slots, .integer(slotBounds)),
+    .value("models_path", \.modelsPath, ValueFormat.absolutePath.orNone("auto")),
+    .value("context_length", \.contextLength, ValueFormat.integer(256...16_777_216).orNone("auto")),
+    .value("keep_alive", \.keepAlive, ValueFormat.keepAlive.orNone("auto")),
+    .value("preload", \.preload, ValueFormat.modelName.list("models", most: 64)),
+    .merged("environment", \.environment, .environment),
+    .value("memory_max", \.memoryMax, ValueFormat.size(.mebibytes(64) ... .mebibytes(1 << 24)).orNone("none")),
+    .value("gpus", \.gpus, .gpus),
+    .value("placements", \.placements, .placements),
+    .group("scaling", scaling),
+    .group("queue", queue),
+    .group("health", health),
+    .group("restarts", restarts),
+    .value("drain_timeout", \.drainTimeout, .duration(.zero ... .seconds(86_400))),
+  ])
+
+  private static let scaling: [Key<Settings>] = [
+    .value("policy", \.scaling.policy, .choice),
+    .value("min", \.scaling.min, .integer(0...1_024)),
+    .value("max", \.scaling.max, ValueFormat.integer(1...1_024).orNone("all")),
+    .value("z", \.scaling.z, ValueFormat.number(0...10).orNone("auto"), note: { $0.scaling.noteOnZ }),
+    .value(
+      "window", \.scaling.window, ValueFormat.duration(.seconds(1) ... .seconds(86_400)).orNone("auto"),
+      note: { $0.scaling.noteOnWindow }),
+    .value(
+      "idle_hold", \.scaling.idleHold, ValueFormat.duration(.zero ... .seconds(86_400)).orNone("auto"),
+      note: { $0.scaling.noteOnIdleHold }),
+    .value("cold_start", \.scaling.coldStart, .duration(.milliseconds(100) ... .seconds(3_600))),
+    .value("parallel_starts", \.scaling.parallelStarts, .integer(1...1_024)),
+  ]
+
+  private static let queue: [Key<Settings>] = [
+    .value("requests", \.queue.requests, .integer(1...1_000_000)),
+    .value("bodies", \.queue.bodies, .size(.mebibytes(1) ... .mebibytes(1 << 20))),
+    .value("request_body", \.queue.requestBody, .size(ByteCount(bytes: 1_024) ... .mebibytes(1 << 12))),
+    .value("maximum_wait", \.queue.maximumWait, ValueFormat.duration(limit).orNone("none")),
+  ]
+
+  private static let health: [Key<Settings>] = [
+    .value("first_byte_limit", \.health.firstByteLimit, .duration(limit)),
+    .value("stall_timeout", \.health.stallTimeout, .duration(limit)),
+    .value("start_timeout", \.health.startTimeout, .duration(limit)),
+    .value("probe_timeout", \.health.probeTimeout, .duration(.milliseconds(50) ... .seconds(60))),
+    .value("probe_failures", \.health.probeFailures, .integer(1...100)),
+    .value("unhealthy_grace", \.health.unhealthyGrace, .duration(.zero ... .seconds(3_600))),
+  ]
+
+  private static let restarts: [Key<Settings>] = [
+    .value("pause", \.restarts.pause, .duration(.milliseconds(50) ... .seconds(3_600))),
+    .value("pause_max", \.restarts.pauseMax, .duration(.milliseconds(50) ... .seconds(86_400))),
+    .value("quarantine_after", \.restarts.quarantineAfter, .integer(1...100)),
+    .value("quarantine", \.restarts.quarantine, .duration(.milliseconds(50) ... .seconds(604_800))),
+  ]
+}
+
+extension SettingsKeys {
+  /// Of an entry under `gpus`.
+  static let gpu: [Key<GPUSettings>] = [
+    .value("uuid", \.uuid, .gpuUUID, isRequired: true),
+    .value("name", \.name, ValueFormat.text("a name of one line") { $0.utf8.count <= 95 }.orNone("none")),
+    .value("memory", \.memory, ValueFormat.size(.mebibytes(1) ... .mebibytes(1 << 24)).orNone("none")),
+    .value("pci", \.pci, ValueFormat.pciAddress.orNone("none")),
+    .value("nodes", \.nodes, ValueFormat.deviceNode.list("device nodes", most: 64)),
+    .value("vendor", \.vendor, .choice),
+  ]
+
+  /// Of an entry under `placements`.
+  static let placement: [Key<PlacementSettings>] = [
+    .value("id", \.id, ValueFormat.placementID.orNone("auto")),
+    .value(
+      "gpus", \.gpus, ValueFormat.gpuReference.list("GPUs' UUIDs or numbers", least: 1, most: 64), isRequired: true),
+    .value("slots", \.slots, ValueFormat.integer(slotBounds).orNone("auto")),
+    .value("shared", \.shared, .boolean),
+    .value("environment", \.environment, .environment),
+  ]
+}
+
+extension ScalingKeys {
+  fileprivate var noteOnZ: String? { z == nil ? "\(Rendered.number(rule.z).yaml) by the policy" : nil }
+
+  fileprivate var noteOnWindow: String? {
+    window == nil ? "\(Rendered.number(rule.windowInColdStarts).yaml) cold starts, within 60s and 10m" : nil
+  }
+
+  fileprivate var noteOnIdleHold: String? {
+    guard idleHold == nil else { return nil }
+    return rule.idleHoldInColdStarts == 1
+      ? "1 cold start" : "\(Rendered.number(rule.idleHoldInColdStarts).yaml) cold starts"
+  }
+}

@@ -1,0 +1,113 @@
+import Testing
+
+@testable import PoolConfiguration
+
+@Suite struct ContradictionTests {
+  private static let open = "can be reached from beyond this machine, without authentication"
+  private static let remedy = "a loopback address, or allow_open_listener: true to let anyone in"
+
+  @Test("an open listener is refused unless the file says so")
+  func openListeners() {
+    #expect(
+      problems("listen: [127.0.0.1:1, 0.0.0.0:11434]")
+        == ["f:1:23: listen[1]: 0.0.0.0:11434 \(Self.open); expected \(Self.remedy)"])
+    #expect(
+      problems("metrics_listen: 10.0.0.1:11435")
+        == ["f:1:17: metrics_listen: 10.0.0.1:11435 \(Self.open); expected \(Self.remedy)"])
+    #expect(problems("listen: [0.0.0.0:11434]\nallow_open_listener: true") == [])
+  }
+
+  @Test("the rule holds for inherited sockets too")
+  func inherited() throws {
+    let open = try #require(ListenAddress(host: "::", port: 11434))
+    let error = #expect(throws: ConfigurationError.self) {
+      try Settings().listenerCheck(inherited: [.loopback(port: 11434), open])
+    }
+    #expect(error?.description == "inherited socket: [::]:11434 \(Self.open); expected \(Self.remedy)")
+    var permitting = Settings()
+    permitting.allowOpenListener = true
+    try permitting.listenerCheck(inherited: [open])
+    try Settings().listenerCheck(inherited: [.loopback(port: 11434)])
+  }
+
+  @Test("no address is listened on twice")
+  func overlaps() {
+    #expect(
+      problems("listen: [localhost:11434, 127.0.0.1:11434]")
+        == ["f:1:27: listen[1]: 127.0.0.1:11434 is taken by listen[0], 127.0.0.1:11434; expected an address of its own"]
+    )
+    #expect(problems("listen: [11435]").count == 1)
+    #expect(problems("allow_open_listener: true\nlisten: [0.0.0.0:11434, 127.0.0.1:11434]").count == 1)
+    #expect(problems("listen: [127.0.0.1:0, 127.0.0.1:0]") == [])
+    #expect(problems("listen: ['[::1]:11434', 127.0.0.1:11434]") == [])
+  }
+
+  @Test("no listener takes an instance's port")
+  func instancePorts() {
+    #expect(
+      problems("listen: [11599]")
+        == [
+          "f:1:10: listen[0]: port 11599 is kept for instances by instance_ports; expected a port outside 11500 to 11599"
+        ])
+    #expect(problems("listen: [11600]") == [])
+    #expect(problems("instance_ports: 11400").count == 2)
+    #expect(problems("instance_ports: 65000").count == 1)
+  }
+
+  @Test("what must be less is less")
+  func bounds() {
+    #expect(
+      problems("scaling: {min: 3, max: 2}")
+        == ["f:1:16: scaling.min: 3 is more than scaling.max, 2; expected at most that"])
+    #expect(problems("queue: {bodies: 1MiB}").count == 1)
+    #expect(problems("restarts: {pause: 2m}").count == 1)
+    #expect(problems("scaling: {min: 2, max: 2}") == [])
+  }
+
+  @Test("two placements share a GPU only where both say so")
+  func sharing() {
+    let gpus = "gpus: [{uuid: GPU-a}, {uuid: GPU-b}]\n"
+    #expect(
+      problems(gpus + "placements: [{gpus: [0]}, {gpus: [GPU-a]}]")
+        == [
+          "f:2:34: placements[1].gpus[0]: GPU-a is also used by placements[0]; "
+            + "expected a GPU of its own, or shared: true on both"
+        ])
+    #expect(problems(gpus + "placements: [{gpus: [0], shared: true}, {gpus: [0]}]").count == 1)
+    #expect(
+      problems(gpus + "placements: [{gpus: [0]}, {gpus: [0], shared: true}, {gpus: [0], shared: true}]").count == 2)
+    #expect(problems(gpus + "placements: [{gpus: [0], shared: true}, {gpus: [0], shared: true}]") == [])
+    #expect(problems(gpus + "placements: [{gpus: [0]}, {gpus: [1]}]") == [])
+    #expect(problems("placements: [{gpus: [0]}, {gpus: [0]}]").count == 1)
+  }
+
+  @Test("a placement names known GPUs, each once")
+  func unknownGPUs() {
+    let gpus = "gpus: [{uuid: GPU-a}, {uuid: GPU-b}]\n"
+    #expect(
+      problems(gpus + "placements: [{gpus: [2]}]")
+        == ["f:2:22: placements[0].gpus[0]: 2 is no known GPU; expected one of 0 (GPU-a), 1 (GPU-b)"])
+    #expect(problems(gpus + "placements: [{gpus: [GPU-c]}]").count == 1)
+    #expect(problems(gpus + "placements: [{gpus: [0, GPU-a]}]").count == 1)
+    #expect(problems("placements: [{gpus: [7]}]") == [])
+    #expect(problems("gpus: cpu\nplacements: [{gpus: [0]}]").count == 1)
+    #expect(problems("gpus: [{uuid: GPU-a}, {uuid: GPU-a}]").count == 1)
+  }
+
+  @Test("what the file could not know is checked with the GPUs found")
+  func runTime() throws {
+    let read = try settings("placements: [{gpus: [0]}, {gpus: [GPU-a]}, {gpus: [3]}]")
+    #expect(
+      read.placementProblems(knownGPUs: ["GPU-a", "GPU-b"]).map(\.key) == [
+        "placements[1].gpus[0]", "placements[2].gpus[0]",
+      ])
+    #expect(Settings().placementProblems(knownGPUs: []) == [])
+  }
+
+  @Test("ids are given once")
+  func duplicateIDs() {
+    #expect(
+      problems("placements: [{id: a, gpus: [0]}, {id: a, gpus: [1]}]")
+        == ["f:1:39: placements[1].id: a is also the id of placements[0]; expected each id once"])
+  }
+}

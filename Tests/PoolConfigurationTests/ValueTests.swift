@@ -1,0 +1,108 @@
+import PoolCore
+import Testing
+
+@testable import PoolConfiguration
+
+@Suite struct ValueTests {
+  @Test(
+    "a duration is read in each unit and written in the largest exact one",
+    arguments: [
+      ("250ms", "250ms"), ("30s", "30s"), ("90", "90s"), ("600s", "10m"), ("2h", "2h"), ("1.5s", "1500ms"),
+      ("0", "0s"), ("120m", "2h"),
+    ])
+  func durations(text: String, rendered: String) {
+    #expect(DurationText.parse(text).map(DurationText.render) == rendered)
+  }
+
+  @Test(
+    "what is no duration is refused",
+    arguments: ["", "s", "-1s", "1 s", "1d", "1h30m", "1.2.3s", ".5s", "5.s", "1e9", "nan", "999999999999999h", "٣s"])
+  func noDurations(text: String) {
+    #expect(DurationText.parse(text) == nil)
+  }
+
+  @Test(
+    "a size is read in each unit and written in its shortest exact form",
+    arguments: [
+      ("512MiB", "512MiB"), ("64MB", "64MB"), ("1024", "1KiB"), ("1000", "1kB"), ("1", "1"), ("1mib", "1MiB"),
+      ("2TiB", "2TiB"), ("12B", "12"), ("0", "0"),
+    ])
+  func sizes(text: String, rendered: String) {
+    #expect(ByteCount(parsing: text)?.description == rendered)
+  }
+
+  @Test("what is no size is refused", arguments: ["", "MiB", "-1", "1.5GiB", "16G", "1 MiB", "99999999TiB", "٣"])
+  func noSizes(text: String) {
+    #expect(ByteCount(parsing: text) == nil)
+  }
+
+  @Test(
+    "an address is read in each form",
+    arguments: [
+      ("127.0.0.1:11434", "127.0.0.1:11434"), ("[::1]:11434", "[::1]:11434"), ("localhost:80", "127.0.0.1:80"),
+      ("11434", "127.0.0.1:11434"), ("0.0.0.0:1", "0.0.0.0:1"), ("[0:0:0:0:0:0:0:1]:5", "[::1]:5"),
+      ("0", "127.0.0.1:0"),
+    ])
+  func addresses(text: String, description: String) {
+    #expect(ListenAddress(parsing: text)?.description == description)
+  }
+
+  @Test(
+    "what is no address is refused",
+    arguments: [
+      "", ":11434", "::1:11434", "example.org:80", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1",
+      "[127.0.0.1]:80", "1.2.3:80", "http://127.0.0.1:80", "[::1%lo]:80", "[::1]",
+    ])
+  func noAddresses(text: String) {
+    #expect(ListenAddress(parsing: text) == nil)
+  }
+
+  @Test("only this machine's addresses are loopback")
+  func loopback() {
+    let loopback = ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "localhost:1", "1"]
+    let open = ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "[::ffff:10.0.0.1]:1", "[fe80::1]:1", "128.0.0.1:1"]
+    #expect(loopback.allSatisfy { ListenAddress(parsing: $0)?.isLoopback == true })
+    #expect(open.allSatisfy { ListenAddress(parsing: $0)?.isLoopback == false })
+  }
+
+  @Test("keep_alive goes to Ollama in its own words")
+  func keepAlive() {
+    #expect(KeepAlive(parsing: "forever")?.environmentValue == "-1")
+    #expect(KeepAlive(parsing: "-1")?.environmentValue == "-1")
+    #expect(KeepAlive(parsing: "90")?.environmentValue == "90s")
+    #expect(KeepAlive(parsing: "0")?.environmentValue == "0s")
+    #expect(KeepAlive(parsing: "5m")?.environmentValue == "5m")
+    #expect(KeepAlive(parsing: "never") == nil)
+    #expect(KeepAlive(parsing: "-") == nil)
+  }
+
+  @Test("a policy fills what is not given, and nothing else")
+  func policy() throws {
+    let standard = Settings().scaling.rule
+    #expect(standard == ScalingSettings(.standard))
+    let economy = try settings("scaling: {policy: economy, z: 0.5, max: 3}").scaling.rule
+    #expect(economy.z == 0.5 && economy.maximum == 3 && economy.minimum == 1)
+    #expect(economy.window == nil && economy.windowInColdStarts == 3 && economy.idleHoldInColdStarts == 1)
+    let latency = try settings("scaling: {policy: latency, window: 5m, idle_hold: 0s}").scaling.rule
+    #expect(latency.z == 2 && latency.window == .seconds(300) && latency.idleHold == .zero)
+  }
+
+  @Test("the core gets its limits from the file")
+  func limits() throws {
+    #expect(Settings().dispatchLimits == DispatchLimits())
+    let limits = try settings("queue: {requests: 5, maximum_wait: 2m}\nhealth: {stall_timeout: 1s}\npreload: [m]")
+      .dispatchLimits
+    #expect(limits.waitingRequests == 5 && limits.maximumWait == .seconds(120))
+    #expect(limits.stallTimeout == .seconds(1) && limits.preload == ["m"])
+  }
+
+  @Test(
+    "the nearest key is found, and nothing far",
+    arguments: [
+      ("slot", "slots"), ("lisen", "listen"), ("keepalive", "keep_alive"), ("models-path", "models_path"),
+      ("gpu", "gpus"), ("metrics", nil), ("xyz", nil), ("", nil), (String(repeating: "a", count: 10_000), nil),
+    ] as [(String, String?)])
+  func nearest(wrong: String, right: String?) {
+    #expect(NearestName.of(wrong, in: SettingsKeys.all.keys.map(\.name)) == right)
+  }
+}
