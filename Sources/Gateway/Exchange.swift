@@ -1,15 +1,20 @@
 package import NIOCore
+import NIOHTTP1
 package import OllamaAPI
 package import PoolCore
 
 /// One request of a client and its answer. Lives on the gateway's event loop.
 ///
-/// The delegate's verbs do nothing once the exchange has ended, so a decision that comes too late does no harm.
+/// The delegate's verbs do nothing where they come too late, so a decision that crosses with the client's leaving does
+/// no harm. The parts:
+/// - here: what the delegate sees and says, and the stages;
+/// - `Exchange+Request`: the request's body, and sending it to an instance;
+/// - `Exchange+Answer`: passing the answer on.
 package final class Exchange {
   /// In the order of arrival.
   package internal(set) var id = RequestID(0)
-  package let route: Route
-  package var dialect: Dialect { route.dialect }
+  package var route: Route { plan.route }
+  package var dialect: Dialect { plan.route.dialect }
   /// As the client wrote it; nil where none could be read.
   package internal(set) var model: String?
   package internal(set) var wantsStream = false
@@ -19,41 +24,217 @@ package final class Exchange {
 
   /// The status of the answer that went to the client; nil before.
   package internal(set) var answerStatus: Int?
-  /// Bytes of the answer's body that came from the instance so far.
+  /// Bytes of the answer that came from the instance so far, with HTTP's framing but without the head.
   package internal(set) var answerBytes = 0
-  /// When the instance last sent something, or the client last held it back.
-  package internal(set) var lastProgress: NIODeadline
+  /// When the instance last sent something; as long as the client holds it back, now.
+  package var lastProgress: NIODeadline { isClientSlow ? .now() : progressedAt }
   /// Whether the instance is being held back because the client doesn't take what came.
-  package var isClientSlow: Bool { false }
+  package var isClientSlow: Bool { upstream?.isPaused ?? false }
   /// Whether the head of an answer went to the client.
   package var hasBegun: Bool { answerStatus != nil }
   /// Whether the request could be sent again: not once a part of a streamed body has gone out.
-  package var isReplayable: Bool { true }
+  package var isReplayable: Bool { !hasSentStreamedBody }
   /// What went wrong in the last attempt, for the journal.
   package internal(set) var lastProblem: String?
 
-  init(route: Route, peerAddress: SocketAddress?, now: NIODeadline) {
-    self.route = route
-    self.peerAddress = peerAddress
-    lastProgress = now
+  enum Stage {
+    /// Its body is being read, and the delegate doesn't know of it. → parked, ended
+    case receiving
+    /// The delegate has it, no instance does. → attempting, ended
+    case parked
+    /// An instance has it and hasn't answered. → parked, answering, ended
+    case attempting(UpstreamConnection)
+    /// The head of the instance's answer went to the client. → ended
+    case answering(UpstreamConnection)
+    case ended
   }
 
+  let gateway: Gateway
+  let head: HTTPRequestHead
+  let plan: RequestPlan
+  private(set) var stage = Stage.receiving
+  /// nil once the exchange has ended.
+  private(set) var client: ClientConnection?
+  var progressedAt: NIODeadline
+
+  // The request's body; see `Exchange+Request`.
+  var body = ByteBuffer()
+  var streamedParts: [ByteBuffer] = []
+  var streamedBytes = 0
+  var bodyIsWhole = false
+  var hasSentStreamedBody = false
+  var hasSentRequest = false
+
+  // The answer; see `Exchange+Answer`.
+  var answer: AnswerRelay?
+
+  init(_ gateway: Gateway, client: ClientConnection, head: HTTPRequestHead, plan: RequestPlan) {
+    self.gateway = gateway
+    self.client = client
+    self.head = head
+    self.plan = plan
+    peerAddress = client.peerAddress
+    progressedAt = .now()
+  }
+
+  private var upstream: UpstreamConnection? {
+    switch stage {
+    case .attempting(let upstream), .answering(let upstream): upstream
+    case .receiving, .parked, .ended: nil
+    }
+  }
+
+  var isHTTP10: Bool { head.version == .http1_0 }
+
+  // MARK: What the delegate says
+
   /// Sends the request to the instance at `address` and relays its answer.
-  package func relay(to address: SocketAddress) {}
+  package func relay(to address: SocketAddress) {
+    guard case .parked = stage else { return }
+    progressedAt = .now()
+    // Only what can be sent again may go over a connection that the instance may just have closed.
+    attempt(gateway.upstreams.connection(to: address, reused: !isStreamed))
+  }
 
   /// Answers with an error of the pool's own; after the answer has begun the same as ``interrupt(_:)``.
-  package func refuse(_ error: PoolError) {}
+  package func refuse(_ error: PoolError) {
+    switch stage {
+    case .receiving, .ended: return
+    case .answering(let upstream):
+      upstream.abandon()
+      breakOff(with: error)
+      end(.failed(.refused(code: error.code)))
+    case .parked, .attempting:
+      upstream?.abandon()
+      send(error, headers: [])
+      end(.failed(.refused(code: error.code)))
+    }
+  }
 
   /// Ends the exchange and closes its connection to the instance. An answer that has begun ends with the error in its
   /// dialect; else the same as ``refuse(_:)``.
-  package func interrupt(_ error: PoolError) {}
+  package func interrupt(_ error: PoolError) { refuse(error) }
 
   /// Drops an attempt that has given no byte: the exchange is parked again.
   ///
   /// - Returns: false if there is none, the answer has begun, or the request can't be sent again; then nothing changed.
   @discardableResult
-  package func withdraw() -> Bool { false }
+  package func withdraw() -> Bool {
+    guard case .attempting(let upstream) = stage, isReplayable else { return false }
+    upstream.abandon()
+    stage = .parked
+    return true
+  }
 
   /// Gives an answer of the pool's own.
-  package func respond(status: Int, headers: [(name: String, value: String)], body: [UInt8]) {}
+  package func respond(status: Int, headers: [(name: String, value: String)], body: [UInt8]) {
+    switch stage {
+    case .receiving, .answering, .ended: return
+    case .parked, .attempting:
+      upstream?.abandon()
+      sendWhole(status: status, headers: headers, body: body)
+      end(.served)
+    }
+  }
+
+  // MARK: The stages
+
+  /// The request is there as far as the delegate needs it.
+  func arrive() {
+    guard case .receiving = stage else { return }
+    stage = .parked
+    id = gateway.nextRequestID()
+    readFields()
+    gateway.delegate.exchangeArrived(self)
+  }
+
+  private func attempt(_ upstream: UpstreamConnection) {
+    stage = .attempting(upstream)
+    hasSentRequest = false
+    upstream.carry(self)
+  }
+
+  /// The answer's head goes to the client now.
+  func begin(_ upstream: UpstreamConnection) {
+    stage = .answering(upstream)
+    releaseBody()
+  }
+
+  /// A connection that had been kept was closed by the instance just as the request went out: that is nobody's
+  /// failure, and the request goes out again on a new one.
+  func retry(to address: SocketAddress) {
+    guard case .attempting = stage else { return }
+    attempt(gateway.upstreams.connection(to: address, reused: false))
+  }
+
+  /// The attempt failed, and there is no answer that could be passed on.
+  func attemptFailed(_ failure: AttemptFailure, problem: String) {
+    guard case .attempting = stage else { return }
+    lastProblem = problem
+    stage = .parked
+    let verdict = gateway.delegate.exchangeAttemptFailed(self, failure)
+    guard case .parked = stage else { return }
+    switch verdict {
+    case .wait where isReplayable: break
+    case .wait, .passOn: giveUp()
+    case .fail(let error): refuse(error)
+    }
+  }
+
+  /// An instance answered with a status of 500 or above: asks the delegate.
+  ///
+  /// - Returns: whether the answer is to be passed on.
+  func shouldPassOn(status: Int, from upstream: UpstreamConnection) -> Bool {
+    lastProblem = "it answered with status \(status)"
+    stage = .parked
+    let verdict = gateway.delegate.exchangeAttemptFailed(self, .status(status))
+    guard case .parked = stage else { return false }
+    switch verdict {
+    case .wait where isReplayable: return false
+    case .wait, .passOn:
+      stage = .attempting(upstream)
+      return true
+    case .fail(let error):
+      refuse(error)
+      return false
+    }
+  }
+
+  private func giveUp() {
+    send(.instanceFailed(lastProblem), headers: [])
+    end(.failed(.instanceLost))
+  }
+
+  /// The client closed its connection, or takes nothing any more.
+  func clientLeft() {
+    upstream?.abandon()
+    end(.cancelled)
+  }
+
+  /// The client's streamed body broke HTTP's rules, or stopped coming.
+  func requestBodyFailed(_ fault: RequestFault) {
+    guard case .ended = stage else {
+      upstream?.abandon()
+      if hasBegun { client?.abort() } else { send(fault.error, headers: fault.headers) }
+      end(.failed(.requestBody))
+      return
+    }
+  }
+
+  /// The one place where an exchange ends.
+  func end(_ outcome: ExchangeOutcome) {
+    let hasArrived: Bool
+    switch stage {
+    case .ended: return
+    case .receiving: hasArrived = false
+    case .parked, .attempting, .answering: hasArrived = true
+    }
+    stage = .ended
+    releaseBody()
+    let client = client
+    self.client = nil
+    // The delegate first: a slot that is free now is worth more than this client's next request.
+    if hasArrived { gateway.delegate.exchangeEnded(self, outcome) }
+    client?.exchangeEnded(self)
+  }
 }

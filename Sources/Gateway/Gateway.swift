@@ -1,5 +1,8 @@
 package import NIOCore
+import NIOHTTP1
+import NIOPosix
 package import OllamaAPI
+import PoolCore
 
 /// The HTTP data plane: reads clients' requests, tells the delegate, and relays as told.
 ///
@@ -7,9 +10,25 @@ package import OllamaAPI
 /// it there, and call it there.
 package final class Gateway {
   package let loop: any EventLoop
-  package private(set) var limits: GatewayLimits
-  private let delegate: any GatewayDelegate
+  package let limits: GatewayLimits
+  let delegate: any GatewayDelegate
+  let rules: RequestRules
+  let upstreams: UpstreamPool
 
+  private var listeners: [any Channel] = []
+  private var connections: [ObjectIdentifier: ClientConnection] = [:]
+  private var lastRequestID: UInt64 = 0
+  private var timeCheck: RepeatedTask?
+  /// Completes when the last client's connection has closed.
+  private var closing: EventLoopPromise<Void>?
+  /// Whether answers from now on close their connections.
+  private(set) var isStopping = false
+  /// Bytes of request bodies that are held.
+  package internal(set) var heldBodyBytes = 0
+
+  /// - Parameters:
+  ///   - hosts: which names a listener on loopback answers to.
+  ///   - origins: which web pages may use the API.
   package init(
     loop: any EventLoop, delegate: any GatewayDelegate, limits: GatewayLimits = GatewayLimits(), hosts: HostRule,
     origins: OriginRule = OriginRule()
@@ -17,28 +36,144 @@ package final class Gateway {
     self.loop = loop
     self.delegate = delegate
     self.limits = limits
+    rules = RequestRules(limits: limits, hosts: hosts, origins: origins)
+    upstreams = UpstreamPool(loop: loop, limits: limits)
   }
-}
 
-extension Gateway {
   /// Clients' connections that are open.
-  package var openConnections: Int { 0 }
-  /// Bytes of request bodies that are held.
-  package var heldBodyBytes: Int { 0 }
+  package var openConnections: Int { connections.count }
+  /// Connections to instances that are kept for the next request.
+  package var idleUpstreamConnections: Int { upstreams.idleCount }
   /// Where it listens.
-  package var addresses: [SocketAddress] { [] }
+  package var addresses: [SocketAddress] { listeners.compactMap(\.localAddress) }
+
+  // MARK: Listening
 
   /// - Returns: the address with the port that was chosen.
-  package func listen(on address: SocketAddress) -> EventLoopFuture<SocketAddress> { loop.makeSucceededFuture(address) }
+  package func listen(on address: SocketAddress) -> EventLoopFuture<SocketAddress> {
+    listen(checksHost: address.isLoopback) { $0.bind(to: address) }
+  }
 
-  /// Takes over a listening socket.
+  /// Takes over a listening socket. It is closed even where this fails.
   package func listen(inherited socket: CInt) -> EventLoopFuture<SocketAddress> {
-    loop.makeFailedFuture(ChannelError.operationUnsupported)
+    listen(checksHost: nil) { $0.withBoundSocket(socket) }
+  }
+
+  /// - Parameter checksHost: nil if the socket has to be asked for its address.
+  private func listen(
+    checksHost: Bool?, _ open: (ServerBootstrap) -> EventLoopFuture<any Channel>
+  ) -> EventLoopFuture<SocketAddress> {
+    startTimeCheck()
+    let gateway = NIOLoopBound(self, eventLoop: loop)
+    let bootstrap = ServerBootstrap(group: loop)
+      .serverChannelOption(.backlog, value: 4096)
+      .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+      .serverChannelOption(.maxMessagesPerRead, value: 16)
+      .childChannelOption(.maxMessagesPerRead, value: 1)
+      .childChannelOption(
+        .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 1024, initial: 2048, maximum: 65_536)
+      )
+      .childChannelOption(
+        .writeBufferWaterMark,
+        value: .init(low: ClientConnection.lowWaterMark, high: ClientConnection.highWaterMark)
+      )
+      .childChannelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture {
+          let checksHost = checksHost ?? channel.parent?.localAddress?.isLoopback ?? true
+          try gateway.value.prepare(channel, checksHost: checksHost)
+        }
+      }
+    let opened = open(bootstrap).assumeIsolated().flatMapThrowing { [self] channel in
+      guard let address = channel.localAddress else { throw ChannelError.unknownLocalAddress }
+      guard !isStopping else {
+        channel.close(promise: nil)
+        throw ChannelError.alreadyClosed
+      }
+      listeners.append(channel)
+      return address
+    }
+    return opened.nonisolated()
+  }
+
+  private func prepare(_ channel: any Channel, checksHost: Bool) throws {
+    if channel.remoteAddress?.protocol != .unix {
+      try channel.syncOptions?.setOption(.tcpOption(.tcp_nodelay), value: 1)
+    }
+    var decoderLimits = NIOHTTPDecoderLimitConfiguration()
+    decoderLimits.maxHeaderFieldSize = limits.head
+    decoderLimits.maxHeaderListSize = limits.head
+    let decoder = HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: decoderLimits)
+    // The decoder never leaves more undecoded than a head, unless it has stopped, after an upgrade.
+    try channel.pipeline.syncOperations.addHandler(ByteToMessageHandler(decoder, maximumBufferSize: limits.head * 2))
+    try channel.pipeline.syncOperations.addHandler(ClientConnection(self, checksHost: checksHost))
   }
 
   /// Closes the listeners and the connections without a request. The others close with their answer.
-  package func stopAccepting() {}
+  package func stopAccepting() {
+    isStopping = true
+    for listener in listeners { listener.close(promise: nil) }
+    listeners = []
+    for connection in connections.values { connection.closeIfIdle() }
+    upstreams.closeAll()
+  }
 
   /// Closes everything; what is under way ends as cancelled.
-  package func close() -> EventLoopFuture<Void> { loop.makeSucceededVoidFuture() }
+  package func close() -> EventLoopFuture<Void> {
+    stopAccepting()
+    timeCheck?.cancel()
+    timeCheck = nil
+    let closing = closing ?? loop.makePromise(of: Void.self)
+    self.closing = closing
+    for connection in connections.values { connection.close() }
+    upstreams.closeAll()
+    if connections.isEmpty { closing.succeed(()) }
+    return closing.futureResult
+  }
+
+  // MARK: For the connections
+
+  /// - Returns: false if there are too many.
+  func opened(_ connection: ClientConnection) -> Bool {
+    connections[ObjectIdentifier(connection)] = connection
+    return connections.count <= limits.connections
+  }
+
+  func closed(_ connection: ClientConnection) {
+    connections[ObjectIdentifier(connection)] = nil
+    if connections.isEmpty { closing?.succeed(()) }
+  }
+
+  func nextRequestID() -> RequestID {
+    lastRequestID += 1
+    return RequestID(lastRequestID)
+  }
+
+  /// One look at all connections now and then, in place of a timer for each.
+  private func startTimeCheck() {
+    guard timeCheck == nil else { return }
+    let shortest = [
+      limits.headTime, limits.bodyPause, limits.idleTime, limits.clientStall, limits.lingerTime,
+      limits.upstreamIdleTime,
+    ].reduce(TimeAmount.seconds(4), min)
+    let pause = TimeAmount.nanoseconds(max(shortest.nanoseconds / 4, 1_000_000))
+    let gateway = NIOLoopBound(self, eventLoop: loop)
+    timeCheck = loop.scheduleRepeatedTask(initialDelay: pause, delay: pause) { _ in gateway.value.checkTime() }
+  }
+
+  private func checkTime() {
+    let now = NIODeadline.now()
+    for connection in connections.values { connection.checkTime(now) }
+    upstreams.closeIdle(at: now)
+  }
+}
+
+extension SocketAddress {
+  /// Whether only this machine reaches it over the network: 127.0.0.0/8, ::1, and those mapped.
+  var isLoopback: Bool {
+    switch self {
+    case .v4: ipAddress?.hasPrefix("127.") == true
+    case .v6: ipAddress == "::1" || ipAddress?.hasPrefix("::ffff:127.") == true
+    case .unixDomainSocket: false
+    }
+  }
 }

@@ -13,7 +13,7 @@ package protocol GatewayDelegate: AnyObject {
   /// An attempt failed before any byte of the answer had gone to the client. ``Exchange/lastProblem`` says how.
   ///
   /// The exchange stands parked: `relay` may be called from within, with `.wait` as the answer. Where the request can't
-  /// be sent again (``Exchange/isReplayable``), `.wait` is answered with 502 by the gateway.
+  /// be sent again (``Exchange/isReplayable``), `.wait` means `.passOn`.
   func exchangeAttemptFailed(_ exchange: Exchange, _ failure: AttemptFailure) -> RelayVerdict
 
   /// Comes exactly once for each exchange that arrived, also when the delegate itself ended it.

@@ -1,0 +1,124 @@
+import NIOCore
+import NIOHTTP1
+import OllamaAPI
+
+/// Writing answers.
+///
+/// What the client doesn't take stays in memory, so it must stay small. The channel counts bytes, but each small piece
+/// of a stream keeps alive the whole buffer it was received into. So the channel is given little; what comes beyond
+/// that, until the instance is no longer read, is copied into one backlog.
+extension ClientConnection {
+  /// The channel's marks, in bytes: above `high` nothing more is written to it until it is down to `low`.
+  static let highWaterMark = 4 << 10
+  static let lowWaterMark = 1 << 10
+
+  /// Writes without flushing.
+  func send(_ bytes: ByteBuffer) {
+    guard isWritable, backlog.readableBytes == 0 else {
+      backlog.writeImmutableBuffer(bytes)
+      return
+    }
+    context?.write(wrapOutboundOut(bytes), promise: nil)
+    if !isWritable { flush() }
+  }
+
+  func flush() { context?.flush() }
+
+  func writabilityChanged() {
+    guard isWritable else {
+      if closesOnceSent || currentlyAnswers { expect(.takingAnswer) }
+      return
+    }
+    let hadBacklog = backlog.readableBytes > 0
+    if hadBacklog {
+      let bytes = backlog
+      backlog = ByteBuffer()
+      context?.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
+      guard isWritable else { return }
+    }
+    if closesOnceSent {
+      closeOutput()
+    } else if case .answering(let exchange) = intake {
+      expect(nil)
+      exchange.clientCaughtUp()
+    } else if case .body(let exchange) = intake {
+      expect(.bodyProgress)
+      exchange.clientCaughtUp()
+    } else if hadBacklog {
+      takeWaiting()
+    }
+  }
+
+  private var currentlyAnswers: Bool {
+    switch intake {
+    case .body, .answering: true
+    case .head, .rest, .deaf: false
+    }
+  }
+
+  func sendContinue() {
+    send(ByteBuffer(string: HTTPText.continue))
+    flush()
+  }
+
+  /// A whole answer of the pool's own.
+  func sendWhole(
+    status: Int, headers: [(name: String, value: String)], body: [UInt8], isHead: Bool, tail: AnswerTail
+  ) {
+    var buffer = ByteBufferAllocator().buffer(capacity: 512)
+    HTTPText.answerHead(
+      status: status, headers: headers, end: status == 204 ? .none : .length(body.count), tail: tail, into: &buffer)
+    if !isHead { buffer.writeBytes(body) }
+    send(buffer)
+    answerSent(keepsAlive: tail.keepsAlive)
+  }
+
+  /// An error of the pool's own.
+  func sendError(
+    _ error: PoolError, dialect: Dialect, headers: [(name: String, value: String)], isHead: Bool, tail: AnswerTail
+  ) {
+    var headers = headers
+    headers.append(("Content-Type", ErrorBody.contentType))
+    if let seconds = error.retryAfterSeconds { headers.append(("Retry-After", String(seconds))) }
+    let body = ErrorBody.make(
+      dialect, status: error.status, message: error.message, code: error.code,
+      requestID: tail.requestID.map { String($0) })
+    sendWhole(status: error.status, headers: headers, body: body, isHead: isHead, tail: tail)
+  }
+
+  /// Answers a request that is no exchange, or none any more; nothing more is read.
+  func refuse(_ fault: RequestFault) {
+    turnDeaf()
+    sendError(
+      fault.error, dialect: fault.dialect, headers: fault.headers, isHead: false, tail: AnswerTail(keepsAlive: false))
+  }
+
+  /// The answer to the current request is complete.
+  func answerSent(keepsAlive: Bool) {
+    answerIsSent = true
+    nextKeepsAlive = keepsAlive
+    if keepsAlive { flush() } else { closeOnceSent() }
+  }
+
+  private func closeOnceSent() {
+    turnDeaf()
+    closesOnceSent = true
+    expect(.takingAnswer)
+    flush()
+    if closesOnceSent, backlog.readableBytes == 0 { closeOutput() }
+  }
+
+  /// Sends the end of the connection once all is out, and gives the client time to see it: what it still sends is
+  /// thrown away, for a reset could overtake the answer.
+  private func closeOutput() {
+    closesOnceSent = false
+    guard let context else { return }
+    expect(.takingAnswer)
+    let sent = context.eventLoop.makePromise(of: Void.self)
+    sent.futureResult.assumeIsolated().whenComplete { [self] _ in expect(.closing) }
+    context.close(mode: .output, promise: sent)
+  }
+
+  /// Breaks the connection after what has been written, so that the client finds its answer incomplete.
+  func abort() { closeOnceSent() }
+}

@@ -1,0 +1,330 @@
+import NIOCore
+import NIOHTTP1
+import OllamaAPI
+
+/// A client's connection: reads its requests, one exchange at a time, and notices when it leaves.
+///
+/// Reading goes on while an exchange is under way, since a client that leaves shows by the end of what it sends. What
+/// comes of further requests meanwhile waits, within bounds. The parts:
+/// - here: the channel's events, and reading requests;
+/// - `ClientConnection+Answer`: writing answers, and closing.
+final class ClientConnection: ChannelInboundHandler {
+  typealias InboundIn = HTTPServerRequestPart
+  typealias OutboundOut = ByteBuffer
+
+  enum Intake {
+    /// Between two requests or in a head. → body, rest, deaf
+    case head
+    /// The rest of a request is to come. → answering, deaf
+    case body(Exchange)
+    /// The request is whole and being answered; what comes meanwhile waits. → head, deaf
+    case answering(Exchange)
+    /// The request has been answered by its head alone; its end, without a body, is to come. → head, deaf
+    case rest
+    /// Nothing more is taken for a request: what comes is thrown away.
+    case deaf
+  }
+
+  /// What the client has to have done by a certain time.
+  enum Expectation {
+    case request, headEnd, bodyProgress, takingAnswer, closing
+  }
+
+  /// Parts of further requests that may wait, and the bytes of their bodies. Beyond, reading stops.
+  static let waitingPartsLimit = 32
+  static let waitingBytesLimit = 16 << 10
+
+  let gateway: Gateway
+  let checksHost: Bool
+  private(set) var peerAddress: SocketAddress?
+  private(set) var context: ChannelHandlerContext?
+  private(set) var intake = Intake.head
+  private var waiting: [HTTPServerRequestPart] = []
+  private var waitingBytes = 0
+  /// What is wrong with the requests behind the waiting ones.
+  private var waitingFault: RequestFault?
+  private var isTakingWaiting = false
+  private var expectation: (what: Expectation, until: NIODeadline)?
+  private var isReading = true
+  /// Whether what was read last completed anything.
+  private var readParts = false
+
+  // See `ClientConnection+Answer`.
+  /// Whether the channel takes more without piling it up.
+  var isWritable = true
+  /// What the channel should not be given yet, in one piece.
+  var backlog = ByteBuffer()
+  var closesOnceSent = false
+  /// Whether the answer to the current request is complete.
+  var answerIsSent = false
+  var nextKeepsAlive = true
+
+  init(_ gateway: Gateway, checksHost: Bool) {
+    self.gateway = gateway
+    self.checksHost = checksHost
+  }
+
+  // MARK: The channel's events
+
+  func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+  func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+
+  func channelActive(context: ChannelHandlerContext) {
+    peerAddress = context.remoteAddress
+    expect(.request)
+    if !gateway.opened(self) { refuse(RequestFault(error: .tooManyConnections)) }
+  }
+
+  func channelInactive(context: ChannelHandlerContext) {
+    let exchange = currentExchange
+    intake = .deaf
+    waiting = []
+    exchange?.clientLeft()
+    gateway.closed(self)
+  }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    guard context.channel.isActive else { return }
+    let part = unwrapInboundIn(data)
+    readParts = true
+    switch intake {
+    case .deaf: return
+    case .answering: hold(part)
+    case .head, .rest, .body: if waiting.isEmpty { take(part) } else { hold(part) }
+    }
+  }
+
+  func channelReadComplete(context: ChannelHandlerContext) {
+    // Bytes that made no part: a head is on its way.
+    if !readParts, case .head = intake, case .request = expectation?.what { expect(.headEnd) }
+    readParts = false
+  }
+
+  func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    guard context.channel.isActive, !(error is IOError) else {
+      context.close(promise: nil)
+      return
+    }
+    let fault =
+      switch error {
+      case HTTPParserError.headerOverflow: RequestFault(error: .headTooLong)
+      default: RequestFault.malformed("The request breaks the rules of HTTP/1.1: \(error).")
+      }
+    switch intake {
+    case .deaf: break
+    case .answering: waitingFault = waitingFault ?? fault
+    case .head, .rest, .body: if waiting.isEmpty { fail(fault) } else { waitingFault = waitingFault ?? fault }
+    }
+  }
+
+  func channelWritabilityChanged(context: ChannelHandlerContext) {
+    isWritable = context.channel.isWritable
+    writabilityChanged()
+  }
+
+  private var currentExchange: Exchange? {
+    switch intake {
+    case .body(let exchange), .answering(let exchange): exchange
+    case .head, .rest, .deaf: nil
+    }
+  }
+
+  // MARK: Reading requests
+
+  private func take(_ part: HTTPServerRequestPart) {
+    switch (part, intake) {
+    case (.head(let head), .head): begin(head)
+    case (.body(let bytes), .body(let exchange)):
+      expect(.bodyProgress)
+      do throws(PoolError) {
+        try exchange.bodyArrived(bytes)
+      } catch {
+        fail(RequestFault(error: error))
+      }
+    case (.end, .body(let exchange)):
+      expect(nil)
+      intake = .answering(exchange)
+      exchange.bodyEnded()
+      exchange.arrive()
+    case (.end, .rest):
+      intake = .head
+      expect(.request)
+    case (.head, _), (.body, _), (.end, _): break
+    }
+  }
+
+  private func begin(_ head: HTTPRequestHead) {
+    answerIsSent = false
+    do throws(RequestFault) {
+      switch try gateway.rules.judge(head, checksHost: checksHost, heldBytes: gateway.heldBodyBytes) {
+      case .preflight(let headers, let keepsAlive):
+        answerByHead(head, keepsAlive: keepsAlive) { tail in
+          sendWhole(status: 204, headers: headers, body: [], isHead: true, tail: tail)
+        }
+      case .pass(let plan): begin(head, plan)
+      }
+    } catch {
+      let fault = error
+      answerByHead(head, keepsAlive: head.isKeepAlive && fault.leavesConnectionUsable) { tail in
+        sendError(
+          fault.error, dialect: fault.dialect, headers: fault.headers, isHead: head.method == .HEAD, tail: tail)
+      }
+    }
+  }
+
+  private func begin(_ head: HTTPRequestHead, _ plan: RequestPlan) {
+    nextKeepsAlive = plan.keepsAlive
+    let exchange = Exchange(gateway, client: self, head: head, plan: plan)
+    intake = .body(exchange)
+    expect(.bodyProgress)
+    if exchange.isStreamed {
+      exchange.arrive()
+    } else if plan.expectsContinue, plan.hasBody {
+      sendContinue()
+    }
+  }
+
+  /// Answers at once. The connection goes on only if no body follows: one that nobody wants is not read.
+  private func answerByHead(_ head: HTTPRequestHead, keepsAlive: Bool, _ send: (AnswerTail) -> Void) {
+    let hasBody =
+      head.headers.contains(name: "transfer-encoding") || head.headers["content-length"].contains { $0 != "0" }
+    intake = .rest
+    let keepsAlive = keepsAlive && !hasBody && !gateway.isStopping
+    send(AnswerTail(keepsAlive: keepsAlive, isHTTP10: head.version == .http1_0))
+  }
+
+  /// The request can't be read to its end.
+  private func fail(_ fault: RequestFault) {
+    guard case .body(let exchange) = intake else {
+      refuse(fault)
+      return
+    }
+    intake = .deaf
+    if case .receiving = exchange.stage {
+      exchange.end(.cancelled)
+      refuse(RequestFault(dialect: exchange.dialect, error: fault.error, headers: exchange.plan.corsHeaders))
+    } else {
+      exchange.requestBodyFailed(fault)
+    }
+  }
+
+  private func hold(_ part: HTTPServerRequestPart) {
+    waiting.append(part)
+    if case .body(let bytes) = part { waitingBytes += bytes.readableBytes }
+    if waiting.count >= Self.waitingPartsLimit || waitingBytes >= Self.waitingBytesLimit { setReading(false) }
+  }
+
+  /// Goes on with what came while another request was being answered.
+  func takeWaiting() {
+    guard !isTakingWaiting else { return }
+    isTakingWaiting = true
+    defer { isTakingWaiting = false }
+    var taken = 0
+    reading: while taken < waiting.count, backlog.readableBytes == 0 {
+      switch intake {
+      case .answering, .deaf: break reading
+      case .head, .rest, .body: break
+      }
+      take(waiting[taken])
+      taken += 1
+    }
+    waiting.removeFirst(min(taken, waiting.count))
+    guard waiting.isEmpty else { return }
+    waitingBytes = 0
+    switch intake {
+    case .answering: return
+    case .head, .rest, .body, .deaf: setReading(true)
+    }
+    if let fault = waitingFault {
+      waitingFault = nil
+      fail(fault)
+    }
+  }
+
+  // MARK: For the exchange
+
+  /// Whether another request may follow the answer that begins now.
+  func answerMayKeepAlive(_ exchange: Exchange) -> Bool {
+    nextKeepsAlive && exchange.bodyIsWhole && !gateway.isStopping
+  }
+
+  /// The exchange is over, and so is its answer.
+  func exchangeEnded(_ exchange: Exchange) {
+    guard let current = currentExchange, current === exchange else { return }
+    guard answerIsSent, nextKeepsAlive else {
+      intake = .deaf
+      return
+    }
+    intake = .head
+    if gateway.isStopping {
+      close()
+      return
+    }
+    expect(.request)
+    takeWaiting()
+  }
+
+  /// Holds back a body that the instance doesn't take as fast as it comes.
+  func pauseBody() {
+    guard case .body = intake else { return }
+    setReading(false)
+    expect(nil)
+  }
+
+  func resumeBody() {
+    guard case .body = intake, !isReading else { return }
+    setReading(true)
+    expect(.bodyProgress)
+  }
+
+  func setReading(_ reading: Bool) {
+    guard isReading != reading else { return }
+    isReading = reading
+    try? context?.channel.syncOptions?.setOption(.autoRead, value: reading)
+  }
+
+  // MARK: Time
+
+  func expect(_ what: Expectation?) {
+    guard let what else {
+      expectation = nil
+      return
+    }
+    let limits = gateway.limits
+    let time =
+      switch what {
+      case .request: limits.idleTime
+      case .headEnd: limits.headTime
+      case .bodyProgress: limits.bodyPause
+      case .takingAnswer: limits.clientStall
+      case .closing: limits.lingerTime
+      }
+    expectation = (what, .now() + time)
+  }
+
+  /// Called now and then.
+  func checkTime(_ now: NIODeadline) {
+    guard let expectation, expectation.until <= now else { return }
+    self.expectation = nil
+    switch expectation.what {
+    case .headEnd, .bodyProgress: fail(RequestFault(error: .slowRequest))
+    case .request, .takingAnswer, .closing: close()
+    }
+  }
+
+  /// Closes the connection if it has no request.
+  func closeIfIdle() {
+    if case .head = intake, waiting.isEmpty { close() }
+  }
+
+  /// Closes the connection at once; an exchange under way ends as cancelled.
+  func close() { context?.close(promise: nil) }
+
+  /// Takes nothing more for a request.
+  func turnDeaf() {
+    intake = .deaf
+    waiting = []
+    waitingFault = nil
+    setReading(true)
+  }
+}

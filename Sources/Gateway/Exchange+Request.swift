@@ -1,0 +1,103 @@
+import NIOCore
+import NIOHTTP1
+import OllamaAPI
+
+/// The request's body, and sending the request to an instance.
+///
+/// A buffered body is held whole until the answer begins, since it may have to be sent again elsewhere. A streamed one
+/// is passed on as it comes; while it can't be, the client isn't read.
+extension Exchange {
+  /// Bytes of a streamed body that may wait for the instance before the client is held back.
+  static let streamedBytesLimit = 64 << 10
+
+  var isStreamed: Bool { route.body == .streamed }
+
+  /// The next part of the body came from the client.
+  ///
+  /// - Throws: the limit that a buffered body exceeds.
+  func bodyArrived(_ part: ByteBuffer) throws(PoolError) {
+    let count = part.readableBytes
+    bodyBytes += count
+    if isStreamed {
+      streamedParts.append(part)
+      streamedBytes += count
+      pumpBody()
+      return
+    }
+    let limits = gateway.limits
+    if bodyBytes > limits.requestBody { throw .bodyTooLarge(limits) }
+    if count > limits.bodies - gateway.heldBodyBytes { throw .bodiesFull }
+    if body.capacity == 0 {
+      // Exact for small ones: a waiting client should cost little. A large announced length is not believed at once.
+      body = ByteBufferAllocator().buffer(capacity: min(plan.contentLength ?? count, 64 << 10))
+    }
+    body.writeImmutableBuffer(part)
+    gateway.heldBodyBytes += count
+  }
+
+  func bodyEnded() {
+    bodyIsWhole = true
+    if isStreamed { pumpBody() }
+  }
+
+  func releaseBody() {
+    gateway.heldBodyBytes -= body.readableBytes
+    body = ByteBuffer()
+    streamedParts = []
+    streamedBytes = 0
+  }
+
+  /// Reads what the delegate and the relay want to know of the body.
+  func readFields() {
+    guard route.body == .buffered else { return }
+    let fields = body.withUnsafeReadableBytes { RequestFields.scan($0) }
+    model = fields?.model
+    wantsStream = route.streams(fields)
+  }
+
+  /// The connection to the instance is there.
+  func sendRequest(over upstream: UpstreamConnection) {
+    var buffer = ByteBufferAllocator().buffer(capacity: 1024)
+    let isChunked = isStreamed && plan.isChunked
+    let length = isStreamed ? plan.contentLength : plan.hasBody ? body.readableBytes : plan.contentLength
+    HTTPText.requestHead(
+      head, target: plan.target, host: upstream.host, bodyLength: length, isChunked: isChunked, into: &buffer)
+    upstream.send(buffer)
+    if isStreamed {
+      if plan.expectsContinue, bodyBytes == 0, !bodyIsWhole { client?.sendContinue() }
+      pumpBody()
+    } else {
+      if body.readableBytes > 0 { upstream.send(body) }
+      hasSentRequest = true
+    }
+    upstream.flush()
+  }
+
+  /// Passes on of a streamed body what the instance takes, and holds the client back or lets it go on.
+  func pumpBody() {
+    if case .attempting(let upstream) = stage { pumpBody(into: upstream) }
+    if case .answering(let upstream) = stage { pumpBody(into: upstream) }
+    guard let client else { return }
+    if streamedBytes >= Self.streamedBytesLimit { client.pauseBody() } else { client.resumeBody() }
+  }
+
+  private func pumpBody(into upstream: UpstreamConnection) {
+    guard upstream.isConnected, !hasSentRequest else { return }
+    var sent = 0
+    while sent < streamedParts.count, upstream.isWritable {
+      let part = streamedParts[sent]
+      sent += 1
+      streamedBytes -= part.readableBytes
+      hasSentStreamedBody = true
+      if plan.isChunked { upstream.send(ByteBuffer(string: String(part.readableBytes, radix: 16) + "\r\n")) }
+      upstream.send(part)
+      if plan.isChunked { upstream.send(ByteBuffer(string: "\r\n")) }
+    }
+    streamedParts.removeFirst(sent)
+    if streamedParts.isEmpty, bodyIsWhole {
+      if plan.isChunked { upstream.send(ByteBuffer(string: HTTPText.lastChunk)) }
+      hasSentRequest = true
+    }
+    upstream.flush()
+  }
+}

@@ -1,0 +1,214 @@
+import NIOHTTP1
+import OllamaAPI
+
+/// What a request's head alone decides.
+struct RequestPlan {
+  let route: Route
+  /// In origin form: what the instance is asked for.
+  let target: String
+  /// Go with whatever answer the client gets.
+  let corsHeaders: [(name: String, value: String)]
+  /// nil for none, or one in chunks.
+  let contentLength: Int?
+  let isChunked: Bool
+  let expectsContinue: Bool
+  /// Whether another request may follow on the connection.
+  let keepsAlive: Bool
+
+  var hasBody: Bool { isChunked || (contentLength ?? 0) > 0 }
+}
+
+/// Why a request goes no further than its head, and what the client gets.
+struct RequestFault: Error {
+  var dialect = Dialect.ollama
+  var error: PoolError
+  var headers: [(name: String, value: String)] = []
+
+  /// Whether what follows on the connection can be trusted to be a request.
+  var leavesConnectionUsable: Bool { [403, 404, 405, 417].contains(error.status) }
+
+  static func malformed(_ what: String, _ dialect: Dialect = .ollama) -> RequestFault {
+    RequestFault(dialect: dialect, error: PoolError(status: 400, code: "malformed_request", message: what))
+  }
+}
+
+/// Judges requests by their heads. A value without I/O.
+struct RequestRules {
+  enum Verdict {
+    case pass(RequestPlan)
+    /// The answer to a browser's question whether a page may ask: 204 with these.
+    case preflight(headers: [(name: String, value: String)], keepsAlive: Bool)
+  }
+
+  var limits: GatewayLimits
+  var hosts: HostRule
+  var origins: OriginRule
+
+  /// - Parameters:
+  ///   - checksHost: whether the listener is on loopback, where a foreign name means DNS rebinding.
+  ///   - heldBytes: of the bodies that are held already.
+  func judge(
+    _ head: HTTPRequestHead, checksHost: Bool, heldBytes: Int
+  ) throws(RequestFault) -> Verdict {
+    let headers = head.headers
+    let target = RequestTarget(head.uri)
+    let dialect = Dialect.of(path: target.originForm)
+    guard head.uri.utf8.count <= limits.target else {
+      throw fault(dialect, 414, "target_too_long", "The request's target is longer than \(limits.target) bytes.")
+    }
+    let host = try host(of: head, dialect)
+    if checksHost, !hosts.allows(host) || !(target.authority.map(hosts.allows) ?? true) {
+      throw fault(
+        dialect, 403, "host_not_allowed",
+        "The server does not answer to the host name '\(host)'; use localhost or its address.")
+    }
+    let origin = origins.verdict(
+      origin: try single("origin", headers, dialect), host: host, isPreflight: head.method == .OPTIONS)
+    let keepsAlive = head.isKeepAlive && !headers.contains(name: "upgrade") && head.method != .CONNECT
+    var corsHeaders: [(name: String, value: String)] = []
+    switch origin {
+    case .sameOrigin: break
+    case .refused:
+      throw fault(dialect, 403, "origin_not_allowed", "Pages of this origin may not use the server.")
+    case .allowed(let allowed):
+      if head.method == .OPTIONS { return .preflight(headers: allowed, keepsAlive: keepsAlive) }
+      corsHeaders = allowed
+    }
+
+    do throws(RequestFault) {
+      let route = try route(head, target, dialect)
+      let (contentLength, isChunked) = try framing(head, dialect)
+      if route.body != .streamed { try admitBody(contentLength, heldBytes, dialect) }
+      let plan = RequestPlan(
+        route: route, target: target.originForm, corsHeaders: corsHeaders, contentLength: contentLength,
+        isChunked: isChunked, expectsContinue: try expectsContinue(head, dialect), keepsAlive: keepsAlive)
+      return .pass(plan)
+    } catch {
+      var fault = error
+      fault.headers += corsHeaders
+      throw fault
+    }
+  }
+
+  private func fault(_ dialect: Dialect, _ status: Int, _ code: String, _ message: String) -> RequestFault {
+    RequestFault(dialect: dialect, error: PoolError(status: status, code: code, message: message))
+  }
+
+  private func single(
+    _ name: String, _ headers: HTTPHeaders, _ dialect: Dialect
+  ) throws(RequestFault) -> String? {
+    let values = headers[name]
+    guard values.count <= 1 else { throw .malformed("The request has several \(name) headers.", dialect) }
+    return values.first
+  }
+
+  private func host(of head: HTTPRequestHead, _ dialect: Dialect) throws(RequestFault) -> String {
+    if let host = try single("host", head.headers, dialect) { return host }
+    // RFC 9112, 3.2; HTTP/1.0 has none.
+    guard head.version == .http1_0 else { throw .malformed("The request has no Host header.", dialect) }
+    return ""
+  }
+
+  private func route(
+    _ head: HTTPRequestHead, _ target: RequestTarget, _ dialect: Dialect
+  ) throws(RequestFault) -> Route {
+    switch Route.resolve(method: head.method.rawValue, path: target.originForm) {
+    case .route(let route): return route
+    case .notFound:
+      throw fault(dialect, 404, "not_found", "There is no path '\(target.originForm)' in this API.")
+    case .methodNotAllowed(let allowed):
+      let methods = allowed.joined(separator: ", ")
+      var fault = fault(
+        dialect, 405, "method_not_allowed", "The path '\(target.originForm)' allows \(methods) only.")
+      fault.headers = [("Allow", methods)]
+      throw fault
+    }
+  }
+
+  /// The decoder has refused what contradicts itself; here goes what it lets through.
+  private func framing(
+    _ head: HTTPRequestHead, _ dialect: Dialect
+  ) throws(RequestFault) -> (contentLength: Int?, isChunked: Bool) {
+    let length = try single("content-length", head.headers, dialect)
+    if let coding = try single("transfer-encoding", head.headers, dialect) {
+      guard coding.lowercased() == "chunked", length == nil, head.version == .http1_1 else {
+        throw .malformed("The request's Transfer-Encoding must be 'chunked' alone, in HTTP/1.1.", dialect)
+      }
+      return (nil, true)
+    }
+    guard let length else { return (nil, false) }
+    guard let number = Int(length), number >= 0, length.utf8.allSatisfy({ $0 >= 48 && $0 <= 57 }) else {
+      throw .malformed("The request's Content-Length '\(length)' is no number of bytes.", dialect)
+    }
+    return (number, false)
+  }
+
+  private func admitBody(_ length: Int?, _ heldBytes: Int, _ dialect: Dialect) throws(RequestFault) {
+    guard let length else { return }
+    if length > limits.requestBody { throw RequestFault(dialect: dialect, error: .bodyTooLarge(limits)) }
+    if length > 0, length > limits.bodies - heldBytes { throw RequestFault(dialect: dialect, error: .bodiesFull) }
+  }
+
+  private func expectsContinue(_ head: HTTPRequestHead, _ dialect: Dialect) throws(RequestFault) -> Bool {
+    guard head.version == .http1_1, let expectation = try single("expect", head.headers, dialect) else { return false }
+    guard expectation.lowercased() == "100-continue" else {
+      throw fault(dialect, 417, "expectation_failed", "The server knows no expectation but '100-continue'.")
+    }
+    return true
+  }
+}
+
+/// A request's target, taken apart as far as needed.
+struct RequestTarget {
+  /// Path and query.
+  let originForm: String
+  /// In the absolute form: the host that the client means.
+  let authority: String?
+
+  init(_ uri: String) {
+    guard !uri.utf8.starts(with: "/".utf8), let scheme = uri.firstRange(of: "://") else {
+      (originForm, authority) = (uri, nil)
+      return
+    }
+    let rest = uri[scheme.upperBound...]
+    let end = rest.firstIndex { $0 == "/" || $0 == "?" || $0 == "#" } ?? rest.endIndex
+    authority = String(rest[..<end])
+    let path = rest[end...]
+    originForm = path.first == "/" ? String(path) : "/" + path
+  }
+}
+
+extension PoolError {
+  static func bodyTooLarge(_ limits: GatewayLimits) -> PoolError {
+    PoolError(
+      status: 413, code: "body_too_large", message: "The request's body is larger than \(limits.requestBody) bytes.")
+  }
+
+  static let bodiesFull = PoolError(
+    status: 503, code: "memory_full", message: "The server holds as many requests as its memory allows; try again.",
+    retryAfterSeconds: 10)
+
+  static let tooManyConnections = PoolError(
+    status: 503, code: "too_many_connections", message: "The server has as many connections as it allows; try again.",
+    retryAfterSeconds: 10)
+
+  static let slowRequest = PoolError(
+    status: 408, code: "request_timeout", message: "The request did not come in time.")
+
+  static let headTooLong = PoolError(
+    status: 431, code: "head_too_long", message: "The request's head is too long.")
+
+  static func instanceFailed(_ problem: String?) -> PoolError {
+    PoolError(
+      status: 502, code: "instance_failed",
+      message: "The model server failed before it answered" + (problem.map { ": \($0)." } ?? "."))
+  }
+
+  static let instanceLost = PoolError(
+    status: 502, code: "instance_lost",
+    message: "The model server failed in the middle of the answer; please ask again.")
+
+  static let truncated = PoolError(
+    status: 502, code: "truncated",
+    message: "The model server ended the answer too early; please ask again.")
+}
