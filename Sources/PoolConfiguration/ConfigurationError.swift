@@ -38,6 +38,10 @@ package struct ConfigurationProblem: Sendable, Equatable, CustomStringConvertibl
     self.expected = expected
   }
 
+  func isBefore(_ other: ConfigurationProblem) -> Bool {
+    (position?.line ?? 0, position?.column ?? 0) < (other.position?.line ?? 0, other.position?.column ?? 0)
+  }
+
   /// `FILE:LINE:COLUMN: KEY: what is wrong; expected ...`.
   package var description: String {
     let place = position.map { "\($0): " } ?? ""

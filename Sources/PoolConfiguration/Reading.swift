@@ -10,20 +10,21 @@ struct Reading {
 
   private(set) var problems: [ConfigurationProblem] = []
   private(set) var omitted = 0
-  private var problemsInFile = 0
+  private var problemsOfEarlierFiles = 0
 
   mutating func begin(file: String) {
     self.file = file
-    problemsInFile = 0
+    problemsOfEarlierFiles = problems.count
   }
 
+  /// Keeps the problems of a file in the order of their places.
   mutating func report(_ problem: ConfigurationProblem) {
-    guard problemsInFile < ConfigurationError.problemsPerFile else {
+    let ofThisFile = problems[problemsOfEarlierFiles...]
+    guard ofThisFile.count < ConfigurationError.problemsPerFile else {
       omitted += 1
       return
     }
-    problemsInFile += 1
-    problems.append(problem)
+    problems.insert(problem, at: ofThisFile.firstIndex { problem.isBefore($0) } ?? problems.endIndex)
   }
 
   mutating func report(_ key: String, at node: Node, _ what: String, expected: String) {

@@ -43,7 +43,7 @@ extension ValueFormat where Value == Duration {
   static func duration(_ bounds: ClosedRange<Duration>) -> Self {
     let (least, most) = (DurationText.render(bounds.lowerBound), DurationText.render(bounds.upperBound))
     return .scalar(
-      "a duration from \(least) to \(most), such as 250ms, 30s or 10m", plainOnly: true,
+      "a duration from \(least) to \(most), such as 250ms, 30s or 10m",
       render: { .text(DurationText.render($0)) }
     ) { text in
       DurationText.parse(text).flatMap { bounds.contains($0) ? $0 : nil }
@@ -54,7 +54,7 @@ extension ValueFormat where Value == Duration {
 extension ValueFormat where Value == ByteCount {
   static func size(_ bounds: ClosedRange<ByteCount>) -> Self {
     .scalar(
-      "a size from \(bounds.lowerBound) to \(bounds.upperBound), such as 512MiB, 64MB or plain bytes", plainOnly: true,
+      "a size from \(bounds.lowerBound) to \(bounds.upperBound), such as 512MiB, 64MB or plain bytes",
       render: { .text($0.description) }
     ) { text in
       ByteCount(parsing: text).flatMap { bounds.contains($0) ? $0 : nil }
@@ -73,7 +73,7 @@ extension ValueFormat where Value == ListenAddress {
 
 extension ValueFormat where Value == KeepAlive {
   static var keepAlive: Self {
-    .scalar("forever or a duration such as 5m", plainOnly: true, render: { $0.rendered }) { KeepAlive(parsing: $0) }
+    .scalar("forever or a duration such as 5m", render: { $0.rendered }) { KeepAlive(parsing: $0) }
   }
 }
 

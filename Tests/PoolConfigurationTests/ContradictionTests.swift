@@ -70,7 +70,7 @@ import Testing
     #expect(
       problems(gpus + "placements: [{gpus: [0]}, {gpus: [GPU-a]}]")
         == [
-          "f:2:34: placements[1].gpus[0]: GPU-a is also used by placements[0]; "
+          "f:2:35: placements[1].gpus[0]: GPU-a is also used by placements[0]; "
             + "expected a GPU of its own, or shared: true on both"
         ])
     #expect(problems(gpus + "placements: [{gpus: [0], shared: true}, {gpus: [0]}]").count == 1)

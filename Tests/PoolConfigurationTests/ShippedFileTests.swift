@@ -15,7 +15,7 @@ import Testing
       let indent = line.prefix { $0 == " " }
       let content = line.dropFirst(indent.count)
       guard content.first == "#", let next = content.dropFirst().first, next.isLetter else { return String(line) }
-      return indent + content.dropFirst()
+      return String(indent + content.dropFirst())
     }.joined(separator: "\n")
   }
 

@@ -128,9 +128,9 @@ import Testing
     #expect(
       problems("slots: 1\nlauncher: x\nslots: 2\nlauncher: y\n")
         == [
+          "f:2:11: launcher: is x; expected one of auto, systemd, user, child",
           "f:3:1: slots: is given twice, first in line 1; expected each key once",
           "f:4:1: launcher: is given twice, first in line 2; expected each key once",
-          "f:2:11: launcher: is x; expected one of auto, systemd, user, child",
         ])
     #expect(
       problems("scaling:\n  min: 1\n\n  # so\n  \"min\" : 2\nmin: 3\n")
