@@ -9,6 +9,9 @@ package struct JSONWriter: Sendable {
     text.withUTF8Buffer { bytes.append(contentsOf: $0) }
   }
 
+  /// Appends JSON text as it stands.
+  package mutating func text(_ text: String) { bytes.append(contentsOf: text.utf8) }
+
   /// Appends `value` as a JSON string, or `null`.
   package mutating func string(_ value: String?) {
     guard let value else { return raw("null") }
