@@ -94,7 +94,8 @@ final class ServerConnection: ChannelDuplexHandler {
 
   private func take(_ message: Data, head: VarlinkMessage.CallHead, context: ChannelHandlerContext) {
     let answering = Answering(
-      channel: context.channel, owner: NIOLoopBound(self, eventLoop: context.eventLoop))
+      channel: context.channel, owner: NIOLoopBound(self, eventLoop: context.eventLoop),
+      maximumUnreadBytes: server.limits.maximumUnreadBytes)
     current = answering
     let lastDot = head.method.lastIndex(of: ".")
     let interfaceName = lastDot.map { String(head.method[..<$0]) } ?? head.method

@@ -45,7 +45,7 @@ package final class VarlinkCall: Sendable {
 
   /// Whether the peer keeps up. A stream of states, of which only the latest matters, should skip a push while this
   /// is false: a peer that does not read is cut off at ``VarlinkLimits/maximumUnreadBytes``.
-  package var isWritable: Bool { answering.isOpen && answering.channel.isWritable }
+  package var isWritable: Bool { answering.isWritable }
 
   /// The parameters; missing ones count as `{}`.
   /// - Throws: `InvalidParameter` with the path of the first one that is missing or of a wrong type.
@@ -111,38 +111,60 @@ final class Answering: Sendable {
     case closed
   }
 
-  let channel: any Channel
-  private let owner: NIOLoopBound<ServerConnection>
-  private let phase = Mutex(Phase.open(closeActions: []))
+  private struct State {
+    var phase = Phase.open(closeActions: [])
+    /// On their way from another thread to the event loop, where the channel will count them.
+    var handedOverBytes = 0
 
-  init(channel: any Channel, owner: NIOLoopBound<ServerConnection>) {
+    var isOpen: Bool { if case .open = phase { true } else { false } }
+  }
+
+  /// Of ``State/handedOverBytes``, beyond which the peer does not count as keeping up.
+  private static let handedOverWatermark = 65_536
+
+  private let channel: any Channel
+  private let owner: NIOLoopBound<ServerConnection>
+  private let maximumUnreadBytes: Int
+  private let state = Mutex(State())
+
+  init(channel: any Channel, owner: NIOLoopBound<ServerConnection>, maximumUnreadBytes: Int) {
     self.channel = channel
     self.owner = owner
+    self.maximumUnreadBytes = maximumUnreadBytes
   }
 
-  var isOpen: Bool {
-    phase.withLock { if case .open = $0 { true } else { false } }
+  var isOpen: Bool { state.withLock { $0.isOpen } }
+
+  var isWritable: Bool {
+    state.withLock { $0.isOpen && $0.handedOverBytes < Self.handedOverWatermark } && channel.isWritable
   }
 
+  /// - Parameter frame: nil where the caller wants none.
   func send(_ frame: ByteBuffer?, isLast: Bool) {
-    let mayPass = phase.withLock { phase in
-      guard case .open = phase else { return false }
-      if isLast { phase = .answered }
-      return true
+    let bytes = frame?.readableBytes ?? 0
+    let isOnLoop = channel.eventLoop.inEventLoop
+    let handedOverBefore: Int? = state.withLock { state in
+      guard state.isOpen else { return nil }
+      if isLast { state.phase = .answered }
+      let before = state.handedOverBytes
+      if !isOnLoop { state.handedOverBytes += bytes }
+      return before
     }
-    guard mayPass else { return }
-    if channel.eventLoop.inEventLoop {
+    guard let handedOverBefore else { return }
+    if isOnLoop { return owner.value.write(frame, of: self, isLast: isLast) }
+    // An event loop that is behind must not be buried by other threads.
+    if !isLast, handedOverBefore > maximumUnreadBytes { return channel.close(promise: nil) }
+    channel.eventLoop.execute { [self] in
+      state.withLock { $0.handedOverBytes -= bytes }
       owner.value.write(frame, of: self, isLast: isLast)
-    } else {
-      channel.eventLoop.execute { self.owner.value.write(frame, of: self, isLast: isLast) }
     }
   }
 
   func onClose(_ action: @escaping @Sendable () -> Void) {
-    let runsNow = phase.withLock { phase in
-      switch phase {
+    let runsNow = state.withLock { state in
+      switch state.phase {
       case .open(let actions):
-        phase = .open(closeActions: actions + [action])
+        state.phase = .open(closeActions: actions + [action])
         return false
       case .answered: return false
       case .closed: return true
@@ -152,9 +174,9 @@ final class Answering: Sendable {
   }
 
   func connectionClosed() {
-    let actions = phase.withLock { phase in
-      guard case .open(let actions) = phase else { return [@Sendable () -> Void]() }
-      phase = .closed
+    let actions = state.withLock { state in
+      guard case .open(let actions) = state.phase else { return [@Sendable () -> Void]() }
+      state.phase = .closed
       return actions
     }
     for action in actions { action() }

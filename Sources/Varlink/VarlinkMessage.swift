@@ -83,7 +83,8 @@ enum VarlinkMessage {
 
   private static func encode(_ message: some Encodable) throws(VarlinkError) -> ByteBuffer {
     let encoder = JSONEncoder()
-    encoder.outputFormatting = .withoutEscapingSlashes
+    // Sorted, lest the order change from one start of the process to the next: people compare logs and traces.
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     let json: Data
     do {
       json = try encoder.encode(message)
