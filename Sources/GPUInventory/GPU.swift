@@ -1,0 +1,65 @@
+import Glibc
+
+/// One GPU as it was last read. What could not be learnt is `nil`.
+package struct GPU: Sendable, Equatable, Codable {
+  package enum Vendor: String, Sendable, Codable {
+    case nvidia
+    case amd
+  }
+
+  /// One process that computes on the GPU, by the machine's own process number.
+  package struct Process: Sendable, Equatable, Codable {
+    package var processID: Int32
+    /// Bytes.
+    package var memory: UInt64?
+
+    package init(processID: Int32, memory: UInt64?) {
+      self.processID = processID
+      self.memory = memory
+    }
+  }
+
+  /// Its place in this reading. Not a name: it changes when a GPU comes or goes. See `GPUNumbering`.
+  package var index: Int
+  /// Its name for good, as CUDA_VISIBLE_DEVICES takes it.
+  package var uuid: String
+  /// The product's name.
+  package var name: String?
+  package var vendor: Vendor
+  /// Bytes.
+  package var memoryTotal: UInt64?
+  /// Bytes, of all processes together.
+  package var memoryUsed: UInt64?
+  /// As sysfs writes it: `0000:41:00.0`.
+  package var pciAddress: String?
+  /// What a process must be able to open to use it; empty where that isn't known.
+  package var deviceNodes: [String]
+  /// Percent.
+  package var utilisation: Int?
+  /// Degrees Celsius.
+  package var temperature: Int?
+  package var processes: [Process]?
+
+  package init(index: Int, uuid: String, vendor: Vendor) {
+    self.index = index
+    self.uuid = uuid
+    self.vendor = vendor
+    deviceNodes = []
+  }
+
+  /// Those of its device nodes that don't exist, as `/dev/nvidia-uvm` after a boot until something makes it. systemd
+  /// would silently deny them to an instance, which then computes on the CPU.
+  package func missingDeviceNodes() -> [String] { deviceNodes.filter { access($0, F_OK) != 0 } }
+}
+
+/// What any process needs to use any NVIDIA GPU.
+enum NVIDIANodes {
+  static let common = ["/dev/nvidiactl", "/dev/nvidia-uvm"]
+
+  static func all(minor: Int) -> [String] { ["/dev/nvidia\(minor)"] + common }
+
+  /// With the common ones, which nobody thinks of.
+  static func completed(_ nodes: [String]) -> [String] {
+    nodes.isEmpty ? [] : nodes + common.filter { !nodes.contains($0) }
+  }
+}

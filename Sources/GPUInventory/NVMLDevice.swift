@@ -1,0 +1,92 @@
+import CNVML
+
+/// What NVML had to say to one question.
+enum Answer<Value> {
+  case value(Value)
+  /// The driver is too old to know, or the GPU has no such thing: no fault.
+  case unknown
+  case failed(cnvml_return)
+
+  init(_ code: cnvml_return, _ value: @autoclosure () -> Value) {
+    switch Int(code) {
+    case CNVML_SUCCESS: self = .value(value())
+    case CNVML_NOT_SUPPORTED, CNVML_FUNCTION_NOT_FOUND: self = .unknown
+    default: self = .failed(code)
+    }
+  }
+}
+
+/// One GPU, asked by its handle.
+struct NVMLDevice {
+  /// More processes than ever compute on one GPU: bounds what a broken library can make the pool do.
+  private static let mostProcesses = 4_096
+
+  let library: NVMLLibrary
+  let handle: cnvml_device
+
+  var uuid: Answer<String> { text(library.uuid) }
+  var name: Answer<String> { text(library.name) }
+  var minorNumber: Answer<Int> { number { library.minorNumber?(handle, &$0) } }
+  var temperature: Answer<Int> { number { library.temperature?(handle, CInt(CNVML_TEMPERATURE_GPU), &$0) } }
+
+  var utilisation: Answer<Int> {
+    var rates = cnvml_utilization()
+    guard let code = library.utilisation?(handle, &rates) else { return .unknown }
+    return Answer(code, Int(rates.gpu))
+  }
+
+  /// Bytes. What the driver keeps for itself counts as used.
+  var memory: Answer<(total: UInt64, used: UInt64)> {
+    var memory = cnvml_memory_v2()
+    memory.version = UInt32(CNVML_MEMORY_V2)
+    if let code = library.memoryV2?(handle, &memory), code != CNVML_FUNCTION_NOT_FOUND {
+      return Answer(code, (memory.total, memory.used &+ memory.reserved))
+    }
+    var older = cnvml_memory()
+    guard let code = library.memory?(handle, &older) else { return .unknown }
+    return Answer(code, (older.total, older.used))
+  }
+
+  /// As sysfs writes it. A GPU is always function 0.
+  var pciAddress: Answer<String> {
+    var info = cnvml_pci_info()
+    guard let code = library.pciInfo?(handle, &info) else { return .unknown }
+    return Answer(code, PCIAddress(domain: info.domain, bus: info.bus, device: info.device).description)
+  }
+
+  var processes: Answer<[GPU.Process]> {
+    guard let read = library.processes else { return .unknown }
+    var capacity = 64
+    // The number may grow between two calls.
+    for _ in 0..<4 {
+      var count = UInt32(capacity)
+      var entries = [cnvml_process](repeating: cnvml_process(), count: capacity)
+      let code = read(handle, &count, &entries)
+      if code == CNVML_INSUFFICIENT_SIZE, capacity < Self.mostProcesses {
+        capacity = min(Int(count) + 64, Self.mostProcesses)
+        continue
+      }
+      return Answer(code, entries.prefix(Int(count)).map(Self.process))
+    }
+    return .failed(cnvml_return(CNVML_INSUFFICIENT_SIZE))
+  }
+
+  private static func process(_ entry: cnvml_process) -> GPU.Process {
+    let isKnown = entry.used_memory != CNVML_NOT_AVAILABLE
+    return GPU.Process(
+      processID: Int32(truncatingIfNeeded: entry.pid), memory: isKnown ? entry.used_memory : nil)
+  }
+
+  private func text(_ function: cnvml_text_function?) -> Answer<String> {
+    // NVML asks for at most 96, the longest name.
+    var buffer = [CChar](repeating: 0, count: 96)
+    guard let code = function?(handle, &buffer, UInt32(buffer.count)) else { return .unknown }
+    return Answer(code, String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self))
+  }
+
+  private func number(_ call: (inout UInt32) -> cnvml_return?) -> Answer<Int> {
+    var number: UInt32 = 0
+    guard let code = call(&number) else { return .unknown }
+    return Answer(code, Int(number))
+  }
+}

@@ -1,0 +1,199 @@
+import Testing
+
+@testable import GPUInventory
+
+@Suite(.enabled(if: FakeNVML.compiler != nil, "\(FakeNVML.needsCompiler)"))
+struct NVMLTests {
+  @Test("four GPUs are read, in the order of the PCI bus")
+  func fourGPUs() async throws {
+    let fake = try await FakeNVML(state: FakeNVML.four + "proc gpu=1 pid=77 used=500\nproc gpu=1 pid=78\n")
+    let inventory = fake.reader().read(.automatic)
+    #expect(inventory.source == .nvml && inventory.problems == [])
+    #expect(inventory.gpus.map(\.uuid) == ["GPU-a", "GPU-b", "GPU-c", "GPU-d"])
+    #expect(inventory.gpus.map(\.index) == [0, 1, 2, 3])
+    #expect(
+      inventory.gpus.map(\.pciAddress) == ["0000:01:00.0", "0000:41:00.0", "0000:81:00.0", "0001:01:00.0"])
+    #expect(inventory.gpus[2].deviceNodes == ["/dev/nvidia2", "/dev/nvidiactl", "/dev/nvidia-uvm"])
+    #expect(inventory.gpus.map(\.memoryUsed) == [1, 2, 3, 4])
+    #expect(inventory.gpus.map(\.utilisation) == [10, 20, 30, 40])
+    #expect(inventory.gpus.map(\.temperature) == [61, 62, 63, 64])
+    let first = inventory.gpus[0]
+    #expect(first.name == "Fake H100" && first.memoryTotal == 85_899_345_920 && first.vendor == .nvidia)
+    #expect(
+      first.processes == [
+        GPU.Process(processID: 77, memory: 500), GPU.Process(processID: 78, memory: nil),
+      ])
+    #expect(inventory.gpus[1].processes == [])
+  }
+
+  @Test("a later reading shows what has changed")
+  func changes() async throws {
+    let fake = try await FakeNVML(state: FakeNVML.four)
+    let reader = fake.reader()
+    #expect(reader.read(.automatic).gpus.count == 4)
+    try fake.show("gpu uuid=GPU-a minor=0 total=100 used=99\n")
+    let inventory = reader.read(.automatic)
+    #expect(inventory.gpus.map(\.uuid) == ["GPU-a"] && inventory.gpus[0].memoryUsed == 99)
+  }
+
+  @Test("any number of processes up to a bound is read")
+  func processes() async throws {
+    func state(_ count: Int) -> String {
+      "gpu uuid=GPU-a\n" + (1...count).map { "proc gpu=0 pid=\($0) used=1\n" }.joined()
+    }
+    let fake = try await FakeNVML()
+    let reader = fake.reader()
+    for count in [1, 63, 64, 65, 1_000, 4_096] {
+      try fake.show(state(count))
+      #expect(reader.read(.automatic).gpus.first?.processes?.count == count)
+    }
+    try fake.show(state(5_000))
+    let inventory = reader.read(.automatic)
+    #expect(inventory.gpus.count == 1 && inventory.gpus[0].processes == nil)
+    #expect(inventory.problems.map(\.code) == [7])
+  }
+
+  @Test(
+    "a failing call costs its value alone, and is reported with NVML's code and text",
+    arguments: [
+      ("nvmlDeviceGetName", "nvmlDeviceGetName"), ("nvmlDeviceGetMinorNumber", "nvmlDeviceGetMinorNumber"),
+      ("nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetMemoryInfo"),
+      ("nvmlDeviceGetUtilizationRates", "nvmlDeviceGetUtilizationRates"),
+      ("nvmlDeviceGetTemperature", "nvmlDeviceGetTemperature"), ("nvmlDeviceGetPciInfo_v3", "nvmlDeviceGetPciInfo_v3"),
+      ("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetComputeRunningProcesses"),
+    ])
+  func failingCall(function: String, reported: String) async throws {
+    let fake = try await FakeNVML(state: FakeNVML.four + "fail \(function) 999 gpu=3\n")
+    let inventory = fake.reader().read(.automatic)
+    #expect(Set(inventory.gpus.map(\.uuid)) == ["GPU-a", "GPU-b", "GPU-c", "GPU-d"])
+    #expect(inventory.problems.map(\.description) == ["GPU-b: \(reported): Unknown Error (NVML code 999)"])
+    try fake.show(FakeNVML.four + "fail \(function) 3\n")
+    #expect(fake.reader().read(.automatic).problems == [], "what isn't supported is no fault")
+  }
+
+  @Test("a GPU that can't be named is left out, and the others stay")
+  func nameless() async throws {
+    for function in ["nvmlDeviceGetUUID", "nvmlDeviceGetHandleByIndex_v2"] {
+      let fake = try await FakeNVML(state: FakeNVML.four + "fail \(function) 999 gpu=3\n")
+      let inventory = fake.reader().read(.automatic)
+      #expect(inventory.gpus.map(\.uuid) == ["GPU-a", "GPU-c", "GPU-d"])
+      #expect(inventory.problems.map(\.description) == ["GPU 3: \(function): Unknown Error (NVML code 999)"])
+    }
+  }
+
+  @Test("a GPU that gets lost keeps its name and place, and says once that it is lost")
+  func lost() async throws {
+    let fake = try await FakeNVML(state: FakeNVML.four)
+    let reader = fake.reader()
+    let before = reader.read(.automatic)
+    // Lost to the handle, and lost to every call on it.
+    let calls = [
+      "Name", "MinorNumber", "MemoryInfo_v2", "UtilizationRates", "Temperature", "PciInfo_v3",
+      "ComputeRunningProcesses_v3",
+    ]
+    let failures = [
+      "fail nvmlDeviceGetHandleByIndex_v2 15 gpu=3\n",
+      calls.map { "fail nvmlDeviceGet\($0) 15 gpu=3\n" }.joined(),
+    ]
+    for failure in failures {
+      try fake.show(FakeNVML.four + failure)
+      let inventory = reader.read(.automatic)
+      #expect(inventory.gpus.map(\.uuid) == before.gpus.map(\.uuid))
+      #expect(inventory.gpus[1].deviceNodes == before.gpus[1].deviceNodes)
+      #expect(inventory.gpus[1].memoryTotal == 85_899_345_920 && inventory.gpus[1].memoryUsed == nil)
+      #expect(inventory.gpus[0] == before.gpus[0])
+      #expect(inventory.problems.count == 1 && inventory.problems[0].isGPULost)
+      #expect(inventory.problems[0].gpu == "GPU-b" && inventory.problems[0].text == "GPU is lost")
+    }
+    try fake.show(FakeNVML.four)
+    #expect(reader.read(.automatic) == before)
+  }
+
+  @Test("a count that can't be is cut short")
+  func absurdCount() async throws {
+    let fake = try await FakeNVML(state: FakeNVML.four + "count 4294967295\n")
+    let inventory = fake.reader().read(.automatic)
+    #expect(inventory.gpus.count == 4)
+    // One for each index without a GPU, and one for the count.
+    #expect(inventory.problems.count == 253)
+  }
+
+  @Test("a session that a driver's reload has ended is opened again")
+  func reopened() async throws {
+    let fake = try await FakeNVML(state: FakeNVML.four)
+    let reader = fake.reader()
+    #expect(reader.read(.automatic).gpus.count == 4)
+    try fake.show("fail nvmlDeviceGetCount_v2 999\n")
+    let failed = reader.read(.automatic)
+    #expect(failed.source == .nvml && failed.gpus == [])
+    #expect(failed.problems.map(\.description) == ["nvmlDeviceGetCount_v2: Unknown Error (NVML code 999)"])
+    try fake.show(FakeNVML.four)
+    #expect(reader.read(.automatic).gpus.count == 4)
+  }
+
+  @Test("the CPU is used where no driver is loaded, not where one fails")
+  func initialization() async throws {
+    let fake = try await FakeNVML(state: "fail nvmlInit_v2 9\n")
+    let reader = fake.reader()
+    let unloaded = reader.read(.automatic)
+    #expect(unloaded.source == .cpu)
+    #expect(unloaded.problems.map(\.description) == ["nvmlInit_v2: Driver Not Loaded (NVML code 9)"])
+    try fake.show(FakeNVML.four + "fail nvmlInit_v2 18\n")
+    let mismatched = reader.read(.automatic)
+    #expect(mismatched.source == .nvml && mismatched.gpus == [] && mismatched.problems.map(\.code) == [18])
+    try fake.show(FakeNVML.four)
+    #expect(reader.read(.automatic).gpus.count == 4, "a driver that comes later is found")
+    try fake.show("")
+    #expect(reader.read(.automatic) == Inventory(source: .cpu), "a driver without a GPU means the CPU")
+  }
+
+  @Test("an old driver shows what it can")
+  func oldDriver() async throws {
+    let inventory = try await FakeNVML(source: "old_nvml.c").reader().read(.automatic)
+    #expect(inventory.source == .nvml && inventory.problems == [])
+    #expect(inventory.gpus.map(\.uuid) == ["GPU-old"])
+    let gpu = try #require(inventory.gpus.first)
+    #expect(gpu.memoryTotal == 1_000 && gpu.memoryUsed == 400)
+    #expect(gpu.name == nil && gpu.deviceNodes == [] && gpu.processes == nil && gpu.pciAddress == nil)
+  }
+
+  @Test("a driver without the needed functions is reported")
+  func uselessDriver() async throws {
+    let fake = try await FakeNVML(source: "old_nvml.c", options: ["-DWITHOUT_UUID"])
+    let text = "\(fake.library): has no nvmlDeviceGetUUID; install NVIDIA's driver 450 or a later one"
+    let withoutModule = fake.reader().read(.automatic)
+    #expect(withoutModule.source == .cpu && withoutModule.problems.map(\.description) == [text])
+    let withModule = fake.reader(kernelDriver: "/dev/null").read(.automatic)
+    #expect(withModule.source == .nvml && withModule.problems.map(\.description) == [text])
+  }
+
+  @Test("readings from many threads agree")
+  func concurrency() async throws {
+    let fake = try await FakeNVML(state: FakeNVML.four)
+    let reader = fake.reader()
+    let counts = await withTaskGroup(of: Int.self) { group in
+      for _ in 0..<64 { group.addTask { reader.read(.automatic).gpus.count } }
+      return await group.reduce(into: []) { $0.append($1) }
+    }
+    #expect(counts == Array(repeating: 4, count: 64))
+  }
+
+  @Test("a configured list keeps its order and takes from NVML what it leaves open")
+  func configured() async throws {
+    let fake = try await FakeNVML(state: FakeNVML.four + "fail nvmlDeviceGetTemperature 999 gpu=0\n")
+    let inventory = fake.reader().read(
+      .configured([
+        ConfiguredGPU(uuid: "GPU-b", name: "mine", memory: 7, deviceNodes: ["/dev/nvidia9"]),
+        ConfiguredGPU(uuid: "GPU-a"), ConfiguredGPU(uuid: "GPU-x"), ConfiguredGPU(uuid: "GPU-y", vendor: .amd),
+      ]))
+    #expect(inventory.source == .configured)
+    #expect(inventory.gpus.map(\.uuid) == ["GPU-b", "GPU-a", "GPU-x", "GPU-y"])
+    #expect(inventory.gpus.map(\.index) == [0, 1, 2, 3])
+    #expect(inventory.gpus[0].name == "mine" && inventory.gpus[0].memoryTotal == 7)
+    #expect(inventory.gpus[0].memoryUsed == 2)
+    #expect(inventory.gpus[0].deviceNodes == ["/dev/nvidia9", "/dev/nvidiactl", "/dev/nvidia-uvm"])
+    #expect(inventory.gpus[1].deviceNodes == ["/dev/nvidia0", "/dev/nvidiactl", "/dev/nvidia-uvm"])
+    #expect(inventory.gpus[2].deviceNodes == [] && inventory.gpus[3].vendor == .amd)
+    #expect(inventory.problems.map(\.description) == ["GPU-x: gpus: NVML knows no such GPU"])
+  }
+}
