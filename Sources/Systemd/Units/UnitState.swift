@@ -1,0 +1,133 @@
+/// What a unit is doing, as its `ActiveState` says.
+package enum ActiveState: Hashable, Sendable {
+  case active, reloading, inactive, failed, activating, deactivating
+  /// A state of a later systemd, such as "refreshing".
+  case other(String)
+
+  init(_ text: String) {
+    switch text {
+    case "active": self = .active
+    case "reloading": self = .reloading
+    case "inactive": self = .inactive
+    case "failed": self = .failed
+    case "activating": self = .activating
+    case "deactivating": self = .deactivating
+    default: self = .other(text)
+    }
+  }
+}
+
+/// What a job came to. A start whose program can't be executed is ``failed`` (with `Type=exec`).
+package enum JobResult: Hashable, Sendable {
+  case done, canceled, timeout, failed, dependency, skipped
+  case other(String)
+
+  init(_ text: String) {
+    switch text {
+    case "done": self = .done
+    case "canceled": self = .canceled
+    case "timeout": self = .timeout
+    case "failed": self = .failed
+    case "dependency": self = .dependency
+    case "skipped": self = .skipped
+    default: self = .other(text)
+    }
+  }
+}
+
+/// The part of a service that changes while it lives.
+package struct UnitState: Equatable, Sendable {
+  package let name: String
+  package internal(set) var activeState = ActiveState.inactive
+  /// "running", "start", "stop-sigterm", "dead", "failed"…
+  package internal(set) var subState = ""
+  /// nil where no main process runs.
+  package internal(set) var mainPID: Int32?
+  /// 32 lowercase hexadecimal digits that name this activation, nil before the first.
+  package internal(set) var invocationID: String?
+  /// Why it failed: "success", "exit-code", "signal", "core-dump", "timeout", "watchdog", "oom-kill", "resources"…
+  package internal(set) var result = ""
+  /// How the main process ended: CLD_EXITED (1), CLD_KILLED (2), CLD_DUMPED (3), or 0 while it has not.
+  package internal(set) var execMainCode: Int32 = 0
+  /// The exit status, or the signal's number, by ``execMainCode``; 203 is systemd's "could not execute".
+  package internal(set) var execMainStatus: Int32 = 0
+
+  init(name: String) { self.name = name }
+
+  /// Takes over what `properties` of either interface tell, and leaves the rest.
+  mutating func update(from properties: [String: BusValue]) {
+    if let text = properties["ActiveState"]?.text { activeState = ActiveState(text) }
+    if let text = properties["SubState"]?.text { subState = text }
+    if let value = properties["MainPID"]?.integer(as: Int32.self) { mainPID = value == 0 ? nil : value }
+    if let bytes = properties["InvocationID"]?.rawBytes { invocationID = Self.hexadecimal(bytes) }
+    if let text = properties["Result"]?.text { result = text }
+    if let value = properties["ExecMainCode"]?.integer(as: Int32.self) { execMainCode = value }
+    if let value = properties["ExecMainStatus"]?.integer(as: Int32.self) { execMainStatus = value }
+  }
+
+  private static func hexadecimal(_ bytes: [UInt8]) -> String? {
+    guard bytes.contains(where: { $0 != 0 }) else { return nil }
+    let digits = Array("0123456789abcdef".utf8)
+    return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+  }
+}
+
+/// All that is read back of a unit: its state, and how it was made.
+package struct UnitStatus: Equatable, Sendable {
+  package let state: UnitState
+  package let description: String
+  package let slice: String
+  /// "NAME=value" each, in order.
+  package let environment: [String]
+  /// Below the cgroup root; empty while nothing runs.
+  package let controlGroup: String
+  /// The user as it was given; empty means root.
+  package let user: String
+  /// The user it runs as, nil until systemd has looked it up.
+  package let uid: UInt32?
+  /// When it last became active, in microseconds since 1970 (CLOCK_REALTIME); nil if it never did.
+  package let activeEnterTimestamp: UInt64?
+  /// The same on CLOCK_MONOTONIC, for ages.
+  package let activeEnterTimestampMonotonic: UInt64?
+  package let isTransient: Bool
+
+  /// - Parameter properties: of the interfaces Unit and Service together.
+  init(name: String, properties: [String: BusValue]) {
+    var state = UnitState(name: name)
+    state.update(from: properties)
+    self.state = state
+    description = properties["Description"]?.text ?? ""
+    slice = properties["Slice"]?.text ?? ""
+    environment = properties["Environment"]?.texts ?? []
+    controlGroup = properties["ControlGroup"]?.text ?? ""
+    user = properties["User"]?.text ?? ""
+    uid = properties["UID"]?.integer(as: UInt32.self).flatMap { $0 == .max ? nil : $0 }
+    activeEnterTimestamp = properties["ActiveEnterTimestamp"]?.integer().flatMap { $0 == 0 ? nil : $0 }
+    activeEnterTimestampMonotonic =
+      properties["ActiveEnterTimestampMonotonic"]?.integer().flatMap { $0 == 0 ? nil : $0 }
+    isTransient = properties["Transient"]?.flag ?? false
+  }
+}
+
+/// A line of `systemctl list-units`.
+package struct UnitListEntry: Equatable, Sendable {
+  package let name: String
+  package let description: String
+  /// "loaded", "not-found", "error"…
+  package let loadState: String
+  package let activeState: ActiveState
+  package let subState: String
+
+  /// From the ten fields of ListUnits; nil where they are others.
+  init?(_ value: BusValue) {
+    guard let fields = value.elements, fields.count >= 5, let name = fields[0].text,
+      let description = fields[1].text, let loadState = fields[2].text, let activeState = fields[3].text,
+      let subState = fields[4].text
+    else { return nil }
+    self.name = name
+    self.description = description
+    self.loadState = loadState
+    self.activeState = ActiveState(activeState)
+    self.subState = subState
+  }
+}
