@@ -3,8 +3,7 @@ import Glibc
 
 /// NVML's functions, found at run time. Most may be missing, as in an old driver. NVML is safe to call from any thread.
 /// Once used it is never unloaded: it keeps threads and exit handlers.
-struct NVMLLibrary: @unchecked Sendable {
-  // @unchecked: function pointers, set once.
+struct NVMLLibrary {
   let initialize: cnvml_init_function
   let count: cnvml_count_function
   let handleByIndex: cnvml_handle_by_index_function

@@ -56,7 +56,7 @@ enum ConfigurationFiles {
   static func dropIns(besides path: String) throws(Failure) -> [String] {
     let folder = (path.hasSuffix(".yaml") ? String(path.dropLast(5)) : path) + ".d"
     guard let directory = opendir(folder) else {
-      if errno == ENOENT || errno == ENOTDIR { return [] }
+      if errno == ENOENT { return [] }
       throw .unreadable(errorText())
     }
     defer { closedir(directory) }

@@ -1,4 +1,4 @@
-/// Durations as the configuration writes them: `250ms`, `30s`, `10m`, `2h`, or plain seconds; never below a millisecond.
+/// Durations as the configuration writes them: `250ms`, `30s`, `10m`, `2h`, or plain seconds. Whole milliseconds.
 package enum DurationText {
   private static let units: [(name: String, milliseconds: Int64)] = [
     ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1),

@@ -32,7 +32,7 @@ package struct Settings: Sendable, Equatable {
   /// Requests that one instance works on at the same time (OLLAMA_NUM_PARALLEL).
   package var slots = 1
 
-  /// Absolute path of the model store (OLLAMA_MODELS); `nil` (`auto`): an installed Ollama's, else the user's own.
+  /// Absolute path of the model store (OLLAMA_MODELS); `nil` (`auto`): that of the instances' user.
   package var modelsPath: String?
 
   /// Tokens of context (OLLAMA_CONTEXT_LENGTH), the same on all instances; `nil` (`auto`): Ollama decides.

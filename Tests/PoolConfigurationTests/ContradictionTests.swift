@@ -47,7 +47,8 @@ import Testing
     #expect(
       problems("listen: [11599]")
         == [
-          "f:1:10: listen[0]: port 11599 is kept for instances by instance_ports; expected a port outside 11500 to 11599"
+          "f:1:10: listen[0]: port 11599 is kept for instances by instance_ports; "
+            + "expected a port outside 11500 to 11599"
         ])
     #expect(problems("listen: [11600]") == [])
     #expect(problems("instance_ports: 11400").count == 2)
