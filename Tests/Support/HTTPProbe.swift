@@ -99,6 +99,9 @@ package actor HTTPProbe {
   package func pauseReading() async throws { try await channel.setOption(.autoRead, value: false).get() }
   package func resumeReading() async throws { try await channel.setOption(.autoRead, value: true).get() }
 
+  /// Ends what this side sends, and goes on reading.
+  package func closeOutput() async throws { try await channel.close(mode: .output) }
+
   /// Closes the connection at once, whatever is under way.
   package func close() async { try? await channel.close() }
 
