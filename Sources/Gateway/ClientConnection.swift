@@ -186,10 +186,8 @@ final class ClientConnection: ChannelInboundHandler {
 
   /// Answers at once. The connection goes on only if no body follows: one that nobody wants is not read.
   private func answerByHead(_ head: HTTPRequestHead, keepsAlive: Bool, _ send: (AnswerTail) -> Void) {
-    let hasBody =
-      head.headers.contains(name: "transfer-encoding") || head.headers["content-length"].contains { $0 != "0" }
     intake = .rest
-    let keepsAlive = keepsAlive && !hasBody && !gateway.isStopping
+    let keepsAlive = keepsAlive && !head.announcesBody && !head.stopsDecoder && !gateway.isStopping
     send(AnswerTail(keepsAlive: keepsAlive, isHTTP10: head.version == .http1_0))
   }
 

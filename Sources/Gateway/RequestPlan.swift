@@ -64,7 +64,7 @@ struct RequestRules {
     }
     let origin = origins.verdict(
       origin: try single("origin", headers, dialect), host: host, isPreflight: head.method == .OPTIONS)
-    let keepsAlive = head.isKeepAlive && !headers.contains(name: "upgrade") && head.method != .CONNECT
+    let keepsAlive = head.isKeepAlive && !head.stopsDecoder
     var corsHeaders: [(name: String, value: String)] = []
     switch origin {
     case .sameOrigin: break
@@ -155,6 +155,15 @@ struct RequestRules {
       throw fault(dialect, 417, "expectation_failed", "The server knows no expectation but '100-continue'.")
     }
     return true
+  }
+}
+
+extension HTTPRequestHead {
+  /// Whether the decoder takes what follows for another protocol, and reads no further request.
+  var stopsDecoder: Bool { method == .CONNECT || headers.contains(name: "upgrade") }
+
+  var announcesBody: Bool {
+    headers.contains(name: "transfer-encoding") || headers["content-length"].contains { $0 != "0" }
   }
 }
 

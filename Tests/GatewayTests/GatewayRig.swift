@@ -63,6 +63,14 @@ final class GatewayRig: Sendable {
     return try await loop.submit { try body(parts.value.gateway, parts.value.delegate) }.get()
   }
 
+  /// Listens in one more place.
+  func listen(
+    _ open: @Sendable @escaping (Gateway) -> EventLoopFuture<SocketAddress>
+  ) async throws -> SocketAddress {
+    let parts = parts
+    return try await loop.flatSubmit { open(parts.value.gateway) }.get()
+  }
+
   func connect() async throws -> HTTPProbe { try await HTTPProbe.connect(port: port) }
 
   func set(_ change: @Sendable @escaping (RecordingDelegate) -> Void) async throws {

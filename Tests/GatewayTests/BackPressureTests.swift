@@ -1,0 +1,169 @@
+import NIOCore
+import TestSupport
+import Testing
+
+@testable import Gateway
+
+@Suite("Back-pressure", .serialized)
+struct BackPressureTests {
+  @Test("holds an instance back while its client reads nothing, in bounded memory, and loses no byte")
+  func slowReader() async throws {
+    let instance = try await FakeInstance.start()
+    try await GatewayRig.run(relayingTo: instance) { rig in
+      let client = try await rig.connect()
+      try await client.send("POST", "/api/chat", body: "{}")
+      let upstream = try await instance.connection()
+      _ = try await upstream.request()
+      try await upstream.send(RelayTests.head("application/x-ndjson"))
+      _ = try await client.head()
+      try await client.pauseReading()
+
+      // More than all buffers of the kernel hold.
+      let line = #"{"response":""# + String(repeating: "x", count: 100) + #"","done":false}"# + "\n"
+      let batch = String(repeating: RelayTests.chunk(line), count: 1000)
+      let batches = 400
+      let sending = Task {
+        for _ in 0..<batches { try await upstream.send(batch) }
+        try await upstream.send(RelayTests.chunk(#"{"done":true}"# + "\n") + "0\r\n\r\n")
+      }
+      try await eventually("the gateway holds the instance back") { try await rig.exchange { $0.isClientSlow } }
+      // Its sight of the instance's progress does not age meanwhile.
+      let age = try await rig.exchange { NIODeadline.now() - $0.lastProgress }
+      #expect(age < .milliseconds(100))
+      let passed = try await rig.exchange { $0.answerBytes }
+      #expect(passed < batches * batch.utf8.count)
+      let held = try await rig.exchange { $0.client?.backlog.readableBytes }
+      #expect(try #require(held) <= 128 << 10)
+
+      try await client.resumeReading()
+      var count = 0
+      while let piece = try await client.piece() { count += piece.bytes.count }
+      #expect(count == batches * 1000 * line.utf8.count + #"{"done":true}"#.utf8.count + 1)
+      try await sending.value
+      try await rig.waitForOutcomes([.served])
+      // The connection to the instance is as good as before.
+      upstream.forget()
+      try await client.send("GET", "/api/version")
+      _ = try await upstream.request()
+      try await upstream.answer("{}")
+      #expect(try await client.answer().text == "{}")
+    }
+  }
+
+  @Test("gives up a client that takes nothing for too long")
+  func stalledClient() async throws {
+    let instance = try await FakeInstance.start()
+    var limits = GatewayLimits()
+    limits.clientStall = .milliseconds(200)
+    try await GatewayRig.run(limits: limits, relayingTo: instance) { rig in
+      let client = try await rig.connect()
+      try await client.send("POST", "/api/chat", body: "{}")
+      let upstream = try await instance.connection()
+      _ = try await upstream.request()
+      try await upstream.send(RelayTests.head("application/x-ndjson"))
+      _ = try await client.head()
+      try await client.pauseReading()
+      let sending = Task {
+        let batch = RelayTests.chunk(String(repeating: "x", count: 60_000))
+        while !Task.isCancelled { try await upstream.send(batch) }
+      }
+      try await rig.waitForOutcomes([.cancelled])
+      try await upstream.waitUntilClosed()
+      sending.cancel()
+      _ = await sending.result
+    }
+  }
+
+  @Test("streams an upload of 200 MB to the instance, as fast as it takes it, in bounded memory")
+  func upload() async throws {
+    let instance = try await FakeInstance.start()
+    try await GatewayRig.run(relayingTo: instance) { rig in
+      let client = try await rig.connect()
+      let size = 200 << 20
+      let piece = [UInt8](repeating: 7, count: 1 << 20)
+      try await client.send(
+        raw: "POST /api/blobs/sha256:abc HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
+          + "Content-Length: \(size)\r\n\r\n")
+      let upstream = try await instance.connection()
+      #expect(try await client.head().status == 100)
+      try await eventually("the head arrives") { upstream.received.hasSuffix("\r\n\r\n") }
+      #expect(upstream.received.contains("Content-Length: \(size)\r\n"))
+      let headSize = upstream.receivedCount
+      upstream.onlyCount()
+      try await upstream.pauseReading()
+      let sending = Task { for _ in 0..<(size / piece.count) { try await client.send(raw: piece) } }
+      try await eventually("the gateway holds the client back") {
+        try await rig.exchange { $0.streamedBytes } >= Exchange.streamedBytesLimit
+      }
+      let taken = try await rig.exchange { $0.bodyBytes }
+      #expect(taken < size / 2)
+      try await upstream.resumeReading()
+      var most = 0
+      try await eventually(within: .seconds(60), "the upload arrives") {
+        most = max(most, try await rig.exchange { $0.streamedBytes })
+        return upstream.receivedCount == headSize + size
+      }
+      #expect(most <= 2 * Exchange.streamedBytesLimit)
+      try await sending.value
+      try await upstream.send("HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+      #expect(try await client.answer().status == 201)
+      #expect(try await rig.onLoop { gateway, _ in gateway.heldBodyBytes } == 0)
+      try await rig.waitForOutcomes([.served])
+    }
+  }
+
+  @Test("passes an upload in chunks on in chunks, before it is complete")
+  func chunkedUpload() async throws {
+    let instance = try await FakeInstance.start()
+    try await GatewayRig.run(relayingTo: instance) { rig in
+      let client = try await rig.connect()
+      try await client.send(
+        raw: "POST /api/create HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+          + RelayTests.chunk("first"))
+      let upstream = try await instance.connection()
+      try await eventually("the first part arrives") { upstream.received.hasSuffix("\r\n\r\n5\r\nfirst\r\n") }
+      #expect(try await rig.exchange { $0.isReplayable } == false)
+      try await client.send(raw: RelayTests.chunk("second") + "0\r\nX-Trailer: dropped\r\n\r\n")
+      try await eventually("the rest arrives") { upstream.received.hasSuffix("6\r\nsecond\r\n0\r\n\r\n") }
+      try await upstream.send(
+        RelayTests.head("application/x-ndjson") + RelayTests.chunk(#"{"status":"success"}"# + "\n") + "0\r\n\r\n")
+      #expect(try await client.answer().status == 200)
+      try await rig.waitForOutcomes([.served])
+    }
+  }
+
+  @Test("an upload that the instance refuses early ends with the instance's answer")
+  func earlyAnswer() async throws {
+    let instance = try await FakeInstance.start()
+    try await GatewayRig.run(relayingTo: instance) { rig in
+      let client = try await rig.connect()
+      try await client.send(
+        raw: "POST /api/blobs/sha256:abc HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nstart")
+      let upstream = try await instance.connection()
+      try await eventually("the start arrives") { upstream.received.hasSuffix("start") }
+      try await upstream.answer(#"{"error":"bad digest"}"#, status: 400)
+      let answer = try await client.answer()
+      #expect(answer.status == 400)
+      #expect(answer.head["Connection"] == "close")
+      try await upstream.waitUntilClosed()
+      try await rig.waitForOutcomes([.served])
+    }
+  }
+
+  @Test("an upload whose instance fails is not sent elsewhere once a part has gone out")
+  func failedUpload() async throws {
+    let instance = try await FakeInstance.start()
+    try await GatewayRig.run(relayingTo: instance) { rig in
+      try await rig.set { delegate in delegate.onFailure = { _, _ in .wait } }
+      let client = try await rig.connect()
+      try await client.send(
+        raw: "POST /api/blobs/sha256:abc HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nstart")
+      let upstream = try await instance.connection()
+      try await eventually("the start arrives") { upstream.received.hasSuffix("start") }
+      #expect(try await rig.exchange { $0.withdraw() } == false)
+      await upstream.close()
+      #expect(try await client.answer().status == 502)
+      try await rig.waitForOutcomes([.failed(.instanceLost)])
+    }
+  }
+}
