@@ -43,15 +43,15 @@ let shells: [Target] = [
     name: "Dispatcher",
     dependencies: [
       "PoolCore", "PoolConfiguration", "Varlink", "ControlInterface", "OllamaAPI", "Systemd", "Gateway", "Console",
-      nio("NIOCore"), nio("NIOPosix"),
+      nio("NIOCore"), nio("NIOPosix"), collections("OrderedCollections"),
     ]),
   .target(
     name: "Supervisor",
     dependencies: [
       "PoolCore", "PoolConfiguration", "Varlink", "ControlInterface", "Systemd", "GPUInventory", "Launching",
-      nio("NIOCore"), nio("NIOPosix"),
+      nio("NIOCore"), nio("NIOPosix"), collections("OrderedCollections"),
     ]),
-  .target(name: "Simulation", dependencies: ["PoolCore"]),
+  .target(name: "Simulation", dependencies: ["PoolCore", collections("HeapModule"), collections("OrderedCollections")]),
 ]
 
 let executables: [Target] = [

@@ -21,7 +21,7 @@ package enum ConfigurationReader {
     try read(path ?? defaultPath, mustExist: path != nil)
   }
 
-  static func read(_ path: String, mustExist: Bool) throws(ConfigurationError) -> LoadedConfiguration {
+  package static func read(_ path: String, mustExist: Bool) throws(ConfigurationError) -> LoadedConfiguration {
     var reading = Reading()
     var settings = Settings()
     var files: [String] = []

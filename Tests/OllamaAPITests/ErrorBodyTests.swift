@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-@testable import OllamaAPI
+import OllamaAPI
 
 @Suite struct ErrorBodyTests {
   @Test func `each dialect has its exact shape`() {

@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-@testable import OllamaAPI
+import OllamaAPI
 
 @Suite struct ProcessListTests {
   let one = #"""

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import OllamaAPI
+import OllamaAPI
 
 @Suite struct StreamEndTests {
   struct Sample: CustomTestStringConvertible {

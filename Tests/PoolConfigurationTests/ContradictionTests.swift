@@ -1,6 +1,6 @@
 import Testing
 
-@testable import PoolConfiguration
+import PoolConfiguration
 
 @Suite struct ContradictionTests {
   private static let open = "can be reached from beyond this machine, without authentication"

@@ -1,7 +1,7 @@
 import FoundationEssentials
 import Testing
 
-@testable import PoolConfiguration
+import PoolConfiguration
 
 @Suite struct ReaderTests {
   @Test(

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import PoolConfiguration
+import PoolConfiguration
 
 /// Each message is `FILE:LINE:COLUMN: KEY: what is wrong; expected …`.
 @Suite struct StrictnessTests {

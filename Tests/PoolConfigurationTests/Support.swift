@@ -1,6 +1,6 @@
 import FoundationEssentials
 
-@testable import PoolConfiguration
+import PoolConfiguration
 
 /// The problems of a text, each as its line; empty if it is accepted.
 func problems(_ text: String) -> [String] {

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import PoolConfiguration
+import PoolConfiguration
 
 /// What can be done to the parser itself.
 @Suite struct YAMLTests {

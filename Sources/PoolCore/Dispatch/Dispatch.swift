@@ -43,7 +43,7 @@ package struct Dispatch: Sendable {
     /// When it was first given a slot; what it waited is measured to here.
     package var firstAssignedAt: Instant?
     /// Where its failed attempts were; it goes elsewhere as long as there is an elsewhere.
-    var failedOn: [InstanceID] = []
+    package internal(set) var failedOn: [InstanceID] = []
   }
 
   package struct Demand: Hashable, Sendable {
@@ -248,7 +248,7 @@ package struct Dispatch: Sendable {
 
   /// The instance that serves `record` now: the core first, then the surplus; of these the fewest leases; of these the
   /// oldest. An instance that failed this request is passed over while another could serve it.
-  func leastBusy(for record: Record) -> InstanceID? {
+  package func leastBusy(for record: Record) -> InstanceID? {
     let fit = instances.values.filter { $0.isInRotation && $0.serves(record.request.model) }
     let untried = fit.filter { !record.failedOn.contains($0.wanted.id) }
     let free = (untried.isEmpty ? fit : untried).filter { $0.freeSlots > 0 }

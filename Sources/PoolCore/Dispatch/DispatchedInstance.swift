@@ -120,7 +120,7 @@ package struct DispatchedInstance: Hashable, Sendable {
     isHealthy && retiredBy == nil && (wanted.role == .core || wanted.role == .surplus)
   }
 
-  var freeSlots: Int { isInRotation ? max(0, wanted.slots - leases.count) : 0 }
+  package var freeSlots: Int { isInRotation ? max(0, wanted.slots - leases.count) : 0 }
 
   package var isIdle: Bool { leases.isEmpty && references.isEmpty }
 

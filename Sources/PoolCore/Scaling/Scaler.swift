@@ -70,9 +70,7 @@ package struct Scaler: Sendable {
     let wanted = peak?.value ?? 0
     let target = min(max(wanted, minimum), maximum)
     let reason: ScalingReason =
-      if isBlind {
-        .noObservation
-      } else if wanted > maximum {
+      if wanted > maximum {
         .maximum(needed: wanted, isOverride: override?.maximum != nil)
       } else if wanted <= minimum {
         .minimum(isOverride: override?.minimum != nil)

@@ -1,0 +1,34 @@
+/// What the supervisor's shell has to do.
+package enum FleetAction: Hashable, Sendable {
+  /// Start an instance in this placement. `attempt` is the number of failures before, from 0: each moves on to the
+  /// next port, in case the last one was taken.
+  case start(InstanceID, attempt: Int)
+  /// End the unit; `kill`: at once, nothing of it can be saved.
+  case stop(InstanceID, InvocationID, kill: Bool)
+  /// Tell the dispatcher the whole wanted set.
+  case setInstances([WantedInstance])
+  /// Ask the dispatcher to retire it, and come back with the answer.
+  case retire(InstanceID, InvocationID)
+  /// Worth an entry in the journal.
+  case report(FleetReport)
+}
+
+/// What the journal tells of the supervisor's decisions. A committed decision reports once.
+package enum FleetReport: Hashable, Sendable {
+  case targetChanged(from: Int, to: Int, ready: Int, starting: Int, demand: Int, ScalingReason)
+  case starting(InstanceID, attempt: Int)
+  case adopted(InstanceID, RunningInstance.Unit)
+  case running(InstanceID, RunningInstance.Unit)
+  case ready(InstanceID, after: Duration)
+  case failed(InstanceID, reason: String, failures: Int, retryIn: Duration)
+  case quarantined(InstanceID, reason: String, failures: Int, retryIn: Duration)
+  case draining(InstanceID, DrainReason)
+  case stopping(InstanceID, StopReason)
+  case stopped(InstanceID, StopReason)
+  case replacementHeld(by: InstanceID, reason: String)
+  case dispatcherFound
+  case dispatcherLost
+  case scaleSet(minimum: Int?, maximum: Int?)
+  case cordoned(gpu: String, reason: String)
+  case uncordoned(gpu: String)
+}

@@ -1,0 +1,24 @@
+/// Where an instance may run: a GPU (or several, or none for the CPU), under a name of its own. At most one instance
+/// runs in a placement.
+package struct Placement: Hashable, Sendable {
+  package var id: InstanceID
+  /// UUIDs of its GPUs; empty for the CPU.
+  package var gpus: [String]
+  /// How many requests its instance serves at once.
+  package var slots: Int
+  /// The only models that its instance serves; empty for any.
+  package var models: [String]
+  /// A digest of everything that the instance is started with but its port. An instance of another digest is
+  /// replaced.
+  package var specification: String
+
+  package init(
+    id: InstanceID, gpus: [String], slots: Int = 1, models: [String] = [], specification: String = ""
+  ) {
+    self.id = id
+    self.gpus = gpus
+    self.slots = max(1, slots)
+    self.models = models
+    self.specification = specification
+  }
+}

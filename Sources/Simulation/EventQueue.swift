@@ -1,0 +1,28 @@
+import HeapModule
+package import PoolCore
+
+/// What happens when, in virtual time; of two events at one time the one that was scheduled first.
+package struct EventQueue<Event: Sendable>: Sendable {
+  private struct Entry: Comparable, Sendable {
+    var at: Instant
+    var order: UInt64
+    var event: Event
+
+    static func < (lhs: Entry, rhs: Entry) -> Bool { (lhs.at, lhs.order) < (rhs.at, rhs.order) }
+    static func == (lhs: Entry, rhs: Entry) -> Bool { lhs.at == rhs.at && lhs.order == rhs.order }
+  }
+
+  private var heap = Heap<Entry>()
+  private var order: UInt64 = 0
+
+  package init() {}
+
+  package mutating func schedule(_ event: Event, at time: Instant) {
+    heap.insert(Entry(at: time, order: order, event: event))
+    order += 1
+  }
+
+  package mutating func next() -> (at: Instant, event: Event)? { heap.popMin().map { ($0.at, $0.event) } }
+
+  package var nextTime: Instant? { heap.min?.at }
+}

@@ -1,0 +1,76 @@
+import OrderedCollections
+import PoolCore
+
+package struct InvariantViolation: Error, Hashable, CustomStringConvertible {
+  package var description: String
+}
+
+/// What is always true of the pool, checked after every step from the outside: against the model of the world where
+/// the cores can't be asked, against a recount where they can.
+struct Invariants: Sendable {
+  /// Found while an event was carried out; thrown after it.
+  private var broken: String?
+
+  // MARK: Noted while it happens
+
+  /// "None is started twice in a placement."
+  mutating func ordered(start id: InstanceID, units: [InstanceID: PoolSimulation.Unit]) {
+    if let unit = units[id], !unit.isStopping { note("\(id) was started while \(unit.invocation) runs there") }
+  }
+
+  /// "First in is first out": what starts now has nobody before it who could have started.
+  mutating func started(_ id: RequestID, dispatch: Dispatch?) {
+    guard let dispatch, let first = dispatch.queue.first, first < id else { return }
+    guard let record = dispatch.requests[first], record.failedOn.isEmpty else { return }
+    note("request \(id) started before request \(first), which came earlier")
+  }
+
+  /// "Every accepted request ends exactly once."
+  mutating func ended(_ id: RequestID, before: PoolSimulation.RequestResult?) {
+    if let before { note("request \(id) ended twice, first as \(before)") }
+  }
+
+  /// "No scale-down cuts a request."
+  mutating func stopped(_ id: InstanceID, attempts: [RequestID: PoolSimulation.Attempt]) {
+    if let cut = attempts.first(where: { $0.value.instance == id }) { note("the stop of \(id) cut request \(cut.key)") }
+  }
+
+  private mutating func note(_ text: String) { broken = broken ?? text }
+
+  // MARK: Checked after each step
+
+  mutating func check(_ world: PoolSimulation, after event: PoolSimulation.Event) throws(InvariantViolation) {
+    if let dispatch = world.dispatch { check(dispatch) }
+    if let broken { throw InvariantViolation(description: "\(broken); at \(world.now.nanoseconds) ns, after \(event)") }
+  }
+
+  private mutating func check(_ dispatch: Dispatch) {
+    var inFlight = 0
+    for (id, instance) in dispatch.instances {
+      if instance.leases.count > instance.wanted.slots { note("\(id) has more leases than slots") }
+      inFlight += instance.leases.count
+      for lease in instance.leases {
+        guard case .assigned(id, instance.wanted.invocation, _, _) = dispatch.requests[lease]?.phase else {
+          note("\(id) holds a lease of request \(lease), which is not there")
+          continue
+        }
+      }
+    }
+    let someSlotIsFree = dispatch.instances.values.contains { $0.freeSlots > 0 }
+    var waiting = 0
+    var assigned = 0
+    for (id, record) in dispatch.requests {
+      switch record.phase {
+      case .waiting:
+        waiting += 1
+        if !dispatch.queue.isWaiting(id) { note("request \(id) waits, but not in the queue") }
+        if someSlotIsFree, dispatch.leastBusy(for: record) != nil { note("a free slot beside request \(id), which may use it") }
+      case .assigned: assigned += 1
+      }
+    }
+    if waiting != dispatch.queue.count { note("\(waiting) requests wait, the queue counts \(dispatch.queue.count)") }
+    if assigned != inFlight { note("\(assigned) requests are assigned, the instances hold \(inFlight)") }
+    let demand = dispatch.demand.values.reduce(into: (0, 0)) { $0 = ($0.0 + $1.waiting, $0.1 + $1.inFlight) }
+    if demand != (waiting, inFlight) { note("demand by model sums to \(demand), not \((waiting, inFlight))") }
+  }
+}

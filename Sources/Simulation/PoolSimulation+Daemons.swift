@@ -1,0 +1,113 @@
+import PoolCore
+
+/// The shells of both daemons, in virtual time: they carry out the cores' actions.
+extension PoolSimulation {
+  mutating func after(_ range: ClosedRange<Duration>, _ event: Event) {
+    events.schedule(event, at: now + random.duration(range))
+  }
+
+  // MARK: Dispatcher
+
+  mutating func startDispatcher() {
+    dispatcherLife += 1
+    dispatch = Dispatch(limits: settings.dispatchLimits)
+    pacing = PushPacing()
+    tickDue = nil
+    scheduleTick()
+    let waiting = waitingInSocket
+    waitingInSocket = []
+    for id in waiting { events.schedule(.arrives(id), at: now) }
+    connect()
+  }
+
+  mutating func connect() {
+    guard dispatch != nil, fleet != nil, !isConnected else { return }
+    isConnected = true
+    apply { $0.dispatcherConnected(at: $1) }
+    events.schedule(.pushDue(life: dispatcherLife), at: now)
+  }
+
+  mutating func disconnect() {
+    guard isConnected else { return }
+    isConnected = false
+    apply { $0.dispatcherLost(at: $1) }
+  }
+
+  /// Applies an event to the dispatcher's core and carries out its actions.
+  mutating func apply(dispatch event: (inout Dispatch, Instant) -> [DispatchAction]) {
+    guard dispatch != nil, let actions = dispatch.map({ _ in event(&dispatch!, now) }) else { return }
+    for action in actions { perform(action) }
+    pacing.changed()
+    scheduleTick()
+    if isConnected { events.schedule(.pushDue(life: dispatcherLife), at: max(now, pacing.nextPush(at: now))) }
+  }
+
+  private mutating func perform(_ action: DispatchAction) {
+    switch action {
+    case .start(let id, let instance): attempt(id, on: instance)
+    case .withdraw(let id): attempts[id] = nil
+    case .end(let id, let outcome): finish(id, outcome)
+    case .probe(let id, let invocation):
+      let answers = isAnswering(id, invocation)
+      let delay = answers ? settings.latency : settings.dispatchLimits.probeTimeout...settings.dispatchLimits.probeTimeout
+      let isThere = units[id]?.invocation == invocation
+      after(isThere ? delay : settings.latency, .probeEnds(id, invocation, life: dispatcherLife))
+    case .load(let id, let invocation, let model):
+      after(settings.discovery, .loadEnds(id, invocation, model: model, life: dispatcherLife))
+    case .report: break
+    }
+  }
+
+  func isAnswering(_ id: InstanceID, _ invocation: InvocationID) -> Bool {
+    guard let unit = units[id], unit.invocation == invocation, !unit.isStopping else { return false }
+    return unit.answersFrom.map { $0 <= now } ?? false
+  }
+
+  // MARK: Supervisor
+
+  mutating func startSupervisor() {
+    supervisorLife += 1
+    fleet = Fleet(limits: settings.fleetLimits, scaling: settings.scaling)
+    apply { [placements] in $0.placementsChanged(placements, at: $1) }
+    let found = units.filter { !$0.value.isStopping }.mapValues { runningUnit($0) }
+    apply { $0.began(found: found, at: $1) }
+    events.schedule(.supervisorTicks(life: supervisorLife), at: now + .seconds(1))
+    connect()
+  }
+
+  var placements: [Placement] {
+    (0..<settings.gpus).map {
+      Placement(id: InstanceID("gpu\($0)"), gpus: ["GPU-\($0)"], slots: settings.slots, specification: "\(specification)")
+    }
+  }
+
+  func runningUnit(_ unit: Unit) -> RunningInstance.Unit {
+    RunningInstance.Unit(
+      invocation: unit.invocation, mainPID: 1, address: "127.0.0.1:1", specification: unit.specification)
+  }
+
+  /// Applies an event to the supervisor's core and carries out its actions.
+  mutating func apply(_ event: (inout Fleet, Instant) -> [FleetAction]) {
+    guard fleet != nil, let actions = fleet.map({ _ in event(&fleet!, now) }) else { return }
+    for action in actions { perform(action) }
+  }
+
+  mutating func apply(operator event: (inout Fleet, Instant) -> [FleetAction]?) {
+    apply { event(&$0, $1) ?? [] }
+  }
+
+  private mutating func perform(_ action: FleetAction) {
+    switch action {
+    case .start(let id, _):
+      invariants.ordered(start: id, units: units)
+      after(settings.unitStart, .unitStarts(id, specification: "\(specification)", life: supervisorLife))
+    case .stop(let id, let invocation, let kill):
+      after(settings.latency, .unitStops(id, invocation, kill: kill))
+    case .setInstances(let set):
+      after(settings.latency, .setInstances(set, from: supervisorLife, to: dispatcherLife))
+    case .retire(let id, let invocation):
+      after(settings.latency, .retire(id, invocation, from: supervisorLife, to: dispatcherLife))
+    case .report: break
+    }
+  }
+}

@@ -1,0 +1,251 @@
+import OrderedCollections
+import PoolCore
+
+/// Clients, instances, systemd and misfortune.
+extension PoolSimulation {
+  mutating func handle(_ event: Event) {
+    switch event {
+    case .arrives(let id):
+      guard results[id] == nil else { return }
+      guard dispatch != nil else { return waitingInSocket.append(id) }
+      apply(dispatch: { $0.arrive(DispatchRequest(id: id), at: $1) })
+    case .clientLeaves(let id):
+      guard results[id] == nil else { return }
+      waitingInSocket.removeAll { $0 == id }
+      attempts[id] = nil
+      finish(id, .cancelled)
+      apply(dispatch: { $0.end(id, .cancelled, at: $1) })
+    case .firstByte(let id, let number):
+      guard attempts[id]?.number == number, attempts[id].map(isServing) == true else { return }
+      attempts[id]?.hasBegun = true
+      dispatch?.begin(id, at: now)
+      events.schedule(.answered(id, attempt: number), at: now + (requests[id]?.service ?? .zero))
+    case .answered(let id, let number):
+      guard attempts[id]?.number == number, attempts[id].map(isServing) == true else { return }
+      attempts[id] = nil
+      finish(id, .served)
+      apply(dispatch: { $0.end(id, .served, at: $1) })
+    case .attemptFails(let id, let number, let failure):
+      guard let attempt = attempts[id], attempt.number == number else { return }
+      fail(id, attempt, failure)
+    case .instanceDies(let id, let invocation):
+      die(id, invocation, reason: "killed")
+    case .probeEnds(let id, let invocation, let life):
+      guard life == dispatcherLife else { return }
+      let result: Dispatch.ProbeResult = isAnswering(id, invocation) ? .answered : .missed
+      apply(dispatch: { $0.probeEnded(id, invocation, result, at: $1) })
+      scheduleTick()
+    case .loadEnds(let id, let invocation, let model, let life):
+      guard life == dispatcherLife else { return }
+      apply(dispatch: { $0.loadEnded(id, invocation, model: model, failure: nil, at: $1) })
+    case .dispatcherTicks(let life):
+      guard life == dispatcherLife, dispatch != nil, tickDue == now else { return }
+      tickDue = nil
+      apply(dispatch: { dispatch, now in dispatch.tick(at: now, lastProgress: { _ in nil }) })
+      scheduleTick()
+    case .pushDue(let life): push(life)
+    case .observation(let observation, let life):
+      guard life == supervisorLife, isConnected else { return }
+      apply { $0.observed(observation, at: $1) }
+    case .setInstances(let set, let from, let to):
+      guard to == dispatcherLife else { return }
+      apply(dispatch: { $0.setInstances(set, session: from, at: $1) })
+    case .retire(let id, let invocation, let from, let to):
+      guard to == dispatcherLife, let answer = dispatch?.retire(id, invocation, session: from) else { return }
+      after(settings.latency, .retireAnswer(id, invocation, answer, life: from))
+    case .retireAnswer(let id, let invocation, let answer, let life):
+      guard life == supervisorLife, isConnected else { return }
+      apply { $0.retireAnswered(id, invocation, answer, at: $1) }
+    case .unitStarts(let id, let specification, let life): startUnit(id, specification, life)
+    case .unitStops(let id, let invocation, let kill): stopUnit(id, invocation, kill: kill)
+    case .unitEnded(let id, let invocation, let reason):
+      apply { $0.unitEnded(id, invocation, reason: reason, at: $1) }
+    case .supervisorTicks(let life):
+      guard life == supervisorLife, fleet != nil else { return }
+      apply { $0.tick(at: $1) }
+      events.schedule(.supervisorTicks(life: life), at: now + .seconds(1))
+    case .dispatcherRestarts, .dispatcherReturns, .supervisorRestarts, .supervisorReturns, .specificationChanges,
+      .operatorOrders:
+      misfortune(event)
+    }
+  }
+
+  /// One timer, moved forward when something falls due earlier; an event at another time than `tickDue` is stale.
+  mutating func scheduleTick() {
+    guard let next = dispatch?.nextTick(at: now) else { return }
+    let due = max(next, now + .milliseconds(1))
+    if let tickDue, tickDue <= due { return }
+    tickDue = due
+    events.schedule(.dispatcherTicks(life: dispatcherLife), at: due)
+  }
+
+  private mutating func push(_ life: Int) {
+    guard life == dispatcherLife, isConnected, let observation = dispatch?.observation(at: now) else { return }
+    let due = pacing.nextPush(at: now)
+    if due > now { return }
+    pacing.pushed(at: now)
+    dispatch?.startNewPeak()
+    after(settings.latency, .observation(observation, life: supervisorLife))
+    events.schedule(.pushDue(life: life), at: pacing.nextPush(at: now))
+  }
+
+  // MARK: Attempts
+
+  mutating func attempt(_ id: RequestID, on instance: InstanceID) {
+    invariants.started(id, dispatch: dispatch)
+    attemptsMade += 1
+    let number = attemptsMade
+    guard let unit = units[instance], dispatch?.instances[instance]?.wanted.invocation == unit.invocation,
+      !unit.isStopping
+    else {
+      attempts[id] = Attempt(instance: instance, invocation: "gone", number: number)
+      return after(settings.latency, .attemptFails(id, attempt: number, .refused))
+    }
+    attempts[id] = Attempt(instance: instance, invocation: unit.invocation, number: number)
+    let faults = isCalm ? SimulationSettings.Faults() : settings.faults
+    if random.happens(faults.answersWithError) {
+      return after(settings.latency, .attemptFails(id, attempt: number, .status(500)))
+    }
+    after(settings.firstByte, .firstByte(id, attempt: number))
+    if random.happens(faults.instanceDies) {
+      after(.zero...(.seconds(40)), .instanceDies(instance, unit.invocation))
+    } else if random.happens(faults.streamStalls) {
+      units[instance]?.isStalled = true
+    }
+  }
+
+  private func isServing(_ attempt: Attempt) -> Bool {
+    units[attempt.instance].map { $0.invocation == attempt.invocation && !$0.isStalled } ?? false
+  }
+
+  private mutating func fail(_ id: RequestID, _ attempt: Attempt, _ failure: AttemptFailure) {
+    attempts[id] = nil
+    guard dispatch != nil else { return }
+    if attempt.hasBegun {
+      finish(id, .failed(.truncated))
+      return apply(dispatch: { $0.end(id, .failed(.truncated), at: $1) })
+    }
+    var verdict = AttemptVerdict.wait
+    apply(dispatch: {
+      let (decided, actions) = $0.attemptFailed(id, failure, at: $1)
+      verdict = decided
+      return actions
+    })
+    switch verdict {
+    case .wait: break
+    case .passOn:
+      finish(id, .failed(.upstreamError))
+      apply(dispatch: { $0.end(id, .failed(.upstreamError), at: $1) })
+    case .fail(let failure): finish(id, .failed(failure))
+    }
+  }
+
+  mutating func finish(_ id: RequestID, _ outcome: RequestOutcome) {
+    attempts[id] = nil
+    invariants.ended(id, before: results[id])
+    let record = dispatch?.requests[id]
+    let wait = record.flatMap { record in record.firstAssignedAt.map { $0 - record.arrivedAt } }
+    results[id] = .ended(outcome, firstLease: wait, at: now)
+  }
+
+  // MARK: Units
+
+  private mutating func startUnit(_ id: InstanceID, _ specification: String, _ life: UInt64) {
+    let faults = isCalm ? SimulationSettings.Faults() : settings.faults
+    if let unit = units[id] {
+      // systemd refuses a second unit of a name; the launcher takes the one that is there.
+      guard life == supervisorLife, !unit.isStopping else { return }
+      let running = runningUnit(unit)
+      return apply { $0.unitStarted(id, running, at: $1) }
+    }
+    statistics.starts += 1
+    invocations += 1
+    if random.happens(faults.startFails) {
+      if life == supervisorLife { apply { $0.startFailed(id, reason: "exit status 1", at: $1) } }
+      return
+    }
+    let unit = Unit(
+      invocation: InvocationID("i\(invocations)"), specification: specification,
+      answersFrom: random.happens(faults.neverAnswers) ? nil : now + random.duration(settings.discovery),
+      startedAt: now)
+    units[id] = unit
+    // Also a start that an earlier supervisor had ordered: the launcher sees every unit of its pattern.
+    let running = runningUnit(unit)
+    apply { $0.unitStarted(id, running, at: $1) }
+  }
+
+  private mutating func stopUnit(_ id: InstanceID, _ invocation: InvocationID, kill: Bool) {
+    guard units[id]?.invocation == invocation else { return }
+    if !kill { invariants.stopped(id, attempts: attempts) }
+    statistics.stops += 1
+    die(id, invocation, reason: "stopped")
+  }
+
+  private mutating func die(_ id: InstanceID, _ invocation: InvocationID, reason: String) {
+    guard units[id]?.invocation == invocation else { return }
+    units[id] = nil
+    for (request, attempt) in attempts.sorted(by: { $0.key < $1.key })
+    where attempt.instance == id && attempt.invocation == invocation { fail(request, attempt, .broken) }
+    if fleet != nil { after(settings.latency, .unitEnded(id, invocation, reason: reason)) }
+  }
+
+  // MARK: Misfortune
+
+  mutating func scheduleMisfortunes() {
+    let faults = settings.faults
+    again(faults.dispatcherRestarts, .dispatcherRestarts)
+    again(faults.supervisorRestarts, .supervisorRestarts)
+    again(faults.specificationChanges, .specificationChanges)
+    again(faults.operatorOrders, .operatorOrders)
+  }
+
+  private mutating func again(_ mean: Duration?, _ event: Event) {
+    guard let mean, !isCalm else { return }
+    after(mean / 2...mean * 3 / 2, event)
+  }
+
+  private mutating func misfortune(_ event: Event) {
+    switch event {
+    case .dispatcherRestarts:
+      guard !isCalm, dispatch != nil else { return }
+      for id in attempts.keys.sorted() + (dispatch?.queue.waiting ?? []) where results[id] == nil {
+        results[id] = .connectionLost
+      }
+      attempts = [:]
+      dispatch = nil
+      disconnect()
+      after(.milliseconds(100)...(.seconds(3)), .dispatcherReturns)
+    case .dispatcherReturns:
+      startDispatcher()
+      again(settings.faults.dispatcherRestarts, .dispatcherRestarts)
+    case .supervisorRestarts:
+      guard !isCalm, fleet != nil else { return }
+      fleet = nil
+      isConnected = false
+      after(.seconds(1)...(.seconds(5)), .supervisorReturns)
+    case .supervisorReturns:
+      startSupervisor()
+      again(settings.faults.supervisorRestarts, .supervisorRestarts)
+    case .specificationChanges:
+      guard !isCalm else { return }
+      specification += 1
+      apply { [placements] in $0.placementsChanged(placements, at: $1) }
+      again(settings.faults.specificationChanges, .specificationChanges)
+    case .operatorOrders:
+      guard !isCalm else { return }
+      orderSomething()
+      again(settings.faults.operatorOrders, .operatorOrders)
+    default: break
+    }
+  }
+
+  private mutating func orderSomething() {
+    let id = InstanceID("gpu\(Int.random(in: 0..<settings.gpus, using: &random))")
+    switch Int.random(in: 0..<5, using: &random) {
+    case 0: apply(operator: { $0.drain(id, deadline: nil, at: $1) })
+    case 1: apply(operator: { $0.restart(id, deadline: nil, at: $1) })
+    case 2: apply(operator: { $0.cordon(id.name, reason: "training", at: $1) })
+    default: apply(operator: { $0.uncordon(id.name, at: $1) })
+    }
+  }
+}

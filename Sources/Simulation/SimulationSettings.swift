@@ -1,0 +1,58 @@
+package import PoolCore
+
+/// A machine and its misfortunes.
+package struct SimulationSettings: Sendable {
+  package var gpus = 4
+  package var slots = 1
+  package var scaling = ScalingSettings()
+  package var dispatchLimits = DispatchLimits()
+  package var fleetLimits = FleetLimits()
+
+  /// From the start's order to the unit running, and from there to the first 200.
+  package var unitStart: ClosedRange<Duration> = .milliseconds(5)...(.milliseconds(50))
+  package var discovery: ClosedRange<Duration> = .milliseconds(100)...(.seconds(3))
+  /// From the request's bytes to the first byte of the answer.
+  package var firstByte: ClosedRange<Duration> = .milliseconds(50)...(.milliseconds(500))
+  /// From one daemon to the other, and from the supervisor to systemd.
+  package var latency: ClosedRange<Duration> = .microseconds(100)...(.milliseconds(5))
+  package var faults = Faults()
+
+  package init() {}
+
+  /// How likely each misfortune is at a chance to happen.
+  package struct Faults: Sendable {
+    /// Per served attempt: the instance dies in the middle of it.
+    package var instanceDies = 0.0
+    /// Per served attempt: the stream stands still, while pings are answered.
+    package var streamStalls = 0.0
+    /// Per start: the unit fails, or never answers.
+    package var startFails = 0.0
+    package var neverAnswers = 0.0
+    /// Per attempt: a 5xx instead of an answer.
+    package var answersWithError = 0.0
+    /// Mean time between restarts of each daemon; nil for never.
+    package var dispatcherRestarts: Duration?
+    package var supervisorRestarts: Duration?
+    /// Mean time between changes of the wanted specification; nil for never.
+    package var specificationChanges: Duration?
+    /// Mean time between orders of an operator (drain, restart, cordon, uncordon); nil for never.
+    package var operatorOrders: Duration?
+
+    package init() {}
+  }
+}
+
+/// One request of a workload.
+package struct SimulatedRequest: Hashable, Sendable {
+  package var arrival: Instant
+  /// From the first byte to the end of the answer.
+  package var service: Duration
+  /// When the client leaves, counted from the arrival; nil for a patient one.
+  package var patience: Duration?
+
+  package init(arrival: Instant, service: Duration, patience: Duration? = nil) {
+    self.arrival = arrival
+    self.service = service
+    self.patience = patience
+  }
+}

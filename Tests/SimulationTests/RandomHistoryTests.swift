@@ -1,0 +1,101 @@
+import PoolCore
+import Simulation
+import Testing
+
+/// Random histories of the whole pool, with the invariants checked after every step.
+///
+/// A failure prints its seed; `OLLAMA_POOL_SEED=… swift test --filter RandomHistory` repeats it alone.
+@Suite struct RandomHistoryTests {
+  @Test func everyInvariantHoldsInTenThousandRandomHistories() async {
+    let seeds: Range<UInt64> = HistoryOfSeed.requestedSeed.map { $0..<$0 + 1 } ?? 0..<10_000
+    await withTaskGroup(of: Void.self) { group in
+      let parts: UInt64 = 4
+      for part in 0..<parts {
+        group.addTask {
+          for seed in seeds where seed % parts == part { HistoryOfSeed(seed).check() }
+        }
+      }
+    }
+  }
+
+  @Test func theSameSeedGivesTheSameHistory() throws {
+    for seed: UInt64 in 0..<50 {
+      var one = HistoryOfSeed(seed).simulation
+      var other = HistoryOfSeed(seed).simulation
+      try one.run(until: .zero + .seconds(120))
+      try other.run(until: .zero + .seconds(120))
+      #expect(one.results == other.results)
+      #expect(one.statistics == other.statistics)
+    }
+  }
+}
+
+/// A pool, a load and misfortunes, all made from one number.
+struct HistoryOfSeed {
+  let seed: UInt64
+  let simulation: PoolSimulation
+  private let minimum: Int
+  private let requests: Int
+
+  static var requestedSeed: UInt64? { Environment.value("OLLAMA_POOL_SEED").flatMap(UInt64.init) }
+
+  init(_ seed: UInt64) {
+    self.seed = seed
+    var random = SeededGenerator(seed: seed)
+    var settings = SimulationSettings()
+    settings.gpus = Int.random(in: 1...4, using: &random)
+    settings.slots = Int.random(in: 1...3, using: &random)
+    minimum = Int.random(in: 0...settings.gpus, using: &random)
+    settings.scaling = ScalingSettings(
+      ScalingSettings.Preset.allCases.randomElement(using: &random)!, minimum: minimum,
+      window: .seconds(Int.random(in: 1...30, using: &random)), idleHold: .seconds(Int.random(in: 1...20, using: &random)),
+      coldStart: .seconds(Int.random(in: 1...20, using: &random)))
+    settings.dispatchLimits.waitingRequests = Int.random(in: 5...100, using: &random)
+    settings.dispatchLimits.stallTimeout = .seconds(Int.random(in: 45...60, using: &random))
+    if random.happens(0.3) { settings.dispatchLimits.preload = ["llama3.2:latest"] }
+    if random.happens(0.2) { settings.dispatchLimits.maximumWait = .seconds(20) }
+    settings.fleetLimits.startTimeout = .seconds(15)
+    settings.fleetLimits.restarts.quarantine = .seconds(60)
+
+    var faults = SimulationSettings.Faults()
+    if random.happens(0.3) { faults.instanceDies = 0.1 }
+    if random.happens(0.2) { faults.streamStalls = 0.05 }
+    if random.happens(0.2) { faults.startFails = 0.3 }
+    if random.happens(0.2) { faults.neverAnswers = 0.2 }
+    if random.happens(0.2) { faults.answersWithError = 0.2 }
+    if random.happens(0.2) { faults.dispatcherRestarts = .seconds(30) }
+    if random.happens(0.2) { faults.supervisorRestarts = .seconds(20) }
+    if random.happens(0.2) { faults.specificationChanges = .seconds(25) }
+    if random.happens(0.2) { faults.operatorOrders = .seconds(10) }
+    settings.faults = faults
+
+    let count = Int.random(in: 1...40, using: &random)
+    requests = count
+    let spread = Int64.random(in: 1...90, using: &random) * 1_000_000_000
+    let workload = (0..<count).map { _ in
+      SimulatedRequest(
+        arrival: Instant(nanoseconds: Int64.random(in: 0...spread, using: &random)),
+        service: random.duration(.milliseconds(50)...(.seconds(40))),
+        patience: random.happens(0.2) ? random.duration(.zero...(.seconds(60))) : nil)
+    }
+    simulation = PoolSimulation(settings: settings, workload: workload, seed: random.next())
+  }
+
+  /// Runs the history, lets it come to rest, and looks at what is left.
+  func check() {
+    var pool = simulation
+    do {
+      try pool.run(until: .zero + .seconds(120))
+      pool.calm()
+      for _ in 0..<300 where !(pool.results.count == requests && pool.runningUnits.count == minimum) {
+        try pool.run(until: pool.now + .seconds(10))
+      }
+    } catch {
+      Issue.record("seed \(seed): \(error)")
+      return
+    }
+    // Every request ended, and nothing outlives the wish for it.
+    #expect(pool.results.count == requests, "seed \(seed): some requests never ended")
+    #expect(pool.runningUnits.count == minimum, "seed \(seed): \(pool.runningUnits) run, the minimum is \(minimum)")
+  }
+}
