@@ -46,16 +46,32 @@ struct WallTime: Sendable {
   /// The same with milliseconds.
   var shortText: String { format(fraction: nanoseconds / 1_000_000, digits: 3) }
 
+  /// As the header `Date` has it.
+  var httpText: String {
+    let (parts, time) = calendar
+    let day = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"][Int(parts.tm_wday)]
+    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+    let date = "\(padded(Int(parts.tm_mday), 2)) \(months[Int(parts.tm_mon)]) \(1900 + Int(parts.tm_year))"
+    return "\(day), \(date) \(time) GMT"
+  }
+
   private func format(fraction: Int, digits: Int) -> String {
+    let (parts, time) = calendar
+    let date = "\(1900 + Int(parts.tm_year))-\(padded(Int(parts.tm_mon) + 1, 2))-\(padded(Int(parts.tm_mday), 2))"
+    return "\(date)T\(time).\(padded(fraction, digits))Z"
+  }
+
+  /// The parts in UTC, and the time of the day in text.
+  private var calendar: (tm, String) {
     var parts = tm()
     var seconds = seconds
     gmtime_r(&seconds, &parts)
-    func padded(_ number: Int, _ width: Int) -> String {
-      let text = String(number)
-      return String(repeating: "0", count: max(0, width - text.utf8.count)) + text
-    }
-    let date = "\(1900 + Int(parts.tm_year))-\(padded(Int(parts.tm_mon) + 1, 2))-\(padded(Int(parts.tm_mday), 2))"
-    let time = "\(padded(Int(parts.tm_hour), 2)):\(padded(Int(parts.tm_min), 2)):\(padded(Int(parts.tm_sec), 2))"
-    return "\(date)T\(time).\(padded(fraction, digits))Z"
+    let time = [parts.tm_hour, parts.tm_min, parts.tm_sec].map { padded(Int($0), 2) }.joined(separator: ":")
+    return (parts, time)
+  }
+
+  private func padded(_ number: Int, _ width: Int) -> String {
+    let text = String(number)
+    return String(repeating: "0", count: max(0, width - text.utf8.count)) + text
   }
 }

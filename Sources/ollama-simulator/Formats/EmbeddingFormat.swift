@@ -38,7 +38,10 @@ enum EmbeddingFormat {
     return numbers.map { $0 / max(length, .leastNormalMagnitude) }
   }
 
-  private static func list(_ vector: [Double]) -> JSON { .array(vector.map { .number(Double(Float($0))) }) }
+  /// With the digits that a float has.
+  private static func list(_ vector: [Double]) -> JSON {
+    .array(vector.map { .number(Double(Float($0).description) ?? 0) })
+  }
 
   /// Little-endian floats, as OpenAI's own client asks for them.
   private static func base64(_ vector: [Double]) -> String {

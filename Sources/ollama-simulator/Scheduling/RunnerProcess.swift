@@ -44,6 +44,7 @@ final class RunnerProcess {
     guard readlink("/proc/self/exe", &link, link.count - 1) > 0 else {
       throw SimulatorError(call: "readlink /proc/self/exe", errno: errno)
     }
+    keepDescriptorsFromChildren()
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
@@ -69,6 +70,13 @@ final class RunnerProcess {
     let code = posix_spawn(&processID, path, &actions, &attributes, arguments, environ)
     guard code == 0 else { throw SimulatorError(call: "fork/exec \(path)", errno: code) }
     return processID
+  }
+
+  /// NIO's sockets would be inherited, but a runner that outlives its server must not hold its port and its clients.
+  private static func keepDescriptorsFromChildren() {
+    for number in SmallFile.names(in: "/proc/self/fd").compactMap({ Int32($0) }) where number > STDERR_FILENO {
+      _ = fcntl(number, F_SETFD, FD_CLOEXEC)
+    }
   }
 
   private func watch(_ descriptor: Int32, _ eventLoop: any EventLoop) {

@@ -88,6 +88,7 @@ final class Exchange {
     hasBegun = true
     var headers = HTTPHeaders()
     if let contentType { headers.add(name: "Content-Type", value: contentType) }
+    headers.add(name: "Date", value: WallTime.now.httpText)
     headers.add(name: "Server", value: "ollama-simulator")
     for (name, value) in extraHeaders { headers.add(name: name, value: value) }
     if let length, status != 204 { headers.add(name: "Content-Length", value: String(length)) }
