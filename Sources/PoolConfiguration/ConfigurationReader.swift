@@ -85,7 +85,7 @@ package enum ConfigurationReader {
     let (line, what, expected) =
       switch failure {
       case .missing: (0, "does not exist", "a configuration file; without --config the defaults apply")
-      case .unreadable(let reason): (0, "can't be read: \(reason)", "one that this user may read, or another with --config")
+      case .unreadable(let reason): (0, "can't be read: \(reason)", "a file that this user may read")
       case .tooLarge where key == "drop-ins":
         (0, "are too many", "at most \(ConfigurationFiles.dropInLimit) files")
       case .tooLarge: (0, "is too large", "at most \(ByteCount(bytes: ConfigurationFiles.sizeLimit))")

@@ -6,6 +6,7 @@
 //   proc gpu=0 pid=1234 used=1048576          a process on the first GPU; without used: memory not available
 //   fail nvmlDeviceGetMemoryInfo_v2 15        that call returns that code, on every GPU
 //   fail nvmlDeviceGetMemoryInfo_v2 15 gpu=1  on one GPU alone
+//   reload 1                                  another number ends all sessions, as the driver's reload does
 //   count 1000                                what nvmlDeviceGetCount_v2 says, whatever there is
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -40,7 +41,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static Device gpus[MOST_GPUS];
 static Process processes[MOST_PROCESSES];
 static Failure failures[MOST_FAILURES];
-static int gpu_count, process_count, failure_count, initialized;
+static int gpu_count, process_count, failure_count, initialized, reload;
 static long long shown_count;
 static struct stat read_state;
 
@@ -81,6 +82,7 @@ static void text(const char *line, const char *key, char *out, size_t size, cons
 
 static void read_line(const char *line) {
   Failure failure = {.gpu = -1};
+  int new_reload;
   if (!strncmp(line, "gpu ", 4) && gpu_count < MOST_GPUS) {
     Device *gpu = &gpus[gpu_count];
     gpu->index = gpu_count++;
@@ -98,6 +100,9 @@ static void read_line(const char *line) {
   } else if (sscanf(line, "fail %63s %d", failure.function, &failure.code) == 2 && failure_count < MOST_FAILURES) {
     failure.gpu = (int)number(line, "gpu", -1);
     failures[failure_count++] = failure;
+  } else if (sscanf(line, "reload %d", &new_reload) == 1) {
+    if (new_reload != reload) initialized = 0;
+    reload = new_reload;
   } else {
     sscanf(line, "count %lld", &shown_count);
   }
