@@ -77,7 +77,7 @@ let tests: [Target] = [
     exclude: ["interoperability.py"]),
   .testTarget(name: "PoolConfigurationTests", dependencies: ["PoolCore", "PoolConfiguration"]),
   .testTarget(name: "OllamaAPITests", dependencies: ["OllamaAPI"]),
-  .testTarget(name: "SystemdTests", dependencies: ["Systemd", "TestSupport"]),
+  .testTarget(name: "SystemdTests", dependencies: ["CSystemd", "Systemd", "TestSupport"]),
   .testTarget(name: "GPUInventoryTests", dependencies: ["GPUInventory", "PoolCore", "TestSupport"]),
   .testTarget(name: "LaunchingTests", dependencies: ["Launching", "PoolCore", "PoolConfiguration", "TestSupport"]),
   .testTarget(
