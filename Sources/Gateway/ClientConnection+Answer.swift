@@ -29,24 +29,13 @@ extension ClientConnection {
       if closesOnceSent || currentlyAnswers { expect(.takingAnswer) }
       return
     }
-    let hadBacklog = backlog.readableBytes > 0
-    if hadBacklog {
+    if backlog.readableBytes > 0 {
       let bytes = backlog
       backlog = ByteBuffer()
       context?.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
-      guard isWritable else { return }
+      guard isWritable, backlog.readableBytes == 0 else { return }
     }
-    if closesOnceSent {
-      closeOutput()
-    } else if case .answering(let exchange) = intake {
-      expect(nil)
-      exchange.clientCaughtUp()
-    } else if case .body(let exchange) = intake {
-      expect(.bodyProgress)
-      exchange.clientCaughtUp()
-    } else if hadBacklog {
-      takeWaiting()
-    }
+    if closesOnceSent { closeOutput() } else { caughtUp() }
   }
 
   private var currentlyAnswers: Bool {

@@ -87,11 +87,8 @@ final class ClientConnection: ChannelInboundHandler {
     guard context.channel.isActive else { return }
     let part = unwrapInboundIn(data)
     readParts = true
-    switch intake {
-    case .deaf: return
-    case .answering: hold(part)
-    case .head, .rest, .body: if waiting.isEmpty { take(part) } else { hold(part) }
-    }
+    if case .deaf = intake { return }
+    if waiting.isEmpty, mayTakePart { take(part) } else { hold(part) }
   }
 
   func channelReadComplete(context: ChannelHandlerContext) {
@@ -120,6 +117,15 @@ final class ClientConnection: ChannelInboundHandler {
   func channelWritabilityChanged(context: ChannelHandlerContext) {
     isWritable = context.channel.isWritable
     writabilityChanged()
+  }
+
+  /// Whether the next part of a request can be dealt with. A client that doesn't take its answers gets no more of them.
+  private var mayTakePart: Bool {
+    switch intake {
+    case .head: backlog.readableBytes == 0
+    case .rest, .body: true
+    case .answering, .deaf: false
+    }
   }
 
   private var currentExchange: Exchange? {
@@ -217,22 +223,10 @@ final class ClientConnection: ChannelInboundHandler {
     guard !isTakingWaiting else { return }
     isTakingWaiting = true
     defer { isTakingWaiting = false }
-    var taken = 0
-    reading: while taken < waiting.count, backlog.readableBytes == 0 {
-      switch intake {
-      case .answering, .deaf: break reading
-      case .head, .rest, .body: break
-      }
-      take(waiting[taken])
-      taken += 1
-    }
-    waiting.removeFirst(min(taken, waiting.count))
-    guard waiting.isEmpty else { return }
+    while mayTakePart, !waiting.isEmpty { take(waiting.removeFirst()) }
+    guard waiting.isEmpty, mayTakePart else { return }
     waitingBytes = 0
-    switch intake {
-    case .answering: return
-    case .head, .rest, .body, .deaf: setReading(true)
-    }
+    if case .body(let exchange) = intake, exchange.isStreamed { exchange.pumpBody() } else { setReading(true) }
     if let fault = waitingFault {
       waitingFault = nil
       fail(fault)
@@ -273,6 +267,17 @@ final class ClientConnection: ChannelInboundHandler {
     guard case .body = intake, !isReading else { return }
     setReading(true)
     expect(.bodyProgress)
+  }
+
+  /// The client takes its answer again.
+  func caughtUp() {
+    switch intake {
+    case .answering: expect(nil)
+    case .body: expect(isReading ? .bodyProgress : nil)
+    case .head, .rest, .deaf: break
+    }
+    currentExchange?.clientCaughtUp()
+    takeWaiting()
   }
 
   func setReading(_ reading: Bool) {

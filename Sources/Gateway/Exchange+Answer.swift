@@ -52,9 +52,11 @@ extension Exchange {
     answerStatus = head.status
     progressedAt = .now()
     client.send(buffer)
+    // The client may have turned out to be gone.
+    guard case .answering = stage else { return false }
     gateway.delegate.exchangeReceivedFirstByte(self)
-    if case .answering = stage { return true }
-    return false
+    guard case .answering = stage else { return false }
+    return true
   }
 
   private func framing(of head: ResponseHead) -> (AnswerRelay.Transport, HTTPText.BodyEnd) {

@@ -83,17 +83,14 @@ extension Exchange {
 
   private func pumpBody(into upstream: UpstreamConnection) {
     guard upstream.isConnected, !hasSentRequest else { return }
-    var sent = 0
-    while sent < streamedParts.count, upstream.isWritable {
-      let part = streamedParts[sent]
-      sent += 1
+    while upstream.isWritable, let part = streamedParts.first {
+      streamedParts.removeFirst()
       streamedBytes -= part.readableBytes
       hasSentStreamedBody = true
       if plan.isChunked { upstream.send(ByteBuffer(string: String(part.readableBytes, radix: 16) + "\r\n")) }
       upstream.send(part)
       if plan.isChunked { upstream.send(ByteBuffer(string: "\r\n")) }
     }
-    streamedParts.removeFirst(sent)
     if streamedParts.isEmpty, bodyIsWhole {
       if plan.isChunked { upstream.send(ByteBuffer(string: HTTPText.lastChunk)) }
       hasSentRequest = true

@@ -75,6 +75,7 @@ package final class Exchange {
     self.plan = plan
     peerAddress = client.peerAddress
     progressedAt = .now()
+    bodyIsWhole = !plan.hasBody
   }
 
   private var upstream: UpstreamConnection? {

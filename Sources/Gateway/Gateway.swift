@@ -1,3 +1,4 @@
+import Glibc
 package import NIOCore
 import NIOHTTP1
 import NIOPosix
@@ -96,8 +97,13 @@ package final class Gateway {
   }
 
   private func prepare(_ channel: any Channel, checksHost: Bool) throws {
-    if channel.remoteAddress?.protocol != .unix {
-      try channel.syncOptions?.setOption(.tcpOption(.tcp_nodelay), value: 1)
+    if channel.remoteAddress?.protocol != .unix, let options = channel.syncOptions {
+      try options.setOption(.tcpOption(.tcp_nodelay), value: 1)
+      // A client may wait for hours; one whose machine is gone is noticed after about two minutes.
+      try options.setOption(.socketOption(.so_keepalive), value: 1)
+      try options.setOption(.tcpOption(.init(rawValue: TCP_KEEPIDLE)), value: 60)
+      try options.setOption(.tcpOption(.init(rawValue: TCP_KEEPINTVL)), value: 15)
+      try options.setOption(.tcpOption(.init(rawValue: TCP_KEEPCNT)), value: 4)
     }
     var decoderLimits = NIOHTTPDecoderLimitConfiguration()
     decoderLimits.maxHeaderFieldSize = limits.head

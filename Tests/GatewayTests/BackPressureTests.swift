@@ -50,6 +50,25 @@ struct BackPressureTests {
     }
   }
 
+  @Test("answers no further requests of a client that doesn't take its answers")
+  func unreadAnswers() async throws {
+    try await GatewayRig.run { rig in
+      let answer = [UInt8](repeating: 7, count: 1 << 20)
+      try await rig.set { delegate in delegate.onArrival = { $0.respond(status: 200, headers: [], body: answer) } }
+      let client = try await rig.connect()
+      try await client.pauseReading()
+      let count = 40
+      // One at a time, so that none waits behind another on its way in.
+      for _ in 0..<count { try await client.send("GET", "/") }
+      try await rig.waitForArrivals(1)
+      let arrived = try await rig.onLoop { _, delegate in delegate.arrived.count }
+      #expect(arrived < count)
+      try await client.resumeReading()
+      for _ in 0..<count { #expect(try await client.answer().bytes.count == answer.count) }
+      #expect(try await rig.outcomes.count == count)
+    }
+  }
+
   @Test("gives up a client that takes nothing for too long")
   func stalledClient() async throws {
     let instance = try await FakeInstance.start()

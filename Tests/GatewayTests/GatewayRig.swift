@@ -49,10 +49,18 @@ final class GatewayRig: Sendable {
 
   private func checkNothingIsLeft() async throws {
     try await onLoop { gateway, delegate in
-      #expect(delegate.ended.map(\.id).sorted() == delegate.arrived.map(\.id).sorted(), "each exchange ends once")
+      #expect(delegate.ended.map(\.id).sorted() == delegate.allArrived.sorted(), "each exchange ends once")
       #expect(gateway.heldBodyBytes == 0)
       #expect(gateway.openConnections == 0)
       #expect(gateway.idleUpstreamConnections == 0)
+    }
+  }
+
+  /// Nothing but this delegate holds an exchange that has ended.
+  func checkExchangesAreFreed() async throws {
+    let remaining = try await onLoop { _, delegate in NIOLoopBound(delegate.forgetExchanges(), eventLoop: self.loop) }
+    try await eventually("all exchanges are freed") {
+      try await loop.submit { remaining.value.allSatisfy { $0.exchange == nil } }.get()
     }
   }
 
@@ -115,9 +123,23 @@ final class RecordingDelegate: GatewayDelegate {
   var onFirstByte: (Exchange) -> Void = { _ in }
 
   private(set) var arrived: [(id: UInt64, exchange: Exchange)] = []
+  private var arrivedBefore: [UInt64] = []
   private(set) var firstBytes: [UInt64] = []
   private(set) var failures: [AttemptFailure] = []
   private(set) var ended: [(id: UInt64, outcome: ExchangeOutcome)] = []
+
+  struct WeakExchange { weak var exchange: Exchange? }
+
+  func forgetExchanges() -> [WeakExchange] {
+    defer {
+      arrivedBefore += arrived.map(\.id)
+      arrived = []
+    }
+    return arrived.map { WeakExchange(exchange: $0.exchange) }
+  }
+
+  /// The numbers of all that arrived.
+  var allArrived: [UInt64] { arrivedBefore + arrived.map(\.id) }
 
   func exchangeArrived(_ exchange: Exchange) {
     arrived.append((exchange.id.number, exchange))
