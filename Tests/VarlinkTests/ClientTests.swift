@@ -127,7 +127,7 @@ struct ClientTests {
       #expect(try await first.value == .timeout)
       #expect(try await second.value == .closed)
       #expect(!client.isOpen)
-      try await eventually("the server notices") { fixture.example.closeActions == 1 }
+      try await eventually(within: patience, "the server notices") { fixture.example.closeActions == 1 }
       // Long before its time a call is left alone.
       let other = try await fixture.client()
       _ = try await other.call("org.example.Test.Echo", Text(text: "x"), as: Text.self, timeout: .seconds(60))
@@ -143,7 +143,7 @@ struct ClientTests {
       _ = try await fixture.example.heldCalls(1)
       call.cancel()
       #expect(try await call.value == .cancelled)
-      try await eventually("the server notices") { fixture.example.closeActions == 1 }
+      try await eventually(within: patience, "the server notices") { fixture.example.closeActions == 1 }
       #expect(try await errorCode { _ = try await client.call("org.example.Test.Hold", as: Text.self) } == .closed)
       #expect(try await errorCode { try await client.callOneway("org.example.Test.Drop") } == .closed)
     }
@@ -176,7 +176,7 @@ struct ClientTests {
   func unasked() async throws {
     try await withRawService { client, service in
       try await service.write("{}\0")
-      try await eventually("the client closes") { !client.isOpen }
+      try await eventually(within: patience, "the client closes") { !client.isOpen }
       #expect(
         try await errorCode { _ = try await client.call("a.B", as: Text.self) } == .malformed)
     }
@@ -189,9 +189,12 @@ struct ClientTests {
       _ = try await service.message()
       let chunk = [UInt8](repeating: 97, count: 65_536)
       var written = 0
-      try await eventually("the client closes") {
-        let count = service.writeSome(chunk)
-        written += max(count, 0)
+      try await eventually(within: patience, every: .milliseconds(1), "the client closes") {
+        var count = 0
+        repeat {
+          count = service.writeSome(chunk)
+          written += max(count, 0)
+        } while count > 0
         return count == -1
       }
       #expect(try await code == .malformed)
@@ -205,7 +208,7 @@ struct ClientTests {
       var client: VarlinkClient? = try await fixture.client()
       _ = try await client?.call("org.example.Test.Echo", Text(text: "x"), as: Text.self)
       client = nil
-      try await eventually("the server notices") { fixture.example.closed.count == 1 }
+      try await eventually(within: patience, "the server notices") { fixture.example.closed.count == 1 }
     }
   }
 
@@ -264,7 +267,7 @@ struct ClientTests {
       _ = try await fixture.example.heldCalls(1)
       consumer.cancel()
       #expect(try await consumer.value == .cancelled)
-      try await eventually("the server notices the cancelled one") {
+      try await eventually(within: patience, "the server notices the cancelled one") {
         fixture.example.closeActions == 1
       }
 
@@ -278,7 +281,7 @@ struct ClientTests {
         }
       }
       try await consumeOne()
-      try await eventually("the server notices the one let go") {
+      try await eventually(within: patience, "the server notices the one let go") {
         fixture.example.closeActions == 2
       }
       #expect(!other.isOpen)
@@ -294,7 +297,7 @@ struct ClientTests {
       let witness = try await fixture.client()
       let padding = String(repeating: "x", count: 10_000)
       var sent = 0
-      try await eventually("the service is held back") {
+      try await eventually(within: patience, "the service is held back") {
         while call.isWritable && sent < 10_000 {
           sent += 1
           call.stream(Text(text: padding))
@@ -307,7 +310,7 @@ struct ClientTests {
       #expect(sent < 200)
       let expected = sent
       let reader = Task { try await stream.reduce(into: 0) { count, _ in count += 1 } }
-      try await eventually("the service may go on") { call.isWritable }
+      try await eventually(within: patience, "the service may go on") { call.isWritable }
       call.reply(Text(text: "last"))
       #expect(try await reader.value == expected + 1)
     }

@@ -6,6 +6,9 @@ import TestSupport
 import Testing
 import Varlink
 
+/// How long a test waits for what takes milliseconds where nothing else runs: a machine full of builds is slow.
+let patience = Duration.seconds(60)
+
 /// A server with one interface that can do all that a service may do, in a folder of its own.
 struct Fixture {
   let folder: TemporaryDirectory
@@ -14,7 +17,8 @@ struct Fixture {
   let example: ExampleInterface
 
   func client() async throws -> VarlinkClient {
-    try await VarlinkClient.connect(to: path, on: MultiThreadedEventLoopGroup.singleton)
+    try await VarlinkClient.connect(
+      to: path, on: MultiThreadedEventLoopGroup.singleton, timeout: patience)
   }
 
   static let service = VarlinkService(
@@ -158,7 +162,7 @@ final class ExampleInterface: VarlinkInterface {
 
   /// Waits until `count` calls of `Hold` have come, and returns them.
   func heldCalls(_ count: Int) async throws -> [VarlinkCall] {
-    try await eventualValue("\(count) calls are held") {
+    try await eventualValue(within: patience, "\(count) calls are held") {
       let held = state.withLock { $0.held }
       return held.count >= count ? held : nil
     }

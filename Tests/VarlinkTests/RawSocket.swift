@@ -34,7 +34,7 @@ final class RawSocket: Sendable {
 
   func accept() async throws -> RawSocket {
     var ready = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-    try await eventually("a connection comes in") { poll(&ready, 1, 0) == 1 }
+    try await eventually(within: patience, "a connection comes in") { poll(&ready, 1, 0) == 1 }
     let accepted = Glibc.accept(descriptor, nil, nil)
     guard accepted >= 0 else { throw SystemCallFailed("accept") }
     return RawSocket(accepted)
@@ -50,7 +50,7 @@ final class RawSocket: Sendable {
   /// Writes all, in pieces as the other end reads.
   func write(_ text: String) async throws {
     var rest = Array(text.utf8)[...]
-    try await eventually(every: .milliseconds(1), "the other end reads") {
+    try await eventually(within: patience, every: .milliseconds(1), "the other end reads") {
       while !rest.isEmpty {
         let count = writeSome(Array(rest.prefix(65_536)))
         guard count >= 0 else { throw SystemCallFailed("send") }
@@ -61,20 +61,21 @@ final class RawSocket: Sendable {
     }
   }
 
-  /// Writes `text` over and over, until the other end has not read for a while and the kernel holds no more; returns
-  /// how many bytes that was.
-  func writeUntilFull(_ text: String) async throws -> Int {
-    let bytes = Array(String(repeating: text, count: 1_000).utf8)
+  /// Writes `text` over and over, until the other end has not read for a while and the kernel holds no more, or until
+  /// `limit` is passed; returns how many bytes that was.
+  func writeUntilFull(_ text: String, atMost limit: Int = .max) async throws -> Int {
+    let bytes = Array(String(repeating: text, count: 100).utf8)
     var written = 0
     var fullSince: ContinuousClock.Instant?
-    try await eventually("the other end stops reading") {
+    try await eventually(within: patience, "the other end stops reading") {
       var count = 0
       repeat {
         count = writeSome(Array(bytes[(written % bytes.count)...]))
         guard count >= 0 else { throw SystemCallFailed("send") }
         written += count
         if count > 0 { fullSince = nil }
-      } while count > 0
+      } while count > 0 && written < limit
+      if written >= limit { return true }
       let since = fullSince ?? .now
       fullSince = since
       return .now - since > .milliseconds(200)
@@ -85,7 +86,8 @@ final class RawSocket: Sendable {
   /// One message without its NUL; nil if the connection has ended.
   func message() async throws -> String? {
     var hasEnded = false
-    return try await eventualValue(every: .milliseconds(1), "a message, or the end") { () -> String?? in
+    return try await eventualValue(within: patience, every: .milliseconds(1), "a message, or the end") {
+      () -> String?? in
       while true {
         if let message = unread.withLock({ Self.takeMessage(&$0) }) { return message }
         if hasEnded { return .some(nil) }
@@ -99,7 +101,7 @@ final class RawSocket: Sendable {
   /// Reads until the other end closes; returns how many bytes came.
   func drain() async throws -> Int {
     var total = 0
-    try await eventually("the other end closes") {
+    try await eventually(within: patience, "the other end closes") {
       while let bytes = try readSome() {
         if bytes.isEmpty { return true }
         total += bytes.count

@@ -108,6 +108,20 @@ struct SocketFileTests {
     for server in servers { await server.close() }
   }
 
+  @Test("is not looked at while another process holds the folder's lock to do the same")
+  func locked() async throws {
+    let folder = try TemporaryDirectory()
+    let path = folder.path(to: "s")
+    let lock = open(folder.path, O_RDONLY | O_DIRECTORY)
+    #expect(flock(lock, LOCK_EX) == 0)
+    #expect(try await errorCode { _ = try await start(at: path) } == .cannotListen(endpoint: path, errno: EWOULDBLOCK))
+    let waiting = Task { try await start(at: path) }
+    close(lock)
+    let server = try await waiting.value
+    #expect(try await answers(path))
+    await server.close()
+  }
+
   @Test("that was inherited is served, and stays when the server closes")
   func inherited() async throws {
     let folder = try TemporaryDirectory()
