@@ -24,7 +24,7 @@
 /// ```swift
 /// let client = try await VarlinkClient.connect(to: "/run/ping.sock", on: group)
 /// let pong = try await client.call("org.example.Ping.Ping", Ping.Text(text: "hello"), as: Ping.Text.self)
-/// for try await event in try client.subscribe("org.example.Clock.Watch", as: Tick.self) { … }
+/// for try await tick in try await client.subscribe("org.example.Clock.Watch", as: Tick.self) { … }
 /// ```
 ///
 /// Bounds are in ``VarlinkLimits``. What a peer sends costs it at most its own connection.
