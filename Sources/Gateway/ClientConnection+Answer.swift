@@ -45,11 +45,6 @@ extension ClientConnection {
     }
   }
 
-  func sendContinue() {
-    send(ByteBuffer(string: HTTPText.continue))
-    flush()
-  }
-
   /// A whole answer of the pool's own.
   func sendWhole(
     status: Int, headers: [(name: String, value: String)], body: [UInt8], isHead: Bool, tail: AnswerTail
@@ -89,7 +84,8 @@ extension ClientConnection {
     if keepsAlive { flush() } else { closeOnceSent() }
   }
 
-  private func closeOnceSent() {
+  /// Closes the connection as soon as all is out.
+  func closeOnceSent() {
     turnDeaf()
     closesOnceSent = true
     expect(.takingAnswer)
@@ -108,6 +104,4 @@ extension ClientConnection {
     context.close(mode: .output, promise: sent)
   }
 
-  /// Breaks the connection after what has been written, so that the client finds its answer incomplete.
-  func abort() { closeOnceSent() }
 }

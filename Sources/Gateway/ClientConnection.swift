@@ -46,6 +46,8 @@ final class ClientConnection: ChannelInboundHandler {
   private var isTakingWaiting = false
   private var expectation: (what: Expectation, until: NIODeadline)?
   private var isReading = true
+  /// Whether the client sends its body only when it is asked to.
+  private var bodyIsAwaited = false
   /// Whether what was read last completed anything.
   private var readParts = false
 
@@ -141,6 +143,7 @@ final class ClientConnection: ChannelInboundHandler {
     switch (part, intake) {
     case (.head(let head), .head): begin(head)
     case (.body(let bytes), .body(let exchange)):
+      bodyIsAwaited = false
       expect(.bodyProgress)
       do throws(PoolError) {
         try exchange.bodyArrived(bytes)
@@ -182,12 +185,19 @@ final class ClientConnection: ChannelInboundHandler {
     nextKeepsAlive = plan.keepsAlive
     let exchange = Exchange(gateway, client: self, head: head, plan: plan)
     intake = .body(exchange)
+    bodyIsAwaited = plan.expectsContinue && plan.hasBody
+    // A client that waits to be asked for the body is not slow; for a streamed one that is when an instance takes it.
+    expect(bodyIsAwaited ? nil : .bodyProgress)
+    if exchange.isStreamed { exchange.arrive() } else { askForBody() }
+  }
+
+  /// Answers `Expect: 100-continue`, once.
+  func askForBody() {
+    guard bodyIsAwaited, case .body = intake else { return }
+    bodyIsAwaited = false
     expect(.bodyProgress)
-    if exchange.isStreamed {
-      exchange.arrive()
-    } else if plan.expectsContinue, plan.hasBody {
-      sendContinue()
-    }
+    send(ByteBuffer(string: HTTPText.continue))
+    flush()
   }
 
   /// Answers at once. The connection goes on only if no body follows: one that nobody wants is not read.
@@ -249,7 +259,7 @@ final class ClientConnection: ChannelInboundHandler {
     }
     intake = .head
     if gateway.isStopping {
-      close()
+      closeOnceSent()
       return
     }
     expect(.request)
@@ -273,7 +283,7 @@ final class ClientConnection: ChannelInboundHandler {
   func caughtUp() {
     switch intake {
     case .answering: expect(nil)
-    case .body: expect(isReading ? .bodyProgress : nil)
+    case .body: expect(isReading && !bodyIsAwaited ? .bodyProgress : nil)
     case .head, .rest, .deaf: break
     }
     currentExchange?.clientCaughtUp()
@@ -315,9 +325,9 @@ final class ClientConnection: ChannelInboundHandler {
     }
   }
 
-  /// Closes the connection if it has no request.
+  /// Closes the connection if it has no request; what is left of the last answer still goes out.
   func closeIfIdle() {
-    if case .head = intake, waiting.isEmpty { close() }
+    if case .head = intake, waiting.isEmpty { closeOnceSent() }
   }
 
   /// Closes the connection at once; an exchange under way ends as cancelled.

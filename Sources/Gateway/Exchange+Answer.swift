@@ -154,7 +154,8 @@ extension Exchange {
     guard answer.end.format != .wholeMessage, answer.isChunked || answer.transport == .content,
       explain(error, owed: answer.transport == .verbatim ? owed : .none, to: client)
     else {
-      client.abort()
+      // Closed in the middle, so that the client finds its answer incomplete.
+      client.closeOnceSent()
       return
     }
     if answer.isChunked { client.send(ByteBuffer(string: HTTPText.lastChunk)) }

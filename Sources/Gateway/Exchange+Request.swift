@@ -64,7 +64,7 @@ extension Exchange {
       head, target: plan.target, host: upstream.host, bodyLength: length, isChunked: isChunked, into: &buffer)
     upstream.send(buffer)
     if isStreamed {
-      if plan.expectsContinue, bodyBytes == 0, !bodyIsWhole { client?.sendContinue() }
+      if plan.expectsContinue, bodyBytes == 0, !bodyIsWhole { client?.askForBody() }
       pumpBody()
     } else {
       if body.readableBytes > 0 { upstream.send(body) }

@@ -158,7 +158,8 @@ package final class Exchange {
   /// The answer's head goes to the client now.
   func begin(_ upstream: UpstreamConnection) {
     stage = .answering(upstream)
-    releaseBody()
+    // A streamed body may still be on its way.
+    if !isStreamed { releaseBody() }
   }
 
   /// A connection that had been kept was closed by the instance just as the request went out: that is nobody's
@@ -214,12 +215,10 @@ package final class Exchange {
 
   /// The client's streamed body broke HTTP's rules, or stopped coming.
   func requestBodyFailed(_ fault: RequestFault) {
-    guard case .ended = stage else {
-      upstream?.abandon()
-      if hasBegun { client?.abort() } else { send(fault.error, headers: fault.headers) }
-      end(.failed(.requestBody))
-      return
-    }
+    if case .ended = stage { return }
+    upstream?.abandon()
+    if hasBegun { client?.closeOnceSent() } else { send(fault.error, headers: fault.headers) }
+    end(.failed(.requestBody))
   }
 
   /// The one place where an exchange ends.

@@ -185,4 +185,78 @@ struct BackPressureTests {
       try await rig.waitForOutcomes([.failed(.instanceLost)])
     }
   }
+
+  @Test("an upload goes on while the instance answers already")
+  func answerDuringUpload() async throws {
+    let instance = try await FakeInstance.start()
+    try await GatewayRig.run(relayingTo: instance) { rig in
+      let client = try await rig.connect()
+      let size = 20 << 20
+      try await client.send(
+        raw: "POST /api/create HTTP/1.1\r\nHost: localhost\r\nContent-Length: \(size)\r\n\r\n")
+      let upstream = try await instance.connection()
+      try await eventually("the head arrives") { upstream.received.hasSuffix("\r\n\r\n") }
+      let headSize = upstream.receivedCount
+      upstream.onlyCount()
+      try await upstream.pauseReading()
+      let sending = Task { try await client.send(raw: [UInt8](repeating: 7, count: size)) }
+      try await eventually("the gateway holds the client back") {
+        try await rig.exchange { $0.streamedBytes } >= Exchange.streamedBytesLimit
+      }
+      try await upstream.send(RelayTests.head("application/x-ndjson"))
+      #expect(try await client.head()["Connection"] == "close")
+      try await upstream.resumeReading()
+      try await eventually("the whole upload arrives") { upstream.receivedCount == headSize + size }
+      try await sending.value
+      try await upstream.send(RelayTests.chunk(#"{"status":"success"}"# + "\n") + "0\r\n\r\n")
+      #expect(try await client.piece()?.text == #"{"status":"success"}"# + "\n")
+      try await rig.waitForOutcomes([.served])
+    }
+  }
+
+  @Test("a client that waits to be asked for its upload may wait as long as its exchange does")
+  func awaitedUpload() async throws {
+    let instance = try await FakeInstance.start()
+    var limits = GatewayLimits()
+    limits.bodyPause = .milliseconds(100)
+    try await GatewayRig.run(limits: limits) { rig in
+      let client = try await rig.connect()
+      let head = "POST /api/create HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n"
+      try await client.send(raw: head + "Expect: 100-continue\r\n\r\n")
+      try await rig.waitForArrivals(1)
+      // Another client's body, sent later, runs into the limit meanwhile.
+      let slow = try await rig.connect()
+      try await slow.send(raw: head + "\r\n")
+      #expect(try await slow.answer().status == 408)
+      let address = try instance.address
+      try await rig.exchange { $0.relay(to: address) }
+      #expect(try await client.head().status == 100)
+      try await client.send(raw: "{}")
+      let upstream = try await instance.connection()
+      #expect(try await upstream.request().hasSuffix("\r\n\r\n{}"))
+      try await upstream.answer("{}")
+      #expect(try await client.answer().status == 200)
+      try await rig.waitForOutcomes([.failed(.requestBody), .served])
+    }
+  }
+
+  @Test("what a slow client has not taken when the gateway stops accepting still reaches it")
+  func stopWhileSlow() async throws {
+    try await GatewayRig.run { rig in
+      let size = 30 << 20
+      try await rig.set { delegate in
+        delegate.onArrival = {
+          $0.respond(status: 200, headers: [], body: [UInt8](repeating: 7, count: size))
+        }
+      }
+      let client = try await rig.connect()
+      try await client.pauseReading()
+      try await client.send("GET", "/")
+      try await rig.waitForOutcomes([.served])
+      try await rig.onLoop { gateway, _ in gateway.stopAccepting() }
+      try await client.resumeReading()
+      #expect(try await client.answer().bytes.count == size)
+      #expect(try await client.readUntilClosed() == "")
+    }
+  }
 }
