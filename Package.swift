@@ -132,3 +132,8 @@ for target in package.targets where target.type != .system {
     .treatAllWarnings(as: .error),
   ]
 }
+
+// Ten thousand simulated histories in each test run want an optimised core, also where the rest is built for debugging.
+for target in package.targets where ["PoolCore", "Simulation"].contains(target.name) {
+  target.swiftSettings?.append(.unsafeFlags(["-O"], .when(configuration: .debug)))
+}

@@ -64,7 +64,9 @@ struct Invariants: Sendable {
       case .waiting:
         waiting += 1
         if !dispatch.queue.isWaiting(id) { note("request \(id) waits, but not in the queue") }
-        if someSlotIsFree, dispatch.leastBusy(for: record) != nil { note("a free slot beside request \(id), which may use it") }
+        if someSlotIsFree, dispatch.leastBusy(for: record) != nil {
+          note("a free slot beside request \(id), which may use it")
+        }
       case .assigned: assigned += 1
       }
     }

@@ -35,10 +35,11 @@ extension PoolSimulation {
 
   /// Applies an event to the dispatcher's core and carries out its actions.
   mutating func apply(dispatch event: (inout Dispatch, Instant) -> [DispatchAction]) {
-    guard dispatch != nil, let actions = dispatch.map({ _ in event(&dispatch!, now) }) else { return }
+    guard let before = dispatch?.revision, let actions = dispatch.map({ _ in event(&dispatch!, now) }) else { return }
     for action in actions { perform(action) }
-    pacing.changed()
     scheduleTick()
+    guard dispatch?.revision != before else { return }
+    pacing.changed()
     if isConnected { events.schedule(.pushDue(life: dispatcherLife), at: max(now, pacing.nextPush(at: now))) }
   }
 
@@ -49,7 +50,8 @@ extension PoolSimulation {
     case .end(let id, let outcome): finish(id, outcome)
     case .probe(let id, let invocation):
       let answers = isAnswering(id, invocation)
-      let delay = answers ? settings.latency : settings.dispatchLimits.probeTimeout...settings.dispatchLimits.probeTimeout
+      let delay =
+        answers ? settings.latency : settings.dispatchLimits.probeTimeout...settings.dispatchLimits.probeTimeout
       let isThere = units[id]?.invocation == invocation
       after(isThere ? delay : settings.latency, .probeEnds(id, invocation, life: dispatcherLife))
     case .load(let id, let invocation, let model):
@@ -77,7 +79,8 @@ extension PoolSimulation {
 
   var placements: [Placement] {
     (0..<settings.gpus).map {
-      Placement(id: InstanceID("gpu\($0)"), gpus: ["GPU-\($0)"], slots: settings.slots, specification: "\(specification)")
+      Placement(
+        id: InstanceID("gpu\($0)"), gpus: ["GPU-\($0)"], slots: settings.slots, specification: "\(specification)")
     }
   }
 

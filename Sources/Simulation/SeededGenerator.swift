@@ -22,5 +22,7 @@ package struct SeededGenerator: RandomNumberGenerator, Sendable {
 }
 
 extension Duration {
-  fileprivate var nanosecondsValue: Int64 { components.seconds * 1_000_000_000 + components.attoseconds / 1_000_000_000 }
+  fileprivate var nanosecondsValue: Int64 {
+    components.seconds * 1_000_000_000 + components.attoseconds / 1_000_000_000
+  }
 }

@@ -48,7 +48,8 @@ struct HistoryOfSeed {
     minimum = Int.random(in: 0...settings.gpus, using: &random)
     settings.scaling = ScalingSettings(
       ScalingSettings.Preset.allCases.randomElement(using: &random)!, minimum: minimum,
-      window: .seconds(Int.random(in: 1...30, using: &random)), idleHold: .seconds(Int.random(in: 1...20, using: &random)),
+      window: .seconds(Int.random(in: 1...30, using: &random)),
+      idleHold: .seconds(Int.random(in: 1...20, using: &random)),
       coldStart: .seconds(Int.random(in: 1...20, using: &random)))
     settings.dispatchLimits.waitingRequests = Int.random(in: 5...100, using: &random)
     settings.dispatchLimits.stallTimeout = .seconds(Int.random(in: 45...60, using: &random))

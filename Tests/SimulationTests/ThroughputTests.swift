@@ -11,9 +11,11 @@ import Testing
     settings.discovery = .milliseconds(100)...(.milliseconds(200))
     settings.firstByte = .milliseconds(1)...(.milliseconds(5))
     settings.dispatchLimits.stallTimeout = .seconds(60)
-    let backlog = [SimulatedRequest](
-      repeating: SimulatedRequest(arrival: .zero, service: .seconds(35)), count: 110 * instances)
-    var pool = PoolSimulation(settings: settings, workload: backlog, seed: 35)
+    // One more comes every 33 s for each instance, so that some always wait.
+    let workload = (0..<110 * instances).map {
+      SimulatedRequest(arrival: .zero + .seconds(33) * ($0 / instances - 1), service: .seconds(35))
+    }
+    var pool = PoolSimulation(settings: settings, workload: workload, seed: 35)
     try pool.run(until: .zero + .seconds(3_600))
     return pool.results.values.count { if case .ended(.served, _, _) = $0 { true } else { false } }
   }

@@ -52,9 +52,11 @@ extension Dispatch {
     case (.starting, .answered):
       guard instance.firstAnswerAt == nil else { return [] }
       instances[id]?.firstAnswerAt = now
+      revision += 1
       let report = DispatchAction.report(.instanceAnswered(id, after: now - instance.registeredAt))
       return [report] + loadNext(id, at: now)
     case (.unhealthy(let reason, _), .answered) where !reason.isFinal:
+      revision += 1
       instances[id]?.brokenAttempts = 0
       instances[id]?.health = instance.readyAt == nil ? .starting : .healthy
       return [.report(.instanceRecovered(id))] + (instance.readyAt == nil ? loadNext(id, at: now) : [])
@@ -88,6 +90,7 @@ extension Dispatch {
       instances[id]?.isLoading = true
       return [.load(id, instance.wanted.invocation, model: model)]
     }
+    revision += 1
     instances[id]?.health = .healthy
     instances[id]?.readyAt = now
     instances[id]?.idleSince = now
@@ -97,6 +100,7 @@ extension Dispatch {
   mutating func becameUnhealthy(_ id: InstanceID, _ reason: UnhealthyReason, at now: Instant) -> [DispatchAction] {
     guard let instance = instances[id] else { return [] }
     if case .unhealthy(let known, _) = instance.health, known.isFinal || !reason.isFinal { return [] }
+    revision += 1
     instances[id]?.health = .unhealthy(reason, since: now)
     instances[id]?.probe.due = min(instance.probe.due, now + limits.probeInterval)
     let (actions, cut, back) = evict(id, at: now)

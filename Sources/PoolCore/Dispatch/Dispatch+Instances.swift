@@ -10,6 +10,7 @@ extension Dispatch {
     _ wanted: [WantedInstance], session: UInt64, at now: Instant
   ) -> [DispatchAction] {
     var actions: [DispatchAction] = []
+    revision += 1
     let keep = Dictionary(wanted.map { ($0.id, $0.invocation) }) { first, _ in first }
     for (id, instance) in instances where keep[id] != instance.wanted.invocation {
       let (evicted, cut, back) = evict(id, at: now)
@@ -50,6 +51,7 @@ extension Dispatch {
     guard let instance = instances[id], instance.wanted.invocation == invocation else { return .unknown }
     guard instance.isIdle else { return .busy }
     instances[id]?.retiredBy = session
+    revision += 1
     return .retired
   }
 }

@@ -30,6 +30,8 @@ package struct Dispatch: Sendable {
   package internal(set) var demand: [String: Demand] = [:]
   /// The most that waited or ran at once since the last push: a burst between two pushes is not missed.
   var peakDemand = 0
+  /// One more with each change that a watcher would see.
+  package internal(set) var revision = 0
   /// Once the pool stops: when the last streams are cut.
   package internal(set) var drainDeadline: Instant?
   var hasReportedDrained = false
@@ -67,6 +69,7 @@ package struct Dispatch: Sendable {
     guard drainDeadline == nil else { return refuse(request.id, .shuttingDown) }
     guard queue.count + callers.count < limits.waitingRequests else { return refuse(request.id, .queueFull) }
     requests[request.id] = Record(request: request, arrivedAt: now, phase: .waiting(since: now))
+    revision += 1
     line(of: request) { $0.append(request.id) }
     count(request) { $0.waiting += 1 }
     return assignFreeSlots(at: now)
@@ -135,6 +138,7 @@ package struct Dispatch: Sendable {
   package mutating func drain(until deadline: Instant, at now: Instant) -> [DispatchAction] {
     guard drainDeadline == nil else { return [] }
     drainDeadline = deadline
+    revision += 1
     let waiting = queue.waiting + callers.waiting
     for id in waiting { forget(id, .failed(.shuttingDown), at: now) }
     return waiting.map { .end($0, .failed(.shuttingDown)) }
@@ -160,6 +164,7 @@ package struct Dispatch: Sendable {
     record.firstAssignedAt = record.firstAssignedAt ?? now
     requests[id] = record
     line(of: record.request) { $0.callUp(id) }
+    revision += 1
     if record.request.need == .slot {
       instances[instance]?.leases.insert(id)
     } else {
@@ -192,6 +197,7 @@ package struct Dispatch: Sendable {
     count(request) { $0.waiting += 1 }
     line(of: request) { $0.putBack(id) }
     totals.putBack += 1
+    revision += 1
   }
 
   mutating func forget(_ id: RequestID, _ outcome: RequestOutcome, at now: Instant) {
@@ -200,6 +206,7 @@ package struct Dispatch: Sendable {
     line(of: record.request) { $0.remove(id) }
     requests[id] = nil
     totals.completions += 1
+    revision += 1
   }
 
   /// Begun streams of an instance end with an error; the others wait again, or fail when they have been put back too
@@ -249,13 +256,26 @@ package struct Dispatch: Sendable {
   /// The instance that serves `record` now: the core first, then the surplus; of these the fewest leases; of these the
   /// oldest. An instance that failed this request is passed over while another could serve it.
   package func leastBusy(for record: Record) -> InstanceID? {
-    let fit = instances.values.filter { $0.isInRotation && $0.serves(record.request.model) }
-    let untried = fit.filter { !record.failedOn.contains($0.wanted.id) }
-    let free = (untried.isEmpty ? fit : untried).filter { $0.freeSlots > 0 }
-    func fewest(_ role: WantedInstance.Role) -> InstanceID? {
-      free.filter { $0.wanted.role == role }.min { $0.leases.count < $1.leases.count }?.wanted.id
+    let model = record.request.model
+    // An instance that failed it before is passed over only where there is another.
+    let failedOn = isAnotherFit(for: record) ? record.failedOn : []
+    var best: (isSurplus: Bool, leases: Int, id: InstanceID)?
+    for instance in instances.values
+    where instance.freeSlots > 0 && instance.serves(model) && !failedOn.contains(instance.wanted.id) {
+      let isSurplus = instance.wanted.role == .surplus
+      let leases = instance.leases.count
+      if let best, (best.isSurplus ? 1 : 0, best.leases) <= (isSurplus ? 1 : 0, leases) { continue }
+      best = (isSurplus, leases, instance.wanted.id)
     }
-    return fewest(.core) ?? fewest(.surplus)
+    return best?.id
+  }
+
+  /// Whether some instance in rotation, busy or not, could serve the request and has not failed it.
+  private func isAnotherFit(for record: Record) -> Bool {
+    guard !record.failedOn.isEmpty else { return false }
+    return instances.values.contains {
+      $0.isInRotation && $0.serves(record.request.model) && !record.failedOn.contains($0.wanted.id)
+    }
   }
 
   private func nextReference() -> (RequestID, InstanceID)? {

@@ -227,7 +227,9 @@ package struct Fleet: Sendable {
     ]
   }
 
-  mutating func stop(_ id: InstanceID, _ instance: RunningInstance, _ reason: StopReason, at now: Instant) -> [FleetAction] {
+  mutating func stop(_ id: InstanceID, _ instance: RunningInstance, _ reason: StopReason, at now: Instant)
+    -> [FleetAction]
+  {
     placements[id]?.life = .stopping(instance.unit.invocation, since: now, because: reason)
     return [.report(.stopping(id, reason)), .stop(id, instance.unit.invocation, kill: reason.isFault)]
   }
