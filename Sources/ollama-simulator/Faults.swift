@@ -74,9 +74,10 @@ enum Fault: Sendable, Equatable {
 
 /// The faults in force: those given at start, and those in a file that may change at any time.
 final class Faults {
-  private let fixed: [Fault]
+  private let given: String
   private let file: String?
-  private let names: [String]
+  private var names: [String] = []
+  private var fixed: [Fault] = []
   private var fromFile: [Fault] = []
   private var lastSeen: FileVersion?
 
@@ -88,9 +89,15 @@ final class Faults {
   }
 
   init(_ settings: Settings) {
-    names = settings.names
+    given = settings.faults
     file = settings.faultsFile
-    fixed = Fault.parse(settings.faults, names: names) { Self.complain($0) }
+  }
+
+  /// Gives the server the names by which faults find it, once its port is known; without, there are none.
+  func use(names: [String]) {
+    self.names = names
+    lastSeen = nil
+    fixed = Fault.parse(given, names: names) { Self.complain($0) }
   }
 
   /// Those in force now. Costs a `stat` while the file stays as it is.

@@ -21,8 +21,8 @@ struct Settings: Sendable {
   let devices: Devices
   let logsRequests: Bool
   let behaviour: Behaviour
-  /// Names of this server in faults.
-  let names: [String]
+  /// The name of this server in faults, beside its port.
+  let instance: String?
   let faults: String
   let faultsFile: String?
 
@@ -67,7 +67,7 @@ struct Settings: Sendable {
     origins = (environment["OLLAMA_ORIGINS"] ?? "").split(separator: ",").map { String($0.trimmingBlanks()) }
     devices = Devices(environment: environment)
     logsRequests = ["1", "true", "2"].contains(environment["OLLAMA_DEBUG"]?.lowercased() ?? "")
-    names = [environment["POOL_INSTANCE"], String(port)].compactMap { $0 }.filter { !$0.isEmpty }
+    instance = environment["POOL_INSTANCE"]
     faults = own("FAULT") ?? ""
     faultsFile = own("FAULTS").flatMap { $0.isEmpty ? nil : $0 }
     behaviour = try Behaviour(own)

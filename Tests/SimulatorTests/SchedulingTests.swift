@@ -40,7 +40,7 @@ import Testing
 
   @Test func `only requests that need a load are refused`() async throws {
     let simulator = try await Simulator.start([
-      "OLLAMA_MAX_QUEUE": "1", "OLLAMA_SIMULATOR_LOAD_SECONDS": "0.4", "OLLAMA_SIMULATOR_TOKENS": "2",
+      "OLLAMA_MAX_QUEUE": "1", "OLLAMA_SIMULATOR_LOAD_SECONDS": "3", "OLLAMA_SIMULATOR_TOKENS": "2",
     ])
     let whileLoading = try await answers(6, from: simulator)
     #expect(whileLoading.filter { $0.status == 200 }.count == 2)
@@ -78,6 +78,31 @@ import Testing
       "/api/generate", #"{"model":"llama3.2","prompt":"y","stream":false,"options":{"num_predict":1}}"#)
     await first.close()
     #expect(try await second.answer().object["done"] as? Bool == true)
+  }
+
+  @Test(arguments: [("0", "2000"), ("2000", "1000000")])
+  func `clients that leave at any moment do no harm`(speed: String, tokens: String) async throws {
+    let simulator = try await Simulator.start([
+      "OLLAMA_NUM_PARALLEL": "4", "OLLAMA_SIMULATOR_TOKENS": tokens, "OLLAMA_SIMULATOR_TOKENS_PER_SECOND": speed,
+      "OLLAMA_SIMULATOR_FIRST_TOKEN_SECONDS": "0.001",
+    ])
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for client in 0..<8 {
+        group.addTask {
+          for turn in 0..<25 {
+            let probe = try await simulator.open("/api/generate", Self.generate)
+            // Before the answer, with its first token, or in its midst.
+            if (client + turn) % 3 > 0 { _ = try await probe.head() }
+            if (client + turn) % 3 > 1 { _ = try await probe.piece() }
+            await probe.close()
+          }
+        }
+      }
+      try await group.waitForAll()
+    }
+    let short = #"{"model":"llama3.2","prompt":"x","options":{"num_predict":1}}"#
+    for _ in 0..<4 { #expect(try await simulator.post("/api/generate", short).status == 200, "a slot was lost") }
+    #expect(simulator.program.end == nil)
   }
 
   @Test func `a client that leaves while it waits is forgotten`() async throws {

@@ -27,18 +27,23 @@ final class Simulator: Sendable {
     _ environment: [String: String?] = [:], sharing other: Simulator? = nil, untilReady: Bool = true
   ) async throws -> Simulator {
     let folder = try other?.folder ?? TemporaryDirectory()
-    let port = try freePort()
     var variables = quick
-    variables["OLLAMA_HOST"] = "127.0.0.1:\(port)"
+    variables["OLLAMA_HOST"] = "127.0.0.1:0"
     variables["OLLAMA_MODELS"] = folder.path(to: "models")
     variables["HOME"] = folder.path
     variables["OLLAMA_SIMULATOR_FAULTS"] = folder.path(to: "faults")
     variables.merge(environment) { $1 }
     let program = try RunningProgram(
       BuiltProduct.path("ollama-simulator"), ["serve"], environment: variables)
+    // One that cannot start has no port.
+    let line = try await eventualValue("the simulator listens or ends") {
+      let line = program.errorOutputLines.first { $0.contains("Listening on ") }
+      return line.map(String.init) ?? (program.end == nil ? nil : "")
+    }
+    let port = line.firstMatch(of: /127\.0\.0\.1:(\d+)/).flatMap { Int($0.output.1) } ?? 0
     let simulator = Simulator(program: program, port: port, folder: folder)
     if untilReady {
-      try await eventually("the simulator answers") {
+      try await eventually("the simulator answers: \(program.errorOutput)") {
         try await simulator.get("/api/version").status == 200
       }
     }

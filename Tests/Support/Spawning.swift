@@ -45,6 +45,14 @@ func spawnProgram(
     copies.append(copy)
     posix_spawn_file_actions_adddup2(&actions, copy, descriptor.inProgram)
   }
+  // NIO's sockets have no close-on-exec flag: a program would hold the connections of the tests that run meanwhile,
+  // and their peers would never see them close. Closing what is not open does no harm below the limit.
+  var limit = rlimit()
+  getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+  let given = Set(descriptors.map(\.inProgram))
+  for number in 3..<Int32(min(limit.rlim_cur, 4096)) where !given.contains(number) {
+    posix_spawn_file_actions_addclose(&actions, number)
+  }
 
   var attributes = posix_spawnattr_t()
   posix_spawnattr_init(&attributes)

@@ -8,7 +8,8 @@ final class Generation {
   /// Tokens at a time where the speed has no limit, so that other connections get their turn.
   private static let burst = 64
 
-  private unowned let work: Work
+  /// Which holds this in turn, until it is finished.
+  private let work: Work
   private let host: LoadedModel
   private let words: Words
   private let call: ToolCall?
@@ -76,6 +77,8 @@ final class Generation {
       guard !stumbles() else { return }
       if made == wanted { return complete() }
       makeToken()
+      // A write can find that the client has gone, and end all this.
+      guard !isOver else { return }
     }
     // A server that falls behind does not catch up in a burst.
     let share = speed > 0 ? Double(max(1, work.server.scheduler.activeCount)) / speed : 0

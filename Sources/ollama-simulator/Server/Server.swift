@@ -41,8 +41,10 @@ final class Server {
   func begin(on listener: any Channel) {
     let address = listener.localAddress
     answersAnyHost = !(address?.ipAddress.map { $0.hasPrefix("127.") || $0 == "::1" } ?? true)
-    let place = "\(address?.ipAddress ?? settings.host):\(address?.port ?? settings.port)"
+    let port = address?.port ?? settings.port
+    let place = "\(address?.ipAddress ?? settings.host):\(port)"
     Log.info("Listening on \(place) (version \(OllamaSimulator.version))")
+    self.faults.use(names: [settings.instance, String(port)].compactMap { $0 })
     let faults = faults.current
     if let status = faults.exitStatus {
       Log.error("told to exit at start", source: "faults")
