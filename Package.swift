@@ -20,7 +20,7 @@ let foundations: [Target] = [
 let vocabularies: [Target] = [
   .target(name: "PoolConfiguration", dependencies: ["PoolCore", yams]),
   .target(
-    name: "ControlInterface", dependencies: ["PoolCore", "Varlink"],
+    name: "ControlInterface", dependencies: ["PoolCore", collections("OrderedCollections")],
     resources: [.embedInCode("ollamapool.Dispatcher.varlink"), .embedInCode("ollamapool.Supervisor.varlink")]),
   .target(name: "OllamaAPI", dependencies: []),
   .target(name: "Systemd", dependencies: ["CSystemd"]),

@@ -1,0 +1,167 @@
+/// The types of `ollamapool.Dispatcher`, field by field as in its description.
+package enum DispatcherTypes {
+  package enum Role: String, Codable, Sendable { case core, surplus, draining, out }
+  package enum Health: String, Codable, Sendable { case starting, healthy, unhealthy }
+  package enum RetireAnswer: String, Codable, Sendable { case retired, busy, unknown }
+
+  package struct Instance: Codable, Equatable, Sendable {
+    package var id: String
+    package var invocation: String
+    package var address: String
+    package var gpus: [String]
+    package var slots: Int
+    package var models: [String]
+    package var role: Role
+    package var reason: String
+  }
+
+  package struct InstanceState: Codable, Equatable, Sendable {
+    package var id: String
+    package var invocation: String
+    package var address: String
+    package var gpus: [String]
+    package var slots: Int
+    package var role: Role
+    package var health: Health
+    package var healthReason: String?
+    package var healthFinal: Bool
+    package var unhealthySeconds: Double?
+    package var leases: Int
+    package var references: Int
+    package var idleSeconds: Double?
+    package var retired: Bool
+    package var firstAnswerAfterSeconds: Double?
+    package var readyAfterSeconds: Double?
+  }
+
+  package struct ModelDemand: Codable, Equatable, Sendable {
+    package var model: String
+    package var waiting: Int
+    package var inFlight: Int
+  }
+
+  package struct FrontEnd: Codable, Equatable, Sendable {
+    package var name: String
+    package var depth: Int
+    package var oldestWaitSeconds: Double?
+  }
+
+  package struct Queue: Codable, Equatable, Sendable {
+    package var epoch: String
+    package var depth: Int
+    package var oldestWaitSeconds: Double?
+    package var inFlight: Int
+    package var peakDemand: Int
+    package var arrivals: Int
+    package var completions: Int
+    package var models: [ModelDemand]
+    package var frontEnds: [FrontEnd]
+    package var maxConcurrent: Int
+    package var draining: Bool
+    package var instances: [InstanceState]
+  }
+
+  package struct Request: Codable, Equatable, Sendable {
+    package var id: UInt64
+    package var position: Int?
+    package var method: String
+    package var path: String
+    package var model: String?
+    package var client: String
+    package var ageSeconds: Double
+    package var instance: String?
+    package var begun: Bool
+
+    package init(
+      id: UInt64, position: Int?, method: String, path: String, model: String?, client: String, ageSeconds: Double,
+      instance: String?, begun: Bool
+    ) {
+      self.id = id
+      self.position = position
+      self.method = method
+      self.path = path
+      self.model = model
+      self.client = client
+      self.ageSeconds = ageSeconds
+      self.instance = instance
+      self.begun = begun
+    }
+  }
+}
+
+/// Parameters and replies of the methods of `ollamapool.Dispatcher`.
+package enum DispatcherCalls {
+  package struct WatchQueueReply: Codable, Equatable, Sendable {
+    package var queue: DispatcherTypes.Queue
+    package init(queue: DispatcherTypes.Queue) { self.queue = queue }
+  }
+
+  package struct SetInstances: Codable, Equatable, Sendable {
+    package var instances: [DispatcherTypes.Instance]
+    package init(instances: [DispatcherTypes.Instance]) { self.instances = instances }
+  }
+
+  package struct RetireInstance: Codable, Equatable, Sendable {
+    package var id: String
+    package var invocation: String
+    package init(id: String, invocation: String) {
+      self.id = id
+      self.invocation = invocation
+    }
+  }
+
+  package struct RetireInstanceReply: Codable, Equatable, Sendable {
+    package var answer: DispatcherTypes.RetireAnswer
+    package init(answer: DispatcherTypes.RetireAnswer) { self.answer = answer }
+  }
+
+  package struct ReportQueueDepth: Codable, Equatable, Sendable {
+    package var frontEnd: String
+    package var depth: Int
+    package var oldestWaitSeconds: Double?
+    package init(frontEnd: String, depth: Int, oldestWaitSeconds: Double?) {
+      self.frontEnd = frontEnd
+      self.depth = depth
+      self.oldestWaitSeconds = oldestWaitSeconds
+    }
+  }
+
+  package struct WatchCapacityReply: Codable, Equatable, Sendable {
+    package var maxConcurrent: Int
+    package var endpoints: [String]
+    package init(maxConcurrent: Int, endpoints: [String]) {
+      self.maxConcurrent = maxConcurrent
+      self.endpoints = endpoints
+    }
+  }
+
+  package struct GetStatusReply: Codable, Equatable, Sendable {
+    package var version: String
+    package var processID: Int32
+    package var startedSecondsAgo: Double
+    package var endpoints: [String]
+    package var metrics: String?
+    package var queue: DispatcherTypes.Queue
+    package init(
+      version: String, processID: Int32, startedSecondsAgo: Double, endpoints: [String], metrics: String?,
+      queue: DispatcherTypes.Queue
+    ) {
+      self.version = version
+      self.processID = processID
+      self.startedSecondsAgo = startedSecondsAgo
+      self.endpoints = endpoints
+      self.metrics = metrics
+      self.queue = queue
+    }
+  }
+
+  package struct ListRequestsReply: Codable, Equatable, Sendable {
+    package var requests: [DispatcherTypes.Request]
+    package init(requests: [DispatcherTypes.Request]) { self.requests = requests }
+  }
+
+  package struct CancelRequest: Codable, Equatable, Sendable {
+    package var id: UInt64
+    package init(id: UInt64) { self.id = id }
+  }
+}
