@@ -172,6 +172,22 @@ struct SystemdBusTests {
     }
   }
 
+  @Test func theUserManagerStartsUnitsToo() async throws {
+    let logind = try await run("systemctl", ["is-active", "systemd-logind.service"]).output
+    try #require(logind == "active\n", "user managers need logind: Tests/with-systemd --with-logind")
+    try await systemctl("start", "user@0.service")
+    await #expect(processExitsWith: .success) {
+      setenv("XDG_RUNTIME_DIR", "/run/user/0", 1)
+      unsetenv("DBUS_SESSION_BUS_ADDRESS")
+      // The first to connect brings up the user's bus, and systemd comes to it a moment later.
+      let bus = try await SystemdBus.connect(to: .user)
+      let started = try await bus.startTransientUnit("t-user.service", properties: Self.sleep)
+      let group = try await bus.unitProperties("t-user.service").controlGroup
+      let stopped = try await bus.stopUnit("t-user.service")
+      try #require(started == .done && stopped == .done && group.hasPrefix("/user.slice/"))
+    }
+  }
+
   // MARK: Refusals
 
   @Test func refusalsHaveTheirCodes() async throws {

@@ -201,15 +201,13 @@ package actor SystemdBus {
     case .reply(let id, _, let result):
       carryOut(ledger.replied(to: id, result))
     case .signal("NameOwnerChanged", _, Self.busDaemon, let arguments):
-      if arguments.count == 3 { ownerChanged(to: arguments[2].text ?? "") }
+      guard arguments.count == 3, let old = arguments[1].text, let new = arguments[2].text else { return }
+      // A bus that the connection itself brought up (a user's, by its socket) gets systemd a moment later.
+      if !old.isEmpty { systemdLeft("systemd left the bus (daemon-reexec?)") }
+      if !new.isEmpty { subscribe() }
     case .signal(let member, let path, let sender, let arguments):
       if sender == systemdName { signal(member, from: path, arguments) }
     }
-  }
-
-  private func ownerChanged(to newOwner: String) {
-    systemdLeft("systemd left the bus (daemon-reexec?)")
-    if !newOwner.isEmpty { subscribe() }
   }
 
   private func signal(_ member: String, from path: String, _ arguments: [BusValue]) {
