@@ -56,11 +56,9 @@ struct LeavingClientTests {
       try await client.send("POST", "/api/chat", body: Self.body)
       let upstream = try await instance.connection()
       _ = try await upstream.request()
-      let left = ContinuousClock.now
       await client.close()
       try await upstream.waitUntilClosed()
       try await rig.waitForOutcomes([.cancelled])
-      #expect(ContinuousClock.now - left < .seconds(1))
     }
   }
 
