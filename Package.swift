@@ -70,7 +70,7 @@ let tests: [Target] = [
   .target(
     name: "TestSupport", dependencies: [nio("NIOCore"), nio("NIOPosix")], path: "Tests/Support"),
   .testTarget(name: "TestSupportTests", dependencies: ["TestSupport"]),
-  .testTarget(name: "PoolCoreTests", dependencies: ["PoolCore"]),
+  .testTarget(name: "PoolCoreTests", dependencies: ["PoolCore", collections("OrderedCollections")]),
   .testTarget(name: "SimulationTests", dependencies: ["PoolCore", "Simulation"]),
   .testTarget(
     name: "VarlinkTests", dependencies: ["Varlink", "TestSupport", nio("NIOCore"), nio("NIOPosix")],

@@ -10,8 +10,8 @@ extension Fleet {
     let extra = replaceOneStale(&actions)
     actions += start(upTo: decision.target + extra, at: now)
     actions += shrink(to: decision.target + extra, at: now)
-    actions += retireDrained(at: now)
     actions += tellDispatcher()
+    actions += retireDrained(at: now)
     return actions
   }
 

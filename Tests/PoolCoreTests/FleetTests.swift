@@ -1,0 +1,174 @@
+import OrderedCollections
+import PoolCore
+import Testing
+
+@Suite struct FleetTests {
+  @Test func theMinimumIsStartedBeforeAnythingIsKnownOfTheLoad() {
+    var fleet = FleetUnderTest(gpus: 4, minimum: 1)
+    #expect(fleet.starts == ["gpu0"])
+    fleet.runs("gpu0")
+    fleet.connect()
+    #expect(fleet.told.map(\.id.name) == ["gpu0"])
+  }
+
+  @Test func nothingIsStartedBeforeTheRunningUnitsWereFound() {
+    var fleet = FleetUnderTest(gpus: 2, minimum: 2, begins: false)
+    #expect(fleet.starts.isEmpty)
+    fleet.begin(found: ["gpu0"])
+    #expect(fleet.starts == ["gpu1"])
+  }
+
+  @Test func eightRequestsStartTheOthersAtOnceAndWhatIsStartingCounts() {
+    var fleet = FleetUnderTest(gpus: 4, minimum: 1)
+    fleet.runs("gpu0")
+    fleet.connect()
+    fleet.observe(demand: 8)
+    #expect(fleet.starts == ["gpu0", "gpu1", "gpu2", "gpu3"])
+    fleet.observe(demand: 20)
+    #expect(fleet.starts.count == 4)
+  }
+
+  @Test func surplusStopsOnlyOnceItHasBeenEmptyForTheIdleHoldAndIsRetired() {
+    var fleet = FleetUnderTest(gpus: 2, minimum: 1, window: .seconds(10), idleHold: .seconds(20))
+    fleet.runs("gpu0")
+    fleet.connect()
+    fleet.observe(demand: 2)
+    fleet.runs("gpu1")
+    fleet.observe(demand: 2, idle: ["gpu0": nil, "gpu1": nil])
+    #expect(fleet.roles == ["gpu0": .core, "gpu1": .core])
+    fleet.advance(.seconds(11))
+    fleet.observe(demand: 1, idle: ["gpu0": nil, "gpu1": .seconds(5)])
+    fleet.advance(.seconds(11))
+    fleet.observe(demand: 0, idle: ["gpu0": .seconds(1), "gpu1": .seconds(16)])
+    #expect(fleet.roles == ["gpu0": .core, "gpu1": .surplus])
+    #expect(fleet.retirements.isEmpty)
+    fleet.observe(demand: 0, idle: ["gpu0": .seconds(5), "gpu1": .seconds(20)])
+    #expect(fleet.retirements == ["gpu1"])
+    fleet.answer("gpu1", .busy)
+    #expect(fleet.stops.isEmpty)
+    fleet.observe(demand: 0, idle: ["gpu0": .seconds(5), "gpu1": .seconds(25)])
+    fleet.answer("gpu1", .retired)
+    #expect(fleet.stops == ["gpu1"])
+    #expect(fleet.told.map(\.id.name) == ["gpu0"])
+  }
+
+  @Test func withoutTheDispatcherNothingShrinks() {
+    var fleet = FleetUnderTest(gpus: 2, minimum: 1, window: .seconds(1), idleHold: .seconds(1))
+    fleet.begin(found: ["gpu0", "gpu1"])
+    for _ in 0..<100 { fleet.advance(.seconds(1)) }
+    #expect(fleet.stops.isEmpty)
+    #expect(fleet.fleet.decision.target == 2)
+  }
+
+  @Test func failuresPauseLongerAndLongerThenQuarantineAndOthersTakeOver() {
+    var fleet = FleetUnderTest(gpus: 2, minimum: 1)
+    fleet.fails("gpu0", "exit status 1")
+    // The other placement has failed less, so it is tried next.
+    #expect(fleet.starts == ["gpu0", "gpu1"])
+    for _ in 0..<4 {
+      fleet.fails("gpu1", "exit status 1"); fleet.fails("gpu0", "exit status 1"); fleet.advance(.seconds(8))
+    }
+    #expect(fleet.fleet.placements["gpu0"]?.restarts.failures ?? 0 >= 3)
+    #expect(fleet.reports.contains { if case .failed(_, _, _, let pause) = $0 { pause == .seconds(2) } else { false } })
+  }
+
+  @Test func aDeadInstanceIsReplacedAtOnceTheFirstTime() {
+    var fleet = FleetUnderTest(gpus: 1, minimum: 1)
+    fleet.runs("gpu0")
+    fleet.dies("gpu0")
+    #expect(fleet.starts == ["gpu0", "gpu0"])
+    fleet.runs("gpu0")
+    fleet.dies("gpu0")
+    #expect(fleet.starts.count == 2)
+    fleet.advance(.seconds(1))
+    #expect(fleet.starts.count == 3)
+  }
+
+  @Test func whatStaysUnhealthyIsKilledAndReplaced() {
+    var fleet = FleetUnderTest(gpus: 1, minimum: 1)
+    fleet.runs("gpu0")
+    fleet.connect()
+    fleet.observe(demand: 0, idle: ["gpu0": .zero])
+    fleet.observe(unhealthy: "gpu0", since: .seconds(4))
+    #expect(fleet.kills.isEmpty)
+    fleet.observe(unhealthy: "gpu0", since: .seconds(5))
+    #expect(fleet.kills == ["gpu0"])
+    fleet.dies("gpu0")
+    #expect(fleet.starts == ["gpu0", "gpu0"])
+  }
+
+  @Test func aNewSpecificationReplacesOneAtATimeWithTheNewReadyFirst() {
+    var fleet = FleetUnderTest(gpus: 3, minimum: 2)
+    fleet.runs("gpu0")
+    fleet.runs("gpu1")
+    fleet.connect()
+    fleet.observe(demand: 0, idle: ["gpu0": .zero, "gpu1": .zero])
+    fleet.change(specification: "new")
+    #expect(fleet.starts == ["gpu0", "gpu1", "gpu2"])
+    #expect(fleet.draining.isEmpty)
+    fleet.runs("gpu2")
+    fleet.observe(demand: 0, idle: ["gpu0": .zero, "gpu1": .zero, "gpu2": .zero])
+    #expect(fleet.draining == ["gpu1"])
+    #expect(fleet.retirements == ["gpu1"])
+    fleet.answer("gpu1", .retired)
+    fleet.dies("gpu1")
+    #expect(fleet.starts == ["gpu0", "gpu1", "gpu2", "gpu1"])
+    #expect(fleet.draining.isEmpty)
+  }
+
+  @Test func aSpecificationThatDoesNotRunCostsNoRunningInstance() {
+    var fleet = FleetUnderTest(gpus: 2, minimum: 1)
+    fleet.runs("gpu0")
+    fleet.connect()
+    fleet.observe(demand: 0, idle: ["gpu0": .zero])
+    fleet.change(specification: "broken")
+    fleet.fails("gpu1", "exit status 1")
+    for _ in 0..<30 {
+      fleet.advance(.seconds(1))
+      fleet.fails("gpu1", "exit status 1")
+      fleet.observe(demand: 0, idle: ["gpu0": .zero])
+    }
+    #expect(fleet.draining.isEmpty)
+    #expect(fleet.stops.isEmpty)
+  }
+
+  @Test func operatorsDrainRestartAndCordon() {
+    var fleet = FleetUnderTest(gpus: 2, minimum: 1)
+    fleet.runs("gpu0")
+    fleet.connect()
+    fleet.observe(demand: 0, idle: ["gpu0": .zero])
+    fleet.perform(fleet.fleet.drain("gpu0", deadline: nil, at: fleet.now) ?? [])
+    #expect(fleet.starts == ["gpu0", "gpu1"])
+    fleet.answer("gpu0", .retired)
+    fleet.dies("gpu0")
+    #expect(fleet.starts.count == 2)
+    #expect(fleet.fleet.cordons == ["GPU-0": "an operator drains it"])
+    fleet.perform(fleet.fleet.uncordon("gpu0", at: fleet.now) ?? [])
+    #expect(fleet.fleet.cordons.isEmpty)
+    #expect(fleet.fleet.cordon("nothing", reason: "", at: fleet.now) == nil)
+  }
+
+  @Test func aPlacementThatIsNoLongerConfiguredDrains() {
+    var fleet = FleetUnderTest(gpus: 2, minimum: 2)
+    fleet.runs("gpu0")
+    fleet.runs("gpu1")
+    fleet.connect()
+    fleet.observe(demand: 0, idle: ["gpu0": .zero, "gpu1": .zero])
+    fleet.configure(gpus: 1)
+    #expect(fleet.draining == ["gpu1"])
+    fleet.answer("gpu1", .retired)
+    fleet.dies("gpu1")
+    #expect(Array(fleet.fleet.placements.keys) == ["gpu0"])
+  }
+
+  @Test func stoppingEndsEveryInstanceAndStartsNone() {
+    var fleet = FleetUnderTest(gpus: 2, minimum: 2)
+    fleet.runs("gpu0")
+    fleet.perform(fleet.fleet.stopAll(at: fleet.now))
+    fleet.runs("gpu1")
+    #expect(fleet.stops == ["gpu0", "gpu1"])
+    fleet.dies("gpu0")
+    fleet.advance(.seconds(10))
+    #expect(fleet.starts.count == 2)
+  }
+}

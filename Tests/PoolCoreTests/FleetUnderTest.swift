@@ -1,0 +1,123 @@
+import OrderedCollections
+import PoolCore
+
+/// A supervisor's core with placements, and a record of what it ordered.
+struct FleetUnderTest {
+  var fleet: Fleet
+  var now = Instant.zero
+  var starts: [String] = []
+  var stops: [String] = []
+  var kills: [String] = []
+  var retirements: [String] = []
+  var told: [WantedInstance] = []
+  var reports: [FleetReport] = []
+  private var specification = "old"
+  private var gpus: Int
+  private var lives = 0
+
+  init(
+    gpus: Int, minimum: Int, window: Duration? = nil, idleHold: Duration? = nil, begins: Bool = true
+  ) {
+    self.gpus = gpus
+    fleet = Fleet(scaling: ScalingSettings(minimum: minimum, window: window, idleHold: idleHold))
+    configure(gpus: gpus)
+    if begins { begin(found: []) }
+  }
+
+  mutating func configure(gpus: Int) {
+    self.gpus = gpus
+    let placements = (0..<gpus).map {
+      Placement(id: InstanceID("gpu\($0)"), gpus: ["GPU-\($0)"], specification: specification)
+    }
+    perform(fleet.placementsChanged(placements, at: now))
+  }
+
+  mutating func change(specification: String) {
+    self.specification = specification
+    configure(gpus: gpus)
+  }
+
+  mutating func begin(found: [String]) {
+    let units = Dictionary(uniqueKeysWithValues: found.map { (InstanceID($0), unit($0)) })
+    perform(fleet.began(found: units, at: now))
+  }
+
+  private mutating func unit(_ id: String) -> RunningInstance.Unit {
+    lives += 1
+    return RunningInstance.Unit(
+      invocation: InvocationID("\(id)-\(lives)"), mainPID: Int32(lives), address: "127.0.0.1:1",
+      specification: specification)
+  }
+
+  mutating func runs(_ id: String) {
+    let unit = unit(id)
+    perform(fleet.unitStarted(InstanceID(id), unit, at: now))
+  }
+
+  mutating func fails(_ id: String, _ reason: String) {
+    perform(fleet.startFailed(InstanceID(id), reason: reason, at: now))
+  }
+
+  mutating func dies(_ id: String) {
+    switch fleet.placements[InstanceID(id)]?.life {
+    case .running(let instance):
+      perform(fleet.unitEnded(InstanceID(id), instance.unit.invocation, reason: "killed by SIGKILL", at: now))
+    case .stopping(let invocation, _, _):
+      perform(fleet.unitEnded(InstanceID(id), invocation, reason: "stopped", at: now))
+    default: break
+    }
+  }
+
+  mutating func connect() { perform(fleet.dispatcherConnected(at: now)) }
+
+  mutating func advance(_ duration: Duration) {
+    now = now + duration
+    perform(fleet.tick(at: now))
+  }
+
+  /// - Parameter idle: for how long each healthy instance has been empty; nil for a busy one.
+  mutating func observe(demand: Int, idle: KeyValuePairs<String, Duration?> = [:]) {
+    var observation = QueueObservation()
+    observation.inFlight = demand
+    observation.instances = idle.compactMap { id, idle in
+      fleet.placements[InstanceID(id)]?.running.map {
+        InstanceObservation(
+          id: InstanceID(id), invocation: $0.unit.invocation, health: .healthy, leases: idle == nil ? 1 : 0, idle: idle)
+      }
+    }
+    perform(fleet.observed(observation, at: now))
+  }
+
+  mutating func observe(unhealthy id: String, since: Duration) {
+    guard let instance = fleet.placements[InstanceID(id)]?.running else { return }
+    var observation = QueueObservation()
+    observation.instances = [
+      InstanceObservation(
+        id: InstanceID(id), invocation: instance.unit.invocation,
+        health: .unhealthy(reason: "3 probes in a row had no answer", isFinal: false, since: since))
+    ]
+    perform(fleet.observed(observation, at: now))
+  }
+
+  mutating func answer(_ id: String, _ answer: Dispatch.RetireAnswer) {
+    guard let instance = fleet.placements[InstanceID(id)]?.running else { return }
+    perform(fleet.retireAnswered(InstanceID(id), instance.unit.invocation, answer, at: now))
+  }
+
+  var roles: [String: WantedInstance.Role] { Dictionary(uniqueKeysWithValues: told.map { ($0.id.name, $0.role) }) }
+  var draining: [String] { told.filter { $0.role == .draining }.map(\.id.name) }
+
+  mutating func perform(_ actions: [FleetAction]) {
+    for action in actions {
+      switch action {
+      case .start(let id, _): starts.append(id.name)
+      case .stop(let id, _, let kill):
+        stops.append(id.name)
+        if kill { kills.append(id.name) }
+      case .setInstances(let set): told = set
+      case .retire(let id, _): retirements.append(id.name)
+      case .report(let report): reports.append(report)
+      }
+    }
+  }
+}

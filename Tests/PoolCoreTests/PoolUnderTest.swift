@@ -1,0 +1,84 @@
+import OrderedCollections
+import PoolCore
+
+/// A dispatcher's core with instances that are ready, and a record of what it ordered.
+struct PoolUnderTest {
+  var dispatch: Dispatch
+  var now = Instant.zero
+  var started: [UInt64] = []
+  var places: [String] = []
+  var withdrawn: [UInt64] = []
+  var ended: [UInt64: RequestOutcome] = [:]
+  var loads: [String] = []
+  var reports: [DispatchReport] = []
+  private var probes: [(InstanceID, InvocationID)] = []
+  private let wanted: [WantedInstance]
+
+  init(
+    instances: Int, slots: Int = 1, roles: [WantedInstance.Role] = [], limits: DispatchLimits = DispatchLimits()
+  ) {
+    dispatch = Dispatch(limits: limits)
+    wanted = (0..<instances).map {
+      WantedInstance(
+        id: InstanceID("gpu\($0)"), invocation: InvocationID("i\($0)"), address: "127.0.0.1:\(11500 + $0)",
+        slots: slots, role: $0 < roles.count ? roles[$0] : .core)
+    }
+    set(session: 1)
+    answerProbes()
+  }
+
+  mutating func set(session: UInt64, order: [Int]? = nil) {
+    let set = (order ?? Array(wanted.indices)).map { wanted[$0] }
+    perform(dispatch.setInstances(set, session: session, at: now))
+    perform(dispatch.tick(at: now, lastProgress: { _ in nil }))
+  }
+
+  mutating func arrive(_ number: UInt64, need: DispatchRequest.Need = .slot) {
+    perform(dispatch.arrive(DispatchRequest(id: RequestID(number), need: need), at: now))
+  }
+
+  mutating func end(_ number: UInt64, _ outcome: RequestOutcome = .served) {
+    perform(dispatch.end(RequestID(number), outcome, at: now))
+  }
+
+  mutating func fail(_ number: UInt64, _ failure: AttemptFailure) -> AttemptVerdict {
+    let (verdict, actions) = dispatch.attemptFailed(RequestID(number), failure, at: now)
+    perform(actions)
+    return verdict
+  }
+
+  /// - Parameter progress: when streams last moved, counted from now before the step.
+  mutating func advance(_ duration: Duration, progress: [UInt64: Duration] = [:]) {
+    let before = now
+    now = now + duration
+    perform(dispatch.tick(at: now) { id in progress[id.number].map { before + $0 } })
+  }
+
+  mutating func answerProbes() { endProbes(.answered) }
+  mutating func missProbes() { endProbes(.missed) }
+
+  private mutating func endProbes(_ result: Dispatch.ProbeResult) {
+    let outstanding = probes
+    probes = []
+    for (id, invocation) in outstanding { perform(dispatch.probeEnded(id, invocation, result, at: now)) }
+  }
+
+  mutating func loaded(_ model: String) {
+    perform(dispatch.loadEnded("gpu0", "i0", model: model, failure: nil, at: now))
+  }
+
+  mutating func perform(_ actions: [DispatchAction]) {
+    for action in actions {
+      switch action {
+      case .start(let id, let instance):
+        started.append(id.number)
+        places.append(instance.name)
+      case .withdraw(let id): withdrawn.append(id.number)
+      case .end(let id, let outcome): ended[id.number] = outcome
+      case .probe(let id, let invocation): probes.append((id, invocation))
+      case .load(_, _, let model): loads.append(model)
+      case .report(let report): reports.append(report)
+      }
+    }
+  }
+}

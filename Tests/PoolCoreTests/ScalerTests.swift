@@ -1,0 +1,63 @@
+import PoolCore
+import Testing
+
+@Suite struct ScalerTests {
+  static func at(_ seconds: Double) -> Instant { .zero + .seconds(rounding: seconds) }
+
+  @Test(arguments: [
+    (0, 1, 0), (1, 1, 2), (4, 1, 6), (8, 1, 11), (8, 4, 3), (100, 1, 110), (16, 4, 5),
+  ])
+  func needIsTheDemandWithOneStandardDeviationOfHeadroom(demand: Int, slots: Int, need: Int) {
+    #expect(Scaler(settings: ScalingSettings()).need(demand: demand, slots: slots) == need)
+  }
+
+  @Test func economyKeepsNoHeadroom() {
+    #expect(Scaler(settings: ScalingSettings(.economy)).need(demand: 3, slots: 1) == 3)
+  }
+
+  @Test func theBusiestMomentOfTheWindowDecidesAsATimeline() {
+    // L = 20 s, so H = 120 s.
+    var scaler = Scaler(settings: ScalingSettings(minimum: 1, maximum: 8))
+    var expected: [Int] = []
+    for (second, demand) in [(0, 0), (10, 3), (20, 0), (60, 0), (129, 0), (131, 0)] {
+      scaler.observed(demand: demand, slots: 1, at: Self.at(Double(second)))
+      expected.append(scaler.target(capacity: 8, at: Self.at(Double(second))).target)
+    }
+    #expect(expected == [1, 5, 5, 5, 5, 1])
+  }
+
+  @Test func theTargetStaysWithinCapacityAndBounds() {
+    var scaler = Scaler(settings: ScalingSettings(minimum: 2, maximum: 3))
+    scaler.observed(demand: 100, slots: 1, at: .zero)
+    let decision = scaler.target(capacity: 4, at: .zero)
+    #expect(decision.target == 3)
+    #expect(decision.reason == .maximum(needed: 110, isOverride: false))
+    #expect(scaler.target(capacity: 1, at: .zero).target == 1)
+  }
+
+  @Test func withoutNewsNothingMayShrink() {
+    var scaler = Scaler(settings: ScalingSettings(minimum: 1))
+    #expect(!scaler.target(capacity: 4, at: .zero).mayShrink)
+    scaler.observed(demand: 0, slots: 1, at: .zero)
+    #expect(scaler.target(capacity: 4, at: Self.at(15)).mayShrink)
+    #expect(!scaler.target(capacity: 4, at: Self.at(15.1)).mayShrink)
+  }
+
+  @Test func anOperatorsBoundsHoldForTheirTime() {
+    var scaler = Scaler(settings: ScalingSettings(minimum: 1))
+    scaler.override = Scaler.Override(minimum: 3, maximum: 3, until: Self.at(60))
+    scaler.observed(demand: 0, slots: 1, at: .zero)
+    #expect(scaler.target(capacity: 4, at: Self.at(59)).target == 3)
+    #expect(scaler.target(capacity: 4, at: Self.at(60)).target == 1)
+    #expect(scaler.override == nil)
+  }
+
+  @Test func theColdStartIsTheNinetiethPercentileOfTheLastOnes() {
+    var starts = ColdStarts()
+    #expect(starts.typical(assumed: .seconds(20)) == .seconds(20))
+    for second in 1...10 { starts.add(.seconds(second)) }
+    #expect(starts.typical(assumed: .seconds(20)) == .seconds(10))
+    for _ in 0..<32 { starts.add(.seconds(2)) }
+    #expect(starts.typical(assumed: .seconds(20)) == .seconds(2))
+  }
+}

@@ -1,0 +1,51 @@
+import PoolCore
+import Testing
+
+@Suite struct SmallPartsTests {
+  @Test func theBackOffFollowsItsTable() {
+    var restarts = Restarts()
+    var pauses: [Duration] = []
+    for _ in 0..<5 { pauses.append(restarts.failed("exit status 1", limits: .init(), at: .zero)) }
+    #expect(pauses == [.zero, .seconds(1), .seconds(2), .seconds(4), .seconds(600)])
+    #expect(restarts.isQuarantined)
+    #expect(!restarts.mayStart(at: .zero + .seconds(599)))
+    #expect(restarts.mayStart(at: .zero + .seconds(600)))
+  }
+
+  @Test func aWatcherIsToldAtOnceThenEveryTenthOfASecondThenAsAHeartbeat() {
+    var pacing = PushPacing()
+    let start = Instant.zero + .seconds(1)
+    #expect(pacing.nextPush(at: start) == start)
+    pacing.pushed(at: start)
+    #expect(pacing.nextPush(at: start) == start + .seconds(5))
+    pacing.changed()
+    #expect(pacing.nextPush(at: start) == start + .milliseconds(100))
+    // After a quiet tenth of a second a change is told at once.
+    #expect(pacing.nextPush(at: start + .seconds(2)) <= start + .seconds(2))
+  }
+
+  @Test func outsideQueuesCountWhileTheirConnectionLivesAndWithinBounds() {
+    var queues = OutsideQueues()
+    func report(_ report: OutsideQueues.Report, isAccepted expected: Bool) {
+      let accepted = queues.report(report, session: 1)
+      #expect(accepted == expected)
+    }
+    report(.init(frontEnd: "flask", depth: 1_000_000, oldestWait: nil), isAccepted: true)
+    #expect(queues.depth == OutsideQueues.deepest)
+    report(.init(frontEnd: "flask", depth: -5, oldestWait: nil), isAccepted: true)
+    #expect(queues.depth == 0)
+    for number in 0..<OutsideQueues.frontEndsPerSession - 1 {
+      report(.init(frontEnd: "f\(number)", depth: 1, oldestWait: nil), isAccepted: true)
+    }
+    report(.init(frontEnd: "one too many", depth: 1, oldestWait: nil), isAccepted: false)
+    queues.forget(session: 1)
+    #expect(queues.depth == 0)
+  }
+
+  @Test func timesStayWithinTheirRange() {
+    #expect(Instant(nanoseconds: .max) + .seconds(1) == Instant(nanoseconds: .max))
+    #expect(Instant(nanoseconds: .min) - .seconds(1) == Instant(nanoseconds: .min))
+    #expect(Duration.seconds(Int64.max).nanoseconds == .max)
+    #expect((Instant.zero + .milliseconds(1500) - .zero).seconds == 1.5)
+  }
+}
