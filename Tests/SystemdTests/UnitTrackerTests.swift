@@ -46,6 +46,16 @@ import Testing
     #expect(tracker.removed("a.service") == nil)
   }
 
+  @Test func aSlowReaderLearnsThatChangesWereDropped() async {
+    let (stream, continuation) = AsyncStream.makeStream(of: UnitChange.self, bufferingPolicy: .bufferingNewest(4))
+    for number in 1...4 { continuation.tell(.removed(name: "\(number)")) }
+    continuation.tell(.removed(name: "5"))
+    continuation.tell(.removed(name: "6"))
+    continuation.finish()
+    let seen = await stream.reduce(into: []) { $0.append($1) }
+    #expect(seen == [.removed(name: "5"), .overflowed, .removed(name: "6"), .overflowed])
+  }
+
   @Test func valuesThatMeanNothingBecomeNil() {
     let status = UnitStatus(
       name: "a.service",

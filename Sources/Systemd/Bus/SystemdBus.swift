@@ -182,7 +182,7 @@ package actor SystemdBus {
 
   private func tellToListAgain() {
     tracker.reset()
-    for stream in streams.values { Self.yield(.reconnected, to: stream) }
+    for stream in streams.values { stream.continuation.tell(.reconnected) }
   }
 
   // MARK: Events
@@ -303,12 +303,7 @@ package actor SystemdBus {
 
   private func tell(_ change: UnitChange?, of name: String) {
     guard let change else { return }
-    for stream in streams.values where name.hasPrefix(stream.prefix) { Self.yield(change, to: stream) }
-  }
-
-  /// Whenever something is dropped, a notice of it is the newest in the buffer, so that no reader can miss it.
-  private static func yield(_ change: UnitChange, to stream: Stream) {
-    if case .dropped = stream.continuation.yield(change) { stream.continuation.yield(.overflowed) }
+    for stream in streams.values where name.hasPrefix(stream.prefix) { stream.continuation.tell(change) }
   }
 }
 

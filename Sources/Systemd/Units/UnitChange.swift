@@ -14,6 +14,13 @@ package enum UnitChange: Equatable, Sendable {
   case overflowed
 }
 
+extension AsyncStream<UnitChange>.Continuation {
+  /// Whenever the buffer (of the newest) drops something, a notice of it is the last in it: no reader can miss it.
+  func tell(_ change: UnitChange) {
+    if case .dropped = yield(change) { yield(.overflowed) }
+  }
+}
+
 /// Makes changes out of systemd's signals. Pure; repeated states are left out.
 struct UnitTracker {
   private static let unitInterface = "org.freedesktop.systemd1.Unit"
