@@ -47,6 +47,9 @@ import OllamaAPI
     .init(
       "native, done false within a tool call", .generation,
       #"{"message":{"tool_calls":[{"function":{"arguments":{"done":false}}}]},"done":true}"# + "\n", .complete),
+    .init("native, done false comes first", .generation, #"{"done":false,"model":"m"}"# + "\n", .truncated),
+    .init("native, done true only deeper", .generation, #"{"message":{"done":true},"x":"done"}"# + "\n", .truncated),
+    .init("native, done is no Boolean", .generation, #"{"done":"true"}"# + "\n", .truncated),
     .init("native, no JSON", .generation, "done:true\n", .truncated),
     .init("progress, whole", .progress, #"{"status":"pulling"}"# + "\n" + #"{"status":"success"}"# + "\n", .complete),
     .init("progress, cut", .progress, #"{"status":"pulling ab","total":5}"# + "\n", .truncated),
