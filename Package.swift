@@ -51,7 +51,8 @@ let shells: [Target] = [
       "PoolCore", "PoolConfiguration", "Varlink", "ControlInterface", "Systemd", "GPUInventory", "Launching",
       nio("NIOCore"), nio("NIOPosix"), collections("OrderedCollections"),
     ]),
-  .target(name: "Simulation", dependencies: ["PoolCore", collections("HeapModule"), collections("OrderedCollections")]),
+  .target(
+    name: "Simulation", dependencies: ["PoolCore", collections("HeapModule"), collections("OrderedCollections")]),
 ]
 
 let executables: [Target] = [
@@ -82,10 +83,12 @@ let tests: [Target] = [
   .testTarget(name: "LaunchingTests", dependencies: ["Launching", "PoolCore", "PoolConfiguration", "TestSupport"]),
   .testTarget(
     name: "GatewayTests",
-    dependencies: ["Gateway", "OllamaAPI", "PoolCore", "TestSupport", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1")]
-  ),
+    dependencies: [
+      "Gateway", "OllamaAPI", "PoolCore", "TestSupport", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"),
+    ]),
   .testTarget(name: "SimulatorTests", dependencies: ["ollama-simulator", "TestSupport"]),
-  .testTarget(name: "SystemTests", dependencies: ["TestSupport"]),
+  .testTarget(
+    name: "SystemTests", dependencies: ["TestSupport", "ControlInterface", "Varlink", nio("NIOPosix")]),
   .testTarget(name: "EndToEndTests", dependencies: ["TestSupport"]),
   .testTarget(name: "ProjectTests", dependencies: ["TestSupport"]),
 ]

@@ -1,0 +1,137 @@
+import ControlInterface
+import Foundation
+import NIOPosix
+import TestSupport
+import Testing
+import Varlink
+
+/// Everything below runs in one private systemd, one test after the other: they share a port and a machine.
+@Suite(.serialized, .enabled(if: SystemdHost.isAvailable, SystemdHost.remedy))
+enum SystemTests {}
+
+extension SystemTests {
+  @Suite(.serialized) struct MainJobTests {
+    @Test func oneInstanceRunsPinnedToItsGPUWithLeastPrivilege() async throws {
+      try await InstalledPool.running { pool in
+        let status = try await pool.ready(1)
+        #expect(try await pool.instanceUnits() == ["ollama-instance-gpu0.service"])
+        let instance = try #require(status.instance("gpu0"))
+        #expect(instance.unit == "ollama-instance-gpu0.service")
+        #expect(instance.gpus == ["GPU-00000000"])
+        #expect(instance.url?.hasSuffix("127.0.0.1:11500") == true)
+
+        let unit = "ollama-instance-gpu0.service"
+        #expect(try await pool.property("Slice", of: unit) == "ollamapool.slice")
+        #expect(try await pool.property("User", of: unit) == "ollama-pool-instance")
+        #expect(try await pool.property("SupplementaryGroups", of: unit).contains("video"))
+        #expect(try await pool.property("SupplementaryGroups", of: unit).contains("render"))
+        #expect(try await pool.property("DevicePolicy", of: unit) == "closed")
+        let devices = try await pool.property("DeviceAllow", of: unit)
+        #expect(devices.contains("/dev/nvidia0"))
+        #expect(devices.contains("/dev/nvidiactl"))
+        #expect(!devices.contains("/dev/nvidia1"))
+
+        let process = try await pool.mainPID(of: unit)
+        #expect(process == instance.mainPID)
+        let credentials = try String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8)
+        let userIDs = credentials.split(separator: "\n").first { $0.hasPrefix("Uid:") }?.split(separator: "\t")
+          .dropFirst()
+        #expect(userIDs?.contains("0") == false)
+        let capabilities = credentials.split(separator: "\n").first { $0.hasPrefix("CapEff:") }
+        #expect(capabilities?.hasSuffix("0000000000000000") == true)
+        let environment = try String(contentsOfFile: "/proc/\(process)/environ", encoding: .utf8).split(separator: "\0")
+        #expect(environment.contains("CUDA_VISIBLE_DEVICES=GPU-00000000"))
+        #expect(environment.contains("OLLAMA_VULKAN=0"))
+        #expect(environment.contains("ROCR_VISIBLE_DEVICES=-1"))
+        #expect(environment.contains("OLLAMA_HOST=127.0.0.1:11500"))
+        #expect(environment.contains("OLLAMA_NUM_PARALLEL=1"))
+      }
+    }
+
+    @Test func eightRequestsAtOnceGrowThePoolToFourAreServedInOrderAndItShrinksAgain() async throws {
+      try await InstalledPool.running { pool in
+        _ = try await pool.ready(1)
+        let capacities = Capacities()
+        try await capacities.watch()
+
+        let answers = try await withThrowingTaskGroup(of: (Int, Conversation.Answer).self) { group in
+          for number in 0..<8 {
+            group.addTask { (number, try await Conversation.chat(tokens: 100)) }
+            // Each is in the queue or being served before the next is sent, so that their order is known.
+            try await pool.status("request \(number) has arrived") {
+              $0.queueDepth + $0.inFlight == number + 1
+            }
+          }
+          return try await group.reduce(into: [Int: Conversation.Answer]()) { $0[$1.0] = $1.1 }
+        }
+        #expect(answers.values.allSatisfy { $0.status == 200 && $0.isDone && $0.tokens == 100 })
+        let order = answers.sorted { $0.value.firstByteAt < $1.value.firstByteAt }.map(\.key)
+        // Requests that start on several instances within one start-up may answer in any order among themselves.
+        for (place, number) in order.enumerated() { #expect(abs(place - number) < 4, "\(order)") }
+
+        try await pool.status(within: .seconds(30), "the pool shrinks to one") { $0.running.count == 1 }
+        #expect(try await pool.instanceUnits() == ["ollama-instance-gpu0.service"])
+        let seen = await capacities.seen
+        #expect(seen.first == 1 && seen.max() == 4 && seen.last == 1, "\(seen)")
+        #expect(zip(seen, seen.dropFirst()).allSatisfy { abs($0 - $1) <= 3 })
+        await capacities.stop()
+      }
+    }
+
+    @Test func aChangedSpecificationReplacesInstancesOneAtATimeAndCutsNothing() async throws {
+      try await InstalledPool.running("scaling: {min: 2, cold_start: 1s, window: 2s, idle_hold: 60s}") { pool in
+        let before = try await pool.ready(2)
+        let stream = try await Conversation.begun(tokens: 250)
+        try await pool.configure(
+          "scaling: {min: 2, cold_start: 1s, window: 2s, idle_hold: 60s}\nslots: 2")
+        try await systemctl("reload", "ollama-pool-supervisor.service")
+        var fewest = Int.max
+        try await pool.status(within: .seconds(60), "all instances have the new specification") { status in
+          fewest = min(fewest, status.maxConcurrent)
+          return status.running.count >= 2 && status.running.allSatisfy { $0.slots == 2 && $0.state == "ready" }
+            && status.running.allSatisfy { new in !before.running.contains { $0.mainPID == new.mainPID } }
+        }
+        #expect(fewest >= 2)
+        let answer = try await Conversation.finish(stream)
+        #expect(answer.isDone && answer.tokens >= 249)
+      }
+    }
+
+    @Test func theJournalTellsTheStory() async throws {
+      try await InstalledPool.running { pool in
+        _ = try await pool.ready(1)
+        _ = try await Conversation.chat(tokens: 3)
+        let story = await pool.journal("-t", "ollama-pool-supervisor", "-t", "ollama-pool-dispatcher")
+        #expect(story.contains("gpu0"))
+        let ofInstance = await pool.journal("POOL_INSTANCE=gpu0")
+        #expect(ofInstance.contains("ollama-pool-supervisor") || ofInstance.contains("ollama-pool-dispatcher"))
+        #expect(ofInstance.contains("Listening on"))
+      }
+    }
+  }
+}
+
+/// What `WatchQueue` tells of `max_concurrent`, each value once in a row.
+actor Capacities {
+  private(set) var seen: [Int] = []
+  private var client: VarlinkClient?
+  private var reading: Task<Void, Never>?
+
+  func watch() async throws {
+    let client = try await VarlinkClient.connect(
+      to: "/run/ollama-pool/dispatcher.sock", on: MultiThreadedEventLoopGroup.singleton)
+    let replies = try await client.subscribe(
+      DispatcherInterface.Method.watchQueue.qualified, NoParameters(), as: DispatcherCalls.WatchQueueReply.self)
+    self.client = client
+    reading = Task { [weak self] in
+      do { for try await reply in replies { await self?.add(reply.queue.maxConcurrent) } } catch {}
+    }
+  }
+
+  private func add(_ value: Int) { if seen.last != value { seen.append(value) } }
+
+  func stop() async {
+    reading?.cancel()
+    await client?.close()
+  }
+}
