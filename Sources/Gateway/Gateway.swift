@@ -11,9 +11,9 @@ import PoolCore
 /// it there, and call it there.
 package final class Gateway {
   package let loop: any EventLoop
-  package let limits: GatewayLimits
+  package private(set) var limits: GatewayLimits
   let delegate: any GatewayDelegate
-  let rules: RequestRules
+  private(set) var rules: RequestRules
   let upstreams: UpstreamPool
 
   private var listeners: [any Channel] = []
@@ -47,6 +47,13 @@ package final class Gateway {
   package var idleUpstreamConnections: Int { upstreams.idleCount }
   /// Where it listens.
   package var addresses: [SocketAddress] { listeners.compactMap(\.localAddress) }
+
+  /// New bounds and origins hold for requests from now on; those of the connections to instances stay as they were.
+  package func adopt(limits: GatewayLimits, origins: OriginRule) {
+    self.limits = limits
+    rules.limits = limits
+    rules.origins = origins
+  }
 
   // MARK: Listening
 

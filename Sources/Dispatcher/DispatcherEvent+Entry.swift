@@ -1,0 +1,141 @@
+import PoolCore
+import Systemd
+
+/// The event as the journal keeps it.
+extension DispatcherEvent {
+  private typealias Fields = [(name: String, value: String)]
+
+  var entry: JournalEntry {
+    let (priority, message, fields) = content
+    return JournalEntry(message, priority: priority, messageID: kind.rawValue, fields: fields)
+  }
+
+  private var content: (JournalPriority, String, Fields) {
+    switch self {
+    case .started(let version, let endpoints, let metrics):
+      let metrics = metrics.map { "; metrics at \($0)" } ?? ""
+      return (
+        .notice, "ollama-pool \(version) answers at \(endpoints.joined(separator: ", "))\(metrics)",
+        [("POOL_ENDPOINT", endpoints.joined(separator: " "))]
+      )
+    case .portMoved(let wanted, let holder, let used):
+      let holder = holder ?? "another process"
+      return (
+        .warning, "\(wanted) is in use by \(holder); the pool listens on \(used) instead", [("POOL_REASON", holder)]
+      )
+    case .socketUnused(let name):
+      return (
+        .warning, "the inherited socket \(name) is not used: its name is neither http nor control",
+        [("POOL_REASON", name)]
+      )
+    case .reloaded(let forRestart):
+      guard !forRestart.isEmpty else { return (.notice, "the new configuration is in force", []) }
+      let keys = forRestart.joined(separator: ", ")
+      return (.notice, "the new configuration is in force; \(keys) only after a restart", [("POOL_REASON", keys)])
+    case .supervisorConnected(let processID, let instances):
+      return (.notice, "the supervisor (process \(processID)) is here, with \(Self.count(instances, "instance"))", [])
+    case .supervisorGone:
+      return (.notice, "the supervisor's connection ended; the instances stay in use as they are", [])
+    case .permissionDenied(let method, let userID, let processID):
+      return (
+        .warning, "user \(userID) (process \(processID)) may not call \(method)", [("POOL_REASON", "user \(userID)")]
+      )
+    case .decided(let report, let facts): return Self.content(of: report, facts)
+    case .requestLost(let request, let outcome): return Self.content(of: request, outcome)
+    case .requestCancelled(let request, let userID):
+      return (
+        .info, "request \(request.id) (\(request.route)) was cancelled by user \(userID)",
+        request.fields + [("POOL_REASON", "cancelled by user \(userID)")]
+      )
+    }
+  }
+
+  private static func content(of report: DispatchReport, _ facts: InstanceFacts?) -> (JournalPriority, String, Fields) {
+    func fields(_ id: InstanceID, reason: String? = nil) -> Fields {
+      var fields: Fields = [("POOL_INSTANCE", id.name)]
+      if let gpus = facts?.gpus, !gpus.isEmpty { fields.append(("POOL_GPU", gpus.joined(separator: ","))) }
+      if let reason { fields.append(("POOL_REASON", reason)) }
+      return fields
+    }
+    switch report {
+    case .instanceRegistered(let id):
+      let place = facts.map { " at \($0.address), with \(count($0.slots, "slot"))" } ?? ""
+      return (.info, "\(id) is registered\(place)", fields(id))
+    case .instanceAnswered(let id, let time):
+      return (.info, "\(id) answers, \(text(time)) after its registration", fields(id))
+    case .instanceReady(let id, let time):
+      let total = facts.map { "; max_concurrent is now \($0.maxConcurrent)" } ?? ""
+      return (.notice, "\(id) ready after \(text(time))\(total)", fields(id))
+    case .instanceUnhealthy(let id, let reason, let interrupted, let putBack):
+      let requests = affected(interrupted: interrupted, putBack: putBack)
+      let outlook = reason.isFinal ? "; only a new process is believed again" : ""
+      return (.error, "\(id) is unhealthy: \(reason)\(requests)\(outlook)", fields(id, reason: reason.description))
+    case .instanceRecovered(let id): return (.notice, "\(id) answers again", fields(id))
+    case .instanceDeregistered(let id, let interrupted, let putBack):
+      let requests = affected(interrupted: interrupted, putBack: putBack)
+      return (interrupted > 0 ? .warning : .info, "\(id) is deregistered\(requests)", fields(id))
+    case .requestPutBack(let request, let id, let failure):
+      return (
+        .warning, "request \(request) goes back to the queue: \(id) failed before it answered (\(text(failure)))",
+        [("POOL_REQUEST", request.description)] + fields(id, reason: text(failure))
+      )
+    case .drainBegan(let running, let refused):
+      let refused = refused > 0 ? "; \(count(refused, "waiting request")) refused" : ""
+      return (.notice, "stopping: waiting for \(count(running, "request")) to end\(refused)", [])
+    case .drained: return (.notice, "stopped serving: no request is left", [])
+    }
+  }
+
+  private static func content(
+    of request: RequestFacts, _ outcome: RequestOutcome
+  ) -> (JournalPriority, String, Fields) {
+    let (priority, reason): (JournalPriority, String) =
+      switch outcome {
+      case .served: (.debug, "served")
+      case .cancelled: (.debug, "cancelled")
+      case .expired: (.warning, "it waited longer than queue.maximum_wait allows")
+      case .failed(.queueFull): (.warning, "the queue is full")
+      case .failed(.shuttingDown) where request.hadBegun: (.warning, "the pool stopped before its answer ended")
+      case .failed(.shuttingDown): (.info, "the pool is stopping")
+      case .failed(.attemptsExhausted): (.error, "instance after instance failed before it answered")
+      case .failed(.instanceLost): (.error, "the instance was lost")
+      case .failed(.truncated): (.error, "the answer ended without its end marker")
+      case .failed(.upstreamError): (.warning, "the instance reported an error")
+      }
+    let place = request.instance.map { " on \($0)" } ?? ""
+    let problem = request.problem.map { " (\($0))" } ?? ""
+    return (
+      priority, "request \(request.id) (\(request.route)) was not served\(place): \(reason)\(problem)",
+      request.fields + [("POOL_REASON", reason + problem)]
+    )
+  }
+
+  private static func affected(interrupted: Int, putBack: Int) -> String {
+    let parts =
+      (interrupted > 0 ? ["\(count(interrupted, "request")) interrupted"] : [])
+      + (putBack > 0 ? ["\(count(putBack, "request")) put back"] : [])
+    return parts.isEmpty ? "" : "; " + parts.joined(separator: ", ")
+  }
+
+  private static func text(_ failure: AttemptFailure) -> String {
+    switch failure {
+    case .refused: "it accepts no connection"
+    case .broken: "the connection broke"
+    case .status(let status): "status \(status)"
+    }
+  }
+
+  /// In seconds, to the hundredth.
+  private static func text(_ time: Duration) -> String { "\((time.seconds * 100).rounded() / 100) s" }
+
+  private static func count(_ number: Int, _ noun: String) -> String { "\(number) \(noun)\(number == 1 ? "" : "s")" }
+}
+
+extension RequestFacts {
+  fileprivate var fields: [(name: String, value: String)] {
+    var fields = [(name: "POOL_REQUEST", value: id.description)]
+    if let instance { fields.append(("POOL_INSTANCE", instance.name)) }
+    if let model { fields.append(("POOL_MODEL", model)) }
+    return fields
+  }
+}

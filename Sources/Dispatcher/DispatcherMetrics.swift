@@ -1,0 +1,43 @@
+import Console
+import PoolCore
+
+/// What has been counted since the dispatcher began. Rendered when somebody asks.
+struct DispatcherMetrics {
+  /// How a request ended, as a label.
+  enum Outcome: String, CaseIterable { case served, cancelled, expired, failed, refused }
+
+  /// Reasons for which a request is refused before it is sent anywhere.
+  static let refusals: [RequestFailure] = [.queueFull, .shuttingDown]
+
+  private(set) var ended: [Outcome: Int] = [:]
+  private(set) var refused: [RequestFailure: Int] = [:]
+  private(set) var startsReady = 0
+  private(set) var startsFailed = 0
+  private(set) var wait = Histogram(
+    bounds: [0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600])
+  private(set) var service = Histogram(bounds: [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1800])
+  private(set) var start = Histogram(bounds: [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600])
+
+  /// - Parameter wasSent: whether an instance had been given it.
+  mutating func requestEnded(_ outcome: RequestOutcome, wasSent: Bool) {
+    switch outcome {
+    case .served: ended[.served, default: 0] += 1
+    case .cancelled: ended[.cancelled, default: 0] += 1
+    case .expired: ended[.expired, default: 0] += 1
+    case .failed(let failure) where !wasSent && Self.refusals.contains(failure):
+      ended[.refused, default: 0] += 1
+      refused[failure, default: 0] += 1
+    case .failed: ended[.failed, default: 0] += 1
+    }
+  }
+
+  mutating func waited(_ time: Duration) { wait.observe(time.seconds) }
+  mutating func served(within time: Duration) { service.observe(time.seconds) }
+
+  mutating func instanceBecameReady(after time: Duration) {
+    startsReady += 1
+    start.observe(time.seconds)
+  }
+
+  mutating func startFailed() { startsFailed += 1 }
+}

@@ -1,0 +1,82 @@
+import Gateway
+import NIOCore
+import OllamaAPI
+import OrderedCollections
+import PoolCore
+
+/// A model that is being loaded before its instance counts.
+struct ModelLoad {
+  let invocation: InvocationID
+  let request: UpstreamRequest
+}
+
+extension DispatcherShell {
+  /// How long an instance may take to say what it has loaded; one that doesn't is left out.
+  private static let processListTime = TimeAmount.seconds(2)
+
+  // MARK: Probes and preloads
+
+  func probe(_ id: InstanceID, _ invocation: InvocationID) {
+    guard let request = send(.liveness, to: id, within: core.limits.probeTimeout) else { return }
+    request.answer.assumeIsolated().whenComplete { [self] result in
+      let answered = (try? result.get())?.status == 200
+      apply { core, now in core.probeEnded(id, invocation, answered ? .answered : .missed, at: now) }
+    }
+  }
+
+  func load(_ model: String, on id: InstanceID, _ invocation: InvocationID) {
+    load(model, on: id, invocation, by: .preload(model))
+  }
+
+  private func load(_ model: String, on id: InstanceID, _ invocation: InvocationID, by probe: Probe) {
+    guard let request = send(probe, to: id, within: core.limits.firstByteLimit) else { return }
+    loads[id] = ModelLoad(invocation: invocation, request: request)
+    request.answer.assumeIsolated().whenComplete { [self] result in
+      if loads[id]?.invocation == invocation { loads[id] = nil }
+      switch result.map({ Probe.preloadResult(status: $0.status, body: $0.body) }) {
+      case .success(.loaded): loadEnded(model, on: id, invocation, failure: nil)
+      case .success(.doesNotGenerate) where probe != .preloadEmbedding(model):
+        load(model, on: id, invocation, by: .preloadEmbedding(model))
+      case .success(.doesNotGenerate):
+        loadEnded(model, on: id, invocation, failure: "it neither generates nor embeds")
+      case .success(.failed(let message)): loadEnded(model, on: id, invocation, failure: message)
+      case .failure(let error): loadEnded(model, on: id, invocation, failure: "\(error)")
+      }
+    }
+  }
+
+  private func loadEnded(_ model: String, on id: InstanceID, _ invocation: InvocationID, failure: String?) {
+    apply { core, now in core.loadEnded(id, invocation, model: model, failure: failure, at: now) }
+  }
+
+  /// nil if the instance is no longer there.
+  private func send(_ probe: Probe, to id: InstanceID, within time: Duration) -> UpstreamRequest? {
+    guard let address = addresses[id] else { return nil }
+    return UpstreamRequest.send(
+      probe.method, probe.path, body: probe.body, to: address, within: .nanoseconds(time.nanoseconds), on: loop)
+  }
+
+  // MARK: The merged process list
+
+  /// Clients that ask while the instances are being asked share the answer, so that however many ask, each instance is
+  /// asked once.
+  func answerProcessList(_ exchange: Exchange) {
+    processListClients.append(exchange)
+    guard processListClients.count == 1 else { return }
+    let answers = core.instances.values.filter { $0.health == .healthy }.compactMap { addresses[$0.wanted.id] }
+      .map { address in
+        UpstreamRequest.send(
+          Probe.processList.method, Probe.processList.path, to: address, within: Self.processListTime, on: loop
+        ).answer
+      }
+    EventLoopFuture.whenAllComplete(answers, on: loop).assumeIsolated().whenSuccess { [self] results in
+      let bodies = results.compactMap { try? $0.get() }.filter { $0.status == 200 }.map(\.body)
+      let merged = ProcessList.merge(bodies)
+      let clients = processListClients
+      processListClients = []
+      for client in clients {
+        client.respond(status: 200, headers: [("Content-Type", "application/json; charset=utf-8")], body: merged)
+      }
+    }
+  }
+}

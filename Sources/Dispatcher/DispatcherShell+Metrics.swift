@@ -1,0 +1,91 @@
+import Console
+import OrderedCollections
+import PoolCore
+
+extension DispatcherShell {
+  var readiness: Readiness {
+    if core.drainDeadline != nil { return .notReady(because: "the pool is stopping") }
+    if core.maxConcurrent > 0 { return .ready }
+    if core.instances.isEmpty { return .notReady(because: "no instance is registered") }
+    return .notReady(because: "none of \(core.instances.count) registered instances is ready for work")
+  }
+
+  func metricsText(version: String, openConnections: Int) -> String {
+    var text = MetricsText()
+    addNow(to: &text)
+    addCounted(to: &text)
+    text.add(
+      "ollama_pool_open_connections", .gauge, "Open connections of clients.", value: Double(openConnections))
+    text.add(
+      "ollama_pool_build_info", .gauge, "Always 1; the version is in the label.",
+      samples: [([("version", version)], 1)])
+    text.add(
+      "process_start_time_seconds", .gauge, "When the process began, in seconds since 1970.",
+      value: startedAtSecondsSince1970)
+    return text.text
+  }
+
+  private func addNow(to text: inout MetricsText) {
+    text.add("ollama_pool_queue_depth", .gauge, "Requests that wait.", value: Double(core.depth))
+    text.add(
+      "ollama_pool_queue_oldest_wait_seconds", .gauge, "How long the longest-waiting request has waited.",
+      value: core.oldestWait(at: .now)?.seconds ?? 0)
+    text.add(
+      "ollama_pool_max_concurrent", .gauge, "Slots of the live healthy instances: requests served at once.",
+      value: Double(core.maxConcurrent))
+    text.add("ollama_pool_in_flight", .gauge, "Requests that hold a slot.", value: Double(core.inFlight))
+    let states = Dictionary(grouping: core.instances.values, by: MetricsState.init)
+    text.add(
+      "ollama_pool_instances", .gauge, "Registered instances by state.",
+      samples: MetricsState.allCases.map { ([("state", $0.rawValue)], Double(states[$0]?.count ?? 0)) })
+    text.add(
+      "ollama_pool_desired_instances", .gauge, "Instances that the supervisor wants to keep: those of the core.",
+      value: Double(core.instances.values.count { $0.wanted.role == .core }))
+  }
+
+  private func addCounted(to text: inout MetricsText) {
+    text.add(
+      "ollama_pool_requests_total", .counter, "Requests that ended, by how.",
+      samples: DispatcherMetrics.Outcome.allCases.map {
+        ([("outcome", $0.rawValue)], Double(metrics.ended[$0] ?? 0))
+      })
+    text.add(
+      "ollama_pool_refusals_total", .counter, "Requests that were refused, by why.",
+      samples: DispatcherMetrics.refusals.map { ([("reason", $0.rawValue)], Double(metrics.refused[$0] ?? 0)) })
+    text.add(
+      "ollama_pool_wait_seconds", "How long inference waited for a slot.", histogram: metrics.wait)
+    text.add(
+      "ollama_pool_service_seconds", "How long served inference took, from its instance getting it to its end.",
+      histogram: metrics.service)
+    text.add(
+      "ollama_pool_instance_starts_total", .counter, "Instances that became ready, or went without having been.",
+      samples: [
+        ([("result", "ready")], Double(metrics.startsReady)), ([("result", "failed")], Double(metrics.startsFailed)),
+      ])
+    text.add(
+      "ollama_pool_instance_start_seconds", "From an instance's registration to its being ready.",
+      histogram: metrics.start)
+    text.add(
+      "ollama_pool_put_back_total", .counter, "Requests that went back to the queue after a failed attempt.",
+      value: Double(core.totals.putBack))
+  }
+}
+
+/// An instance's state, as a label.
+private enum MetricsState: String, CaseIterable {
+  case starting, healthy, unhealthy, draining, retired
+
+  init(_ instance: DispatchedInstance) {
+    if instance.retiredBy != nil {
+      self = .retired
+    } else if !instance.wanted.role.isWorking {
+      self = .draining
+    } else {
+      switch instance.health {
+      case .starting: self = .starting
+      case .healthy: self = .healthy
+      case .unhealthy: self = .unhealthy
+      }
+    }
+  }
+}

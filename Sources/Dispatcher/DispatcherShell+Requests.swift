@@ -1,0 +1,120 @@
+import Gateway
+import NIOCore
+import OllamaAPI
+import PoolCore
+
+/// A client's exchange while the core has it.
+struct Carried {
+  let exchange: Exchange
+  let arrivedAt: Instant
+  let needsSlot: Bool
+  /// When it was last sent to an instance, and to which one.
+  var sentAt: Instant?
+  var instance: InstanceID?
+  /// How the core ended it; the exchange's own end follows.
+  var decided: RequestOutcome?
+}
+
+extension DispatcherShell: GatewayDelegate {
+  /// The longest name of a model that is taken for one, in bytes. Ollama's own bounds add up to less.
+  private static let longestModelName = 640
+
+  // MARK: What the gateway tells
+
+  func exchangeArrived(_ exchange: Exchange) {
+    switch exchange.route.kind {
+    case .root:
+      exchange.respond(
+        status: 200, headers: [("Content-Type", "text/plain; charset=utf-8")], body: Array("Ollama is running".utf8))
+    case .processList: answerProcessList(exchange)
+    case .inference: admit(exchange, .slot)
+    case .metadata: admit(exchange, .reference)
+    case .modelManagement, .account: admit(exchange, .storeReference)
+    }
+  }
+
+  private func admit(_ exchange: Exchange, _ need: DispatchRequest.Need) {
+    let id = exchange.id
+    carried[id] = Carried(exchange: exchange, arrivedAt: .now, needsSlot: need == .slot)
+    let model = modelKey(of: exchange)
+    apply { core, now in core.arrive(DispatchRequest(id: id, need: need, model: model), at: now) }
+  }
+
+  private func modelKey(of exchange: Exchange) -> String? {
+    exchange.model.flatMap { $0.utf8.count <= Self.longestModelName ? ModelName.key(of: $0) : nil }
+  }
+
+  func exchangeReceivedFirstByte(_ exchange: Exchange) {
+    apply { core, now in
+      core.begin(exchange.id, at: now)
+      return []
+    }
+  }
+
+  func exchangeAttemptFailed(_ exchange: Exchange, _ failure: AttemptFailure) -> RelayVerdict {
+    // The core would hand it on, and there is nothing that could be sent again.
+    guard exchange.isReplayable else { return .passOn }
+    var verdict = AttemptVerdict.wait
+    apply { core, now in
+      let (decided, actions) = core.attemptFailed(exchange.id, failure, at: now)
+      verdict = decided
+      return actions
+    }
+    switch verdict {
+    case .wait: return .wait
+    case .passOn: return .passOn
+    case .fail(let failure):
+      carried[exchange.id]?.decided = .failed(failure)
+      return .fail(PoolError(failure))
+    }
+  }
+
+  func exchangeEnded(_ exchange: Exchange, _ outcome: ExchangeOutcome) {
+    guard let ended = carried.removeValue(forKey: exchange.id) else { return }
+    let outcome = ended.decided ?? RequestOutcome(outcome)
+    count(ended, outcome)
+    apply { core, now in core.end(exchange.id, outcome, at: now) }
+  }
+
+  private func count(_ ended: Carried, _ outcome: RequestOutcome) {
+    metrics.requestEnded(outcome, wasSent: ended.sentAt != nil)
+    switch outcome {
+    case .served: if ended.needsSlot, let sentAt = ended.sentAt { metrics.served(within: .now - sentAt) }
+    case .cancelled: break
+    case .expired, .failed: tell(.requestLost(requestFacts(ended), outcome))
+    }
+  }
+
+  func requestFacts(_ carried: Carried) -> RequestFacts {
+    let exchange = carried.exchange
+    return RequestFacts(
+      id: exchange.id, route: "\(exchange.route.method) \(exchange.route.pattern)", model: modelKey(of: exchange),
+      instance: carried.instance, problem: exchange.lastProblem, hadBegun: exchange.hasBegun)
+  }
+
+  // MARK: What the core decides
+
+  /// An action may be overtaken by an event that came while others were carried out; then the core's state says so.
+  func start(_ id: RequestID, on instance: InstanceID) {
+    guard let exchange = carried[id]?.exchange, let address = addresses[instance],
+      case .assigned(instance, _, _, nil) = core.requests[id]?.phase
+    else { return }
+    let now = Instant.now
+    if let carried = carried[id], carried.needsSlot, carried.sentAt == nil { metrics.waited(now - carried.arrivedAt) }
+    carried[id]?.sentAt = now
+    carried[id]?.instance = instance
+    exchange.relay(to: address)
+  }
+
+  func withdraw(_ id: RequestID) {
+    guard let exchange = carried[id]?.exchange, !exchange.withdraw() else { return }
+    // A part of its body has gone for good, so it can't wait for another instance.
+    if exchange.hasBegun || !exchange.isReplayable { exchange.interrupt(PoolError(.instanceLost)) }
+  }
+
+  func end(_ id: RequestID, _ outcome: RequestOutcome) {
+    guard let exchange = carried[id]?.exchange, let error = PoolError(outcome) else { return }
+    carried[id]?.decided = outcome
+    exchange.interrupt(error)
+  }
+}

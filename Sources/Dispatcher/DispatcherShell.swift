@@ -1,0 +1,179 @@
+import Gateway
+import Glibc
+import NIOCore
+import OrderedCollections
+import PoolCore
+
+/// Links the core's decisions to the world: owns the core's state, tells it what happened, carries out what it decides.
+///
+/// Everything happens on one event loop, so every event finds a settled state. `apply` is the only way an event gets
+/// into the core. The parts:
+/// - here: applying events, the actions and the timers;
+/// - `DispatcherShell+Requests`: the gateway's exchanges;
+/// - `DispatcherShell+Instances`: probes, preloads and the merged process list;
+/// - `DispatcherShell+Control`: what the control socket asks;
+/// - `DispatcherShell+Metrics`: what the metrics say.
+final class DispatcherShell {
+  let loop: any EventLoop
+  /// One life of the dispatcher; its counters begin anew with it.
+  let epoch = String(UInt64.random(in: .min ... .max), radix: 16)
+  let startedAt = Instant.now
+  let startedAtSecondsSince1970: Double
+  private(set) var core: Dispatch
+  var journal: DispatcherJournal
+  var metrics = DispatcherMetrics()
+  var status: ServiceStatus?
+
+  /// The gateway's exchanges that the core knows of, or has just ended.
+  var carried: [RequestID: Carried] = [:]
+  /// By instance of the wanted set; kept while reports of a deregistered one may be on their way.
+  var facts: [InstanceID: InstanceFacts] = [:]
+  var addresses: [InstanceID: SocketAddress] = [:]
+  var loads: [InstanceID: ModelLoad] = [:]
+  /// Clients that wait for the process list that is being asked for.
+  var processListClients: [Exchange] = []
+  var control = ControlState()
+
+  private var pending = CircularBuffer<DispatchAction>()
+  private var isCarryingOut = false
+  private var tickTimer: Timer?
+  private var isClosed = false
+  private let drained: EventLoopPromise<Void>
+
+  private struct Timer {
+    var due: Instant
+    var task: Scheduled<Void>
+  }
+
+  /// On `loop`.
+  init(loop: any EventLoop, limits: DispatchLimits, journal: DispatcherJournal) {
+    self.loop = loop
+    self.journal = journal
+    core = Dispatch(limits: limits)
+    drained = loop.makePromise()
+    var time = timespec()
+    clock_gettime(CLOCK_REALTIME, &time)
+    startedAtSecondsSince1970 = Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+    scheduleTick()
+  }
+
+  // MARK: Applying events
+
+  /// Tells the core what happened, and carries out what it decides. An event that comes while actions are being carried
+  /// out is applied at once; its actions follow those that are still to be carried out.
+  func apply(_ event: (inout Dispatch, Instant) -> [DispatchAction]) {
+    pending.append(contentsOf: event(&core, .now))
+    carryOutPending()
+  }
+
+  private func carryOutPending() {
+    guard !isCarryingOut else { return }
+    isCarryingOut = true
+    while let action = pending.popFirst() { carryOut(action) }
+    isCarryingOut = false
+    guard !isClosed else { return }
+    scheduleTick()
+    schedulePush()
+  }
+
+  private func carryOut(_ action: DispatchAction) {
+    switch action {
+    case .start(let id, let instance): start(id, on: instance)
+    case .withdraw(let id): withdraw(id)
+    case .end(let id, let outcome): end(id, outcome)
+    case .probe(let id, let invocation): probe(id, invocation)
+    case .load(let id, let invocation, let model): load(model, on: id, invocation)
+    case .report(let report): tell(report)
+    }
+  }
+
+  private func tell(_ report: DispatchReport) {
+    switch report {
+    case .instanceReady(_, let time): metrics.instanceBecameReady(after: time)
+    case .instanceUnhealthy(let id, let reason, _, _) where reason.isFinal && core.instances[id]?.readyAt == nil:
+      metrics.startFailed()
+    case .drained: drained.succeed()
+    default: break
+    }
+    tell(.decided(report, report.instance.flatMap { currentFacts(of: $0) }))
+  }
+
+  func tell(_ event: DispatcherEvent) { journal.tell(event, at: .now) }
+
+  private func currentFacts(of id: InstanceID) -> InstanceFacts? {
+    guard var facts = facts[id] else { return nil }
+    facts.maxConcurrent = core.maxConcurrent
+    return facts
+  }
+
+  /// An observation has been pushed, with the peak.
+  func startNewPeak() { core.startNewPeak() }
+
+  // MARK: Time
+
+  private func scheduleTick() {
+    let now = Instant.now
+    var due = core.nextTick(at: now)
+    if let deadline = core.drainDeadline, deadline > now { due = min(due, deadline) }
+    if let tickTimer, tickTimer.due <= due { return }
+    tickTimer?.task.cancel()
+    let task = loop.assumeIsolated().scheduleTask(in: .nanoseconds((due - now).nanoseconds)) { [self] in tick() }
+    tickTimer = Timer(due: due, task: task)
+  }
+
+  private func tick() {
+    tickTimer = nil
+    let carried = carried
+    apply { core, now in
+      core.tick(at: now) { carried[$0].map { Instant($0.exchange.lastProgress) } }
+    }
+    journal.tick(at: .now)
+    status?.update(statusText, at: .now)
+  }
+
+  private var statusText: String {
+    let healthy = core.instances.values.count { $0.health == .healthy }
+    return "\(core.drainDeadline == nil ? "" : "Stopping: ")\(healthy) of \(core.instances.count) instances healthy; "
+      + "\(core.inFlight) requests running, \(core.depth) waiting"
+  }
+
+  // MARK: Life
+
+  func adopt(_ limits: DispatchLimits) {
+    apply { core, _ in
+      core.limits = limits
+      return []
+    }
+  }
+
+  /// Refuses what waits, and lets what runs end by itself until `deadline`.
+  ///
+  /// - Returns: completes when no request is left.
+  func drain(until deadline: Instant) -> EventLoopFuture<Void> {
+    apply { core, now in core.drain(until: deadline, at: now) }
+    return drained.futureResult
+  }
+
+  /// The end of all timers. What the gateway still tells is applied, and nothing more comes of it.
+  func close() {
+    isClosed = true
+    tickTimer?.task.cancel()
+    control.pushTimer?.task.cancel()
+    for load in loads.values { load.request.cancel() }
+    journal.finish()
+    drained.succeed()
+  }
+}
+
+extension DispatchReport {
+  /// The instance that it is about.
+  fileprivate var instance: InstanceID? {
+    switch self {
+    case .instanceRegistered(let id), .instanceAnswered(let id, _), .instanceReady(let id, _),
+      .instanceUnhealthy(let id, _, _, _), .instanceRecovered(let id), .instanceDeregistered(let id, _, _),
+      .requestPutBack(_, let id, _):
+      id
+    case .drainBegan, .drained: nil
+    }
+  }
+}

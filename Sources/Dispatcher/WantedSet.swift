@@ -1,0 +1,77 @@
+import ControlInterface
+import Glibc
+import NIOCore
+import OllamaAPI
+import PoolCore
+import Varlink
+
+/// Checks what `SetInstances` brings. Whoever may call it is trusted; a mistake must still not get far.
+enum WantedSet {
+  static let maximumInstances = 256
+  static let slots = 1...64
+  static let maximumGPUs = 64
+  static let maximumModels = 256
+  static let longestText = 1024
+
+  /// - Throws: `InvalidParameter` with the path of the first field that can't be.
+  static func checked(_ instances: [DispatcherTypes.Instance]) throws(VarlinkErrorReply) -> [WantedInstance] {
+    guard instances.count <= maximumInstances else { throw .invalidParameter("instances") }
+    var ids: Set<String> = []
+    var addresses: Set<SocketAddress> = []
+    var wanted: [WantedInstance] = []
+    for (index, instance) in instances.enumerated() {
+      let path = "instances[\(index)]"
+      try require(isID(instance.id) && ids.insert(instance.id).inserted, "\(path).id")
+      try require(isInvocation(instance.invocation), "\(path).invocation")
+      guard let address = InstanceAddress.parse(instance.address), addresses.insert(address).inserted else {
+        throw .invalidParameter("\(path).address")
+      }
+      try require(slots.contains(instance.slots), "\(path).slots")
+      try require(instance.gpus.count <= maximumGPUs && instance.gpus.allSatisfy(isText), "\(path).gpus")
+      try require(instance.models.count <= maximumModels && instance.models.allSatisfy(isText), "\(path).models")
+      try require(instance.reason.utf8.count <= longestText, "\(path).reason")
+      var want = WantedInstance(instance)
+      want.models = want.models.map(ModelName.key)
+      wanted.append(want)
+    }
+    return wanted
+  }
+
+  private static func require(_ condition: Bool, _ path: String) throws(VarlinkErrorReply) {
+    if !condition { throw .invalidParameter(path) }
+  }
+
+  /// 1 to 32 of `[a-z0-9_.-]`.
+  static func isID(_ text: String) -> Bool {
+    (1...32).contains(text.utf8.count)
+      && text.utf8.allSatisfy { byte in
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"),
+          UInt8(ascii: "."), UInt8(ascii: "-"):
+          true
+        default: false
+        }
+      }
+  }
+
+  /// 1 to 64 printable characters of ASCII.
+  static func isInvocation(_ text: String) -> Bool {
+    (1...64).contains(text.utf8.count) && text.utf8.allSatisfy { (0x21...0x7e).contains($0) }
+  }
+
+  private static func isText(_ text: String) -> Bool { (1...longestText).contains(text.utf8.count) }
+}
+
+/// `127.0.0.1:11500`: where an instance listens, always on this machine.
+enum InstanceAddress {
+  /// nil for what is no IP address of loopback with a port.
+  static func parse(_ text: String) -> SocketAddress? {
+    guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]), port > 0 else {
+      return nil
+    }
+    var host = text[..<colon]
+    if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
+    guard host.hasPrefix("127.") || host == "::1" else { return nil }
+    return try? SocketAddress(ipAddress: String(host), port: Int(port))
+  }
+}
