@@ -13,6 +13,7 @@ let signals: Target.Dependency = .product(name: "UnixSignals", package: "swift-s
 let foundations: [Target] = [
   .target(name: "PoolCore", dependencies: [collections("DequeModule"), collections("OrderedCollections")]),
   .target(name: "Varlink", dependencies: [nio("NIOCore"), nio("NIOPosix")]),
+  .systemLibrary(name: "CLinux"),
   .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
   .target(name: "CNVML"),
 ]
@@ -28,7 +29,7 @@ let vocabularies: [Target] = [
 ]
 
 let adapters: [Target] = [
-  .target(name: "Launching", dependencies: ["PoolCore", "PoolConfiguration", "Systemd", "GPUInventory"]),
+  .target(name: "Launching", dependencies: ["CLinux", "PoolCore", "PoolConfiguration", "Systemd", "GPUInventory"]),
   .target(
     name: "Gateway",
     dependencies: ["PoolCore", "OllamaAPI", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1")]),

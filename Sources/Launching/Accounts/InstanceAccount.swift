@@ -1,0 +1,38 @@
+import Glibc
+
+/// The user that the system manager runs instances as.
+struct InstanceAccount: Equatable {
+  /// The package's own user, for machines without an installed Ollama.
+  static let ownName = "ollama-pool-instance"
+  /// Ollama's installer makes it. With it the instances use the models that are there already.
+  static let ollamaName = "ollama"
+
+  var name: String
+  /// HOME, and by default the model store.
+  var home: String
+  /// Whether systemd makes ``home``, as the StateDirectory ``ownName`` that all instances share, and with it the models.
+  var homeIsStateDirectory: Bool
+  /// Those of `render` and `video` that exist here: they own the nodes of GPUs.
+  var groups: [String]
+
+  /// - Parameter choice: the key `instance_user`; nil: `ollama` if there is such a user, else `ollama-pool-instance`.
+  static func resolve(_ choice: String?) throws(LaunchError) -> InstanceAccount {
+    let name = choice ?? (Passwd.user(ollamaName) == nil ? ownName : ollamaName)
+    guard let user = Passwd.user(name) else {
+      let remedy =
+        name == ownName
+        ? "systemd-sysusers makes it from the file that comes with this package"
+        : "create it, or correct the key instance_user"
+      throw LaunchError(.unusableUser, "user \(name), which instances run as, does not exist: \(remedy)")
+    }
+    guard user.uid != 0 else {
+      throw LaunchError(
+        .unusableUser, "instances never run as root: set the key instance_user to another user than \(name)")
+    }
+    // Users of services often have a home in name only.
+    let hasHome = name != ownName && user.home.hasPrefix("/") && user.home != "/" && user.home != "/nonexistent"
+    return InstanceAccount(
+      name: name, home: hasHome ? user.home : "/var/lib/\(ownName)", homeIsStateDirectory: !hasHome,
+      groups: ["render", "video"].filter(Passwd.groupExists))
+  }
+}

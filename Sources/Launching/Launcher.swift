@@ -1,0 +1,45 @@
+package import PoolCore
+
+/// Starts, watches and ends instances. It decides nothing: `PoolCore.Fleet` does.
+package protocol Launcher: Sendable {
+  /// What it is, for people: "transient units of the system manager (systemd 252)".
+  var description: String { get }
+
+  /// What happens to instances. For one reader; ends with ``close()``.
+  ///
+  /// An end may be told before ``start(_:port:)`` of the same instance has returned to its caller: who gets an `ended`
+  /// of an invocation that it does not know yet keeps it until then.
+  var events: AsyncStream<LauncherEvent> { get }
+
+  /// The instances that run already, started by an earlier supervisor; from here on their ends are told too.
+  func existing() async throws(LaunchError) -> [FoundUnit]
+
+  /// Starts an instance, and returns once its program runs. It need not be listening yet.
+  ///
+  /// One that runs already is returned as it is, whatever its specification: compare the digests.
+  func start(_ specification: InstanceSpecification, port: UInt16) async throws(LaunchError) -> RunningInstance.Unit
+
+  /// Ends an instance and all its processes, and returns when they have ended; nothing happens if that invocation is
+  /// over. Its `ended` comes as for any other end.
+  /// - Parameter kill: at once. Otherwise it gets ``InstanceSpecification/stopGrace`` after SIGTERM.
+  func stop(_ id: InstanceID, _ invocation: InvocationID, kill: Bool) async throws(LaunchError)
+
+  /// Units go on; child processes end, and it returns when they have.
+  func close() async
+}
+
+/// An instance that runs already.
+package struct FoundUnit: Hashable, Sendable {
+  package var id: InstanceID
+  package var unit: RunningInstance.Unit
+}
+
+package enum LauncherEvent: Hashable, Sendable {
+  /// Nothing of it is left. Exactly once for each invocation that was started, found, or appeared.
+  case ended(InstanceID, InvocationID, reason: String)
+  /// An instance runs that this launcher did not start: somebody restarted its unit, or a start came through whose
+  /// answer was lost.
+  case appeared(InstanceID, RunningInstance.Unit)
+  /// systemd was away and is back. What ended or appeared in between has been told.
+  case reconnected
+}

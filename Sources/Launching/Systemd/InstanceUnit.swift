@@ -1,0 +1,122 @@
+import Glibc
+import PoolConfiguration
+package import PoolCore
+import Systemd
+
+/// The transient unit of one instance: its name and its properties.
+package enum InstanceUnit {
+  package static let slice = "ollamapool.slice"
+  static let namePrefix = "ollama-instance-"
+  static let pattern = "ollama-instance-*.service"
+  private static let nameSuffix = ".service"
+
+  package static func name(_ id: InstanceID) -> String { namePrefix + id.name + nameSuffix }
+
+  static func id(ofUnit name: String) -> InstanceID? {
+    guard name.hasPrefix(namePrefix), name.hasSuffix(nameSuffix) else { return nil }
+    let id = name.dropFirst(namePrefix.count).dropLast(nameSuffix.count)
+    let isName = id.utf8.allSatisfy {
+      (0x61...0x7a).contains($0) || (0x30...0x39).contains($0) || [0x2e, 0x2d, 0x5f].contains($0)
+    }
+    return isName && (1...32).contains(id.utf8.count) ? InstanceID(String(id)) : nil
+  }
+
+  /// What an adopted unit is, read back; nil where it is none of the pool's.
+  static func unit(_ status: UnitStatus) -> RunningInstance.Unit? {
+    func value(_ name: String) -> String? {
+      status.environment.first { $0.hasPrefix(name + "=") }.map { String($0.dropFirst(name.utf8.count + 1)) }
+    }
+    guard let invocation = status.state.invocationID, let address = value("OLLAMA_HOST"),
+      let specification = value("POOL_SPECIFICATION")
+    else { return nil }
+    return RunningInstance.Unit(
+      invocation: InvocationID(invocation), mainPID: status.state.mainPID ?? 0, address: address,
+      specification: specification)
+  }
+
+  // MARK: Properties
+
+  /// For the system manager, which gives the instance a user and a sandbox of its own.
+  static func properties(
+    of specification: InstanceSpecification, port: UInt16, as account: InstanceAccount
+  ) -> [UnitProperty] {
+    let home = specification.extraEnvironment["HOME"] ?? account.home
+    var properties = common(specification, port: port, home: home)
+    properties += [.user(account.name), .supplementaryGroups(account.groups), .umask(0o027)]
+    if account.homeIsStateDirectory {
+      properties += [.stateDirectory([InstanceAccount.ownName]), .stateDirectoryMode(0o750)]
+    }
+    properties += sandbox(specification, account: account, home: home)
+    return properties
+  }
+
+  /// For the manager of a user, who has no right to most of the sandbox and can't be another user.
+  static func properties(
+    of specification: InstanceSpecification, port: UInt16, home: String
+  ) -> [UnitProperty] {
+    common(specification, port: port, home: home)
+  }
+
+  private static func common(
+    _ specification: InstanceSpecification, port: UInt16, home: String
+  ) -> [UnitProperty] {
+    let id = specification.id.name
+    let gpus = specification.gpus.map(\.uuid)
+    var properties: [UnitProperty] = [
+      .description("Ollama on \(gpus.isEmpty ? "the CPU" : gpus.joined(separator: " ")) (\(id))"),
+      .slice(slice),
+      // Bound to neither daemon, so that it outlives both. When the target stops, the dispatcher drains first.
+      .partOf(["ollama-pool.target"]), .before(["ollama-pool-dispatcher.service"]),
+      .type(.exec), .execStart(specification.executable.path, ["serve"]),
+      .environment(specification.environment(port: port, home: home)),
+      .collectMode(.inactiveOrFailed), .addRef(true),
+      .syslogIdentifier("ollama-\(id)"),
+      .logExtraFields(
+        [(name: "POOL_INSTANCE", value: id)] + (gpus.isEmpty ? [] : [("POOL_GPU", gpus.joined(separator: ","))])),
+      // SIGTERM for the server, which ends its runners; SIGKILL for whatever is left when it is gone, which a killed
+      // server's runners are.
+      .killMode(.mixed), .killSignal(SIGTERM), .sendSIGKILL(true), .timeoutStop(InstanceSpecification.stopGrace),
+      // A machine short of memory is to kill an instance, and not what others run.
+      .limitNOFILE(65_536), .tasksMax(4096), .oomScoreAdjust(200),
+      .noNewPrivileges(true), .restrictAddressFamilies(["AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK"]),
+      // With an error, not with SIGSYS: GPU drivers try calls that they can do without.
+      .systemCallFilter(["@system-service"]), UnitProperty("SystemCallErrorNumber", .int32(EPERM)),
+      .systemCallArchitectures(["native"]),
+    ]
+    if let memoryMax = specification.memoryMax { properties.append(.memoryMax(bytes: UInt64(memoryMax.bytes))) }
+    return properties
+  }
+
+  /// What a GPU runtime needs stays open: no MemoryDenyWriteExecute (it compiles at run time), no PrivateDevices (it
+  /// would hide the GPUs), no ProcSubset (/proc/driver/nvidia). RemoveIPC would take shared memory from the other
+  /// instances of the same user. The network stays open because instances pull models.
+  private static func sandbox(
+    _ specification: InstanceSpecification, account: InstanceAccount, home: String
+  ) -> [UnitProperty] {
+    let writable = [specification.modelsPath].compactMap { $0 } + (account.homeIsStateDirectory ? [] : [account.home])
+    let needed = writable + [home, specification.executable.path]
+    let isInHomes = needed.contains { $0.isBelow(anyOf: ["/home", "/root", "/run/user"]) }
+    let isInTemporary = needed.contains { $0.isBelow(anyOf: ["/tmp", "/var/tmp"]) }
+    var properties: [UnitProperty] = [
+      .capabilityBoundingSet(0), .protectSystem(.strict), .protectHome(isInHomes ? .readOnly : .yes),
+      .privateTmp(!isInTemporary), .readWritePaths(writable),
+      .enable(.protectControlGroups), .enable(.protectHostname), .enable(.protectKernelLogs),
+      .enable(.protectKernelModules), .enable(.protectKernelTunables), .enable(.restrictRealtime),
+      .enable(.restrictSUIDSGID), .enable(.lockPersonality),
+    ]
+    // Where the nodes of a GPU aren't known, to close all others would close its own as well, and the instance would
+    // compute on the CPU without a word.
+    if specification.gpus.allSatisfy({ !$0.deviceNodes.isEmpty }) {
+      properties += [
+        .devicePolicy(.closed), .deviceAllow(specification.deviceNodes.map { (path: $0, permissions: "rw") }),
+      ]
+    }
+    return properties
+  }
+}
+
+extension String {
+  fileprivate func isBelow(anyOf folders: [String]) -> Bool {
+    folders.contains { self == $0 || hasPrefix($0 + "/") }
+  }
+}

@@ -1,0 +1,180 @@
+import Glibc
+package import PoolCore
+import Systemd
+
+/// Instances as transient units of a systemd, which go on when the pool's processes end.
+///
+/// What it knows of a unit is always read from systemd: a change that is told only makes it look again, so that late,
+/// repeated and lost tellings do no harm. While the bus is away, orders wait for it.
+package actor SystemdLauncher: Launcher {
+  package enum Manager: String, Sendable {
+    case system, user
+  }
+
+  struct Life: Equatable {
+    var invocation: InvocationID
+    /// nil for what was found or appeared.
+    var specification: InstanceSpecification?
+  }
+
+  package nonisolated let description: String
+  package nonisolated let events: AsyncStream<LauncherEvent>
+  let continuation: AsyncStream<LauncherEvent>.Continuation
+  let units: UnitCalls
+  private let manager: Manager
+  /// What runs, as far as the owner knows.
+  var lives: [InstanceID: Life] = [:]
+  /// What is told of these meanwhile is not looked at.
+  var starting: Set<InstanceID> = []
+
+  package static func connect(to manager: Manager) async throws(LaunchError) -> SystemdLauncher {
+    do throws(SystemdError) {
+      let bus = try await SystemdBus.connect(
+        to: manager == .system ? .system : .user, deadline: InstanceSpecification.stopGrace + .seconds(20))
+      let version = try await bus.version()
+      let changes = try await bus.unitChanges(withPrefix: InstanceUnit.namePrefix)
+      let launcher = SystemdLauncher(manager, bus, version: version)
+      // Ends when the bus is closed.
+      Task { for await change in changes { await launcher.unitChanged(change) } }
+      return launcher
+    } catch {
+      throw LaunchError(error)
+    }
+  }
+
+  private init(_ manager: Manager, _ bus: SystemdBus, version: String) {
+    self.manager = manager
+    units = UnitCalls(bus: bus)
+    description = "transient units of the \(manager.rawValue) manager (systemd \(version))"
+    (events, continuation) = AsyncStream.makeStream()
+  }
+
+  package func close() async {
+    continuation.finish()
+    await units.bus.close()
+  }
+
+  // MARK: Orders
+
+  package func existing() async throws(LaunchError) -> [FoundUnit] {
+    var found: [FoundUnit] = []
+    for id in try await units.list() {
+      guard let status = try await units.status(of: id), status.state.isRunning, let unit = InstanceUnit.unit(status)
+      else { continue }
+      await adopt(id, unit)
+      found.append(FoundUnit(id: id, unit: unit))
+    }
+    return found
+  }
+
+  package func start(
+    _ specification: InstanceSpecification, port: UInt16
+  ) async throws(LaunchError) -> RunningInstance.Unit {
+    let id = specification.id
+    let properties = try properties(of: specification, port: port)
+    guard starting.insert(id).inserted else { throw LaunchError(.refused, "\(id) is being started already") }
+    do throws(LaunchError) {
+      let unit = try await units.start(specification, properties)
+      record(id, unit, specification)
+      starting.remove(id)
+      await reconcile(id)
+      return unit
+    } catch {
+      starting.remove(id)
+      throw error
+    }
+  }
+
+  package func stop(_ id: InstanceID, _ invocation: InvocationID, kill: Bool) async throws(LaunchError) {
+    try await units.stop(id, invocation, kill: kill)
+    await reconcile(id)
+  }
+
+  private func properties(
+    of specification: InstanceSpecification, port: UInt16
+  ) throws(LaunchError) -> [UnitProperty] {
+    // systemd denies a node that is missing without a word, and the instance would compute on the CPU.
+    for node in specification.deviceNodes where access(node, F_OK) != 0 {
+      throw LaunchError(
+        .missingDevice,
+        "\(node), which \(specification.id) needs, does not exist: "
+          + (node == "/dev/nvidia-uvm" ? "'nvidia-modprobe -u -c=0' makes it" : "is the GPU's driver loaded?"))
+    }
+    switch manager {
+    case .system:
+      return InstanceUnit.properties(
+        of: specification, port: port, as: try InstanceAccount.resolve(specification.user))
+    case .user:
+      return InstanceUnit.properties(
+        of: specification, port: port, home: try OwnAccount.home(ifNotAskedFor: specification.user))
+    }
+  }
+
+  // MARK: What happens
+
+  private func unitChanged(_ change: UnitChange) async {
+    switch change {
+    case .changed(let state):
+      guard let id = InstanceUnit.id(ofUnit: state.name) else { return }
+      let isKnown = state.invocationID != nil && lives[id]?.invocation.text == state.invocationID
+      if state.isRunning && !isKnown || state.hasEnded && isKnown { await reconcile(id) }
+    case .removed(let name):
+      if let id = InstanceUnit.id(ofUnit: name), lives[id] != nil { await reconcile(id) }
+    case .overflowed:
+      await reconcileAll()
+    case .reconnected:
+      await reconcileAll()
+      continuation.yield(.reconnected)
+    }
+  }
+
+  private func reconcileAll() async {
+    let there = (try? await units.list()) ?? []
+    for id in Set(lives.keys).union(there).sorted() {
+      // Where the connection is a new one, it holds no references.
+      if lives[id] != nil { await units.hold(id) }
+      await reconcile(id)
+    }
+  }
+
+  /// Holds what is known of a unit against what systemd says of it, and tells the difference.
+  private func reconcile(_ id: InstanceID) async {
+    let known = lives[id]
+    // What can't be read now will be told again when the bus is back.
+    guard !starting.contains(id), case .success(let status) = await units.lookAt(id) else { return }
+    guard lives[id] == known, !starting.contains(id) else { return }
+    let unit = status.flatMap { $0.state.isRunning ? InstanceUnit.unit($0) : nil }
+    if let known {
+      let isOther = status?.state.invocationID != known.invocation.text
+      guard isOther || status?.state.hasEnded == true else { return }
+      lives[id] = nil
+      let reason = status.flatMap { status in
+        isOther ? nil : UnitEnd.reason(status.state, id: id, specification: known.specification)
+      }
+      if unit == nil { await units.release(id) }
+      continuation.yield(
+        .ended(id, known.invocation, reason: reason ?? "its unit was stopped or started anew by somebody else"))
+    }
+    guard let unit, lives[id] == nil, !starting.contains(id) else { return }
+    await adopt(id, unit)
+    continuation.yield(.appeared(id, unit))
+  }
+
+  private func adopt(_ id: InstanceID, _ unit: RunningInstance.Unit) async {
+    guard lives[id]?.invocation != unit.invocation else { return }
+    record(id, unit, nil)
+    await units.hold(id)
+  }
+
+  private func record(_ id: InstanceID, _ unit: RunningInstance.Unit, _ specification: InstanceSpecification?) {
+    if let old = lives[id], old.invocation != unit.invocation {
+      continuation.yield(.ended(id, old.invocation, reason: "another start took its place"))
+    }
+    lives[id] = Life(invocation: unit.invocation, specification: specification ?? lives[id]?.specification)
+  }
+}
+
+extension UnitState {
+  var isRunning: Bool { activeState == .active || activeState == .reloading }
+  var hasEnded: Bool { activeState == .inactive || activeState == .failed }
+}

@@ -1,0 +1,158 @@
+import Glibc
+import PoolCore
+import Systemd
+
+/// Orders about instances' units that get through restarts of dbus and of systemd: each may be repeated without harm,
+/// and is while the bus is away, for as long as ``patience``.
+struct UnitCalls: Sendable {
+  /// Such a restart takes a second at most. Also how long a unit that is on its way may block its successor's name.
+  private static let patience = Duration.seconds(30)
+  private static let pause = Duration.milliseconds(50)
+
+  let bus: SystemdBus
+
+  /// Instances that have a unit in memory, whatever its state.
+  func list() async throws(LaunchError) -> [InstanceID] {
+    do throws(SystemdError) {
+      return try await patiently { () throws(SystemdError) in try await bus.listUnits(patterns: [InstanceUnit.pattern])
+      }
+      .compactMap { InstanceUnit.id(ofUnit: $0.name) }.sorted()
+    } catch {
+      throw LaunchError(error)
+    }
+  }
+
+  /// nil where there is no such unit.
+  func status(of id: InstanceID) async throws(LaunchError) -> UnitStatus? {
+    do throws(SystemdError) {
+      return try await patiently { () throws(SystemdError) in try await bus.unitProperties(InstanceUnit.name(id)) }
+    } catch {
+      guard error.code == .noSuchUnit else { throw LaunchError(error) }
+      return nil
+    }
+  }
+
+  /// The same without patience.
+  func lookAt(_ id: InstanceID) async -> Result<UnitStatus?, SystemdError> {
+    do throws(SystemdError) {
+      return .success(try await bus.unitProperties(InstanceUnit.name(id)))
+    } catch {
+      return error.code == .noSuchUnit ? .success(nil) : .failure(error)
+    }
+  }
+
+  // MARK: Starting
+
+  func start(
+    _ specification: InstanceSpecification, _ properties: [UnitProperty]
+  ) async throws(LaunchError) -> RunningInstance.Unit {
+    let id = specification.id
+    let name = InstanceUnit.name(id)
+    let deadline = ContinuousClock.now + Self.patience
+    var hasBegun = false
+    repeat {
+      if !hasBegun { hasBegun = try await begin(name, properties) }
+      let status = try await status(of: id)
+      switch status?.state {
+      case let state? where state.isRunning:
+        guard let unit = status.flatMap(InstanceUnit.unit) else {
+          throw LaunchError(.refused, "\(name) runs and is not the pool's: stop it, or rename the placement")
+        }
+        return unit
+      case let state? where state.hasEnded:
+        await release(id)
+        guard !hasBegun else {
+          throw LaunchError(
+            .ended, "\(id) did not start: \(UnitEnd.reason(state, id: id, specification: specification))")
+        }
+      case nil where hasBegun:
+        throw LaunchError(.ended, "\(id) did not start: its unit is gone")
+      default: break
+      }
+      // Its name is taken by one that is on its way, or the start was lost with the bus.
+      try? await Task.sleep(for: Self.pause)
+    } while ContinuousClock.now < deadline && !Task.isCancelled
+    throw LaunchError(.timedOut, "\(id) did not start: a unit \(name) is on its way and does not come to an end")
+  }
+
+  /// - Returns: whether the start went through; else look at what is there.
+  private func begin(_ name: String, _ properties: [UnitProperty]) async throws(LaunchError) -> Bool {
+    do throws(SystemdError) {
+      _ = try await bus.startTransientUnit(name, properties: properties)
+      return true
+    } catch {
+      switch error.code {
+      case .unitExists, .connectionLost: return false
+      case .timedOut:
+        _ = try? await bus.stopUnit(name)
+        throw LaunchError(error)
+      default: throw LaunchError(error)
+      }
+    }
+  }
+
+  // MARK: Stopping
+
+  func stop(_ id: InstanceID, _ invocation: InvocationID, kill: Bool) async throws(LaunchError) {
+    guard try await isThere(id, invocation) else { return }
+    let name = InstanceUnit.name(id)
+    do throws(SystemdError) {
+      if kill {
+        try await patiently { () throws(SystemdError) in try await bus.killUnit(name, whom: .all, signal: SIGKILL) }
+      }
+      _ = try await patiently { () throws(SystemdError) in try await bus.stopUnit(name) }
+    } catch {
+      // It ended by itself, and is collected.
+      guard error.code == .noSuchUnit else { throw LaunchError(error) }
+    }
+    if try await isThere(id, invocation) {
+      throw LaunchError(.timedOut, "\(id) does not stop: see systemctl status \(name)")
+    }
+  }
+
+  private func isThere(_ id: InstanceID, _ invocation: InvocationID) async throws(LaunchError) -> Bool {
+    guard let state = try await status(of: id)?.state else { return false }
+    return state.invocationID == invocation.text && !state.hasEnded
+  }
+
+  // MARK: References
+
+  /// Keeps the unit's result readable after its end, with one reference: they are counted, a reload of systemd keeps
+  /// them, and a restart of dbus takes them.
+  func hold(_ id: InstanceID) async {
+    try? await bus.unref(InstanceUnit.name(id))
+    try? await bus.ref(InstanceUnit.name(id))
+  }
+
+  /// Lets an ended unit go, so that its name is free.
+  func release(_ id: InstanceID) async {
+    try? await bus.unref(InstanceUnit.name(id))
+    try? await bus.resetFailedUnit(InstanceUnit.name(id))
+  }
+
+  private func patiently<Value: Sendable>(
+    _ call: () async throws(SystemdError) -> Value
+  ) async throws(SystemdError) -> Value {
+    let deadline = ContinuousClock.now + Self.patience
+    while true {
+      do throws(SystemdError) {
+        return try await call()
+      } catch {
+        guard error.code == .connectionLost, ContinuousClock.now < deadline, !Task.isCancelled else { throw error }
+      }
+      try? await Task.sleep(for: Self.pause)
+    }
+  }
+}
+
+extension LaunchError {
+  init(_ error: SystemdError) {
+    let code: Code =
+      switch error.code {
+      case .connectionLost, .closed, .cancelled: .unavailable
+      case .timedOut: .timedOut
+      default: .refused
+      }
+    self.init(code, error.description)
+  }
+}
