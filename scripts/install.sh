@@ -1,0 +1,167 @@
+#!/bin/bash
+# Installs ollama-pool from a checkout that is built, or from an unpacked tarball of `make dist`; or takes it away.
+#
+# usage: install.sh             programs, units, users, journal catalog, completions, documentation, configuration
+#        install.sh uninstall   stops the pool without cutting a request, and removes all that but the configuration
+#                               and the state; with PURGE=1 those and the two users too
+#
+#   PREFIX   /usr/local unless given. systemd looks for units below /usr and /usr/local only: with another prefix they
+#            go to /usr/local/lib, and name the programs where they are.
+#   DESTDIR  a folder to install into as if it were /, for a package: then nothing is done to the system that runs.
+set -eu
+
+PREFIX=${PREFIX:-/usr/local}
+DESTDIR=${DESTDIR:-}
+PURGE=${PURGE:-}
+[[ $PREFIX == /* ]] || {
+  echo "PREFIX is an absolute path, not '$PREFIX'" >&2
+  exit 64
+}
+
+here=$(cd "$(dirname "$0")" && pwd)
+if [[ -d $here/units ]]; then # an unpacked tarball
+  source=$here
+  programs=$here/bin
+else
+  source=$(dirname "$here")
+  programs=$source/.build/release
+fi
+
+library=/usr/local/lib
+[[ $PREFIX != /usr ]] || library=/usr/lib
+bin=$DESTDIR$PREFIX/bin
+documentation=$DESTDIR$PREFIX/share/doc/ollama-pool
+units=$DESTDIR$library/systemd/system
+catalogs=$DESTDIR$library/systemd/catalog
+sysusers=$DESTDIR$library/sysusers.d/ollama-pool.conf
+tmpfiles=$DESTDIR$library/tmpfiles.d/ollama-pool.conf
+configuration=$DESTDIR/etc/ollama-pool
+bash_completion=$DESTDIR$PREFIX/share/bash-completion/completions/ollama-pool
+zsh_completion=$DESTDIR$PREFIX/share/zsh/site-functions/_ollama-pool
+fish_completion=$DESTDIR$PREFIX/share/fish/vendor_completions.d/ollama-pool.fish
+
+# Whether this is about the system that runs here, and systemd runs it.
+is_live() { [[ -z $DESTDIR && -d /run/systemd/system ]]; }
+names() { # SUFFIX...: of the files in units/
+  local suffix file
+  for suffix; do
+    for file in "$source"/units/*"$suffix"; do
+      [[ ! -e $file ]] || basename "$file"
+    done
+  done
+}
+
+install_files() {
+  local program unit catalog
+  for program in ollama-pool ollama-simulator; do
+    [[ -x $programs/$program ]] || {
+      echo "$programs/$program is missing: make build" >&2
+      exit 1
+    }
+  done
+  install -d "$bin" "$documentation" "$units" "$catalogs" "${sysusers%/*}" "${tmpfiles%/*}" \
+    "${bash_completion%/*}" "${zsh_completion%/*}" "${fish_completion%/*}"
+  # Beside and then over the old one: a program that runs cannot be written to.
+  for program in ollama-pool ollama-simulator; do
+    install -m 755 "$programs/$program" "$bin/$program.new"
+    mv -f "$bin/$program.new" "$bin/$program"
+  done
+  for unit in $(names .service .socket .target .slice); do
+    sed "s|/usr/local/|$PREFIX/|g" "$source/units/$unit" >"$units/$unit"
+    chmod 644 "$units/$unit"
+  done
+  for catalog in $(names .catalog); do install -m 644 "$source/units/$catalog" "$catalogs/"; done
+  install -m 644 "$source/units/ollama-pool.sysusers" "$sysusers"
+  install -m 644 "$source/units/ollama-pool.tmpfiles" "$tmpfiles"
+  "$programs/ollama-pool" --generate-completion-script bash >"$bash_completion"
+  "$programs/ollama-pool" --generate-completion-script zsh >"$zsh_completion"
+  "$programs/ollama-pool" --generate-completion-script fish >"$fish_completion"
+  install -m 644 "$source/README.md" "$source/LICENSE" "$source/config/prometheus-alerts.yaml" "$documentation/"
+  cp -R "$source/docs" "$documentation/"
+}
+
+install_configuration() {
+  local file=$configuration/ollama-pool.yaml
+  install -d "$configuration" "$configuration/ollama-pool.d"
+  if [[ ! -e $file ]]; then
+    install -m 640 "$source/config/ollama-pool.yaml" "$file"
+  elif cmp -s "$source/config/ollama-pool.yaml" "$file"; then
+    rm -f "$file.new"
+  else
+    install -m 640 "$source/config/ollama-pool.yaml" "$file.new"
+    echo "Kept $file; this version's own is beside it, as ollama-pool.yaml.new."
+  fi
+}
+
+bring_system_up_to_date() {
+  systemd-sysusers "$sysusers"
+  systemd-tmpfiles --create "$tmpfiles"
+  journalctl --update-catalog
+  systemctl daemon-reload
+}
+
+say_what_is_next() {
+  echo
+  echo "Installed ollama-pool $(cat "$source/VERSION") below $PREFIX. Next:"
+  if systemctl --quiet is-active ollama-pool.target; then
+    echo "  systemctl restart ollama-pool-dispatcher ollama-pool-supervisor   # runs the new version; streams end first"
+  else
+    if systemctl --quiet is-active ollama.service; then
+      echo "  systemctl disable --now ollama.service       # it holds port 11434; its models stay in use"
+    fi
+    echo "  \${EDITOR:-vi} $configuration/ollama-pool.yaml   # all of it has defaults"
+    echo "  systemctl enable --now ollama-pool.target"
+  fi
+  echo "  ollama-pool status"
+  echo "  ollama-pool doctor                           # if something is amiss"
+}
+
+uninstall() {
+  if is_live; then
+    systemctl --quiet disable ollama-pool.target 2>/dev/null || true
+    # The parts by name as well: the stop of the target alone does not wait for the streams to end.
+    echo "Stopping the pool; running streams end first."
+    systemctl stop ollama-pool.target 'ollama-pool-*.service' 'ollama-pool-*.socket' 'ollama-instance-*.service' ollamapool.slice \
+      2>/dev/null || true
+    systemctl reset-failed 'ollama-pool-*' 'ollama-instance-*' 2>/dev/null || true
+  fi
+  local file
+  for file in $(names .service .socket .target .slice); do rm -f "$units/$file"; done
+  for file in $(names .catalog); do rm -f "$catalogs/$file"; done
+  rm -f "$bin/ollama-pool" "$bin/ollama-simulator" "$sysusers" "$tmpfiles" \
+    "$bash_completion" "$zsh_completion" "$fish_completion"
+  rm -rf "$documentation"
+  if [[ $PURGE == 1 ]]; then
+    rm -rf "$configuration" "$DESTDIR/var/lib/ollama-pool" "$DESTDIR/var/lib/ollama-pool-instance"
+    if [[ -z $DESTDIR ]]; then
+      for file in ollama-pool-instance ollama-pool; do
+        ! getent passwd $file >/dev/null || userdel "$file"
+      done
+    fi
+  fi
+  if is_live; then
+    rm -rf /run/ollama-pool
+    systemctl daemon-reload
+    journalctl --update-catalog
+  fi
+  if [[ $PURGE != 1 && -d $configuration ]]; then
+    echo "Removed ollama-pool. Kept: $configuration, /var/lib/ollama-pool*, the users (PURGE=1 removes them too)."
+  fi
+}
+
+umask 022
+case ${1-install} in
+  install)
+    install_files
+    install_configuration
+    if is_live; then
+      bring_system_up_to_date
+      say_what_is_next
+    fi
+    ;;
+  uninstall) uninstall ;;
+  *)
+    echo "usage: install.sh [uninstall]" >&2
+    exit 64
+    ;;
+esac
