@@ -123,13 +123,14 @@ extension DispatcherTypes.InstanceState {
 }
 
 extension QueueObservation {
-  /// What the supervisor makes of a push.
+  /// What the supervisor makes of a push. Counts are brought into a range in which they can be added up.
   package init(_ queue: DispatcherTypes.Queue) {
+    func bounded(_ count: Int) -> Int { min(max(0, count), 1 << 30) }
     self.init()
-    depth = queue.depth
+    depth = bounded(queue.depth)
     oldestWait = queue.oldestWaitSeconds.map { .seconds(rounding: $0) }
-    inFlight = queue.inFlight
-    peakDemand = queue.peakDemand
+    inFlight = bounded(queue.inFlight)
+    peakDemand = bounded(queue.peakDemand)
     arrivals = queue.arrivals
     completions = queue.completions
     outsideDepth = queue.frontEnds.reduce(0) { $0 + min(max(0, $1.depth), OutsideQueues.deepest) }

@@ -37,6 +37,9 @@ extension Duration {
     Double(components.seconds) + Double(components.attoseconds) / 1e18
   }
 
-  /// A duration of a fraction of seconds, to the nanosecond.
-  package static func seconds(rounding seconds: Double) -> Duration { .nanoseconds(Int64((seconds * 1e9).rounded())) }
+  /// A duration of a fraction of seconds, to the nanosecond; beyond ±292 years the nearest end, and zero for no number.
+  package static func seconds(rounding seconds: Double) -> Duration {
+    guard !seconds.isNaN else { return .zero }
+    return .nanoseconds(Int64(exactly: (seconds * 1e9).rounded()) ?? (seconds < 0 ? .min : .max))
+  }
 }

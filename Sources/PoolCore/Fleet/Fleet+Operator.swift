@@ -2,6 +2,10 @@ import OrderedCollections
 
 /// What operators may order. Each answers nil where there is nothing of that name.
 extension Fleet {
+  /// Cordons of an earlier supervisor, before anything is decided. Those of GPUs that are not there hold when they
+  /// are.
+  package mutating func restore(cordons: [String: String]) { self.cordons = cordons }
+
   /// No start on this GPU (or in this placement) until `uncordon`; what runs there goes on.
   package mutating func cordon(_ name: String, reason: String, at now: Instant) -> [FleetAction]? {
     guard let key = cordonKey(name) else { return nil }
@@ -57,6 +61,6 @@ extension Fleet {
   /// A GPU's UUID, or the name of a placement, which stands for its first GPU.
   private func cordonKey(_ name: String) -> String? {
     if let record = placements[InstanceID(name)] { return record.placement.gpus.first ?? name }
-    return placements.values.contains { $0.placement.gpus.contains(name) } ? name : nil
+    return cordons[name] != nil || placements.values.contains { $0.placement.gpus.contains(name) } ? name : nil
   }
 }

@@ -1,0 +1,103 @@
+import GPUInventory
+import Launching
+import PoolConfiguration
+import PoolCore
+
+/// What is in force: the settings, and what follows from them on this machine at this time.
+struct CurrentPlan: Sendable {
+  let settings: Settings
+  let inventory: Inventory
+  let numbering: GPUNumbering
+  let placements: PlacementPlan
+  /// The program that instances run, or why there is none.
+  private(set) var program: Result<OllamaExecutable, LaunchError>
+  /// What each instance is started with; empty without a program.
+  private(set) var specifications: [InstanceID: InstanceSpecification] = [:]
+  private var digests: [InstanceID: String]
+
+  /// - Parameter digests: of the specifications that hold as long as there is no program: instances that run must not
+  ///   be replaced because their program is gone.
+  init(
+    _ settings: Settings, _ inventory: Inventory, numbering: GPUNumbering, keeping digests: [InstanceID: String]
+  ) throws(ConfigurationError) {
+    self.settings = settings
+    self.inventory = inventory
+    self.digests = digests
+    var numbering = numbering
+    placements = try PlacementPlan(settings: settings, inventory: inventory, numbering: &numbering)
+    self.numbering = numbering
+    program = Self.find(settings)
+    specify()
+  }
+
+  /// The same with other settings.
+  func changed(to settings: Settings, _ inventory: Inventory) throws(ConfigurationError) -> CurrentPlan {
+    try CurrentPlan(settings, inventory, numbering: numbering, keeping: digests)
+  }
+
+  static func find(_ settings: Settings) -> Result<OllamaExecutable, LaunchError> {
+    do throws(LaunchError) {
+      return .success(try OllamaExecutable.find(setting: settings.ollama))
+    } catch {
+      return .failure(error)
+    }
+  }
+
+  /// Takes another program, or a new build of it, into the specifications.
+  mutating func use(_ program: Result<OllamaExecutable, LaunchError>) {
+    self.program = program
+    specify()
+  }
+
+  private mutating func specify() {
+    guard case .success(let program) = program else { return }
+    specifications = placements.specifications(settings, program)
+    digests = specifications.mapValues(\.digest)
+  }
+
+  /// For the core.
+  var corePlacements: [Placement] { placements.placements(digests: digests) }
+
+  /// What an attempt to start is made with.
+  /// - Throws: `LaunchError`, `SupervisorError`
+  func order(for id: InstanceID, attempt: Int) throws -> (InstanceSpecification, port: UInt16) {
+    _ = try program.get()
+    guard let specification = specifications[id], let index = placements.sites.firstIndex(where: { $0.id == id }) else {
+      throw SupervisorError(.noSuchPlacement, "\(id) is no longer configured")
+    }
+    let port = try InstancePort.port(
+      first: settings.instancePorts, placement: index, of: placements.sites.count, attempt: attempt)
+    return (specification, port)
+  }
+
+  /// For people.
+  var description: String {
+    let places =
+      switch inventory.source {
+      case .nvml: "\(inventory.gpus.count) GPUs by NVML"
+      case .configured: "\(inventory.gpus.count) configured GPUs"
+      case .cpu: "no GPU, so on the CPU" + (inventory.problems.first.map { " (\($0))" } ?? "")
+      }
+    return "\(places); \(programDescription)"
+  }
+
+  var programDescription: String {
+    switch program {
+    case .success(let program): program.kind == .simulator ? "\(program.path) (simulator)" : program.path
+    case .failure(let error): error.message
+    }
+  }
+
+  /// What is wrong with GPUs and placements, and doesn't keep the rest from running. That there is no driver is no
+  /// problem where the CPU may do.
+  var placementProblems: [String] {
+    (inventory.source == .cpu ? [] : inventory.problems.map(\.description)) + placements.leftOut.map(\.description)
+  }
+
+  /// Whether another look at the GPUs may find more: a driver that comes late, a GPU that is back.
+  var mayFindMore: Bool { !inventory.problems.isEmpty || !placements.leftOut.isEmpty }
+
+  var problems: [String] {
+    if case .failure(let error) = program { placementProblems + [error.message] } else { placementProblems }
+  }
+}

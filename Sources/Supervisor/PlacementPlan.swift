@@ -1,0 +1,158 @@
+import GPUInventory
+import Launching
+import PoolConfiguration
+import PoolCore
+
+/// What may run where: the settings, held against the GPUs that there are.
+struct PlacementPlan: Sendable {
+  /// One instance's place.
+  struct Site: Sendable {
+    var id: InstanceID
+    /// Empty: the CPU.
+    var gpus: [GPU]
+    var slots: Int
+    /// Variables of this instance alone.
+    var environment: [String: String]
+  }
+
+  /// In the order of their ports.
+  private(set) var sites: [Site]
+  /// The pool's numbers of the GPUs there are, by UUID.
+  let numbers: [String: Int]
+  /// The placements that name a GPU which is not there.
+  private(set) var leftOut: [ConfigurationProblem] = []
+
+  /// - Parameter numbering: learns the GPUs that are new.
+  /// - Throws: where placements contradict each other. One whose GPU is not there is only left out: the others must not
+  ///   suffer for it.
+  init(settings: Settings, inventory: Inventory, numbering: inout GPUNumbering) throws(ConfigurationError) {
+    var inventory = inventory
+    let lost = Set(inventory.problems.filter(\.isGPULost).compactMap(\.gpu))
+    if inventory.source == .nvml { numbering.add(inventory.gpus.map(\.uuid)) }
+    numbers = Self.numbers(of: inventory, numbering)
+    inventory.gpus = inventory.gpus.filter { !lost.contains($0.uuid) }.sorted { [numbers] in
+      numbers[$0.uuid, default: 0] < numbers[$1.uuid, default: 0]
+    }
+    switch settings.placements {
+    case .auto: sites = Self.oneForEach(inventory, slots: settings.slots, numbers)
+    case .list(let placements):
+      sites = []
+      try place(placements, settings, inventory.gpus)
+    }
+  }
+
+  /// A configured list is counted by position, as its placements do; what NVML found keeps the number it got first.
+  private static func numbers(of inventory: Inventory, _ numbering: GPUNumbering) -> [String: Int] {
+    Dictionary(
+      inventory.gpus.map { ($0.uuid, (inventory.source == .nvml ? numbering.number(of: $0.uuid) : nil) ?? $0.index) },
+      uniquingKeysWith: { first, _ in first })
+  }
+
+  private static func oneForEach(_ inventory: Inventory, slots: Int, _ numbers: [String: Int]) -> [Site] {
+    guard inventory.source != .cpu else {
+      return [Site(id: "cpu0", gpus: [], slots: slots, environment: [:])]
+    }
+    return inventory.gpus.map { gpu in
+      Site(
+        id: InstanceID("gpu\(numbers[gpu.uuid, default: gpu.index])"), gpus: [gpu], slots: slots, environment: [:])
+    }
+  }
+
+  private mutating func place(
+    _ placements: [PlacementSettings], _ settings: Settings, _ gpus: [GPU]
+  ) throws(ConfigurationError) {
+    let byUUID = Dictionary(gpus.map { ($0.uuid, $0) }) { first, _ in first }
+    let byNumber = Dictionary(gpus.map { (numbers[$0.uuid, default: $0.index], $0.uuid) }) { first, _ in first }
+    var placed: [PlacementSettings] = []
+    for (index, placement) in placements.enumerated() {
+      var resolved = placement
+      resolved.gpus = placement.gpus.map { reference in
+        if case .index(let number) = reference, let uuid = byNumber[number] { .uuid(uuid) } else { reference }
+      }
+      let found = resolved.gpus.map { reference in
+        if case .uuid(let uuid) = reference { byUUID[uuid] } else { nil as GPU? }
+      }
+      let present = found.compactMap(\.self)
+      guard present.count == found.count else {
+        let missing = zip(placement.gpus, found).filter { $1 == nil }.map { $0.0.description }
+        leftOut.append(
+          ConfigurationProblem(
+            at: nil, key: "placements[\(index)].gpus", "\(missing.joined(separator: ", ")) is not there",
+            expected: "GPUs that `ollama-pool gpus` shows"))
+        continue
+      }
+      let first = present.first.map { numbers[$0.uuid, default: $0.index] } ?? 0
+      sites.append(
+        Site(
+          id: InstanceID(placement.id ?? "gpu\(first)"), gpus: present, slots: placement.slots ?? settings.slots,
+          environment: placement.environment))
+      placed.append(resolved)
+    }
+    try refuseContradictions(of: placed, settings, gpus)
+  }
+
+  private func refuseContradictions(
+    of placed: [PlacementSettings], _ settings: Settings, _ gpus: [GPU]
+  ) throws(ConfigurationError) {
+    var settings = settings
+    settings.placements = .list(placed)
+    var problems = settings.placementProblems(knownGPUs: gpus.map(\.uuid))
+    var names: Set<InstanceID> = []
+    for site in sites where !names.insert(site.id).inserted {
+      problems.append(
+        ConfigurationProblem(
+          at: nil, key: "placements", "two of them are named \(site.id)", expected: "an id of its own for each"))
+    }
+    if !problems.isEmpty { throw ConfigurationError(problems: problems) }
+  }
+}
+
+extension PlacementPlan {
+  /// What each site's instance is started with.
+  func specifications(_ settings: Settings, _ ollama: OllamaExecutable) -> [InstanceID: InstanceSpecification] {
+    var specifications: [InstanceID: InstanceSpecification] = [:]
+    for (index, site) in sites.enumerated() {
+      specifications[site.id] = InstanceSpecification.make(
+        Placement(id: site.id, gpus: site.gpus.map(\.uuid), slots: site.slots), on: site.gpus,
+        environment: site.environment, isFirst: index == 0, settings: settings, ollama: ollama)
+    }
+    return specifications
+  }
+
+  /// The core's placements. One without a digest keeps what runs there, whatever that is.
+  func placements(digests: [InstanceID: String]) -> [Placement] {
+    sites.map { site in
+      Placement(
+        id: site.id, gpus: site.gpus.map(\.uuid), slots: site.slots, specification: digests[site.id] ?? "")
+    }
+  }
+}
+
+extension Settings {
+  /// Where the GPUs are to be learnt from.
+  var gpuSource: GPUSource {
+    switch gpus {
+    case .auto: .automatic
+    case .cpu: .cpu
+    case .list(let list):
+      .configured(
+        list.map { gpu in
+          ConfiguredGPU(
+            uuid: gpu.uuid, name: gpu.name, vendor: gpu.vendor == .amd ? .amd : .nvidia,
+            memory: gpu.memory.map { UInt64(clamping: $0.bytes) }, pciAddress: gpu.pci, deviceNodes: gpu.nodes)
+        })
+    }
+  }
+
+  /// What bounds the supervision; what the file has no key for stays the core's.
+  var fleetLimits: FleetLimits {
+    var limits = FleetLimits()
+    limits.startTimeout = health.startTimeout
+    limits.unhealthyGrace = health.unhealthyGrace
+    limits.restarts.pause = restarts.pause
+    limits.restarts.pauseMaximum = restarts.pauseMax
+    limits.restarts.quarantineAfter = restarts.quarantineAfter
+    limits.restarts.quarantine = restarts.quarantine
+    return limits
+  }
+}

@@ -1,0 +1,61 @@
+import PoolCore
+
+/// What operators ordered and what holds until they take it back, also after a restart.
+struct StandingOrders: Codable, Equatable, Sendable {
+  struct Scale: Codable, Equatable, Sendable {
+    var minimum: Int?
+    var maximum: Int?
+    /// Seconds since 1970; nil: without an end.
+    var until: Double?
+  }
+
+  var scale: Scale?
+  /// Why nothing is started, by the GPU's UUID, or by the placement's name where it has no GPU. Also of GPUs that are
+  /// not there at present.
+  var cordons: [String: String] = [:]
+
+  init() {}
+
+  /// In words; nil where nothing holds.
+  var summary: String? {
+    let bounds = scale.map { scale in
+      [scale.minimum.map { "at least \($0) instances" }, scale.maximum.map { "at most \($0) instances" }]
+        .compactMap(\.self).joined(separator: ", ")
+    }
+    let parts = [bounds].compactMap(\.self) + cordons.sorted { $0.key < $1.key }.map { "\($0) is cordoned (\($1))" }
+    return parts.isEmpty ? nil : parts.joined(separator: "; ")
+  }
+
+  /// As if it had never been given, if its end has come.
+  mutating func expire(at wallSeconds: Double) {
+    if let until = scale?.until, until <= wallSeconds { scale = nil }
+  }
+}
+
+extension StandingOrders.Scale {
+  /// More instances than any machine runs.
+  static let most = 1024
+  /// 30 days in seconds.
+  static let longest = 30.0 * 24 * 3600
+
+  /// What is wrong with an order; nil if nothing is.
+  ///
+  /// - Parameter configuredMaximum: `scaling.max`, which holds where the order names no maximum.
+  static func problem(minimum: Int?, maximum: Int?, fixed: Int?, forSeconds: Double?, configuredMaximum: Int) -> String?
+  {
+    if fixed != nil, minimum != nil || maximum != nil { return "fixed stands for min and max: give it alone" }
+    for (name, value) in [("min", minimum), ("max", maximum), ("fixed", fixed)] {
+      if let value, !(0...most ~= value) { return "\(name) is \(value); expected 0 to \(most)" }
+    }
+    if let minimum, let maximum, minimum > maximum { return "min \(minimum) is more than max \(maximum)" }
+    if let minimum, maximum == nil, minimum > configuredMaximum {
+      return "min \(minimum) is more than the configured scaling.max, \(configuredMaximum): give max as well"
+    }
+    guard let forSeconds else { return nil }
+    if minimum == nil, maximum == nil, fixed == nil { return "forSeconds needs min, max or fixed" }
+    if !(forSeconds > 0 && forSeconds <= longest) {
+      return "forSeconds is \(forSeconds); expected more than 0 and at most \(Int(longest)), 30 days"
+    }
+    return nil
+  }
+}

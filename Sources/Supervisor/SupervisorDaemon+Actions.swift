@@ -1,0 +1,146 @@
+import ControlInterface
+import Launching
+import OrderedCollections
+import PoolConfiguration
+import PoolCore
+import Systemd
+import Varlink
+
+/// What takes time, and is done beside everything else.
+enum Work: Sendable {
+  case start(InstanceID, attempt: Int, launch: Int)
+  case stop(InstanceID, InvocationID, kill: Bool)
+  case answer(SupervisorInterface.Method, VarlinkCall)
+  /// Tell the watchers, so much later.
+  case push(after: Duration)
+}
+
+/// The starts that are under way.
+struct Launches {
+  /// The last start of each placement: the failure of an earlier one says nothing about it.
+  private var numbers: [InstanceID: Int] = [:]
+  /// Units that ended before their start came back.
+  private var ended: [InstanceID: (invocation: InvocationID, reason: String)] = [:]
+
+  mutating func begin(_ id: InstanceID) -> Int {
+    ended[id] = nil
+    numbers[id, default: 0] += 1
+    return numbers[id, default: 0]
+  }
+
+  func isLast(_ launch: Int, of id: InstanceID) -> Bool { numbers[id] == launch }
+
+  mutating func ended(_ id: InstanceID, _ invocation: InvocationID, reason: String) { ended[id] = (invocation, reason) }
+
+  mutating func takeEnd(of id: InstanceID, _ invocation: InvocationID) -> String? {
+    defer { ended[id] = nil }
+    return ended[id].flatMap { $0.invocation == invocation ? $0.reason : nil }
+  }
+}
+
+extension SupervisorDaemon {
+  // MARK: Events and actions
+
+  /// Applies an event to the core and has its actions carried out.
+  /// - Parameter origin: where the event came from, if that is worth telling.
+  func apply(_ origin: SupervisorEvent.Origin? = nil, _ event: (inout Fleet, Instant) -> [FleetAction]) {
+    let actions = event(&fleet, MonotonicClock.now)
+    for action in actions { perform(action, origin) }
+    keepOrders()
+    if !actions.isEmpty { watchersShouldKnow() }
+  }
+
+  private func perform(_ action: FleetAction, _ origin: SupervisorEvent.Origin?) {
+    switch action {
+    case .start(let id, let attempt): workQueue.yield(.start(id, attempt: attempt, launch: launches.begin(id)))
+    case .stop(let id, let invocation, let kill): workQueue.yield(.stop(id, invocation, kill: kill))
+    case .setInstances(let set): link.send(.setInstances(set))
+    case .retire(let id, let invocation): link.send(.retire(id, invocation))
+    case .report(let report): tell(SupervisorEvent(report, of: fleet, origin: origin))
+    }
+  }
+
+  func tell(_ event: SupervisorEvent) {
+    decisions.add(event, at: MonotonicClock.now)
+    options.journal.send(event.entry)
+  }
+
+  // MARK: Work
+
+  func carryOut(_ item: Work) async {
+    switch item {
+    case .start(let id, let attempt, let launch): await start(id, attempt: attempt, launch: launch)
+    case .stop(let id, let invocation, let kill): await stop(id, invocation, kill: kill)
+    case .answer(let method, let call): await answer(method, call)
+    case .push(let delay):
+      do { try await Task.sleep(for: delay) } catch { return }
+      await pushToWatchers()
+    }
+  }
+
+  private func start(_ id: InstanceID, attempt: Int, launch: Int) async {
+    do {
+      let (specification, port) = try prepareStart(id, attempt: attempt)
+      started(id, try await launcher.start(specification, port: port))
+    } catch {
+      if launches.isLast(launch, of: id) { apply { $0.startFailed(id, reason: "\(error)", at: $1) } }
+    }
+  }
+
+  private func started(_ id: InstanceID, _ unit: RunningInstance.Unit) {
+    apply { $0.unitStarted(id, unit, at: $1) }
+    if let reason = launches.takeEnd(of: id, unit.invocation) { ended(id, unit.invocation, reason) }
+  }
+
+  private func ended(_ id: InstanceID, _ invocation: InvocationID, _ reason: String) {
+    if case .launching = fleet.placements[id]?.life { launches.ended(id, invocation, reason: reason) }
+    apply { $0.unitEnded(id, invocation, reason: reason, at: $1) }
+  }
+
+  /// Until the unit has ended: what can't be stopped now must be stopped later. Its end comes as an event.
+  private func stop(_ id: InstanceID, _ invocation: InvocationID, kill: Bool) async {
+    var pause = Duration.seconds(1)
+    while fleet.placements[id]?.life.isStopping(invocation) == true, !Task.isCancelled {
+      do throws(LaunchError) {
+        return try await launcher.stop(id, invocation, kill: kill)
+      } catch {
+        tell(
+          SupervisorEvent(
+            .stopRefused, "\(id) can't be stopped", why: "\(error.message); tried again in \(pause.brief)",
+            instance: id))
+      }
+      do { try await Task.sleep(for: pause) } catch { return }
+      pause = min(pause * 2, .seconds(60))
+    }
+  }
+
+  func followLauncher() async {
+    for await event in launcher.events {
+      switch event {
+      case .ended(let id, let invocation, let reason): ended(id, invocation, reason)
+      case .appeared(let id, let unit): apply { $0.unitStarted(id, unit, at: $1) }
+      case .reconnected: tell(SupervisorEvent(.serviceManagerBack, "the connection to systemd is back"))
+      }
+    }
+  }
+
+  // MARK: Time
+
+  func keepTime() async {
+    let clock = ContinuousClock()
+    while true {
+      do { try await clock.sleep(for: .seconds(1), tolerance: .milliseconds(100)) } catch { return }
+      ticks += 1
+      apply { $0.tick(at: $1) }
+      if ticks % 10 == 0 { lookAtProgram() }
+      if ticks % 30 == 0 { await lookForMissingGPUs() }
+      await notifyAlive()
+    }
+  }
+}
+
+extension InstanceLife {
+  fileprivate func isStopping(_ invocation: InvocationID) -> Bool {
+    if case .stopping(invocation, _, _) = self { true } else { false }
+  }
+}

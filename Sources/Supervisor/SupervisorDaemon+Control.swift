@@ -1,0 +1,113 @@
+import ControlInterface
+import PoolConfiguration
+import PoolCore
+import Varlink
+
+/// What operators ask and order.
+extension SupervisorDaemon {
+  func answer(_ method: SupervisorInterface.Method, _ call: VarlinkCall) async {
+    do throws(VarlinkErrorReply) {
+      switch method {
+      case .getStatus: call.reply(SupervisorCalls.StatusReply(status: status(await inventory.latest())))
+      case .watch: await watch(call)
+      case .explain:
+        call.reply(SupervisorCalls.ExplainReply(decisions: decisions.decisions(at: MonotonicClock.now)))
+      case .setScale: try setScale(call)
+      case .cordonGPU: try cordon(call)
+      case .uncordonGPU: try uncordon(call)
+      case .drainInstance: try order(call) { $0.drain($1, deadline: $2, at: $3) }
+      case .restartInstance: try order(call) { $0.restart($1, deadline: $2, at: $3) }
+      case .reload: try await reload(call)
+      }
+    } catch {
+      call.fail(error)
+    }
+  }
+
+  // MARK: Orders
+
+  private func setScale(_ call: VarlinkCall) throws(VarlinkErrorReply) {
+    let order = try call.parameters(as: SupervisorCalls.SetScale.self)
+    let problem = StandingOrders.Scale.problem(
+      minimum: order.min, maximum: order.max, fixed: order.fixed, forSeconds: order.forSeconds,
+      configuredMaximum: plan.settings.scaling.max ?? .max)
+    if let problem { throw VarlinkErrorReply(ControlError.invalidScale, ["reason": .string(problem)]) }
+    let minimum = order.fixed ?? order.min
+    let maximum = order.fixed ?? order.max
+    let time = order.forSeconds.map { Duration.seconds(rounding: $0) }
+    var kept = orders
+    kept.scale =
+      minimum == nil && maximum == nil
+      ? nil
+      : StandingOrders.Scale(
+        minimum: minimum, maximum: maximum, until: order.forSeconds.map { MonotonicClock.wallSeconds + $0 })
+    storeOrders(kept)
+    apply(.order(userID: call.peer.userID)) { fleet, now in
+      fleet.setScale(minimum: minimum, maximum: maximum, until: time.map { now + $0 }, at: now)
+    }
+    replyWhenKept(call)
+  }
+
+  private func cordon(_ call: VarlinkCall) throws(VarlinkErrorReply) {
+    let order = try call.parameters(as: SupervisorCalls.CordonGPU.self)
+    let reason = try Self.reason(order.reason)
+    let isKnown = applyIfKnown(.order(userID: call.peer.userID), { $0.cordon(order.gpu, reason: reason, at: $1) })
+    guard isKnown else { throw VarlinkErrorReply(ControlError.noSuchGPU, ["gpu": .string(order.gpu)]) }
+    replyWhenKept(call)
+  }
+
+  private func uncordon(_ call: VarlinkCall) throws(VarlinkErrorReply) {
+    let gpu = try call.parameters(as: SupervisorCalls.UncordonGPU.self).gpu
+    let isKnown = applyIfKnown(.order(userID: call.peer.userID), { $0.uncordon(gpu, at: $1) })
+    guard isKnown else { throw VarlinkErrorReply(ControlError.noSuchGPU, ["gpu": .string(gpu)]) }
+    replyWhenKept(call)
+  }
+
+  private func order(
+    _ call: VarlinkCall, _ event: (inout Fleet, InstanceID, Instant?, Instant) -> [FleetAction]?
+  ) throws(VarlinkErrorReply) {
+    let order = try call.parameters(as: SupervisorCalls.InstanceOrder.self)
+    if let timeout = order.timeoutSeconds, !(0...StandingOrders.Scale.longest ~= timeout) {
+      throw .invalidParameter("timeoutSeconds")
+    }
+    let isKnown = applyIfKnown(.order(userID: call.peer.userID)) { fleet, now in
+      event(&fleet, InstanceID(order.id), order.timeoutSeconds.map { now + .seconds(rounding: $0) }, now)
+    }
+    guard isKnown else { throw VarlinkErrorReply(ControlError.noSuchInstance, ["id": .string(order.id)]) }
+    replyWhenKept(call)
+  }
+
+  private func reload(_ call: VarlinkCall) async throws(VarlinkErrorReply) {
+    do throws(ConfigurationError) {
+      try await reload()
+      call.reply()
+    } catch {
+      throw VarlinkErrorReply(
+        ControlError.invalidConfiguration,
+        ["problems": .array(error.description.split(separator: "\n").map { .string(String($0)) })])
+    }
+  }
+
+  /// - Returns: false where the core knows nothing of that name.
+  private func applyIfKnown(
+    _ origin: SupervisorEvent.Origin, _ event: (inout Fleet, Instant) -> [FleetAction]?
+  ) -> Bool {
+    var isPossible = true
+    apply(origin) { fleet, now in
+      let actions = event(&fleet, now)
+      isPossible = actions != nil
+      return actions ?? []
+    }
+    return isPossible
+  }
+
+  /// An order that was answered outlives a crash.
+  private func replyWhenKept(_ call: VarlinkCall) { state.afterwards { call.reply() } }
+
+  /// One line of reasonable length: it stands in tables.
+  private static func reason(_ text: String) throws(VarlinkErrorReply) -> String {
+    guard text.utf8.count <= 256, !text.unicodeScalars.contains(where: { $0.properties.generalCategory == .control })
+    else { throw .invalidParameter("reason") }
+    return text.isEmpty ? "an operator's order" : text
+  }
+}

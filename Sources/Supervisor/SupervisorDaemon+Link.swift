@@ -1,0 +1,87 @@
+import PoolCore
+import Varlink
+
+/// How it stands with the dispatcher.
+struct LinkState {
+  /// Takes orders while a session lives.
+  private var orders: AsyncStream<LinkOrder>.Continuation?
+  /// Why there is none, as it was told last: the same reason again is no news.
+  var toldProblem: String?
+
+  var isConnected: Bool { orders != nil }
+
+  mutating func begin() -> AsyncStream<LinkOrder> {
+    let (stream, continuation) = AsyncStream.makeStream(of: LinkOrder.self)
+    orders = continuation
+    return stream
+  }
+
+  /// What was not sent yet is void: the next session begins with the whole set.
+  mutating func end() {
+    orders?.finish()
+    orders = nil
+  }
+
+  func send(_ order: LinkOrder) { orders?.yield(order) }
+}
+
+/// The dispatcher's side: sessions, one after the other.
+extension SupervisorDaemon {
+  /// The pause between two attempts to connect: 50 ms, doubled up to 1 s.
+  private static let pause = Duration.milliseconds(50)
+  private static let pauseMaximum = Duration.seconds(1)
+  /// After a dispatcher has refused an order.
+  private static let pauseAfterRefusal = Duration.seconds(30)
+  /// For so long a dispatcher may be away before that is worth an entry: both daemons start at the same time.
+  private static let quietAbsence = Duration.seconds(5)
+
+  func followDispatcher() async {
+    var pause = Self.pause
+    var awaySince = MonotonicClock.now
+    while !Task.isCancelled {
+      do throws(VarlinkError) {
+        let session = try await DispatcherLink.open(
+          options.dispatcherSocket, silence: options.dispatcherSilence, on: options.eventLoopGroup)
+        let end = await hold(session)
+        pause = end.isRefusal ? Self.pauseAfterRefusal : Self.pause
+        awaySince = MonotonicClock.now
+      } catch {
+        if MonotonicClock.now - awaySince >= Self.quietAbsence { tellUnreachable(error) }
+      }
+      do { try await Task.sleep(for: pause) } catch { return }
+      pause = min(pause * 2, Self.pauseMaximum)
+    }
+  }
+
+  private func hold(_ session: DispatcherLink) async -> DispatcherLink.End {
+    let orders = link.begin()
+    link.toldProblem = nil
+    apply { $0.dispatcherConnected(at: $1) }
+    observed(session.first)
+    let end = await session.run(
+      orders, observed: { await self.observed($0) },
+      retireAnswered: { id, invocation, answer in
+        await self.apply { $0.retireAnswered(id, invocation, answer, at: $1) }
+      })
+    link.end()
+    if !Task.isCancelled {
+      let hadDrained = fleet.observation?.isDraining == true
+      apply(.dispatcher(end: end.reason, hadDrained: hadDrained)) { $0.dispatcherLost(at: $1) }
+    }
+    return end
+  }
+
+  private func observed(_ observation: QueueObservation) {
+    apply { $0.observed(observation, at: $1) }
+    watchersShouldKnow()
+  }
+
+  private func tellUnreachable(_ error: VarlinkError) {
+    guard link.toldProblem != error.message else { return }
+    link.toldProblem = error.message
+    tell(
+      SupervisorEvent(
+        .dispatcherUnreachable, "the dispatcher can't be reached",
+        why: "\(error.message); instances go on, and up to the minimum are started"))
+  }
+}

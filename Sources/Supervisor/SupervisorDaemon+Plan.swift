@@ -1,0 +1,110 @@
+import GPUInventory
+import Launching
+package import PoolConfiguration
+import PoolCore
+import Systemd
+
+/// From the settings, the GPUs and the program to what the core places, at the start and whenever one of them changes.
+extension SupervisorDaemon {
+  /// Reads the configuration again and puts it into force.
+  /// - Throws: what is wrong with it; then nothing has changed.
+  package func reload() async throws(ConfigurationError) {
+    if options.notifiesServiceManager { ServiceManager.notifyReloading() }
+    defer { notifyReady() }
+    do throws(ConfigurationError) {
+      let settings = try options.readConfiguration().settings
+      let old = plan.settings
+      let reading = await inventory.read(settings.gpuSource)
+      let new = try plan.changed(to: settings, reading)
+      if !new.placements.leftOut.isEmpty, new.placements.leftOut != plan.placements.leftOut {
+        throw ConfigurationError(problems: new.placements.leftOut)
+      }
+      take(new)
+      let needsRestart = settings.launcher == old.launcher ? "" : "launcher takes a restart of the supervisor; "
+      tell(SupervisorEvent(.reloaded, "configuration reloaded", why: needsRestart + plan.description))
+      tellPlanProblems()
+    } catch {
+      tell(SupervisorEvent(.reloadRefused, "configuration not reloaded, nothing has changed", why: error.description))
+      throw error
+    }
+  }
+
+  /// Puts a plan into force.
+  func take(_ new: CurrentPlan) {
+    let hasNewNumbers = new.numbering != plan.numbering
+    plan = new
+    if hasNewNumbers { storeNumbering() }
+    applyPlan()
+  }
+
+  func applyPlan() {
+    apply { [plan] fleet, now in
+      fleet.limits = plan.settings.fleetLimits
+      fleet.scaler.settings = plan.settings.scaling.rule
+      return fleet.placementsChanged(plan.corePlacements, at: now)
+    }
+  }
+
+  func tellPlanProblems() {
+    for problem in plan.placementProblems {
+      tell(SupervisorEvent(.inventoryTrouble, "GPUs and placements", why: problem))
+    }
+    if case .failure(let error) = plan.program {
+      tell(SupervisorEvent(.programMissing, "nothing can be started", why: error.message))
+    }
+  }
+
+  func storeNumbering() {
+    state.store(plan.numbering, as: .numbers) { [journal = options.journal] error in
+      if let error { journal.send(SupervisorEvent.notStored(error).entry) }
+    }
+  }
+
+  // MARK: The program
+
+  /// What to start with, now. A program that has come or changed since the last look is taken into account.
+  /// - Throws: `LaunchError`, `SupervisorError`
+  func prepareStart(_ id: InstanceID, attempt: Int) throws -> (InstanceSpecification, port: UInt16) {
+    use(CurrentPlan.find(plan.settings))
+    return try plan.order(for: id, attempt: attempt)
+  }
+
+  /// Notices an upgrade: the instances are then replaced, one at a time.
+  func lookAtProgram() {
+    let found = CurrentPlan.find(plan.settings)
+    // While a package is being unpacked the program is missing, or half there: only what two looks saw alike counts.
+    defer { lastSeenProgram = found }
+    if found == lastSeenProgram { use(found) }
+  }
+
+  private func use(_ found: Result<OllamaExecutable, LaunchError>) {
+    guard found != plan.program else { return }
+    plan.use(found)
+    switch found {
+    case .success: tell(SupervisorEvent(.programChanged, "the program is another one", why: plan.programDescription))
+    case .failure(let error): tell(SupervisorEvent(.programMissing, "nothing can be started", why: error.message))
+    }
+    applyPlan()
+  }
+
+  // MARK: GPUs
+
+  /// A driver that was not ready, or a GPU that a placement names and that was not there, may have come.
+  func lookForMissingGPUs() async {
+    guard plan.mayFindMore else { return }
+    let settings = plan.settings
+    let reading = await inventory.read(settings.gpuSource)
+    guard plan.settings == settings, let new = try? plan.changed(to: settings, reading),
+      new.corePlacements != plan.corePlacements
+    else { return }
+    take(new)
+    tell(SupervisorEvent(.placementsChanged, "other GPUs are there than before", why: plan.description))
+    tellPlanProblems()
+  }
+}
+
+extension SupervisorEvent {
+  static func notStored(_ error: SupervisorError) -> SupervisorEvent {
+    SupervisorEvent(.stateTrouble, "state is not stored", why: error.message)
+  }
+}

@@ -1,0 +1,169 @@
+import ControlInterface
+import GPUInventory
+import Glibc
+import Launching
+import OrderedCollections
+import PoolCore
+import Systemd
+import Varlink
+
+/// The state, for whoever asks: operators, and systemd.
+extension SupervisorDaemon {
+  func status(_ inventory: Inventory) -> SupervisorTypes.Status {
+    let now = MonotonicClock.now
+    var status = SupervisorTypes.Status()
+    status.version = options.version
+    status.processID = getpid()
+    status.startedSecondsAgo = (now - startedAt).seconds
+    status.launcher = launcher.description
+    status.ollama = plan.programDescription
+    status.inventory = SupervisorTypes.Inventory(plan.inventory.source)
+    status.problems = plan.problems
+    status.dispatcherConnected = link.isConnected
+    status.desired = fleet.decision.target
+    status.desiredReason = fleet.decision.reason.description
+    let scale = fleet.scaler.override
+    status.maximum = min(scale?.maximum ?? fleet.scaler.settings.maximum, plan.placements.sites.count)
+    status.minimum = min(scale?.minimum ?? fleet.scaler.settings.minimum, status.maximum)
+    status.isOverridden = scale != nil
+    status.overrideSecondsLeft = scale?.until.map { ($0 - now).seconds }
+    status.coldStartSeconds = fleet.scaler.coldStart.seconds
+    status.instances = fleet.placements.values.map { record in
+      var instance = SupervisorTypes.Instance(record, cordon: cordon(of: record.placement), at: now)
+      if instance.invocation != nil, launcher is SystemdLauncher {
+        instance.unit = InstanceUnit.name(record.placement.id)
+      }
+      return instance
+    }
+    status.gpus = gpus(inventory)
+    return status
+  }
+
+  private func cordon(of placement: Placement) -> String? {
+    ([placement.id.name] + placement.gpus).lazy.compactMap { self.fleet.cordons[$0] }.first
+  }
+
+  private func gpus(_ inventory: Inventory) -> [SupervisorTypes.GPU] {
+    inventory.gpus.map { gpu in
+      let number = plan.placements.numbers[gpu.uuid] ?? plan.numbering.number(of: gpu.uuid) ?? gpu.index
+      var shown = SupervisorTypes.GPU(uuid: gpu.uuid, number: number, vendor: gpu.vendor.rawValue)
+      shown.name = gpu.name
+      shown.memoryTotalBytes = gpu.memoryTotal.map { Int(clamping: $0) }
+      shown.memoryUsedBytes = gpu.memoryUsed.map { Int(clamping: $0) }
+      shown.utilisationPercent = gpu.utilisation
+      shown.temperatureCelsius = gpu.temperature
+      shown.instances = fleet.placements.values.filter { $0.placement.gpus.contains(gpu.uuid) }.map(\.placement.id.name)
+      shown.cordon = fleet.cordons[gpu.uuid]
+      let missing = gpu.missingDeviceNodes()
+      shown.problem =
+        inventory.problems.first { $0.gpu == gpu.uuid }?.description
+        ?? (missing.isEmpty ? nil : "\(missing.joined(separator: ", ")) is not there")
+      return shown
+    }.sorted { $0.number < $1.number }
+  }
+
+  // MARK: Watchers
+
+  func watch(_ call: VarlinkCall) async {
+    let reply = SupervisorCalls.StatusReply(status: status(await inventory.latest()))
+    guard call.wantsMore else { return call.reply(reply) }
+    call.stream(reply)
+    watchers.add(call)
+  }
+
+  /// Something that a status shows has changed.
+  func watchersShouldKnow() {
+    if let delay = watchers.changed(at: MonotonicClock.now) { workQueue.yield(.push(after: delay)) }
+  }
+
+  func pushToWatchers() async {
+    let reading = await inventory.latest()
+    let due = watchers.takeDue(at: MonotonicClock.now)
+    guard !due.isEmpty else { return }
+    let reply = SupervisorCalls.StatusReply(status: status(reading))
+    for call in due { call.stream(reply) }
+  }
+
+  // MARK: systemd
+
+  /// Each second.
+  func notifyAlive() async {
+    if watchers.needHeartbeat(at: MonotonicClock.now) { await pushToWatchers() }
+    guard options.notifiesServiceManager else { return }
+    if ServiceManager.watchdogInterval != nil { ServiceManager.notifyWatchdog() }
+    let line = statusLine
+    if line != lastNotifiedStatus {
+      lastNotifiedStatus = line
+      ServiceManager.notifyStatus(line)
+    }
+  }
+
+  func notifyReady() {
+    if options.notifiesServiceManager { ServiceManager.notifyReady(status: statusLine) }
+  }
+
+  private var statusLine: String {
+    "\(fleet.ready) of \(plan.placements.sites.count) instances ready, \(fleet.decision.target) wanted"
+      + (link.isConnected ? "" : "; no dispatcher")
+  }
+}
+
+extension SupervisorTypes.Inventory {
+  init(_ source: Inventory.Source) {
+    self =
+      switch source {
+      case .nvml: .nvml
+      case .configured: .configured
+      case .cpu: .cpu
+      }
+  }
+}
+
+extension SupervisorTypes.Instance {
+  init(_ record: Fleet.Record, cordon: String?, at now: Instant) {
+    self.init(id: record.placement.id.name, state: .absent)
+    gpus = record.placement.gpus
+    slots = record.placement.slots
+    failures = record.restarts.failures
+    switch record.life {
+    case .absent: describeAbsence(record.restarts, cordon, at: now)
+    case .launching(let since):
+      state = .launching
+      reason = "so for \((now - since).brief)"
+    case .running(let instance):
+      (state, reason) = Self.state(of: instance, cordon, at: now)
+      invocation = instance.unit.invocation.text
+      mainPID = instance.unit.mainPID
+      address = instance.unit.address
+      leases = instance.leases
+      runningSeconds = (now - instance.launchedAt).seconds
+    case .stopping(let ending, _, let because):
+      state = .stopping
+      reason = because.description
+      invocation = ending.text
+    }
+  }
+
+  private mutating func describeAbsence(_ restarts: Restarts, _ cordon: String?, at now: Instant) {
+    reason = restarts.lastFailure ?? ""
+    if let cordon {
+      state = .cordoned
+      reason = cordon
+    } else if !restarts.mayStart(at: now) {
+      state = restarts.isQuarantined ? .quarantined : .backingOff
+      retryInSeconds = restarts.retryAt.map { ($0 - now).seconds }
+    }
+  }
+
+  private static func state(
+    of instance: RunningInstance, _ cordon: String?, at now: Instant
+  ) -> (SupervisorTypes.State, String) {
+    if let drain = instance.drain { return (.draining, drain.reason.rawValue) }
+    let note = cordon.map { "cordoned: \($0)" } ?? ""
+    return switch instance.standing {
+    case .starting(let since): (.starting, "so for \((now - since).brief)" + (note.isEmpty ? "" : "; \(note)"))
+    case .ready: (.ready, note)
+    case .unhealthy(let reason): (.unhealthy, reason)
+    }
+  }
+}

@@ -1,0 +1,176 @@
+import ControlInterface
+import GPUInventory
+import Launching
+import NIOCore
+import OrderedCollections
+import PoolConfiguration
+import PoolCore
+import Systemd
+import Varlink
+
+/// The supervisor's shell: it owns the fleet's decisions, and carries them out.
+///
+/// `apply` is the only way to the core: an event goes in, actions come out. What takes time becomes ``Work``, which
+/// `run` does in child tasks of one group, and comes back as an event.
+///
+/// - here: composition, start and stop;
+/// - `+Actions`: events, actions and work;
+/// - `+Plan`: settings, GPUs and program to placements; reload;
+/// - `+Link`: what the dispatcher says;
+/// - `+Control`, `+Status`: what operators ask and order.
+package actor SupervisorDaemon {
+  /// What becomes of the instances when the supervisor stops.
+  package enum InstancesAtStop: Sendable {
+    /// They go on; the next supervisor adopts them.
+    case leave
+    /// They are stopped and waited for. Whoever wants no request cut drains the dispatcher first.
+    case stop
+  }
+
+  let options: SupervisorOptions
+  let launcher: any Launcher
+  let inventory: InventoryCache
+  let state: StateDirectory
+  let startedAt = MonotonicClock.now
+  let work: AsyncStream<Work>
+  let workQueue: AsyncStream<Work>.Continuation
+
+  var fleet: Fleet
+  var plan: CurrentPlan
+  var orders: StandingOrders
+  var decisions = DecisionLog()
+  var watchers = Watchers()
+  var link = LinkState()
+  var launches = Launches()
+  var ticks = 0
+  var lastNotifiedStatus = ""
+  var lastSeenProgram: Result<OllamaExecutable, LaunchError>?
+  private var server: VarlinkServer?
+  private var running: Task<Void, Never>?
+
+  private init(
+    _ options: SupervisorOptions, launcher: any Launcher, inventory: InventoryCache, state: StateDirectory,
+    plan: CurrentPlan, orders: StandingOrders
+  ) {
+    self.options = options
+    self.launcher = launcher
+    self.inventory = inventory
+    self.state = state
+    self.plan = plan
+    self.orders = orders
+    (work, workQueue) = AsyncStream.makeStream()
+    fleet = Fleet(limits: plan.settings.fleetLimits, scaling: plan.settings.scaling.rule)
+  }
+
+  // MARK: Start
+
+  /// Starts to supervise: adopts the units that run, and goes on by itself until ``stop(instances:)``.
+  ///
+  /// - Throws: `ConfigurationError` for placements that can't be, `SupervisorError`, `LaunchError` where there is no
+  ///   launcher or the units that run can't be listed, `VarlinkError` for the control socket.
+  package static func start(_ options: SupervisorOptions) async throws -> SupervisorDaemon {
+    let settings = options.configuration.settings
+    let state = StateDirectory(options.stateDirectory)
+    let inventory = InventoryCache(options.inventory, source: settings.gpuSource)
+    var troubles: [SupervisorEvent] = []
+    func stored<Value: Decodable>(_ file: StateDirectory.File, or new: Value) -> Value {
+      do throws(SupervisorError) { return try state.load(file) ?? new } catch {
+        troubles.append(SupervisorEvent(.stateTrouble, "stored state is not used", why: error.message))
+        return new
+      }
+    }
+    let numbering = stored(.numbers, or: GPUNumbering())
+    var orders = stored(.orders, or: StandingOrders())
+    orders.expire(at: MonotonicClock.wallSeconds)
+
+    let reading = await inventory.read(settings.gpuSource)
+    let (launcher, reason): (any Launcher, String?) =
+      if let given = options.launcher {
+        (given, nil)
+      } else {
+        try await settings.launcher.resolve().parts
+      }
+    do {
+      let found = Dictionary(try await launcher.existing().map { ($0.id, $0.unit) }) { first, _ in first }
+      let plan = try CurrentPlan(
+        settings, reading, numbering: numbering, keeping: found.mapValues(\.specification))
+      let daemon = SupervisorDaemon(
+        options, launcher: launcher, inventory: inventory, state: state, plan: plan, orders: orders)
+      try await daemon.begin(found, numbering, because: reason, troubles)
+      return daemon
+    } catch {
+      await launcher.close()
+      throw error
+    }
+  }
+
+  private func begin(
+    _ found: [InstanceID: RunningInstance.Unit], _ numbering: GPUNumbering, because launcherReason: String?,
+    _ troubles: [SupervisorEvent]
+  ) async throws {
+    tell(
+      SupervisorEvent(
+        .began, "supervisor \(options.version) begins",
+        why: launcher.description + (launcherReason.map { " (\($0))" } ?? "") + "; \(plan.description); "
+          + "\(found.count) instances run already"))
+    troubles.forEach(tell)
+    tellPlanProblems()
+    if plan.numbering != numbering { storeNumbering() }
+    restoreOrders()
+    applyPlan()
+    apply { $0.began(found: found, at: $1) }
+    let service = ControlService(administrators: ControlService.administrators()) { [workQueue] method, call in
+      workQueue.yield(.answer(method, call))
+    }
+    server = try await VarlinkServer.start(
+      at: options.controlSocket, serving: [service],
+      as: VarlinkService(
+        vendor: "ollama-pool", product: "ollama-pool supervisor", version: options.version,
+        url: SupervisorInterface.name), on: options.eventLoopGroup.next())
+    running = Task { await run() }
+    notifyReady()
+  }
+
+  /// Everything that goes on at the same time, until it is cancelled.
+  private func run() async {
+    await withDiscardingTaskGroup { group in
+      group.addTask { await self.followLauncher() }
+      group.addTask { await self.followDispatcher() }
+      group.addTask { await self.keepTime() }
+      for await item in work { group.addTask { await self.carryOut(item) } }
+      group.cancelAll()
+    }
+  }
+
+  // MARK: Stop
+
+  /// How long stopping may take beyond the grace that each instance has.
+  private static let stopMargin = Duration.seconds(20)
+
+  /// Ends the supervision. Once it has returned, nothing of it is left but, where they are left, the instances.
+  package func stop(instances: InstancesAtStop) async {
+    if options.notifiesServiceManager { ServiceManager.notifyStopping() }
+    if instances == .stop { await stopInstances() }
+    tell(
+      SupervisorEvent(.ends, "supervisor ends", why: instances == .leave ? "instances go on" : "instances are stopped"))
+    running?.cancel()
+    await running?.value
+    await server?.close()
+    await launcher.close()
+    state.flush()
+    options.journal.flush()
+  }
+
+  private func stopInstances() async {
+    apply { $0.stopAll(at: $1) }
+    let clock = ContinuousClock()
+    let deadline = clock.now + InstanceSpecification.stopGrace + Self.stopMargin
+    while fleet.placements.values.contains(where: { $0.life != .absent }), clock.now < deadline {
+      do { try await clock.sleep(for: .milliseconds(10)) } catch { return }
+    }
+  }
+}
+
+extension ResolvedLauncher {
+  fileprivate var parts: (any Launcher, String?) { (launcher, reason) }
+}

@@ -1,0 +1,49 @@
+package import GPUInventory
+package import Launching
+package import NIOCore
+package import PoolConfiguration
+package import Systemd
+package import Varlink
+
+/// What a supervisor is started with.
+package struct SupervisorOptions: Sendable {
+  package var configuration: LoadedConfiguration
+  /// Reads the configuration again, for `Reload` and SIGHUP.
+  package var readConfiguration: @Sendable () throws(ConfigurationError) -> LoadedConfiguration
+  /// Must exist and be writable: GPU numbers, cordons and an operator's bounds are kept in it.
+  package var stateDirectory: String
+  /// The dispatcher's control socket. It need not be there yet.
+  package var dispatcherSocket: String
+  /// Where `ollamapool.Supervisor` is served.
+  package var controlSocket: VarlinkServer.Endpoint
+  package var journal: Journal
+  package var version: String
+  package var eventLoopGroup: any EventLoopGroup
+  /// Whether READY=1, STATUS=, RELOADING=1 and WATCHDOG=1 are this daemon's to send; not so where it shares a process.
+  package var notifiesServiceManager: Bool
+  /// nil: as configured under `launcher`.
+  package var launcher: (any Launcher)?
+  package var inventory: InventoryReader
+  /// How long a silent dispatcher is waited for; it speaks every 5 s.
+  package var dispatcherSilence = Duration.seconds(15)
+
+  package init(
+    configuration: LoadedConfiguration,
+    readConfiguration: @escaping @Sendable () throws(ConfigurationError) -> LoadedConfiguration,
+    stateDirectory: String, dispatcherSocket: String, controlSocket: VarlinkServer.Endpoint, journal: Journal,
+    version: String, eventLoopGroup: any EventLoopGroup, notifiesServiceManager: Bool,
+    launcher: (any Launcher)? = nil, inventory: InventoryReader = InventoryReader()
+  ) {
+    self.configuration = configuration
+    self.readConfiguration = readConfiguration
+    self.stateDirectory = stateDirectory
+    self.dispatcherSocket = dispatcherSocket
+    self.controlSocket = controlSocket
+    self.journal = journal
+    self.version = version
+    self.eventLoopGroup = eventLoopGroup
+    self.notifiesServiceManager = notifiesServiceManager
+    self.launcher = launcher
+    self.inventory = inventory
+  }
+}
