@@ -35,6 +35,20 @@ struct Invariants: Sendable {
     if let cut = attempts.first(where: { $0.value.instance == id }) { note("the stop of \(id) cut request \(cut.key)") }
   }
 
+  /// The same, seen from the dispatcher: an instance that is well leaves the set only when it holds nothing.
+  mutating func deregistered(
+    by set: [WantedInstance], dispatch: Dispatch, well: [InstanceID: PoolSimulation.Unit]
+  ) {
+    for (id, instance) in dispatch.instances where !instance.isIdle {
+      let invocation = instance.wanted.invocation
+      guard well[id]?.invocation == invocation, !set.contains(where: { $0.id == id && $0.invocation == invocation })
+      else {
+        continue
+      }
+      note("\(id) was deregistered although it is well and serves \(instance.leases.count) requests")
+    }
+  }
+
   private mutating func note(_ text: String) { broken = broken ?? text }
 
   // MARK: Checked after each step
@@ -55,6 +69,11 @@ struct Invariants: Sendable {
           continue
         }
       }
+    }
+    // Whoever is put back stands before all that came later.
+    let order = dispatch.queue.count <= 64 ? dispatch.queue.waiting : []
+    if let (earlier, later) = zip(order, order.dropFirst()).first(where: { $0 > $1 }) {
+      note("request \(earlier) stands before request \(later), which came earlier")
     }
     let someSlotIsFree = dispatch.instances.values.contains { $0.freeSlots > 0 }
     var waiting = 0

@@ -6,6 +6,13 @@ extension PoolSimulation {
     events.schedule(event, at: now + random.duration(range))
   }
 
+  /// Over a wire: late, but never before what was sent earlier.
+  mutating func send(_ event: Event, over wire: Wire) {
+    let arrival = max(now + random.duration(settings.latency), lastArrival[wire] ?? .zero)
+    lastArrival[wire] = arrival
+    events.schedule(event, at: arrival)
+  }
+
   // MARK: Dispatcher
 
   mutating func startDispatcher() {
@@ -105,11 +112,11 @@ extension PoolSimulation {
       invariants.ordered(start: id, units: units)
       after(settings.unitStart, .unitStarts(id, specification: "\(specification)", life: supervisorLife))
     case .stop(let id, let invocation, let kill):
-      after(settings.latency, .unitStops(id, invocation, kill: kill))
+      send(.unitStops(id, invocation, kill: kill), over: .supervisorToSystemd)
     case .setInstances(let set):
-      after(settings.latency, .setInstances(set, from: supervisorLife, to: dispatcherLife))
+      send(.setInstances(set, from: supervisorLife, to: dispatcherLife), over: .supervisorToDispatcher)
     case .retire(let id, let invocation):
-      after(settings.latency, .retire(id, invocation, from: supervisorLife, to: dispatcherLife))
+      send(.retire(id, invocation, from: supervisorLife, to: dispatcherLife), over: .supervisorToDispatcher)
     case .report: break
     }
   }

@@ -49,10 +49,14 @@ extension PoolSimulation {
       apply { $0.observed(observation, at: $1) }
     case .setInstances(let set, let from, let to):
       guard to == dispatcherLife else { return }
+      if let dispatch {
+        let well = units.keys.filter { isAnswering($0, units[$0]?.invocation ?? "") && !isStalled($0) }
+        invariants.deregistered(by: set, dispatch: dispatch, well: units.filter { well.contains($0.key) })
+      }
       apply(dispatch: { $0.setInstances(set, session: from, at: $1) })
     case .retire(let id, let invocation, let from, let to):
       guard to == dispatcherLife, let answer = dispatch?.retire(id, invocation, session: from) else { return }
-      after(settings.latency, .retireAnswer(id, invocation, answer, life: from))
+      send(.retireAnswer(id, invocation, answer, life: from), over: .dispatcherToSupervisor)
     case .retireAnswer(let id, let invocation, let answer, let life):
       guard life == supervisorLife, isConnected else { return }
       apply { $0.retireAnswered(id, invocation, answer, at: $1) }
@@ -85,9 +89,11 @@ extension PoolSimulation {
     if due > now { return }
     pacing.pushed(at: now)
     dispatch?.startNewPeak()
-    after(settings.latency, .observation(observation, life: supervisorLife))
+    send(.observation(observation, life: supervisorLife), over: .dispatcherToSupervisor)
     events.schedule(.pushDue(life: life), at: pacing.nextPush(at: now))
   }
+
+  private func isStalled(_ id: InstanceID) -> Bool { units[id]?.isStalled ?? false }
 
   // MARK: Attempts
 
@@ -186,7 +192,7 @@ extension PoolSimulation {
     units[id] = nil
     for (request, attempt) in attempts.sorted(by: { $0.key < $1.key })
     where attempt.instance == id && attempt.invocation == invocation { fail(request, attempt, .broken) }
-    if fleet != nil { after(settings.latency, .unitEnded(id, invocation, reason: reason)) }
+    if fleet != nil { send(.unitEnded(id, invocation, reason: reason), over: .systemdToSupervisor) }
   }
 
   // MARK: Misfortune

@@ -28,6 +28,8 @@ package struct PoolSimulation: Sendable {
   var attemptsMade = 0
   var specification = 0
   var pacing = PushPacing()
+  /// When the last message over each wire arrives.
+  var lastArrival: [Wire: Instant] = [:]
   /// When the dispatcher's one timer fires.
   var tickDue: Instant?
   var invariants = Invariants()
@@ -55,6 +57,10 @@ package struct PoolSimulation: Sendable {
     var isStopping = false
     var isStalled = false
     var startedAt: Instant
+  }
+
+  enum Wire: Hashable, Sendable {
+    case supervisorToDispatcher, dispatcherToSupervisor, supervisorToSystemd, systemdToSupervisor
   }
 
   struct Attempt: Hashable, Sendable {

@@ -58,6 +58,9 @@ struct HistoryOfSeed {
     settings.fleetLimits.startTimeout = .seconds(15)
     settings.fleetLimits.restarts.quarantine = .seconds(60)
 
+    // Slow wires leave time for things to cross.
+    if random.happens(0.3) { settings.latency = .milliseconds(1)...(.milliseconds(900)) }
+
     var faults = SimulationSettings.Faults()
     if random.happens(0.3) { faults.instanceDies = 0.1 }
     if random.happens(0.2) { faults.streamStalls = 0.05 }
