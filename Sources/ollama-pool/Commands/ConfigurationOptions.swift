@@ -1,0 +1,18 @@
+import ArgumentParser
+import PoolConfiguration
+
+/// Which configuration a command reads.
+struct ConfigurationOptions: ParsableArguments {
+  @Option(
+    name: .customLong("config"),
+    help: ArgumentHelp(
+      "The configuration file, with the drop-ins beside it in ollama-pool.d.",
+      discussion: "Without it: \(ConfigurationReader.defaultPath), and the defaults where there is none.",
+      valueName: "file"),
+    completion: .file(extensions: ["yaml"]))
+  var path: String?
+
+  func read() throws(ConfigurationError) -> LoadedConfiguration {
+    try ConfigurationReader.read(path: path)
+  }
+}

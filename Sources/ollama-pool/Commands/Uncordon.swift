@@ -1,0 +1,18 @@
+import ArgumentParser
+import ControlInterface
+import Varlink
+
+struct Uncordon: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Take a cordon back: instances may start on the GPU again.",
+    discussion: "For example: ollama-pool uncordon gpu3")
+
+  @OptionGroup var control: ControlOptions
+  @Argument(help: "The GPU: its UUID, or the name of its placement, gpu3.") var gpu: String
+
+  func run() async throws {
+    let supervisor = try await control.connect(to: .supervisor)
+    let _: NoParameters = try await supervisor.call(.uncordonGPU, SupervisorCalls.UncordonGPU(gpu: gpu))
+    Output.say("Instances may start on \(gpu) again.")
+  }
+}

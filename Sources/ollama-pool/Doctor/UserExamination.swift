@@ -1,0 +1,42 @@
+import Glibc
+import PoolConfiguration
+
+/// The users and groups that the installed pool runs with.
+enum UserExamination {
+  private static let daemonUser = "ollama-pool"
+
+  static func run(_ installation: Installation, _ settings: Settings) -> [Finding] {
+    guard installation.isService else {
+      return [.ok("users", "all runs as \(User.current), the user of `ollama-pool serve`")]
+    }
+    return [daemon, membership, device]
+  }
+
+  private static var daemon: Finding {
+    guard User(named: daemonUser) != nil, User.groupID(named: daemonUser) != nil else {
+      return .problem(
+        "users", "there is no user and group \(daemonUser), as which the dispatcher runs", remedy: "`systemd-sysusers`")
+    }
+    return .ok("users", "the dispatcher runs as \(daemonUser)")
+  }
+
+  private static var membership: Finding {
+    let isMember =
+      User.groupID(named: daemonUser).map { group in User(named: User.current)?.groups.contains(group) ?? false }
+      ?? false
+    if geteuid() == 0 || isMember { return .ok("rights", "\(User.current) may use the control sockets") }
+    return .warning(
+      "rights", "\(User.current) may not use the control sockets",
+      remedy: "`sudo usermod -aG \(daemonUser) \(User.current)`, then log in again; or use sudo")
+  }
+
+  /// The groups that own the nodes of GPUs.
+  private static var device: Finding {
+    let missing = ["render", "video"].filter { User.groupID(named: $0) == nil }
+    if missing.isEmpty { return .ok("groups", "render and video exist, for the nodes of GPUs") }
+    return .warning(
+      "groups", "there is no group \(missing.joined(separator: " and no group ")): AMD's nodes usually belong to these",
+      remedy:
+        "harmless without such a GPU; else `groupadd --system \(missing[0])` and a udev rule, or the driver's package")
+  }
+}

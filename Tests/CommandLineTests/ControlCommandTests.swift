@@ -1,0 +1,183 @@
+import ControlInterface
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+import Varlink
+
+/// The commands that ask or order something over a control socket.
+@Suite struct ControlCommandTests {
+  @Test func `queue list shows who waits and who is served, without what clients sent to a terminal`() async throws {
+    try await FakePool.run(dispatcher: ["ListRequests": Sample.requests]) { pool in
+      let result = try await pool.run("queue", "list")
+      #expect(result.end == .exited(0))
+      #expect(
+        result.output == """
+          ID  PLACE  INSTANCE  STATE      AGE  MODEL     CLIENT     REQUEST
+          41      -  gpu0      answering  31s  llama3.2  127.0.0.1  POST /api/chat
+          42      1  -         waiting    12s  llama3.2  10.0.0.7   POST /api/chat [2J
+
+          """)
+      #expect(try await pool.run("queue").output == result.output)
+      let json = try await pool.run("queue", "--json").json
+      #expect((json["requests"] as? [[String: Any]])?.map { $0["id"] as? Int } == [41, 42])
+    }
+  }
+
+  @Test func `an empty queue is said in words`() async throws {
+    try await FakePool.run(dispatcher: ["ListRequests": .json(#"{"requests":[]}"#)]) { pool in
+      #expect(try await pool.run("queue").output == "No request waits, and none is being served.\n")
+    }
+  }
+
+  @Test func `a request is cancelled by its number`() async throws {
+    try await FakePool.run(dispatcher: ["CancelRequest": .nothing]) { pool in
+      let result = try await pool.run("queue", "cancel", "42")
+      #expect(result.output == "Request 42 is cancelled.\n")
+      #expect(pool.calls["ollamapool.Dispatcher.CancelRequest"] == ["id": 42])
+    }
+  }
+
+  @Test func `an unknown request is answered with those there are`() async throws {
+    try await FakePool.run(dispatcher: [
+      "CancelRequest": .error(VarlinkErrorReply(ControlError.noSuchRequest, ["id": 7])),
+      "ListRequests": Sample.requests,
+    ]) { pool in
+      let result = try await pool.run("queue", "cancel", "7")
+      #expect(result.end == .exited(1))
+      #expect(result.complaint == "ollama-pool: there is no request 7: there are 41, 42")
+    }
+  }
+
+  @Test func `gpus lists them with what is known`() async throws {
+    try await FakePool.run(supervisor: ["GetStatus": Sample.supervisorStatus]) { pool in
+      let result = try await pool.run("gpus")
+      #expect(
+        result.output == """
+          GPU  NAME         MEMORY   USED  LOAD   TEMP  INSTANCES  UUID   NOTE
+            0  NVIDIA H100  80 GiB  1 GiB  97 %  61 °C  gpu0       GPU-a  -
+            1  nvidia            -      -     -      -  gpu1       GPU-b  -
+            2  nvidia            -      -     -      -  gpu2       GPU-c  cordoned: fan
+
+          """)
+      let json = try await pool.run("gpus", "--json").json
+      #expect(json["inventory"] as? String == "nvml")
+      #expect((json["gpus"] as? [[String: Any]])?.count == 3)
+    }
+  }
+
+  @Test func `explain shows the decisions with their reasons`() async throws {
+    let decisions = #"{"decisions":[{"secondsAgo":75,"what":"grew to 2","why":"4 requests queued and running"}]}"#
+    try await FakePool.run(supervisor: ["Explain": .json(decisions)]) { pool in
+      let result = try await pool.run("explain")
+      #expect(
+        result.output == """
+             AGO  DECISION   BECAUSE
+          1m 15s  grew to 2  4 requests queued and running
+
+          """)
+      let json = try await pool.run("explain", "--json").json
+      #expect((json["decisions"] as? [Any])?.count == 1)
+    }
+  }
+
+  @Test(
+    arguments: [
+      (["scale", "--min", "2", "--for", "2h"], "SetScale", ["min": 2, "forSeconds": 7200], "at least 2, for 2h"),
+      (["scale", "--min", "1", "--max", "3"], "SetScale", ["min": 1, "max": 3], "at least 1 and at most 3, until"),
+      (["scale", "--fixed", "0"], "SetScale", ["fixed": 0], "exactly 0, until `ollama-pool scale reset`"),
+      (["scale", "reset"], "SetScale", [:], "as configured"),
+      (["drain", "gpu1"], "DrainInstance", ["id": "gpu1"], "ollama-pool uncordon gpu1"),
+      (
+        ["drain", "gpu1", "--timeout", "90s"], "DrainInstance", ["id": "gpu1", "timeoutSeconds": 90],
+        "90s at the latest"
+      ),
+      (["restart", "gpu1"], "RestartInstance", ["id": "gpu1"], "gpu1 restarts"),
+      (["cordon", "gpu1", "--reason", "fan"], "CordonGPU", ["gpu": "gpu1", "reason": "fan"], "uncordon gpu1"),
+      (["cordon", "GPU-a"], "CordonGPU", ["gpu": "GPU-a", "reason": ""], "Nothing more is started on GPU-a"),
+      (["uncordon", "gpu1"], "UncordonGPU", ["gpu": "gpu1"], "may start on gpu1 again"),
+    ] as [([String], String, JSONValue, String)])
+  func `an order reaches the supervisor as it was given`(
+    arguments: [String], method: String, parameters: JSONValue, said: String
+  ) async throws {
+    try await FakePool.run(supervisor: [method: .nothing]) { pool in
+      let result = try await CommandLine.run(arguments, socket: pool.folder.path)
+      #expect(result.end == .exited(0))
+      #expect(result.outputLines.count == 1)
+      #expect(result.output.contains(said))
+      #expect(pool.calls["ollamapool.Supervisor.\(method)"] == parameters)
+    }
+  }
+
+  @Test func `an unknown instance or GPU is answered with those there are`() async throws {
+    try await FakePool.run(supervisor: [
+      "GetStatus": Sample.supervisorStatus,
+      "DrainInstance": .error(VarlinkErrorReply(ControlError.noSuchInstance, ["id": "gpu9"])),
+      "CordonGPU": .error(VarlinkErrorReply(ControlError.noSuchGPU, ["gpu": "gpu9"])),
+    ]) { pool in
+      let drain = try await pool.run("drain", "gpu9")
+      #expect(drain.end == .exited(1))
+      #expect(drain.complaint == "ollama-pool: there is no instance gpu9: there are gpu0, gpu1, gpu2")
+      let cordon = try await pool.run("cordon", "gpu9")
+      #expect(cordon.end == .exited(1))
+      #expect(
+        cordon.complaint == "ollama-pool: there is no GPU gpu9: there are GPU-a, gpu0, GPU-b, gpu1, GPU-c, gpu2")
+    }
+  }
+
+  @Test func `what the supervisor refuses is said in its words`() async throws {
+    let error = VarlinkErrorReply(ControlError.invalidScale, ["reason": "min 5 is more than the 4 placements"])
+    try await FakePool.run(supervisor: ["SetScale": .error(error)]) { pool in
+      let result = try await pool.run("scale", "--min", "5")
+      #expect(result.end == .exited(1))
+      #expect(result.complaint == "ollama-pool: the scale was not changed: min 5 is more than the 4 placements")
+    }
+  }
+
+  @Test func `who may not change the pool is told who may`() async throws {
+    try await FakePool.run(supervisor: ["DrainInstance": .error(.permissionDenied)]) { pool in
+      let result = try await pool.run("drain", "gpu0")
+      #expect(result.end == .exited(1))
+      #expect(result.complaint.contains("may look at the pool and not change it: be root (sudo)"))
+    }
+  }
+
+  @Test func `who may not use the socket is told which group to join`() async throws {
+    try await FakePool.run(supervisor: ["Explain": .nothing]) { pool in
+      chmod(pool.folder.path, 0o755)
+      chmod(pool.folder.path(to: "supervisor.sock"), 0o000)
+      // A mode stops anyone but root.
+      let asNobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+      let command = (geteuid() == 0 ? asNobody : ["env"]) + [CommandLine.program, "explain"]
+      var variables = CommandLine.isolation
+      variables["OLLAMA_POOL_SOCKET"] = pool.folder.path
+      let (_, errorOutput, end) = try await run(command[0], Array(command.dropFirst()), environment: variables)
+      #expect(end == .exited(1))
+      #expect(
+        errorOutput.contains("no right to use \(pool.folder.path)/supervisor.sock: be root (sudo), or in the group"))
+    }
+  }
+
+  @Test(arguments: [
+    ["queue"], ["queue", "cancel", "1"], ["gpus"], ["explain"], ["scale", "--min", "1"], ["scale", "reset"],
+    ["drain", "gpu0"], ["restart", "gpu0"], ["cordon", "gpu0"], ["uncordon", "gpu0"],
+  ])
+  func `without the daemon every command says which socket and how to start it`(arguments: [String]) async throws {
+    let folder = try TemporaryDirectory()
+    let result = try await CommandLine.run(arguments + ["--socket", folder.path])
+    #expect(result.end == .exited(1))
+    #expect(result.output.isEmpty)
+    #expect(result.complaint.contains("is not running (nobody answers at \(folder.path)/"))
+    #expect(result.complaint.contains("systemctl start ollama-pool.target"))
+  }
+
+  @Test func `the wrong daemon at a socket is noticed`() async throws {
+    try await FakePool.run(dispatcher: [:]) { pool in
+      try FileManager.default.createSymbolicLink(
+        atPath: pool.folder.path(to: "other"), withDestinationPath: pool.folder.path(to: "dispatcher.sock"))
+      let result = try await pool.run("explain", "--socket", pool.folder.path(to: "other"))
+      #expect(result.end == .exited(1))
+      #expect(result.complaint.contains("does not understand this command"))
+    }
+  }
+}

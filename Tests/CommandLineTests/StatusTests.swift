@@ -1,0 +1,128 @@
+import Foundation
+import TestSupport
+import Testing
+
+@Suite struct StatusTests {
+  private static let both = (
+    dispatcher: ["GetStatus": Sample.dispatcherStatus], supervisor: ["GetStatus": Sample.supervisorStatus]
+  )
+
+  @Test func `the table shows what both daemons know`() async throws {
+    try await FakePool.run(dispatcher: Self.both.dispatcher, supervisor: Self.both.supervisor) { pool in
+      let result = try await pool.run("status")
+      #expect(result.end == .exited(0))
+      #expect(result.errorOutput.isEmpty)
+      #expect(
+        result.output == """
+          Pool      degraded: 1 instance ready, 1 backingOff, 1 starting
+          Queue     3 waiting, the oldest for 12s; 1 in flight of at most 1 at once; 7 more in front ends
+          Scale     2 instances wanted (1 to 4): 4 requests queued and running
+          Endpoint  http://127.0.0.1:11434, metrics at http://127.0.0.1:11435/metrics
+
+          INSTANCE  STATE       GPU  URL                     UNIT                           PID  SLOTS  ACTIVE   SINCE  REASON
+          gpu0      ready       0    http://127.0.0.1:11500  ollama-instance-gpu0.service  4711      1       1  1m 30s  -
+          gpu1      starting    1    http://127.0.0.1:11501  ollama-instance-gpu1.service  4712      1       0      1s  -
+          gpu2      backingOff  2    -                       -                                -      1       0       -  exit status 1; next start in 4s
+
+          """)
+    }
+  }
+
+  @Test func `JSON has every key that programs rely on`() async throws {
+    try await FakePool.run(dispatcher: Self.both.dispatcher, supervisor: Self.both.supervisor) { pool in
+      let status = try await pool.run("status", "--json").json
+      #expect(status["maxConcurrent"] as? Int == 1)
+      #expect(status["queueDepth"] as? Int == 3)
+      #expect(status["oldestWaitSeconds"] as? Double == 12.5)
+      #expect(status["inFlight"] as? Int == 1)
+      #expect(status["desired"] as? Int == 2)
+      #expect(status["health"] as? String == "degraded")
+      let instances = try #require(status["instances"] as? [[String: Any]])
+      #expect(instances.map { $0["id"] as? String } == ["gpu0", "gpu1", "gpu2"])
+      #expect(instances[0]["state"] as? String == "ready")
+      #expect(instances[0]["gpus"] as? [String] == ["GPU-a"])
+      #expect(instances[0]["url"] as? String == "http://127.0.0.1:11500")
+      #expect(instances[0]["unit"] as? String == "ollama-instance-gpu0.service")
+      #expect(instances[0]["mainPID"] as? Int == 4711)
+      #expect(instances[0]["slots"] as? Int == 1)
+      #expect(instances[0]["active"] as? Int == 1)
+      #expect(instances[2]["mainPID"] is NSNull)
+      #expect(instances[2]["unit"] is NSNull)
+    }
+  }
+
+  @Test func `without the supervisor it shows the dispatcher's half, names the missing one, and fails`() async throws {
+    try await FakePool.run(dispatcher: Self.both.dispatcher) { pool in
+      let text = try await pool.run("status")
+      #expect(text.end == .exited(1))
+      #expect(text.output.contains("Queue     3 waiting"))
+      #expect(text.output.contains("gpu0      ready"))
+      #expect(text.complaint.hasPrefix("ollama-pool: the supervisor is not running (nobody answers at "))
+      #expect(text.complaint.contains("systemctl start ollama-pool.target"))
+
+      let json = try await pool.run("status", "--json")
+      #expect(json.end == .exited(1))
+      #expect(json.json["maxConcurrent"] as? Int == 1)
+      #expect(json.json["desired"] is NSNull)
+      #expect((json.json["supervisor"] as? [String: Any])?["running"] as? Bool == false)
+      #expect((json.json["instances"] as? [[String: Any]])?.count == 2)
+    }
+  }
+
+  @Test func `without the dispatcher it shows the supervisor's half, names the missing one, and fails`() async throws {
+    try await FakePool.run(supervisor: Self.both.supervisor) { pool in
+      let result = try await pool.run("status")
+      #expect(result.end == .exited(1))
+      #expect(result.output.contains("Scale     2 instances wanted"))
+      #expect(!result.output.contains("Queue"))
+      #expect(result.complaint.hasPrefix("ollama-pool: the dispatcher is not running"))
+      let json = try await pool.run("status", "--json").json
+      #expect(json["queueDepth"] is NSNull)
+      #expect(json["desired"] as? Int == 2)
+    }
+  }
+
+  @Test func `without both there is one line that says how to start the pool`() async throws {
+    try await FakePool.run { pool in
+      for arguments in [["status"], ["status", "--json"]] {
+        let result = try await CommandLine.run(arguments, socket: pool.folder.path)
+        #expect(result.end == .exited(1))
+        #expect(result.output.isEmpty)
+        #expect(result.complaint.contains("ollama-pool serve"))
+      }
+    }
+  }
+
+  @Test func `a supervisor that has lost the dispatcher is a problem that is shown`() async throws {
+    let supervisor = Sample.supervisorStatus(problems: #"["GPU-c: fell off the bus"]"#, dispatcherConnected: false)
+    try await FakePool.run(dispatcher: Self.both.dispatcher, supervisor: ["GetStatus": supervisor]) { pool in
+      let result = try await pool.run("status")
+      #expect(result.end == .exited(0))
+      #expect(result.output.contains("Problem   GPU-c: fell off the bus\n"))
+      #expect(result.output.contains("Problem   the supervisor has no connection to the dispatcher"))
+    }
+  }
+
+  @Test func `watching prints the status again and again, and ends quietly with its reader`() async throws {
+    try await FakePool.run(dispatcher: Self.both.dispatcher, supervisor: Self.both.supervisor) { pool in
+      var variables = CommandLine.isolation
+      variables["OLLAMA_POOL_SOCKET"] = pool.folder.path
+      let (output, errorOutput, end) = try await run(
+        "bash", ["-c", "set -o pipefail; \(CommandLine.program) status --watch --json | head -n 2"],
+        environment: variables)
+      #expect(end == .exited(0))
+      #expect(errorOutput.isEmpty)
+      #expect(output.split(separator: "\n").count == 2)
+    }
+  }
+
+  @Test func `a daemon of another version gets one line too`() async throws {
+    try await FakePool.run(
+      dispatcher: Self.both.dispatcher, supervisor: ["GetStatus": .json(#"{"status":{"version":"9"}}"#)]
+    ) { pool in
+      let result = try await pool.run("status")
+      #expect(result.end == .exited(1))
+      #expect(result.complaint.contains("speaks another version"))
+    }
+  }
+}
