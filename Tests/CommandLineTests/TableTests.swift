@@ -44,7 +44,8 @@ import Testing
   }
 
   @Test(arguments: [
-    (0, "0s"), (0.44, "0.4s"), (9.96, "10s"), (12.5, "12s"), (59.7, "1m"), (200, "3m 20s"), (7500, "2h 5m"),
+    (0, "0s"), (0.44, "0.4s"), (9.96, "10s"), (12.5, "12s"), (59.7, "59s"), (60, "1m"), (200, "3m 20s"),
+    (7500, "2h 5m"),
     (356_400, "4d 3h"), (-1, "-"), (.infinity, "-"), (1e300, "-"),
   ])
   func `times are said in at most two units`(seconds: Double, text: String) {

@@ -46,7 +46,7 @@ import Testing
   func `completions are there for each shell`(shell: String) async throws {
     let result = try await CommandLine.run(["--generate-completion-script", shell])
     #expect(result.end == .exited(0))
-    for name in ["status", "uncordon", "--socket"] { #expect(result.output.contains(name)) }
+    for name in ["status", "uncordon", "socket"] { #expect(result.output.contains(name), "\(name)") }
   }
 
   @Test func `run answers with the line that does it`() async throws {
@@ -63,7 +63,8 @@ import Testing
        "queue":\(Sample.queue)}
       """)
     try await FakePool.run(dispatcher: ["GetStatus": status]) { pool in
-      #expect(try await pool.run("run", "llama3.2").output == "OLLAMA_HOST=127.0.0.1:11439 ollama run llama3.2\n")
+      let output = try await pool.run("run", "llama3.2").output
+      #expect(output == "OLLAMA_HOST=127.0.0.1:11439 ollama run llama3.2\n")
     }
   }
 

@@ -4,7 +4,7 @@ enum Quantity {
   static func duration(seconds: Double) -> String {
     guard seconds.isFinite, seconds >= 0, seconds < 1e12 else { return "-" }
     if seconds < 10 { return tenths(seconds) + "s" }
-    let whole = Int(seconds.rounded())
+    let whole = Int(seconds)
     let units = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)]
     guard let first = units.firstIndex(where: { whole >= $0.1 }) else { return "0s" }
     let (name, size) = units[first]
