@@ -144,6 +144,17 @@ import Testing
     #expect(pool.dispatch.depth == 2)
   }
 
+  @Test func aFullQueueRefusesNothingThatAnInstanceTakesAtOnce() {
+    var limits = DispatchLimits()
+    limits.waitingRequests = 1
+    var pool = PoolUnderTest(instances: 1, limits: limits)
+    for number: UInt64 in 1...3 { pool.arrive(number) }
+    pool.arrive(4, need: .reference)
+    pool.arrive(5, need: .storeReference)
+    #expect(pool.started == [1, 4, 5])
+    #expect(pool.ended == [3: .failed(.queueFull)])
+  }
+
   @Test func whatIsAbsentFromTheSetIsDeregisteredWithItsRequests() {
     var pool = PoolUnderTest(instances: 2)
     pool.arrive(1)

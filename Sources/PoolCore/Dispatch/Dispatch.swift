@@ -67,8 +67,11 @@ package struct Dispatch: Sendable {
     guard requests[request.id] == nil else { return [] }
     totals.arrivals += 1
     guard drainDeadline == nil else { return refuse(request.id, .shuttingDown) }
-    guard queue.count + callers.count < limits.waitingRequests else { return refuse(request.id, .queueFull) }
-    requests[request.id] = Record(request: request, arrivedAt: now, phase: .waiting(since: now))
+    let record = Record(request: request, arrivedAt: now, phase: .waiting(since: now))
+    guard queue.count + callers.count < limits.waitingRequests || needsNoPlace(record) else {
+      return refuse(request.id, .queueFull)
+    }
+    requests[request.id] = record
     revision += 1
     line(of: request) { $0.append(request.id) }
     count(request) { $0.waiting += 1 }
@@ -294,6 +297,11 @@ package struct Dispatch: Sendable {
   }
 
   // MARK: Helpers
+
+  /// Whether an instance takes it at once, however many wait.
+  private func needsNoPlace(_ record: Record) -> Bool {
+    record.request.need == .slot ? leastBusy(for: record) != nil : instances.values.contains(where: \.isInRotation)
+  }
 
   private func refuse(_ id: RequestID, _ failure: RequestFailure) -> [DispatchAction] {
     [.end(id, .failed(failure))]
