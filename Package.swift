@@ -93,7 +93,8 @@ let tests: [Target] = [
     dependencies: ["ollama-pool", "ControlInterface", "PoolConfiguration", "Varlink", "TestSupport", nio("NIOPosix")]),
   .testTarget(
     name: "SystemTests", dependencies: ["TestSupport", "ControlInterface", "Varlink", nio("NIOPosix")]),
-  .testTarget(name: "EndToEndTests", dependencies: ["TestSupport"]),
+  .testTarget(
+    name: "EndToEndTests", dependencies: ["TestSupport"], exclude: ["control_socket.py", "official_clients.py"]),
   .testTarget(name: "ProjectTests", dependencies: ["TestSupport"]),
 ]
 

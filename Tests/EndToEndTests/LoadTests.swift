@@ -1,0 +1,153 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// The main job: the pool grows with its load, serves first in first out, and shrinks without cutting a request.
+@Suite(.serialized) struct LoadTests {
+  @Test("Eight requests at once: 1, 2, 3, 4 run at once, all are served in order, and one instance is left")
+  func growsAndShrinks() async throws {
+    var setup = Pool.Setup(gpus: 4)
+    setup.settings = """
+      scaling:
+        window: 1s
+        idle_hold: 500ms
+      """
+    setup.simulator = ["TOKENS": "150"]
+    // One after the other, so that each step can be seen.
+    setup.faults = """
+      gpu1: slow-start 0.4
+      gpu2: slow-start 1.2
+      gpu3: slow-start 2.0
+      """
+    try await withPool(setup) { pool in
+      #expect(try await pool.status.maxConcurrent == 1)
+      var probes: [HTTPProbe] = []
+      for number in 1...8 {
+        probes.append(try await pool.openStream(tokens: 150, prompt: "request \(number)"))
+        // In order, although each has a connection of its own.
+        try await pool.status(until: "request \(number) has arrived") { $0.inFlight + $0.queueDepth == number }
+      }
+      async let answers = finish(probes)
+      let growth = try await watch(pool, until: { $0 == 0 })
+      #expect(growth.concurrency == [1, 2, 3, 4])
+      #expect(growth.mostInFlight == 4)
+      #expect(growth.overtaken.isEmpty, "in service although one before them still waited: \(growth.overtaken)")
+      for answer in try await answers {
+        #expect(answer.status == 200 && answer.lines == 151 && answer.isComplete)
+      }
+      let end = try await pool.status(until: "the pool has shrunk") { $0.maxConcurrent == 1 && $0.desired == 1 }
+      #expect(end.instances.filter { $0.state == "ready" }.map(\.id) == ["gpu0"])
+      try await eventually("the instances that are gone have left no process") {
+        pool.processes.filter(\.isInstance).count == 1
+      }
+    }
+  }
+
+  private struct Growth {
+    /// `maxConcurrent`, each value as it changed.
+    var concurrency: [Int] = []
+    var mostInFlight = 0
+    var overtaken: [Int] = []
+  }
+
+  /// Follows the pool until as many requests are left in it as `isOver` wants.
+  private func watch(_ pool: Pool, until isOver: (Int) -> Bool) async throws -> Growth {
+    var growth = Growth()
+    try await eventually(within: .seconds(60), every: .milliseconds(20), "all requests have been served") {
+      let status = try await pool.status
+      if growth.concurrency.last != status.maxConcurrent { growth.concurrency.append(status.maxConcurrent) }
+      growth.mostInFlight = max(growth.mostInFlight, status.inFlight)
+      let requests = try await pool.requests
+      if let next = requests.filter({ $0.instance == nil }).map(\.id).min() {
+        growth.overtaken += requests.filter { $0.instance != nil && $0.id > next }.map(\.id)
+      }
+      return isOver(status.inFlight + status.queueDepth)
+    }
+    return growth
+  }
+
+  private struct Answer {
+    let status: Int
+    let lines: Int
+    let isComplete: Bool
+  }
+
+  private func finish(_ probes: [HTTPProbe]) async throws -> [Answer] {
+    try await withThrowingTaskGroup(of: Answer.self) { group in
+      for probe in probes {
+        group.addTask {
+          let status = try await probe.head(within: .seconds(60)).status
+          let lines = try await probe.restOfBody(within: .seconds(60)).split(separator: "\n")
+          return Answer(
+            status: status, lines: lines.count, isComplete: lines.last?.contains(#""done":true"#) == true)
+        }
+      }
+      return try await group.reduce(into: []) { $0.append($1) }
+    }
+  }
+
+  @Test("On one instance the answers begin in the order of the requests")
+  func firstInFirstOut() async throws {
+    try await withPool { pool in
+      var probes: [HTTPProbe] = []
+      for number in 1...6 {
+        probes.append(try await pool.openStream(tokens: 40))
+        try await pool.status(until: "request \(number) has arrived") { $0.inFlight + $0.queueDepth >= min(number, 3) }
+      }
+      var beginnings: [ContinuousClock.Instant] = []
+      for probe in probes {
+        beginnings.append(try await probe.head(within: .seconds(30)).receivedAt)
+        #expect(try await probe.restOfBody().contains(#""done":true"#))
+      }
+      #expect(beginnings == beginnings.sorted())
+      try await pool.expectIdle()
+    }
+  }
+
+  @Test("A pool that may be empty wakes for the first request, and goes to sleep again")
+  func scalesToZero() async throws {
+    var setup = Pool.Setup()
+    setup.settings = """
+      scaling:
+        min: 0
+        window: 1s
+        idle_hold: 300ms
+      """
+    let pool = try Pool(setup)
+    defer { pool.kill() }
+    try await pool.status(until: "the pool is asleep") { $0.health == "asleep" }
+    #expect(try await pool.status.instances.filter { $0.state != "absent" }.isEmpty)
+    let answer = try await pool.post("/api/generate", Pool.generation(tokens: 8))
+    #expect(answer.status == 200)
+    // What goes straight to an instance wakes one, too.
+    try await pool.status(until: "the pool is asleep again") { $0.health == "asleep" && $0.maxConcurrent == 0 }
+    #expect(try await pool.get("/api/tags").status == 200)
+    try await pool.stop()
+  }
+
+  @Test("Eight clients that vanish in mid-stream or while they wait free their places at once")
+  func vanishingClients() async throws {
+    try await withPool(Pool.Setup(gpus: 2)) { pool in
+      let probes = try await openStreams(8, of: 100_000, in: pool)
+      try await pool.status(until: "two are served, and the others wait") { $0.inFlight == 2 && $0.queueDepth == 6 }
+      for probe in probes { await probe.close() }
+      try await pool.expectIdle(within: .seconds(3))
+      // The instances' own slots are free, too: both serve again at the same time.
+      let next = try await openStreams(2, of: 8, in: pool)
+      for probe in next { #expect(try await probe.restOfAnswer().contains(#""done":true"#)) }
+    }
+  }
+
+  private func openStreams(_ count: Int, of tokens: Int, in pool: Pool) async throws -> [HTTPProbe] {
+    var probes: [HTTPProbe] = []
+    for _ in 0..<count { probes.append(try await pool.openStream(tokens: tokens)) }
+    return probes
+  }
+}
+
+extension HTTPProbe {
+  fileprivate func restOfAnswer() async throws -> String {
+    _ = try await head(within: .seconds(20))
+    return try await restOfBody()
+  }
+}
