@@ -1,0 +1,192 @@
+#!/usr/bin/python3
+"""Measures the cost of the pool's own work, on the installed units of a release build. Runs in Tests/with-systemd.
+
+Prints a table, and the machine that it is from. README.md says what is measured.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+ENDPOINT = "http://127.0.0.1:11434"
+OLLAMA = "/usr/local/lib/ollama-pool-benchmark/ollama"
+CONFIGURATION = Path("/etc/ollama-pool/ollama-pool.yaml")
+DAEMONS = ["ollama-pool-dispatcher.service", "ollama-pool-supervisor.service"]
+
+
+def command(*arguments, check=True):
+    return subprocess.run(arguments, check=check, stdout=subprocess.PIPE, text=True).stdout
+
+
+def wait_until(expectation, condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            print(command("journalctl", "--no-pager", "-o", "short-precise", "-n", "60", check=False), file=sys.stderr)
+            sys.exit(f"not within {seconds} s: {expectation}")
+        time.sleep(0.02)
+
+
+def status():
+    text = command("ollama-pool", "status", "--json", check=False)
+    return json.loads(text) if text else {}
+
+
+def install(minimum):
+    shutil.copy(ROOT / "Benchmarks/timed_ollama.py", OLLAMA)
+    os.chmod(OLLAMA, 0o755)
+    CONFIGURATION.write_text(
+        f"gpus: cpu\nollama: {OLLAMA}\nscaling: {{min: {minimum}, window: 1s, idle_hold: 0s}}\n")
+    os.chmod(CONFIGURATION, 0o644)
+    subprocess.run(["systemctl", "restart", "ollama-pool.target"], check=True)
+    for unit in DAEMONS:
+        wait_until(f"{unit} runs", lambda: command("systemctl", "is-active", unit, check=False) == "active\n")
+
+
+class BusMonitor:
+    """Notes when StartTransientUnit was called, in seconds since 1970, as the bus saw it."""
+
+    def __init__(self):
+        self.calls = []
+        self.process = subprocess.Popen(
+            ["stdbuf", "-oL", "dbus-monitor", "--system", "type='method_call',member='StartTransientUnit'"],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.first_line = threading.Event()
+        threading.Thread(target=self.read, daemon=True).start()
+        if not self.first_line.wait(10):
+            sys.exit("dbus-monitor shows nothing")
+
+    def read(self):
+        for line in self.process.stdout:
+            self.first_line.set()
+            if match := re.match(r"method call time=([0-9.]+) .*member=StartTransientUnit", line):
+                self.calls.append(float(match[1]))
+
+    def first_call_after(self, instant):
+        wait_until("StartTransientUnit is seen on the bus", lambda: self.calls and self.calls[-1] >= instant)
+        return next(call for call in self.calls if call >= instant)
+
+
+def is_empty():
+    state = status()
+    instances = state.get("instances", [])
+    return state.get("maxConcurrent") == 0 and all(instance["state"] == "absent" for instance in instances)
+
+
+def measure_starts(rounds):
+    """Each round: a request to a pool without an instance, until it is answered, until the instance has gone."""
+    install(minimum=0)
+    monitor = BusMonitor()
+    body = json.dumps({"model": "benchmark", "prompt": "", "stream": False}).encode()
+    to_start, to_lease, from_listening = [], [], []
+    for _ in range(rounds + 1):
+        wait_until("the pool is empty", is_empty)
+        request = urllib.request.Request(ENDPOINT + "/api/generate", body, {"Content-Type": "application/json"})
+        sent = time.time()
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            times = json.load(answer)["times"]
+        to_start.append((monitor.first_call_after(sent) - sent) * 1000)
+        to_lease.append((times["first_request"] - times["first_200"]) / 1e6)
+        from_listening.append((times["first_request"] - times["listening"]) / 1e6)
+    monitor.process.terminate()
+    # The first round pages the programs in.
+    return to_start[1:], to_lease[1:], from_listening[1:]
+
+
+def main_process(unit):
+    return int(command("systemctl", "show", "--value", "-p", "MainPID", unit))
+
+
+def processor_nanoseconds(process):
+    total = 0
+    for task in Path(f"/proc/{process}/task").iterdir():
+        try:
+            total += int((task / "schedstat").read_text().split()[0])
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return total
+
+
+def anonymous_mebibytes(process):
+    text = Path(f"/proc/{process}/status").read_text()
+    return int(re.search(r"RssAnon:\s+(\d+) kB", text)[1]) / 1024
+
+
+def measure_idling(seconds):
+    """Both daemons together, beside one instance without work: per cent of a core, and RssAnon, each second."""
+    install(minimum=1)
+    wait_until("the instance is ready", lambda: status().get("maxConcurrent") == 1)
+    time.sleep(5)
+    processes = [main_process(unit) for unit in DAEMONS]
+    share, memory = [], []
+    used, at = sum(map(processor_nanoseconds, processes)), time.monotonic_ns()
+    for _ in range(seconds):
+        time.sleep(1)
+        now_used, now = sum(map(processor_nanoseconds, processes)), time.monotonic_ns()
+        share.append(100 * (now_used - used) / (now - at))
+        memory.append(sum(map(anonymous_mebibytes, processes)))
+        used, at = now_used, now
+    return share, memory
+
+
+def row(what, values, unit, goal=""):
+    ordered = sorted(values)
+    figures = [ordered[0], statistics.median(ordered), ordered[max(0, -(-95 * len(ordered) // 100) - 1)], ordered[-1]]
+    return [what, *(f"{figure:.2f}" for figure in figures), unit, str(len(values)), goal]
+
+
+def table(rows):
+    widths = [max(len(line[column]) for line in rows) for column in range(len(rows[0]))]
+    for index, line in enumerate(rows):
+        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |")
+        if index == 0:
+            print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
+
+
+def machine():
+    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    gibibytes = int(re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())[1]) / 1048576
+    systemd = command("systemctl", "--version").split()[1]
+    distribution = re.search(r'PRETTY_NAME="(.*)"', Path("/etc/os-release").read_text())[1]
+    return (f"{os.cpu_count()} × {model[1] if model else platform.machine()}, {gibibytes:.0f} GiB, {distribution}, "
+            f"kernel {platform.release()}, systemd {systemd}; load {os.getloadavg()[0]:.1f} at the beginning")
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--rounds", type=int, default=60, help="starts from an empty pool (60)")
+    arguments.add_argument("--seconds", type=int, default=60, help="time of idling (60)")
+    options = arguments.parse_args()
+    if Path("/proc/1/comm").read_text() != "systemd\n" or b"container=with-systemd" not in Path(
+            "/proc/1/environ").read_bytes():
+        sys.exit("This installs the pool, and so runs in a private systemd only: make bench")
+
+    where = machine()
+    Path(OLLAMA).parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["scripts/install.sh"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    to_start, to_lease, from_listening = measure_starts(options.rounds)
+    share, memory = measure_idling(options.seconds)
+    print(command("ollama-pool", "--version").strip() + " on " + where)
+    table([
+        ["what", "min", "median", "p95", "max", "unit", "samples", "goal"],
+        row("a request meets an empty pool → StartTransientUnit is called", to_start, "ms", "p95 ≤ 20"),
+        row("the instance's first 200 → its first lease", to_lease, "ms", "p95 ≤ 150"),
+        row("the instance listens → its first lease", from_listening, "ms"),
+        row("both daemons, idle: processor", share, "% of a core", "< 0.5"),
+        row("both daemons, idle: RssAnon", memory, "MiB", "< 60 MB"),
+    ])
+    print(f"Processor time over all {options.seconds} s of idling: {statistics.mean(share):.3f} % of a core.")
+
+
+main()
