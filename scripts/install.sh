@@ -7,6 +7,7 @@
 #
 #   PREFIX   /usr/local unless given. systemd looks for units below /usr and /usr/local only: with another prefix they
 #            go to /usr/local/lib, and name the programs where they are.
+#   PROGRAMS where the built programs are: .build/release of a checkout unless given
 #   DESTDIR  a folder to install into as if it were /, for a package: then nothing is done to the system that runs.
 set -eu
 
@@ -24,7 +25,7 @@ if [[ -d $here/units ]]; then # an unpacked tarball
   programs=$here/bin
 else
   source=$(dirname "$here")
-  programs=$source/.build/release
+  programs=${PROGRAMS:-$source/.build/release}
 fi
 
 library=/usr/local/lib

@@ -26,6 +26,15 @@ import Testing
     #expect(expected == [1, 5, 5, 5, 5, 1])
   }
 
+  @Test func theLatestNeedHoldsUntilAnotherIsSeen() {
+    var scaler = Scaler(settings: ScalingSettings(minimum: 1, window: .seconds(2)))
+    scaler.observed(demand: 2, slots: 1, at: .zero)
+    // A dispatcher whose queue doesn't move speaks every five seconds.
+    #expect(scaler.target(capacity: 8, at: Self.at(4)).target == 4)
+    scaler.observed(demand: 0, slots: 1, at: Self.at(5))
+    #expect(scaler.target(capacity: 8, at: Self.at(5)).target == 1)
+  }
+
   @Test func theTargetStaysWithinCapacityAndBounds() {
     var scaler = Scaler(settings: ScalingSettings(minimum: 2, maximum: 3))
     scaler.observed(demand: 100, slots: 1, at: .zero)

@@ -5,8 +5,11 @@ import Testing
   @Test func theBackOffFollowsItsTable() {
     var restarts = Restarts()
     var pauses: [Duration] = []
-    for _ in 0..<5 { pauses.append(restarts.failed("exit status 1", limits: .init(), at: .zero)) }
+    for _ in 0..<5 { pauses.append(restarts.failed("exit status 1", hadRun: true, limits: .init(), at: .zero)) }
     #expect(pauses == [.zero, .seconds(1), .seconds(2), .seconds(4), .seconds(600)])
+    var neverRan = Restarts()
+    let first = neverRan.failed("no such file", hadRun: false, limits: .init(), at: .zero)
+    #expect(first == .seconds(1))
     #expect(restarts.isQuarantined)
     #expect(!restarts.mayStart(at: .zero + .seconds(599)))
     #expect(restarts.mayStart(at: .zero + .seconds(600)))

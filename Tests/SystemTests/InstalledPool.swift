@@ -54,9 +54,10 @@ actor InstalledPool {
   private func installOnce() async throws {
     if Self.isInstalledAlready { return }
     let products = (BuiltProduct.path("ollama-pool") as NSString).deletingLastPathComponent
-    let make = try await run(
-      "make", ["-C", PackageRoot.path, "install", "PREFIX=/usr", "BUILT=\(products)"], within: .seconds(120))
-    guard make.end == .exited(0) else { throw Failed("make install: \(make.output)\(make.errorOutput)") }
+    let install = try await run(
+      PackageRoot.path(to: "scripts/install.sh"), environment: ["PREFIX": "/usr", "PROGRAMS": products],
+      within: .seconds(120))
+    guard install.end == .exited(0) else { throw Failed("install.sh: \(install.output)\(install.errorOutput)") }
     _ = try await run("ln", ["-sf", "/usr/bin/ollama-simulator", "/usr/local/bin/ollama"])
   }
 

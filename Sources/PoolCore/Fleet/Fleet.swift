@@ -95,7 +95,7 @@ package struct Fleet: Sendable {
   package mutating func startFailed(_ id: InstanceID, reason: String, at now: Instant) -> [FleetAction] {
     guard case .launching = placements[id]?.life else { return [] }
     placements[id]?.life = .absent
-    return failed(id, reason, at: now) + reconcile(at: now)
+    return failed(id, reason, hadRun: false, at: now) + reconcile(at: now)
   }
 
   /// A unit is gone, with what systemd says of its end.
@@ -215,9 +215,9 @@ package struct Fleet: Sendable {
     return .report(.adopted(id, unit))
   }
 
-  mutating func failed(_ id: InstanceID, _ reason: String, at now: Instant) -> [FleetAction] {
+  mutating func failed(_ id: InstanceID, _ reason: String, hadRun: Bool = true, at now: Instant) -> [FleetAction] {
     guard var restarts = placements[id]?.restarts else { return [] }
-    let pause = restarts.failed(reason, limits: limits.restarts, at: now)
+    let pause = restarts.failed(reason, hadRun: hadRun, limits: limits.restarts, at: now)
     placements[id]?.restarts = restarts
     return [
       .report(

@@ -1,9 +1,10 @@
 /// The pause after failures in a row, so that what can't run does not spin.
 ///
-///     failures in a row   1   2    3    4    5 = quarantineAfter
-///     pause               0   1 s  2 s  4 s  10 min          (pause 1 s, quarantine 10 min)
+///     failures in a row    1    2    3    4    5 = quarantineAfter
+///     pause, had run       0    1 s  2 s  4 s  10 min          (pause 1 s, quarantine 10 min)
+///     pause, never ran     1 s  2 s  4 s  8 s  10 min
 ///
-/// The first failure after a steady life costs no pause: a crash is answered with a new instance at once.
+/// The first death of what had run costs no pause: a crash is answered with a new instance at once.
 package struct Restarts: Hashable, Sendable {
   package struct Limits: Hashable, Sendable {
     package var pause: Duration = .seconds(1)
@@ -27,17 +28,19 @@ package struct Restarts: Hashable, Sendable {
   package init() {}
 
   /// - Returns: the pause until the next start.
-  package mutating func failed(_ reason: String, limits: Limits, at now: Instant) -> Duration {
+  ///
+  /// - Parameter hadRun: whether the unit ran at all; a start that fails is not worth an instant second try.
+  package mutating func failed(_ reason: String, hadRun: Bool, limits: Limits, at now: Instant) -> Duration {
     failures += 1
     lastFailure = reason
     isQuarantined = failures >= limits.quarantineAfter
     let pause: Duration =
       if isQuarantined {
         limits.quarantine
-      } else if failures == 1 {
+      } else if failures == 1, hadRun {
         .zero
       } else {
-        min(limits.pause * (1 << min(failures - 2, 20)), limits.pauseMaximum)
+        min(limits.pause * (1 << min(failures - (hadRun ? 2 : 1), 20)), limits.pauseMaximum)
       }
     retryAt = now + pause
     return pause
