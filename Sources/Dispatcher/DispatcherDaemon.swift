@@ -165,7 +165,13 @@ package final class DispatcherDaemon: Sendable {
     return forRestart
   }
 
-  /// Stops accepting, refuses what waits, and lets what runs end by itself within `time`; then cuts the rest.
+  /// Reports a new configuration that is wrong; the old settings stay in force.
+  package func reloadRefused(_ error: ConfigurationError) async {
+    try? await loop.submit { [parts] in parts.value.shell.tell(.reloadRefused(reason: error.description)) }.get()
+  }
+
+  /// Stops accepting, refuses what waits, and lets what runs end by itself within `time`; then cuts the rest. A second
+  /// call may make the time shorter.
   package func drain(within time: Duration) async {
     let deadline = Instant.now + time
     let keepAlive = notifiesServiceManager ? await extendStopTimeout(until: deadline) : nil

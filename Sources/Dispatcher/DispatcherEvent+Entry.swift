@@ -32,6 +32,8 @@ extension DispatcherEvent {
       guard !forRestart.isEmpty else { return (.notice, "the new configuration is in force", []) }
       let keys = forRestart.joined(separator: ", ")
       return (.notice, "the new configuration is in force; \(keys) only after a restart", [("POOL_REASON", keys)])
+    case .reloadRefused(let reason):
+      return (.error, "configuration not reloaded, nothing has changed: \(reason)", [("POOL_REASON", reason)])
     case .supervisorConnected(let processID, let instances):
       return (.notice, "the supervisor (process \(processID)) is here, with \(Self.count(instances, "instance"))", [])
     case .supervisorGone:

@@ -9,6 +9,8 @@ enum DispatcherEvent {
   case socketUnused(name: String)
   /// `forRestart`: keys whose new values wait for the next start.
   case reloaded(forRestart: [String])
+  /// The new configuration is wrong; the old one stays in force.
+  case reloadRefused(reason: String)
   case supervisorConnected(processID: Int32, instances: Int)
   case supervisorGone
   /// A peer on the control socket asked for what it may not do.
@@ -25,6 +27,7 @@ enum DispatcherEvent {
     case portMoved = "935a730583c94616919237143b64fc88"
     case socketUnused = "6b72ae26179e479898d1e894c0930413"
     case reloaded = "31a5ad988c4742cb8c95c13fdcecbfa6"
+    case reloadRefused = "5d0c3b8e0f0b4d0c9a5f4d7c1e2a6b93"
     case supervisorConnected = "90477bbb2a344af1b9612f96c66b1ddc"
     case supervisorGone = "81a24664fc0147ac804448c13f35bb50"
     case permissionDenied = "c1af80a9cf6249f2a083a912b62d199e"
@@ -75,6 +78,7 @@ extension DispatcherEvent {
     case .portMoved: .portMoved
     case .socketUnused: .socketUnused
     case .reloaded: .reloaded
+    case .reloadRefused: .reloadRefused
     case .supervisorConnected: .supervisorConnected
     case .supervisorGone: .supervisorGone
     case .permissionDenied: .permissionDenied
@@ -103,7 +107,7 @@ extension DispatcherEvent {
   /// Events of one key are told at once only after a pause, and summed up within it; nil for what is always told.
   var repetition: String? {
     switch self {
-    case .started, .portMoved, .socketUnused, .reloaded, .supervisorConnected, .supervisorGone, .requestCancelled:
+    case .started, .portMoved, .socketUnused, .reloaded, .reloadRefused, .supervisorConnected, .supervisorGone, .requestCancelled:
       return nil
     case .permissionDenied(_, let userID, _): return "\(kind) \(userID)"
     case .requestLost(let request, let outcome): return "\(kind) \(outcome) \(request.instance?.name ?? "")"

@@ -1,6 +1,6 @@
-import GPUInventory
+package import GPUInventory
 import Launching
-import PoolConfiguration
+package import PoolConfiguration
 import PoolCore
 
 /// What may run where: the settings, held against the GPUs that there are.
@@ -130,7 +130,7 @@ extension PlacementPlan {
 
 extension Settings {
   /// Where the GPUs are to be learnt from.
-  var gpuSource: GPUSource {
+  package var gpuSource: GPUSource {
     switch gpus {
     case .auto: .automatic
     case .cpu: .cpu

@@ -17,12 +17,14 @@ struct OllamaPool: AsyncParsableCommand {
       """,
     version: "ollama-pool \(Version.current)",
     groupedSubcommands: [
-      CommandGroup(name: "Running a pool:", subcommands: [Run.self]),
+      CommandGroup(
+        name: "Running a pool:", subcommands: [Serve.self, DispatcherCommand.self, SupervisorCommand.self, Run.self]),
       CommandGroup(
         name: "Watching it:",
         subcommands: [Status.self, Queue.self, GPUs.self, Explain.self, Logs.self, Doctor.self]),
       CommandGroup(
         name: "Changing it:",
         subcommands: [Scale.self, Drain.self, Restart.self, Cordon.self, Uncordon.self, Config.self]),
+      CommandGroup(name: "For the units:", subcommands: [Preflight.self]),
     ])
 }

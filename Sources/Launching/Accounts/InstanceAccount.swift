@@ -1,22 +1,22 @@
 import Glibc
 
 /// The user that the system manager runs instances as.
-struct InstanceAccount: Equatable {
+package struct InstanceAccount: Equatable {
   /// The package's own user, for machines without an installed Ollama.
   static let ownName = "ollama-pool-instance"
   /// Ollama's installer makes it. With it the instances use the models that are there already.
   static let ollamaName = "ollama"
 
-  var name: String
+  package var name: String
   /// HOME, and by default the model store.
-  var home: String
+  package var home: String
   /// Whether systemd makes ``home``, as the StateDirectory ``ownName`` that all instances share, and with it the models.
-  var homeIsStateDirectory: Bool
+  package var homeIsStateDirectory: Bool
   /// Those of `render` and `video` that exist here: they own the nodes of GPUs.
   var groups: [String]
 
   /// - Parameter choice: the key `instance_user`; nil: `ollama` if there is such a user, else `ollama-pool-instance`.
-  static func resolve(_ choice: String?) throws(LaunchError) -> InstanceAccount {
+  package static func resolve(_ choice: String?) throws(LaunchError) -> InstanceAccount {
     let name = choice ?? (Passwd.user(ollamaName) == nil ? ownName : ollamaName)
     guard let user = Passwd.user(name) else {
       let remedy =

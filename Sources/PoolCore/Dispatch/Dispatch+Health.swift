@@ -125,7 +125,7 @@ extension Dispatch {
   }
 
   /// Ends what waited longer than the configured maximum, and at the drain's deadline all that still runs.
-  private mutating func expire(at now: Instant) -> [DispatchAction] {
+  mutating func expire(at now: Instant) -> [DispatchAction] {
     var actions: [DispatchAction] = []
     if let limit = limits.maximumWait {
       // The order of service is the order of arrival, so the longest wait stands first.

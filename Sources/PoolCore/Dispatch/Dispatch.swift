@@ -137,9 +137,13 @@ package struct Dispatch: Sendable {
     return [.end(id, .cancelled)] + assignFreeSlots(at: now) + reportIfDrained()
   }
 
-  /// The pool stops: what waits is refused, what runs may end by itself until `deadline`.
+  /// The pool stops: what waits is refused, what runs may end by itself until `deadline`. While it stops already, an
+  /// earlier deadline takes the place of the present one.
   package mutating func drain(until deadline: Instant, at now: Instant) -> [DispatchAction] {
-    guard drainDeadline == nil else { return [] }
+    if let present = drainDeadline {
+      drainDeadline = min(present, deadline)
+      return requests.isEmpty ? [] : expire(at: now) + reportIfDrained()
+    }
     drainDeadline = deadline
     revision += 1
     let waiting = queue.waiting + callers.waiting

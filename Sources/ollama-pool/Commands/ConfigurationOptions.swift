@@ -15,4 +15,9 @@ struct ConfigurationOptions: ParsableArguments {
   func read() throws(ConfigurationError) -> LoadedConfiguration {
     try ConfigurationReader.read(path: path)
   }
+
+  /// Reads it again.
+  var reader: @Sendable () throws(ConfigurationError) -> LoadedConfiguration {
+    { [path] () throws(ConfigurationError) in try ConfigurationReader.read(path: path) }
+  }
 }

@@ -12,7 +12,7 @@ struct Explain: AsyncParsableCommand {
   func run() async throws {
     let supervisor = try await control.connect(to: .supervisor)
     let reply = try await supervisor.call(SupervisorInterface.Method.explain, as: SupervisorCalls.ExplainReply.self)
-    if json { return try Output.say(json: reply) }
+    if json { return try Output.say(json: reply.decisions) }
     if reply.decisions.isEmpty { return Output.say("Nothing has been decided yet.") }
     var table = Table([.number("AGO"), "DECISION", "BECAUSE"])
     table.rows = reply.decisions.map {

@@ -6,11 +6,6 @@ struct GPUs: AsyncParsableCommand {
     commandName: "gpus", abstract: "List the GPUs, what runs on them, and which are cordoned.",
     discussion: "As the supervisor sees them: from NVIDIA's driver, or as the configuration lists them.")
 
-  private struct Report: Encodable {
-    let inventory: SupervisorTypes.Inventory
-    let gpus: [SupervisorTypes.GPU]
-  }
-
   @OptionGroup var control: ControlOptions
   @Flag(help: "Print JSON.") var json = false
 
@@ -19,7 +14,7 @@ struct GPUs: AsyncParsableCommand {
     let status = try await supervisor.call(
       SupervisorInterface.Method.getStatus, as: SupervisorCalls.StatusReply.self
     ).status
-    if json { return try Output.say(json: Report(inventory: status.inventory, gpus: status.gpus)) }
+    if json { return try Output.say(json: status.gpus) }
     if status.gpus.isEmpty {
       return Output.say(
         status.inventory == .cpu

@@ -22,7 +22,7 @@ struct Queue: AsyncParsableCommand {
       let dispatcher = try await control.connect(to: .dispatcher)
       let requests = try await dispatcher.call(
         DispatcherInterface.Method.listRequests, as: DispatcherCalls.ListRequestsReply.self)
-      if json { return try Output.say(json: requests) }
+      if json { return try Output.say(json: requests.requests) }
       if requests.requests.isEmpty { return Output.say("No request waits, and none is being served.") }
       Output.say(Self.table(requests.requests).text(on: .current))
     }

@@ -22,9 +22,9 @@ struct Examination {
           remedy: "correct it; `ollama-pool config check` shows all that is wrong"))
     }
     let installation = Installation.current
-    let systemd = await SystemdExamination.run(installation)
-    findings += systemd.findings
+    findings += await SystemdExamination.run(installation)
     findings += UserExamination.run(installation, settings)
+    findings += OllamaExamination.run(installation, settings)
     findings += GPUExamination.run(settings)
     findings += await SocketExamination.run(sockets, installation, settings)
     return findings

@@ -1,10 +1,11 @@
 import GPUInventory
 import PoolConfiguration
+import Supervisor
 
 /// The GPUs, and whether an instance will be able to open them.
 enum GPUExamination {
   static func run(_ settings: Settings) -> [Finding] {
-    let inventory = InventoryReader().read(GPUSource(settings.gpus))
+    let inventory = InventoryReader().read(settings.gpuSource)
     var findings = inventory.gpus.map(finding)
     findings += inventory.problems.map { problem in
       inventory.source == .cpu
@@ -34,22 +35,6 @@ enum GPUExamination {
     guard settings.gpus == .auto else { return [] }
     return settings.placementProblems(knownGPUs: inventory.gpus.map(\.uuid)).map {
       .problem("placements", "\($0)", remedy: "correct `placements` in the configuration")
-    }
-  }
-}
-
-extension GPUSource {
-  init(_ choice: GPUChoice) {
-    switch choice {
-    case .auto: self = .automatic
-    case .cpu: self = .cpu
-    case .list(let gpus):
-      self = .configured(
-        gpus.map { gpu in
-          ConfiguredGPU(
-            uuid: gpu.uuid, name: gpu.name, vendor: gpu.vendor == .amd ? .amd : .nvidia,
-            memory: gpu.memory.map { UInt64($0.bytes) }, pciAddress: gpu.pci, deviceNodes: gpu.nodes)
-        })
     }
   }
 }

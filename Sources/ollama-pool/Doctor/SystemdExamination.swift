@@ -4,24 +4,27 @@ import Systemd
 enum SystemdExamination {
   private static let ollamaUnit = "ollama.service"
 
-  static func run(_ installation: Installation) async -> (isThere: Bool, findings: [Finding]) {
+  static func run(_ installation: Installation) async -> [Finding] {
     guard ServiceManager.isBooted else {
-      let finding = Finding.warning(
-        "systemd", "this machine does not run under systemd: the pool can't be installed as a service here",
-        remedy: "`ollama-pool serve` runs it, with child processes as instances")
-      return (false, [finding])
+      return [
+        .warning(
+          "systemd", "this machine does not run under systemd: the pool can't be installed as a service here",
+          remedy: "`ollama-pool serve` runs it, with child processes as instances")
+      ]
     }
     do throws(SystemdError) {
       let bus = try await SystemdBus.connect(deadline: .seconds(5))
       let version = try await bus.version()
       let other = await foreignOllama(bus)
       await bus.close()
-      return (true, [.ok("systemd", "\(version) answers on the bus"), service(installation), other])
+      return [.ok("systemd", "\(version) answers on the bus"), service(installation), other]
     } catch {
-      let finding = Finding.problem(
-        "systemd", "systemd does not answer on the system bus (\(error))",
-        remedy: "`systemctl status dbus.socket dbus.service`; install dbus if it is missing")
-      return (false, [finding, service(installation)])
+      return [
+        .problem(
+          "systemd", "systemd does not answer on the system bus (\(error))",
+          remedy: "`systemctl status dbus.socket dbus.service`; install dbus if it is missing"),
+        service(installation),
+      ]
     }
   }
 

@@ -8,8 +8,10 @@ struct User: Equatable {
   var home: String
 
   /// The name of the user that this process runs as, or its number.
-  static var current: String {
-    getpwuid(geteuid()).map { String(cString: $0.pointee.pw_name) } ?? "\(geteuid())"
+  static var current: String { name(of: geteuid()) }
+
+  static func name(of userID: uid_t) -> String {
+    getpwuid(userID).map { String(cString: $0.pointee.pw_name) } ?? "\(userID)"
   }
 
   /// nil if there is no such user.

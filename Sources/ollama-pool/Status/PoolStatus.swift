@@ -68,6 +68,8 @@ struct PoolStatus: Encodable, Equatable, Sendable {
   @OrNull var metrics: String?
   @OrNull var ollama: String?
   @OrNull var launcher: String?
+  /// Where the GPUs are known from.
+  @OrNull var inventory: SupervisorTypes.Inventory?
   var problems: [String]
   var instances: [Instance]
   var dispatcher: DaemonState
@@ -100,6 +102,7 @@ extension PoolStatus {
     metrics = seen?.metrics
     ollama = wanted?.ollama
     launcher = wanted?.launcher
+    inventory = wanted?.inventory
     problems = wanted?.problems ?? []
     if let wanted, seen != nil, !wanted.dispatcherConnected {
       problems.append("the supervisor has no connection to the dispatcher: nothing is started or stopped meanwhile")

@@ -1,0 +1,20 @@
+import Dispatcher
+import Glibc
+import Launching
+import PoolConfiguration
+import Supervisor
+import Systemd
+
+/// What the ways of running the daemons have in common.
+enum DaemonSetup {
+  static func dispatcher(_ settings: Settings, sockets: SocketFolder) -> DispatcherOptions {
+    DispatcherOptions(
+      settings: settings, controlSocket: sockets.dispatcher,
+      journal: Journal(identifier: Daemon.dispatcher.journalIdentifier), version: Version.current)
+  }
+
+  /// The user of units of the system manager, in numbers.
+  static func instanceUserID(_ settings: Settings) -> uid_t? {
+    (try? InstanceAccount.resolve(settings.instanceUser)).flatMap { User(named: $0.name) }?.userID
+  }
+}

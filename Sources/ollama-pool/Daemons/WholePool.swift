@@ -1,0 +1,89 @@
+import Dispatcher
+import Glibc
+import Launching
+import NIOPosix
+import PoolConfiguration
+import Supervisor
+import Systemd
+import Varlink
+
+/// Both daemons in one process, which talk over the same control socket as they do apart.
+struct WholePool: Sendable {
+  let dispatcher: DispatcherDaemon
+  private let supervisor: SupervisorDaemon
+  private let readAgain: @Sendable () throws(ConfigurationError) -> LoadedConfiguration
+  private let drainTimeout: Duration
+  /// What the instances run; nil where nothing was found, which `status` reports.
+  let program: OllamaExecutable?
+
+  static func start(
+    _ loaded: LoadedConfiguration,
+    readAgain: @escaping @Sendable () throws(ConfigurationError) -> LoadedConfiguration, sockets: SocketFolder,
+    state: String, nextFreePort: Bool
+  ) async throws -> WholePool {
+    let settings = loaded.settings
+    let launcher = childLauncherIfNothingIsInstalled(settings)
+    var options = DaemonSetup.dispatcher(settings, sockets: sockets)
+    options.nextFreePort = nextFreePort
+    if launcher == nil, geteuid() == 0 { options.instanceUserID = DaemonSetup.instanceUserID(settings) }
+    let dispatcher = try await startDispatcher(options)
+    do {
+      let supervisor = try await SupervisorDaemon.start(
+        SupervisorOptions(
+          configuration: loaded, readConfiguration: readAgain, stateDirectory: state,
+          dispatcherSocket: sockets.dispatcher, controlSocket: .path(sockets.supervisor),
+          journal: Journal(identifier: Daemon.supervisor.journalIdentifier), version: Version.current,
+          eventLoopGroup: MultiThreadedEventLoopGroup(numberOfThreads: 1), notifiesServiceManager: false,
+          launcher: launcher))
+      return WholePool(
+        dispatcher: dispatcher, supervisor: supervisor, readAgain: readAgain, drainTimeout: settings.drainTimeout,
+        program: try? OllamaExecutable.find(setting: settings.ollama))
+    } catch {
+      await dispatcher.close()
+      throw error
+    }
+  }
+
+  private static func startDispatcher(_ options: DispatcherOptions) async throws -> DispatcherDaemon {
+    do {
+      return try await DispatcherDaemon.start(options)
+    } catch let error as DispatcherError {
+      guard case .cannotListen(_, EADDRINUSE) = error.code, !options.nextFreePort else { throw error }
+      throw CommandFailure("\(error.message); `--next-free-port` takes the next one that is free")
+    }
+  }
+
+  /// Units of the system manager never run as root, and need a user that the installation makes. A root that has
+  /// installed nothing has a pool all the same.
+  private static func childLauncherIfNothingIsInstalled(_ settings: Settings) -> ChildLauncher? {
+    guard settings.launcher == .auto, geteuid() == 0 else { return nil }
+    do throws(LaunchError) {
+      _ = try InstanceAccount.resolve(settings.instanceUser)
+      return nil
+    } catch {
+      return settings.instanceUser == nil ? ChildLauncher() : nil
+    }
+  }
+
+  func reload() async {
+    do {
+      // What refuses says so in the log; then nothing changes in the other one either.
+      try await supervisor.reload()
+      await dispatcher.reload(try readAgain().settings)
+    } catch {
+      return
+    }
+  }
+
+  /// Lets running requests end, and leaves no process behind.
+  func stop(_ signals: StopSignals) async {
+    Output.say("Stopping: running requests may end. Ctrl-C again stops at once.")
+    await signals.run { [dispatcher, drainTimeout] in
+      await dispatcher.drain(within: drainTimeout)
+    } hurry: { [dispatcher] in
+      await dispatcher.drain(within: .zero)
+    }
+    await supervisor.stop(instances: .stop)
+    await dispatcher.close()
+  }
+}
