@@ -87,6 +87,13 @@ let tests: [Target] = [
     dependencies: [
       "Gateway", "OllamaAPI", "PoolCore", "TestSupport", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"),
     ]),
+  .testTarget(name: "ConsoleTests", dependencies: ["Console", "TestSupport", nio("NIOCore"), nio("NIOPosix")]),
+  .testTarget(
+    name: "DispatcherTests",
+    dependencies: [
+      "Console", "ControlInterface", "Dispatcher", "Gateway", "OllamaAPI", "PoolConfiguration", "PoolCore", "Systemd",
+      "TestSupport", "Varlink", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"),
+    ]),
   .testTarget(name: "SimulatorTests", dependencies: ["ollama-simulator", "TestSupport"]),
   .testTarget(
     name: "CommandLineTests",

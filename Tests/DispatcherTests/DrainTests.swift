@@ -1,0 +1,86 @@
+import ControlInterface
+import PoolConfiguration
+import PoolCore
+import TestSupport
+import Testing
+
+@testable import Dispatcher
+
+@Suite(.timeLimit(.minutes(2)))
+struct DrainTests {
+  @Test func whatRunsEndsByItselfWhatWaitsIsRefusedAndNothingNewIsAccepted() async throws {
+    try await DispatcherRig.run { rig in
+      let gpu0 = try await FakeOllama.start()
+      try await rig.use(gpu0)
+      let running = try await rig.generate("running")
+      let asked = try await gpu0.ask()
+      try await asked.begin()
+      _ = try await running.head()
+      let waiting = try await rig.generate("waiting")
+      try await rig.waitForDepth(1)
+      let capacity = try await rig.watchCapacity()
+
+      let drain = Task { await rig.daemon.drain(within: .seconds(60)) }
+      let refused = try await waiting.answer()
+      #expect(refused.status == 503)
+      #expect(refused.head["Retry-After"] != nil)
+      #expect(refused.text.contains("being stopped or restarted"))
+      try await rig.wait("it says that it drains") { $0.draining }
+      try await capacity.wait("front ends are told") { $0.last?.maxConcurrent == 0 }
+      #expect(try await rig.console("/readyz").status == 503)
+      await #expect(throws: (any Error).self) { try await rig.generate("late").answer() }
+
+      try await asked.chunk(#"{"response":"","done":true}"# + "\n")
+      try await asked.finish()
+      let piece = try await running.piece()
+      #expect(piece?.text.contains("\"done\":true") == true)
+      await drain.value
+      try await rig.waitForJournal("stopping: waiting for 1 request to end; 1 waiting request refused")
+      try await rig.waitForJournal("stopped serving: no request is left")
+    }
+  }
+
+  @Test func whatStillRunsAtTheDeadlineIsCutWithAnErrorInItsDialect() async throws {
+    try await DispatcherRig.run { rig in
+      let gpu0 = try await FakeOllama.start()
+      try await rig.use(gpu0)
+      let running = try await rig.generate("running")
+      let asked = try await gpu0.ask()
+      try await asked.begin()
+      _ = try await running.head()
+      let clock = ContinuousClock()
+      let begun = clock.now
+      await rig.daemon.drain(within: .milliseconds(300))
+      #expect(clock.now - begun >= .milliseconds(300))
+      #expect(clock.now - begun < .seconds(10))
+      let piece = try #require(try await running.piece())
+      #expect(Spoken.ollama.errorMessage(endOf: piece.text)?.contains("being stopped") == true)
+      try await asked.waitUntilClosed()
+    }
+  }
+
+  @Test func anIdlePoolIsDrainedAtOnce() async throws {
+    try await DispatcherRig.run { rig in
+      let gpu0 = try await FakeOllama.start()
+      try await rig.use(gpu0)
+      let idle = try await rig.connect()
+      let clock = ContinuousClock()
+      let begun = clock.now
+      await rig.daemon.drain(within: .seconds(60))
+      #expect(clock.now - begun < .seconds(5))
+      #expect(try await idle.readUntilClosed().isEmpty)
+    }
+  }
+
+  @Test func aDaemonThatIsClosedEndsItsConnectionsAndItsSocket() async throws {
+    var client: HTTPProbe?
+    var socket = ""
+    try await DispatcherRig.run { rig in
+      client = try await rig.generate()
+      try await rig.waitForDepth(1)
+      socket = rig.socket
+    }
+    #expect(try await client?.readUntilClosed() == "")
+    #expect(access(socket, F_OK) != 0)
+  }
+}
