@@ -6,7 +6,6 @@ import NIOPosix
 import OllamaAPI
 package import PoolConfiguration
 import PoolCore
-import Synchronization
 import Systemd
 import Varlink
 
@@ -35,7 +34,8 @@ package final class DispatcherDaemon: Sendable {
   private let control: VarlinkServer
   private let metrics: MetricsListener?
   private let notifiesServiceManager: Bool
-  private let settings: Mutex<Settings>
+  /// What it was started with: the addresses in use.
+  private let startedWith: Settings
 
   private init(
     group: MultiThreadedEventLoopGroup, loop: any EventLoop, parts: NIOLoopBound<DispatcherParts>, opened: Opened,
@@ -50,7 +50,7 @@ package final class DispatcherDaemon: Sendable {
     control = opened.control
     metrics = opened.metrics
     notifiesServiceManager = options.notifiesServiceManager
-    settings = Mutex(options.settings)
+    startedWith = options.settings
   }
 
   private struct Opened {
@@ -151,13 +151,9 @@ package final class DispatcherDaemon: Sendable {
   /// - Returns: the keys whose new values wait for the next start.
   @discardableResult
   package func reload(_ new: Settings) async -> [String] {
-    let old = settings.withLock { settings in
-      defer { settings = new }
-      return settings
-    }
     let forRestart =
-      (old.listen == new.listen ? [] : ["listen"])
-      + (old.metricsListen == new.metricsListen ? [] : ["metrics_listen"])
+      (startedWith.listen == new.listen ? [] : ["listen"])
+      + (startedWith.metricsListen == new.metricsListen ? [] : ["metrics_listen"])
     try? await loop.submit { [parts] in
       parts.value.adopt(new)
       parts.value.shell.tell(.reloaded(forRestart: forRestart))

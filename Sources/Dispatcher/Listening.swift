@@ -97,7 +97,7 @@ struct Listening {
     _ address: ListenAddress, key: String, _ listen: (SocketAddress) async throws -> Opened
   ) async throws -> Opened {
     var refusal: DispatcherError?
-    for candidate in candidates(for: address) {
+    for candidate in Self.candidates(for: address, options) {
       do {
         let opened = try await listen(try SocketAddress(ipAddress: candidate.host, port: Int(candidate.port)))
         if refusal != nil { await tellMoved(from: address, to: candidate) }
@@ -112,12 +112,13 @@ struct Listening {
   }
 
   /// The address itself, then those with the next ports that nothing else is meant to have.
-  func candidates(for address: ListenAddress) -> [ListenAddress] {
+  static func candidates(for address: ListenAddress, _ options: DispatcherOptions) -> [ListenAddress] {
+    let settings = options.settings
     guard options.nextFreePort, address.port != 0 else { return [address] }
     let reserved = Set((settings.listen + (settings.metricsListen.map { [$0] } ?? [])).map { Int($0.port) })
     let first = Int(settings.instancePorts)
     let instances = first..<first + Settings.instancePortSpan
-    let next = (1...Self.portSpan).map { Int(address.port) + $0 }
+    let next = (1...portSpan).map { Int(address.port) + $0 }
       .filter { !reserved.contains($0) && !instances.contains($0) }
     return [address]
       + next.compactMap { port in

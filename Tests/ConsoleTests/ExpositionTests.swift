@@ -48,7 +48,8 @@ struct ExpositionTests {
 
   @Test func whatWouldBreakALineIsEscaped() {
     var text = MetricsText()
-    text.add("a", .gauge, "back\\slash, \"quote\"\nand line", samples: [([("l", "back\\slash, \"quote\"\nand line")], 1)])
+    text.add(
+      "a", .gauge, "back\\slash, \"quote\"\nand line", samples: [([("l", "back\\slash, \"quote\"\nand line")], 1)])
     #expect(
       text.text == #"""
         # HELP a back\\slash, "quote"\nand line

@@ -1,0 +1,174 @@
+import ControlInterface
+import Foundation
+import PoolConfiguration
+import PoolCore
+import TestSupport
+import Testing
+
+@testable import Dispatcher
+
+@Suite(.timeLimit(.minutes(1)))
+struct MetricsTests {
+  /// Name and type of every family.
+  private static let families: [String: String] = [
+    "ollama_pool_queue_depth": "gauge", "ollama_pool_queue_oldest_wait_seconds": "gauge",
+    "ollama_pool_max_concurrent": "gauge", "ollama_pool_in_flight": "gauge", "ollama_pool_instances": "gauge",
+    "ollama_pool_desired_instances": "gauge", "ollama_pool_requests_total": "counter",
+    "ollama_pool_refusals_total": "counter", "ollama_pool_wait_seconds": "histogram",
+    "ollama_pool_service_seconds": "histogram", "ollama_pool_instance_starts_total": "counter",
+    "ollama_pool_instance_start_seconds": "histogram", "ollama_pool_put_back_total": "counter",
+    "ollama_pool_open_connections": "gauge", "ollama_pool_build_info": "gauge", "process_start_time_seconds": "gauge",
+  ]
+
+  @Test func theyAreWhatPrometheusReadsAndNoOthers() async throws {
+    try await withHistory { rig in
+      let text = try await rig.console("/metrics").text
+      let exposition = try Exposition(text)
+      #expect(exposition.families == Self.families)
+    }
+  }
+
+  @Test func theyTellWhatHappened() async throws {
+    try await withHistory { rig in
+      for (name, value) in [
+        ("ollama_pool_queue_depth", 1.0), ("ollama_pool_max_concurrent", 1), ("ollama_pool_in_flight", 1),
+        ("ollama_pool_instances{state=\"healthy\"}", 1), ("ollama_pool_instances{state=\"draining\"}", 1),
+        ("ollama_pool_instances{state=\"starting\"}", 0), ("ollama_pool_desired_instances", 1),
+        ("ollama_pool_requests_total{outcome=\"served\"}", 1), ("ollama_pool_requests_total{outcome=\"refused\"}", 1),
+        ("ollama_pool_requests_total{outcome=\"failed\"}", 0),
+        ("ollama_pool_refusals_total{reason=\"queue_full\"}", 1),
+        ("ollama_pool_refusals_total{reason=\"shutting_down\"}", 0), ("ollama_pool_wait_seconds_count", 2),
+        ("ollama_pool_service_seconds_count", 1), ("ollama_pool_instance_starts_total{result=\"ready\"}", 2),
+        ("ollama_pool_instance_start_seconds_count", 2), ("ollama_pool_put_back_total", 1),
+        ("ollama_pool_open_connections", 2), ("ollama_pool_build_info{version=\"1.2.3\"}", 1),
+      ] {
+        #expect(try await rig.metric(name) == value, "\(name)")
+      }
+      #expect(try await rig.metric("ollama_pool_queue_oldest_wait_seconds") > 0)
+      let started = try await rig.metric("process_start_time_seconds")
+      #expect(abs(started - Date().timeIntervalSince1970) < 60)
+    }
+  }
+
+  @Test(.enabled(if: promtool != nil, "needs promtool (Debian's package prometheus)"))
+  func promtoolFindsNoFault() async throws {
+    try await withHistory { rig in
+      let text = try await rig.console("/metrics").text
+      let (output, errors, end) = try await run(try #require(Self.promtool), ["check", "metrics"], input: text)
+      #expect(end == .exited(0), "\(output)\(errors)")
+      #expect(output.isEmpty && errors.isEmpty, "\(output)\(errors)")
+    }
+  }
+
+  @Test func thePoolIsReadyWhenAnInstanceIs() async throws {
+    try await DispatcherRig.run { rig in
+      let early = try await rig.console("/readyz")
+      #expect(early.status == 503)
+      #expect(early.text == "not ready: no instance is registered\n")
+      #expect(try await rig.console("/healthz").status == 200)
+      let gpu0 = try await FakeOllama.start()
+      gpu0.behave { $0.versionStatus = nil }
+      try await rig.setInstances([DispatcherRig.wanted(gpu0)])
+      #expect(try await rig.console("/readyz").text.contains("none of 1 registered instances"))
+      let gpu1 = try await FakeOllama.start("gpu1")
+      try await rig.setInstances([DispatcherRig.wanted(gpu0), DispatcherRig.wanted(gpu1)])
+      try await rig.waitForCapacity(1)
+      #expect(try await rig.console("/readyz").status == 200)
+    }
+  }
+
+  @Test func theyAreOnlyServedWhereTheyAreWanted() async throws {
+    try await DispatcherRig.run(options: { $0.servesMetrics = false }) { rig in
+      #expect(rig.daemon.metricsEndpoint == nil)
+    }
+  }
+
+  /// One served, one put back and running, one waiting, one refused; one instance healthy, one draining.
+  private func withHistory(_ body: (DispatcherRig) async throws -> Void) async throws {
+    try await DispatcherRig.run {
+      $0.queue.requests = 1
+    } _: { rig in
+      let (gpu0, gpu1) = (try await FakeOllama.start("gpu0"), try await FakeOllama.start("gpu1"))
+      try await rig.use(gpu0, gpu1)
+      let served = try await rig.generate()
+      try await gpu0.ask(0).serve()
+      #expect(try await served.answer().status == 200)
+      await served.close()
+      let running = try await rig.generate()
+      // The first connection had been used before, so its breaking is nobody's failure; the second one's is.
+      await (try await gpu0.ask(1)).breakOff()
+      await (try await gpu0.ask(2)).breakOff()
+      _ = try await gpu1.ask(0)
+      try await rig.setInstances([DispatcherRig.wanted(gpu0, role: .draining), DispatcherRig.wanted(gpu1)])
+      let waiting = try await rig.generate()
+      try await rig.waitForDepth(1)
+      let refused = try await rig.generate()
+      #expect(try await refused.answer().status == 503)
+      await refused.close()
+      try await eventually("what is over is counted") {
+        try await rig.metric("ollama_pool_open_connections") == 2
+      }
+      try await body(rig)
+      await running.close()
+      await waiting.close()
+    }
+  }
+
+  private static let promtool = ["/usr/bin/promtool", "/usr/local/bin/promtool"].first {
+    FileManager.default.isExecutableFile(atPath: $0)
+  }
+}
+
+/// Reads Prometheus' text format strictly: HELP and TYPE before the samples of each family, families not mixed, no
+/// sample twice, histograms that add up.
+private struct Exposition {
+  var families: [String: String] = [:]
+
+  struct Fault: Error, CustomStringConvertible { let description: String }
+
+  init(_ text: String) throws {
+    guard text.hasSuffix("\n") else { throw Fault(description: "the last line has no end") }
+    var family: (name: String, help: Bool, type: String?)?
+    var samples: Set<String> = []
+    var buckets: [Double] = []
+    for line in text.split(separator: "\n", omittingEmptySubsequences: false).dropLast() {
+      if let help = line.wholeMatch(of: #/# HELP ([a-z_]+) (.+)/#) {
+        guard families[String(help.1)] == nil else { throw Fault(description: "\(help.1) comes twice") }
+        family = (String(help.1), true, nil)
+        buckets = []
+      } else if let type = line.wholeMatch(of: #/# TYPE ([a-z_]+) (counter|gauge|histogram)/#) {
+        guard let current = family, current.name == type.1, current.type == nil else {
+          throw Fault(description: "no HELP before: \(line)")
+        }
+        family?.type = String(type.2)
+        families[current.name] = String(type.2)
+      } else if let sample = line.wholeMatch(
+        of: #/([a-z_]+)(\{(?:[a-z]+="(?:[^"\\\n]|\\.)*",?)*\})? (-?[0-9.e+-]+|\+Inf|NaN)/#)
+      {
+        guard let current = family, let type = current.type else { throw Fault(description: "no TYPE before: \(line)") }
+        let suffixes = type == "histogram" ? ["_bucket", "_sum", "_count"] : [""]
+        guard suffixes.contains(where: { current.name + $0 == sample.1 }) else {
+          throw Fault(description: "\(line) is none of \(current.name)")
+        }
+        guard samples.insert("\(sample.1)\(sample.2 ?? "")").inserted else {
+          throw Fault(description: "twice: \(line)")
+        }
+        guard let value = Double(sample.3.replacing("+Inf", with: "inf")) else {
+          throw Fault(description: "no number: \(line)")
+        }
+        if type == "counter", !current.name.hasSuffix("_total") {
+          throw Fault(description: "no counter's name: \(line)")
+        }
+        if sample.1.hasSuffix("_bucket") {
+          guard value >= buckets.last ?? 0 else { throw Fault(description: "buckets shrink: \(line)") }
+          buckets.append(value)
+        }
+        if type == "histogram", sample.1.hasSuffix("_count"), buckets.last != value {
+          throw Fault(description: "the last bucket is not the count: \(line)")
+        }
+      } else {
+        throw Fault(description: "not of the format: \(line)")
+      }
+    }
+  }
+}
