@@ -97,7 +97,9 @@ let tests: [Target] = [
   .testTarget(name: "SimulatorTests", dependencies: ["ollama-simulator", "TestSupport"]),
   .testTarget(
     name: "CommandLineTests",
-    dependencies: ["ollama-pool", "ControlInterface", "PoolConfiguration", "Varlink", "TestSupport", nio("NIOPosix")]),
+    dependencies: [
+      "ollama-pool", "ControlInterface", "Dispatcher", "PoolConfiguration", "Varlink", "TestSupport", nio("NIOPosix"),
+    ]),
   .testTarget(
     name: "SystemTests", dependencies: ["TestSupport", "ControlInterface", "Varlink", nio("NIOPosix")]),
   .testTarget(

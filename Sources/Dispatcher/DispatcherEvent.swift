@@ -107,7 +107,8 @@ extension DispatcherEvent {
   /// Events of one key are told at once only after a pause, and summed up within it; nil for what is always told.
   var repetition: String? {
     switch self {
-    case .started, .portMoved, .socketUnused, .reloaded, .reloadRefused, .supervisorConnected, .supervisorGone, .requestCancelled:
+    case .started, .portMoved, .socketUnused, .reloaded, .reloadRefused, .supervisorConnected, .supervisorGone,
+      .requestCancelled:
       return nil
     case .permissionDenied(_, let userID, _): return "\(kind) \(userID)"
     case .requestLost(let request, let outcome): return "\(kind) \(outcome) \(request.instance?.name ?? "")"

@@ -17,7 +17,12 @@ enum CommandLine {
       let lines = errorOutput.split(separator: "\n", omittingEmptySubsequences: false)
       return lines.count == 2 && lines[1].isEmpty ? String(lines[0]) : "not one line: \(errorOutput)"
     }
+    /// The object on standard output; empty if there is none.
     var json: [String: Any] { (try? JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: Any]) ?? [:] }
+    /// The list of objects on standard output.
+    var jsonList: [[String: Any]] {
+      (try? JSONSerialization.jsonObject(with: Data(output.utf8)) as? [[String: Any]]) ?? []
+    }
   }
 
   /// Variables that would lead a command to a pool of this machine.

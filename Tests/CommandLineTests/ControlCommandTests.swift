@@ -20,8 +20,8 @@ import Varlink
           """)
       let output = try await pool.run("queue").output
       #expect(output == result.output)
-      let json = try await pool.run("queue", "--json").json
-      #expect((json["requests"] as? [[String: Any]])?.map { $0["id"] as? Int } == [41, 42])
+      let list = try await pool.run("queue", "--json").jsonList
+      #expect(list.map { $0["id"] as? Int } == [41, 42])
     }
   }
 
@@ -62,9 +62,8 @@ import Varlink
             2  nvidia            -      -     -      -  gpu2       GPU-c  cordoned: fan
 
           """)
-      let json = try await pool.run("gpus", "--json").json
-      #expect(json["inventory"] as? String == "nvml")
-      #expect((json["gpus"] as? [[String: Any]])?.count == 3)
+      let list = try await pool.run("gpus", "--json").jsonList
+      #expect(list.map { $0["uuid"] as? String } == ["GPU-a", "GPU-b", "GPU-c"])
     }
   }
 
@@ -78,8 +77,8 @@ import Varlink
           1m 15s  grew to 2  4 requests queued and running
 
           """)
-      let json = try await pool.run("explain", "--json").json
-      #expect((json["decisions"] as? [Any])?.count == 1)
+      let list = try await pool.run("explain", "--json").jsonList
+      #expect(list.map { $0["what"] as? String } == ["grew to 2"])
     }
   }
 

@@ -6,7 +6,8 @@ import Testing
 @Suite struct UsageTests {
   private static let commands = [
     "run", "status", "queue", "queue list", "queue cancel", "gpus", "explain", "logs", "doctor", "scale", "scale reset",
-    "drain", "restart", "cordon", "uncordon", "config", "config check", "config show",
+    "drain", "restart", "cordon", "uncordon", "config", "config check", "config show", "serve", "dispatcher",
+    "supervisor",
   ]
 
   @Test func `the version is that of the file VERSION`() async throws {

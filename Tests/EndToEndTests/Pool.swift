@@ -178,7 +178,7 @@ final class Pool: Sendable {
     get async throws {
       let result = try await command("queue", "list", "--json")
       guard result.end == .exited(0) else { throw PoolFailure("`queue list --json`: \(result.errorOutput)", self) }
-      return try JSONDecoder().decode([String: [PoolRequest]].self, from: Data(result.output.utf8))["requests"] ?? []
+      return try JSONDecoder().decode([PoolRequest].self, from: Data(result.output.utf8))
     }
   }
 

@@ -25,7 +25,8 @@ enum Folders {
     // In a folder that all may write to, such as /tmp, somebody else may have been first.
     guard status.userID == geteuid() || status.userID == 0 else {
       throw CommandFailure(
-        "the folder \(path) belongs to \(User.name(of: status.userID)): name another one, see `ollama-pool serve --help`")
+        "the folder \(path) belongs to \(User.name(of: status.userID)): name another one, see `ollama-pool serve --help`"
+      )
     }
   }
 
