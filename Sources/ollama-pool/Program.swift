@@ -13,40 +13,25 @@ enum Program {
     InstanceGuard.takeOver()
     // A reader that has gone (`| head`) shows as an error of write(2), see `Output`, and ends no daemon.
     signal(SIGPIPE, SIG_IGN)
-    let command: any ParsableCommand
     do {
-      command = try await OllamaPool.asyncParseAsRoot()
-    } catch {
-      OllamaPool.exit(withError: error)
-    }
-    do {
-      try await run(command)
-    } catch let error as ExitCode {
-      exit(error.rawValue)
-    } catch {
-      let failure = CommandFailure(error)
-      Output.complain(failure.text)
-      exit(failure.status)
-    }
-  }
-
-  private static func run(_ command: any ParsableCommand) async throws {
-    do {
-      var command = command
+      var command = try await OllamaPool.asyncParseAsRoot()
       if var asynchronous = command as? any AsyncParsableCommand {
         try await asynchronous.run()
       } else {
         try command.run()
       }
-    } catch let error as CleanExit {
-      OllamaPool.exit(withError: error)
+    } catch {
+      // Whatever else it may be is the argument parser's: wrong usage, and the wish for help.
+      guard let failure = CommandFailure(error) else { OllamaPool.exit(withError: error) }
+      Output.complain(failure.text)
+      exit(failure.status)
     }
   }
 }
 
 extension CommandFailure {
   /// What goes wrong in the daemons' modules has a message that says what to do.
-  init(_ error: any Error) {
+  init?(_ error: any Error) {
     switch error {
     case let failure as CommandFailure: self = failure
     case let error as ConfigurationError:
@@ -55,7 +40,7 @@ extension CommandFailure {
     case let error as SupervisorError: self.init(error.message)
     case let error as LaunchError: self.init(error.message)
     case let error as VarlinkError: self.init(error.message)
-    default: self.init("\(error)")
+    default: return nil
     }
   }
 }

@@ -1,4 +1,5 @@
 import Glibc
+import PoolConfiguration
 import TestSupport
 import Testing
 
