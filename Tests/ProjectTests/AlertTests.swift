@@ -1,0 +1,38 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// config/prometheus-alerts.yaml, as Prometheus itself reads it.
+struct AlertTests {
+  private static let promtool: String? = {
+    let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map(String.init)
+    return (folders + [PackageRoot.path(to: ".build/tools")]).map { $0 + "/promtool" }
+      .first { FileManager.default.isExecutableFile(atPath: $0) }
+  }()
+  private static let isMissing: Comment = "promtool is missing: scripts/packages test"
+
+  private static let alerts = PackageRoot.path(to: "config/prometheus-alerts.yaml")
+
+  @Test(.enabled(if: promtool != nil, isMissing)) func `promtool accepts the alerts`() async throws {
+    let result = try await run(#require(Self.promtool), ["check", "rules", Self.alerts])
+    #expect(result.end == .exited(0), "\(result.output)\(result.errorOutput)")
+  }
+
+  @Test(.enabled(if: promtool != nil, isMissing)) func `they fire when they should, and not before`() async throws {
+    let script = PackageRoot.path(to: "Tests/ProjectTests/alert-timelines.yaml")
+    let result = try await run(#require(Self.promtool), ["test", "rules", script])
+    #expect(result.end == .exited(0), "\(result.output)\(result.errorOutput)")
+  }
+
+  @Test func `they speak of metrics and states that there are`() throws {
+    let alerts = try Repository.text("config/prometheus-alerts.yaml")
+    let sources = try Repository.files(below: "Sources", ".swift").map(Repository.text).joined()
+    let metrics = Set(alerts.matches(of: /\bollama_pool_\w+/).map { String($0.0) })
+    #expect(metrics.count >= 4)
+    for metric in metrics { #expect(sources.contains("\"\(metric)\""), "\(metric)") }
+    for state in alerts.matches(of: /\{state="(\w+)"\}/) {
+      let exporting = try Repository.files(below: "Sources/Dispatcher", ".swift").map(Repository.text).joined()
+      #expect(exporting.contains(try Regex("\\b\(state.1)\\b")), "\(state.1)")
+    }
+  }
+}
