@@ -5,16 +5,18 @@ SWIFT_BUILD_FLAGS ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 PURGE ?=
+# A folder with programs to install as they are; without it they are built in release first.
+PROGRAMS ?=
 
 VERSION := $(shell cat VERSION)
 TARBALL := ollama-pool-$(VERSION)-$(shell uname -m)
 # Release builds are up to date when this is newer than everything that they are made of.
-BUILT := .build/release-is-built
+RELEASE_STAMP := .build/release-is-built
 SOURCES := Package.swift VERSION $(shell find Sources -type f)
 
 .DEFAULT_GOAL := help
 .PHONY: help run packages build test lint format bench install uninstall dist clean
-export SWIFT_BUILD_FLAGS PREFIX DESTDIR PURGE
+export SWIFT_BUILD_FLAGS PREFIX DESTDIR PURGE PROGRAMS
 
 help: ## say what can be made
 	@echo "ollama-pool $(VERSION)"
@@ -26,9 +28,9 @@ run: packages build ## build, and run the pool here; needs no root, systemd or G
 packages: ## install the system packages that a build needs and that are missing
 	@scripts/packages build
 
-build: $(BUILT) ## build both programs in release, into .build/release
+build: $(RELEASE_STAMP) ## build both programs in release, into .build/release
 
-$(BUILT): $(SOURCES)
+$(RELEASE_STAMP): $(SOURCES)
 	@scripts/build $(SWIFT_BUILD_FLAGS)
 	@touch $@
 
@@ -47,7 +49,7 @@ format: ## format the Swift files
 bench: ## measure what the pool's own work costs
 	@$(MAKE) --no-print-directory -C Benchmarks
 
-install: build ## install for systemd (PREFIX=/usr/local, DESTDIR)
+install: $(if $(PROGRAMS),,build) ## install for systemd (PREFIX=/usr/local, DESTDIR)
 	@scripts/install.sh
 
 uninstall: ## stop without cutting a request, and remove; PURGE=1: configuration and state too

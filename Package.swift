@@ -104,7 +104,8 @@ let tests: [Target] = [
     name: "SystemTests", dependencies: ["TestSupport", "ControlInterface", "Varlink", nio("NIOPosix")]),
   .testTarget(
     name: "EndToEndTests", dependencies: ["TestSupport"], exclude: ["control_socket.py", "official_clients.py"]),
-  .testTarget(name: "ProjectTests", dependencies: ["TestSupport"], exclude: ["alert-timelines.yaml"]),
+  .testTarget(
+    name: "ProjectTests", dependencies: ["PoolConfiguration", "TestSupport"], exclude: ["alert-timelines.yaml"]),
 ]
 
 let package = Package(

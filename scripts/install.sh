@@ -7,7 +7,7 @@
 #
 #   PREFIX   /usr/local unless given. systemd looks for units below /usr and /usr/local only: with another prefix they
 #            go to /usr/local/lib, and name the programs where they are.
-#   PROGRAMS where the built programs are: .build/release of a checkout unless given
+#   PROGRAMS the folder with the programs, where they are neither in .build/release nor in the tarball
 #   DESTDIR  a folder to install into as if it were /, for a package: then nothing is done to the system that runs.
 set -eu
 
@@ -22,7 +22,7 @@ PURGE=${PURGE:-}
 here=$(cd "$(dirname "$0")" && pwd)
 if [[ -d $here/units ]]; then # an unpacked tarball
   source=$here
-  programs=$here/bin
+  programs=${PROGRAMS:-$here/bin}
 else
   source=$(dirname "$here")
   programs=${PROGRAMS:-$source/.build/release}

@@ -1,0 +1,50 @@
+import Foundation
+import PoolConfiguration
+import TestSupport
+import Testing
+
+/// What the documentation says is so.
+struct DocumentationTests {
+  /// The README's blocks between ```` ```language ```` and ```` ``` ````.
+  private func blocks(_ language: String) throws -> [String] {
+    try Repository.text("README.md").components(separatedBy: "```\(language)\n").dropFirst()
+      .map { $0.components(separatedBy: "```")[0] }
+  }
+
+  @Test func `the configurations in the README are accepted`() throws {
+    let examples = try blocks("yaml")
+    #expect(examples.count >= 3)
+    for example in examples {
+      #expect(throws: Never.self, "\(example)") { try ConfigurationReader.read(text: example, name: "README.md") }
+    }
+  }
+
+  @Test func `keys that the README names are known`() throws {
+    let table = try Repository.lines("README.md").map(\.text).filter { $0.hasPrefix("| `OLLAMA_") }
+    let named = table.flatMap { row in
+      row.split(separator: "|").last.map { $0.matches(of: /`([a-z_.]+)`/).map { String($0.1) } } ?? []
+    }
+    #expect(named.count >= 6)
+    #expect(Set(named).subtracting(KnownKeys.paths) == [])
+  }
+
+  @Test func `files that the pages link to are there`() throws {
+    for page in ["README.md", "docs/handbook.md"] {
+      let folder = page.hasPrefix("docs/") ? "docs/" : ""
+      for link in try Repository.text(page).matches(of: /\]\(([^):#]+)\)/) {
+        #expect(throws: Never.self, "\(page): \(link.1)") { try Repository.text(folder + link.1) }
+      }
+    }
+  }
+
+  @Test func `the handbook shows every target in its rank`() throws {
+    let picture = try #require(try Repository.text("docs/handbook.md").components(separatedBy: "## Layers").last)
+      .components(separatedBy: "```")[1]
+    let rows = picture.split(separator: "\n").filter { !$0.contains("───") }.map { line in
+      Set(line.split(separator: " ").dropFirst().map(String.init))
+    }
+    let rank = Ranks(manifest: try Repository.text("Package.swift")).rank
+    let ranks = Dictionary(grouping: rank.keys, by: { rank[$0] ?? 0 }).sorted { $0.key > $1.key }.map { Set($0.value) }
+    #expect(rows == ranks)
+  }
+}
