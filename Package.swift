@@ -81,7 +81,12 @@ let tests: [Target] = [
   .testTarget(name: "OllamaAPITests", dependencies: ["OllamaAPI"]),
   .testTarget(name: "SystemdTests", dependencies: ["CSystemd", "Systemd", "TestSupport"]),
   .testTarget(name: "GPUInventoryTests", dependencies: ["GPUInventory", "PoolCore", "TestSupport"]),
-  .testTarget(name: "LaunchingTests", dependencies: ["Launching", "PoolCore", "PoolConfiguration", "TestSupport"]),
+  .testTarget(
+    name: "LaunchingTests",
+    dependencies: [
+      "Launching", "GPUInventory", "PoolCore", "PoolConfiguration", "Systemd", "TestSupport", "ollama-pool",
+      "ollama-simulator",
+    ]),
   .testTarget(
     name: "GatewayTests",
     dependencies: [

@@ -20,6 +20,8 @@ package final class ChildLauncher: Launcher {
     var processID: pid_t?
     var starter: Starter?
     var stoppers: [CheckedContinuation<Void, Never>] = []
+    /// Why it did not start.
+    var failure: LaunchError?
     var end: ProcessEnd?
     /// What it said about why it can't go on.
     var complaint: String?
@@ -201,21 +203,22 @@ package final class ChildLauncher: Launcher {
   }
 
   private func received(_ message: GuardMessage, from id: InstanceID, _ specification: InstanceSpecification) {
-    let (starter, result) = state.withLock { state in
-      var result: Result<RunningInstance.Unit, LaunchError>?
+    let started: (starter: Starter, unit: RunningInstance.Unit)? = state.withLock { state in
       switch message {
       case .started(let processID):
         state.children[id]?.processID = processID
-        result = state.children[id]?.running.map { .success($0) }
+        guard let unit = state.children[id]?.running, let starter = state.children[id]?.starter.take() else {
+          return nil
+        }
+        return (starter, unit)
       case .failed(let error):
-        result = .failure(
-          LaunchError(
-            .missingExecutable, "\(id) did not start: \(specification.executable.path): \(error.text)"))
+        state.children[id]?.failure = LaunchError(
+          .missingExecutable, "\(id) did not start: \(specification.executable.path): \(error.text)")
       case .ended(let end): state.children[id]?.end = end
       }
-      return (result == nil ? nil : state.children[id]?.starter.take(), result)
+      return nil
     }
-    if let starter, let result { starter.resume(returning: result) }
+    if let started { started.starter.resume(returning: .success(started.unit)) }
   }
 
   private func guardEnded(_ end: ProcessEnd, _ watch: GuardWatch, _ id: InstanceID) {
@@ -234,7 +237,8 @@ package final class ChildLauncher: Launcher {
         .ended(id, child.unit.invocation, reason: reason ?? "its guard was gone (\(end.reason)), so it was killed"))
     }
     child.starter?.resume(
-      returning: .failure(LaunchError(.ended, "\(id) did not start: its guard was gone (\(end.reason))")))
+      returning: .failure(
+        child.failure ?? LaunchError(.ended, "\(id) did not start: its guard was gone (\(end.reason))")))
     for stopper in child.stoppers { stopper.resume() }
   }
 }

@@ -163,7 +163,7 @@ package struct InstanceGuard {
 
   private static func tell(_ message: GuardMessage) {
     // A pool that is gone reads nothing.
-    _ = message.line.withCString { send(STDIN_FILENO, $0, strlen($0), Int32(MSG_NOSIGNAL)) }
+    _ = message.line.withCString { write(STDIN_FILENO, $0, strlen($0)) }
   }
 
   private static func complain(_ text: String, _ status: Int32) -> Int32 {

@@ -1,0 +1,124 @@
+import Foundation
+import GPUInventory
+import Glibc
+import PoolConfiguration
+import PoolCore
+import TestSupport
+
+@testable import Launching
+
+extension InstanceSpecification {
+  /// An instance on GPU-aaa, of the settings' defaults.
+  static func example(
+    _ id: InstanceID = "gpu0", gpus: [GPU] = [.nvidia("GPU-aaa", minor: 0)], executable: String = "/usr/bin/ollama",
+    isFirst: Bool = true, environment: [String: String] = [:], _ change: (inout Settings) -> Void = { _ in }
+  ) -> InstanceSpecification {
+    var settings = Settings()
+    change(&settings)
+    return .make(
+      Placement(id: id, gpus: gpus.map(\.uuid), slots: settings.slots), on: gpus, environment: environment,
+      isFirst: isFirst, settings: settings,
+      ollama: OllamaExecutable(
+        path: executable, kind: .ollama, identity: OllamaExecutable.Identity(size: 1, modified: 2, inode: 3)))
+  }
+
+  /// Its variables on port 11500.
+  var variables: [String: String] {
+    Dictionary(uniqueKeysWithValues: environment(port: 11500, home: "/var/lib/x").map { ($0.name, $0.value) })
+  }
+}
+
+extension GPU {
+  static func nvidia(_ uuid: String, minor: Int) -> GPU {
+    var gpu = GPU(index: minor, uuid: uuid, vendor: .nvidia)
+    gpu.deviceNodes = ["/dev/nvidia\(minor)", "/dev/nvidiactl", "/dev/nvidia-uvm"]
+    return gpu
+  }
+
+  static func amd(_ uuid: String, render: Int) -> GPU {
+    var gpu = GPU(index: 0, uuid: uuid, vendor: .amd)
+    gpu.deviceNodes = ["/dev/kfd", "/dev/dri/renderD\(render)"]
+    return gpu
+  }
+}
+
+/// Collects a launcher's events, for tests to wait for.
+actor Witness {
+  private(set) var events: [LauncherEvent] = []
+  private var task: Task<Void, Never>?
+
+  init(_ launcher: any Launcher) async {
+    let stream = launcher.events
+    task = Task { [weak self] in for await event in stream { await self?.saw(event) } }
+  }
+
+  private func saw(_ event: LauncherEvent) { events.append(event) }
+
+  /// The reasons of all ends of one invocation: one, when all is well.
+  func ends(of invocation: InvocationID) -> [String] {
+    events.compactMap { if case .ended(_, invocation, let reason) = $0 { reason } else { nil } }
+  }
+
+  /// Waits for the end of an invocation and returns its reason.
+  func end(of invocation: InvocationID, within limit: Duration = .seconds(20)) async throws -> String {
+    try await eventualValue(within: limit, "invocation \(invocation) ends") { ends(of: invocation).first }
+  }
+}
+
+/// Whether a process is there, and no zombie.
+func isAlive(_ processID: Int32) -> Bool {
+  guard kill(processID, 0) == 0 || errno == EPERM else { return false }
+  return fields(ofProcess: processID).first.map { $0 != "Z" } ?? false
+}
+
+/// State, parent, process group, session… of a process, as /proc/PID/stat has them.
+func fields(ofProcess processID: Int32) -> [Substring] {
+  guard let file = fopen("/proc/\(processID)/stat", "r") else { return [] }
+  defer { fclose(file) }
+  var buffer = [UInt8](repeating: 0, count: 1024)
+  let count = fread(&buffer, 1, buffer.count, file)
+  let text = String(decoding: buffer.prefix(count), as: UTF8.self)
+  return text.lastIndex(of: ")").map { text[$0...].dropFirst().split(separator: " ") } ?? []
+}
+
+/// The error of something that must fail to be launched.
+func launchError<Value>(_ body: () async throws -> Value) async throws -> LaunchError {
+  do {
+    _ = try await body()
+  } catch let error as LaunchError {
+    return error
+  }
+  throw WasLaunched()
+}
+
+struct WasLaunched: Error {}
+
+/// A folder with a program in it that stands for `ollama`.
+struct Script {
+  let folder: TemporaryDirectory
+  let path: String
+
+  /// - Parameter body: a shell script; it tells what it wants to in files `$0.NAME`.
+  init(_ body: String) throws {
+    folder = try TemporaryDirectory()
+    // Also for instances that run as another user.
+    chmod(folder.path, 0o755)
+    path = try folder.write("#!/bin/sh\n\(body)\n", to: "ollama", permissions: 0o755)
+  }
+
+  /// What it has written to the file `$0.NAME`, once there is a whole line.
+  func said(_ name: String) async throws -> String {
+    try await eventualValue("\(path) tells its \(name)") {
+      let text = try String(contentsOfFile: "\(path).\(name)", encoding: .utf8)
+      return text.hasSuffix("\n") ? text : nil
+    }
+  }
+
+  /// The process ids in such a file, as soon as there are `count`.
+  func processIDs(_ name: String, count: Int) async throws -> [Int32] {
+    try await eventualValue("\(path) has started \(count) processes") {
+      let numbers = try await said(name).split(separator: "\n").compactMap { Int32($0) }
+      return numbers.count >= count ? numbers : nil
+    }
+  }
+}

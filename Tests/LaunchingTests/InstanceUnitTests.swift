@@ -1,0 +1,197 @@
+import GPUInventory
+import Glibc
+import PoolConfiguration
+import PoolCore
+import Testing
+
+@testable import Launching
+@testable import Systemd
+
+@Suite struct InstanceUnitTests {
+  private static let ollama = InstanceAccount(
+    name: "ollama", home: "/usr/share/ollama", homeIsStateDirectory: false, groups: ["video"])
+  private static let own = InstanceAccount(
+    name: "ollama-pool-instance", home: "/var/lib/ollama-pool-instance", homeIsStateDirectory: true,
+    groups: ["render", "video"])
+
+  private func properties(
+    _ specification: InstanceSpecification, as account: InstanceAccount = own
+  ) -> [String: BusValue] {
+    let list = InstanceUnit.properties(of: specification, port: 11500, as: account)
+    #expect(Set(list.map(\.name)).count == list.count, "each property once")
+    return Dictionary(list.map { ($0.name, $0.value) }) { first, _ in first }
+  }
+
+  private func nodes(_ value: BusValue?) -> [String] {
+    value?.elements?.compactMap { $0.elements?.first?.text } ?? []
+  }
+
+  @Test func `names lead to ids and back, and foreign names to none`() {
+    #expect(InstanceUnit.name("gpu0") == "ollama-instance-gpu0.service")
+    for id in ["gpu0", "a.b-c_d", String(repeating: "x", count: 32)] as [String] {
+      #expect(InstanceUnit.id(ofUnit: InstanceUnit.name(InstanceID(id)))?.name == id)
+    }
+    for name in [
+      "ollama-instance-.service", "ollama-instance-GPU0.service", "ollama-instance-gpu0.socket", "ollama-pool.service",
+      "ollama-instance-a b.service", "ollama-instance-\(String(repeating: "x", count: 33)).service",
+    ] { #expect(InstanceUnit.id(ofUnit: name) == nil, "\(name)") }
+  }
+
+  @Test func `a unit is in the pool's slice, bound to neither daemon, and stops after the dispatcher`() {
+    let unit = properties(.example())
+    #expect(unit["Slice"]?.text == "ollamapool.slice")
+    #expect(unit["PartOf"]?.texts == ["ollama-pool.target"])
+    #expect(unit["Before"]?.texts == ["ollama-pool-dispatcher.service"])
+    #expect(unit["BindsTo"] == nil && unit["Requires"] == nil)
+    #expect(unit["Type"]?.text == "exec")
+    #expect(unit["KillMode"]?.text == "mixed")
+    #expect(unit["AddRef"]?.flag == true)
+    #expect(unit["CollectMode"]?.text == "inactive-or-failed")
+    #expect(unit["SyslogIdentifier"]?.text == "ollama-gpu0")
+    #expect(unit["MemoryMax"] == nil)
+    #expect(properties(.example { $0.memoryMax = .mebibytes(64) })["MemoryMax"]?.integer(as: Int.self) == 64 << 20)
+    let fields = unit["LogExtraFields"]?.elements?.compactMap {
+      $0.rawBytes.map { String(decoding: $0, as: UTF8.self) }
+    }
+    #expect(fields == ["POOL_INSTANCE=gpu0", "POOL_GPU=GPU-aaa"])
+  }
+
+  @Test func `it may open its own nodes and no others, none on the CPU, and any where they aren't known`() {
+    let pinned = properties(.example())
+    #expect(pinned["DevicePolicy"]?.text == "closed")
+    #expect(nodes(pinned["DeviceAllow"]) == ["/dev/nvidia-uvm", "/dev/nvidia0", "/dev/nvidiactl"])
+    let cpu = properties(.example(gpus: []))
+    #expect(cpu["DevicePolicy"]?.text == "closed")
+    #expect(nodes(cpu["DeviceAllow"]) == [])
+    #expect(cpu["Description"]?.text == "Ollama on the CPU (gpu0)")
+    let unknown = properties(
+      .example(gpus: [.nvidia("GPU-a", minor: 0), GPU(index: 1, uuid: "GPU-b", vendor: .nvidia)]))
+    #expect(unknown["DevicePolicy"] == nil && unknown["DeviceAllow"] == nil)
+  }
+
+  @Test func `the package's user has its home in a state directory, and Ollama's user its own`() {
+    let own = properties(.example())
+    #expect(own["User"]?.text == "ollama-pool-instance")
+    #expect(own["StateDirectory"]?.texts == ["ollama-pool-instance"])
+    #expect(own["ReadWritePaths"]?.texts == [])
+    #expect(own["Environment"]?.texts?.contains("HOME=/var/lib/ollama-pool-instance") == true)
+    #expect(own["SupplementaryGroups"]?.texts == ["render", "video"])
+    let ollama = properties(.example { $0.modelsPath = "/srv/models" }, as: Self.ollama)
+    #expect(ollama["User"]?.text == "ollama")
+    #expect(ollama["StateDirectory"] == nil)
+    #expect(ollama["ReadWritePaths"]?.texts == ["/srv/models", "/usr/share/ollama"])
+    #expect(ollama["Environment"]?.texts?.contains("HOME=/usr/share/ollama") == true)
+  }
+
+  @Test func `homes and temporary folders are hidden unless something of it is there`() {
+    func protection(_ change: (inout Settings) -> Void, executable: String = "/usr/bin/ollama") -> [String?] {
+      let unit = properties(.example(executable: executable, change))
+      return [unit["ProtectHome"]?.text, unit["PrivateTmp"]?.flag.map { "\($0)" }]
+    }
+    #expect(protection({ _ in }) == ["yes", "true"])
+    #expect(protection({ $0.modelsPath = "/homestead/models" }) == ["yes", "true"])
+    #expect(protection({ $0.modelsPath = "/home/eva/models" }) == ["read-only", "true"])
+    #expect(protection({ _ in }, executable: "/root/ollama") == ["read-only", "true"])
+    #expect(protection({ $0.modelsPath = "/tmp/models" }) == ["yes", "false"])
+    #expect(protection({ _ in }, executable: "/var/tmp/o/ollama") == ["yes", "false"])
+  }
+
+  @Test func `a GPU runtime is not hindered`() {
+    let unit = properties(.example())
+    for name in ["MemoryDenyWriteExecute", "PrivateDevices", "ProcSubset", "RemoveIPC", "PrivateNetwork"] {
+      #expect(unit[name] == nil, "\(name)")
+    }
+    #expect(unit["CapabilityBoundingSet"]?.integer(as: UInt64.self) == 0)
+    #expect(unit["SystemCallErrorNumber"]?.integer(as: Int32.self) == EPERM)
+  }
+
+  @Test func `a user manager's unit asks for nothing that only root can have`() {
+    let names = Set(InstanceUnit.properties(of: .example(), port: 11500, home: "/home/eva").map(\.name))
+    let privileged: Set = [
+      "User", "SupplementaryGroups", "StateDirectory", "CapabilityBoundingSet", "ProtectSystem", "ProtectHome",
+      "PrivateTmp", "ReadWritePaths", "DevicePolicy", "DeviceAllow",
+    ]
+    #expect(names.isDisjoint(with: privileged))
+    #expect(names.isSuperset(of: ["Slice", "ExecStart", "Environment", "NoNewPrivileges", "SystemCallFilter"]))
+  }
+
+  @Test func `a unit is read back as it was started`() throws {
+    let specification = InstanceSpecification.example()
+    let environment = specification.environment(port: 11509, home: "/x").map { "\($0.name)=\($0.value)" }
+    func status(_ environment: [String], invocation: UInt8 = 0xab) -> UnitStatus {
+      UnitStatus(
+        name: "ollama-instance-gpu0.service",
+        properties: [
+          "Environment": .strings(environment), "MainPID": .uint32(42),
+          "InvocationID": .bytes(Array(repeating: invocation, count: 16)), "ActiveState": .string("active"),
+        ])
+    }
+    let unit = try #require(InstanceUnit.unit(status(environment)))
+    #expect(
+      unit
+        == RunningInstance.Unit(
+          invocation: InvocationID(String(repeating: "ab", count: 16)), mainPID: 42, address: "127.0.0.1:11509",
+          specification: specification.digest))
+    #expect(InstanceUnit.unit(status(environment.filter { !$0.hasPrefix("OLLAMA_HOST=") })) == nil)
+    #expect(InstanceUnit.unit(status(environment.filter { !$0.hasPrefix("POOL_SPECIFICATION=") })) == nil)
+    #expect(InstanceUnit.unit(status(environment, invocation: 0)) == nil)
+  }
+
+  @Test func `ends are told in words`() {
+    func reason(_ result: String, code: Int32 = 0, status: Int32 = 0) -> String {
+      var state = UnitState(name: "ollama-instance-gpu0.service")
+      (state.result, state.execMainCode, state.execMainStatus) = (result, code, status)
+      return UnitEnd.reason(
+        state, id: "gpu0",
+        specification: .example {
+          $0.memoryMax = .mebibytes(64)
+          $0.modelsPath = "/srv/models"
+          $0.instanceUser = "eva"
+        })
+    }
+    let table: [(String, Int32, Int32, String)] = [
+      ("success", 1, 0, "exit status 0"), ("success", 2, SIGTERM, "stopped"),
+      ("exit-code", 1, 1, "exit status 1; journalctl POOL_INSTANCE=gpu0 has its own words"),
+      ("exit-code", 1, 203, "exit status 203 (EXEC: /usr/bin/ollama is missing, or eva may not execute it)"),
+      ("exit-code", 1, 217, "exit status 217 (USER: eva does not exist)"),
+      ("exit-code", 1, 226, "/srv/models"), ("exit-code", 1, 219, "CGROUP"), ("exit-code", 1, 218, "CAPABILITIES"),
+      ("exit-code", 1, 255, "exit status 255"),
+      ("signal", 2, SIGKILL, "killed by SIGKILL"), ("core-dump", 3, SIGSEGV, "crashed with SIGSEGV"),
+      ("oom-kill", 2, SIGKILL, "oom-kill: it ran out of memory (memory_max is 64MiB)"),
+      ("timeout", 2, SIGKILL, "did not end within 10 s"), ("resources", 0, 0, "systemd could not set it up"),
+      ("strange", 1, 5, "result 'strange', status 5"),
+    ]
+    for (result, code, status, words) in table {
+      #expect(
+        reason(result, code: code, status: status).contains(words), "\(reason(result, code: code, status: status))")
+    }
+  }
+
+  @Test func `errors of systemd keep its words, and say of which kind they are`() {
+    let table: [(SystemdError.Code, LaunchError.Code)] = [
+      (.connectionLost, .unavailable), (.closed, .unavailable), (.timedOut, .timedOut), (.accessDenied, .refused),
+      (.badUnitSetting, .refused), (.other("x"), .refused),
+    ]
+    for (code, expected) in table {
+      let error = LaunchError(SystemdError(code, "its words", operation: "StartTransientUnit x"))
+      #expect(error.code == expected)
+      #expect(error.message == "StartTransientUnit x: its words")
+    }
+  }
+
+  @Test func `an account is one that exists, has a home, and is not root`() throws {
+    let daemon = try InstanceAccount.resolve("daemon")
+    #expect(daemon.name == "daemon")
+    #expect(daemon.home == "/usr/sbin" && !daemon.homeIsStateDirectory)
+    let nobody = try InstanceAccount.resolve("nobody")
+    #expect(nobody.home == "/var/lib/ollama-pool-instance" && nobody.homeIsStateDirectory)
+    for (name, words) in [("no-such-user", "no-such-user"), ("root", "never run as root")] {
+      let error = #expect(throws: LaunchError.self) { try InstanceAccount.resolve(name) }
+      #expect(error?.code == .unusableUser)
+      #expect(error?.message.contains(words) == true)
+    }
+    #expect(Passwd.user("daemon")?.uid == 1)
+    #expect(Passwd.user(id: 1)?.name == "daemon")
+    #expect(Passwd.groupExists("daemon") && !Passwd.groupExists("no-such-group"))
+  }
+}
