@@ -21,7 +21,7 @@ struct ChildLauncherTests {
     setenv("NOTIFY_SOCKET", "/run/none", 1)
     setenv("HIP_VISIBLE_DEVICES", "3", 1)
     defer { for name in ["OLLAMA_LAUNCHING_TEST", "NOTIFY_SOCKET", "HIP_VISIBLE_DEVICES"] { unsetenv(name) } }
-    let script = try Script("env > $0.env; echo \"$@\" > $0.arguments; \(Self.waits)")
+    let script = try await Script("env > $0.env; echo \"$@\" > $0.arguments; \(Self.waits)")
     let launcher = Self.launcher()
     let specification = InstanceSpecification.example(gpus: [.amd("GPU-r", render: 128)], executable: script.path) {
       $0.environment = ["EXTRA": "a=b c"]
@@ -47,7 +47,7 @@ struct ChildLauncherTests {
   @Test func `a stop lets it end, returns when it has, and tells its end once`() async throws {
     let launcher = Self.launcher()
     let witness = await Witness(launcher)
-    let script = try Script(Self.waits)
+    let script = try await Script(Self.waits)
     let unit = try await launcher.start(.example(executable: script.path), port: 11500)
     _ = try await script.processIDs("pid", count: 1)
     await launcher.stop("gpu0", "another", kill: true)
@@ -69,7 +69,7 @@ struct ChildLauncherTests {
   }
 
   @Test func `a kill leaves nothing of one that ignores SIGTERM`() async throws {
-    let script = try Script(
+    let script = try await Script(
       "trap '' TERM; setsid sh -c 'echo $$ >> \"$0\".pids; exec sleep 1000' \"$0\" & echo $$ >> $0.pids; wait; wait")
     let launcher = Self.launcher()
     let unit = try await launcher.start(.example(executable: script.path), port: 11500)
@@ -102,7 +102,7 @@ struct ChildLauncherTests {
     let launcher = Self.launcher()
     let witness = await Witness(launcher)
     let words = "listen tcp 127.0.0.1:11500: bind: address already in use"
-    let script = try Script("echo starting >&2; echo 'Error: \(words)' >&2; exit 1")
+    let script = try await Script("echo starting >&2; echo 'Error: \(words)' >&2; exit 1")
     let unit = try await launcher.start(.example(executable: script.path), port: 11500)
     #expect(try await witness.end(of: unit.invocation) == "exit status 1: Error: \(words)")
     await launcher.close()
@@ -111,7 +111,7 @@ struct ChildLauncherTests {
   @Test func `a guard that is killed takes its instance along, and that is told`() async throws {
     let launcher = Self.launcher()
     let witness = await Witness(launcher)
-    let script = try Script("sh -c 'echo $$ >> \"$0\".pids; exec sleep 1000' \"$0\" & echo $$ >> $0.pids; wait")
+    let script = try await Script("sh -c 'echo $$ >> \"$0\".pids; exec sleep 1000' \"$0\" & echo $$ >> $0.pids; wait")
     let unit = try await launcher.start(.example(executable: script.path), port: 11500)
     let processes = try await script.processIDs("pids", count: 2)
     let guardProcess = try #require(Int32(fields(ofProcess: unit.mainPID)[1]))
@@ -124,7 +124,7 @@ struct ChildLauncherTests {
   @Test func `one that runs is returned as it is, and none starts after the close`() async throws {
     let launcher = Self.launcher()
     let witness = await Witness(launcher)
-    let script = try Script(Self.waits)
+    let script = try await Script(Self.waits)
     let first = try await launcher.start(.example("gpu0", executable: script.path), port: 11500)
     #expect(try await launcher.start(.example("gpu0", executable: script.path), port: 11501) == first)
     let other = try await launcher.start(.example("gpu1", executable: script.path), port: 11501)
@@ -160,7 +160,7 @@ struct ChildLauncherTests {
     let launcher = Self.launcher(output: .text(descriptor: ends[1]))
     let witness = await Witness(launcher)
     // Four times what all buffers on the way hold together.
-    let script = try Script(
+    let script = try await Script(
       "echo hello; echo line-two >&2; head -c 40000000 /dev/zero | tr '\\0' 'y' | fold -w 99; exit 4")
     let unit = try await launcher.start(.example("gpu5", executable: script.path), port: 11500)
     #expect(try await witness.end(of: unit.invocation, within: .seconds(40)) == "exit status 4")

@@ -99,11 +99,15 @@ struct Script {
   let path: String
 
   /// - Parameter body: a shell script; it tells what it wants to in files `$0.NAME`.
-  init(_ body: String) throws {
+  init(_ body: String) async throws {
     folder = try TemporaryDirectory()
     // Also for instances that run as another user.
     chmod(folder.path, 0o755)
-    path = try folder.write("#!/bin/sh\n\(body)\n", to: "ollama", permissions: 0o755)
+    path = folder.path(to: "ollama")
+    let text = try folder.write("#!/bin/sh\n\(body)\n", to: "text")
+    // Written by another process: whatever this one starts meanwhile would have the file open for a moment, and what is
+    // open for writing can't be executed.
+    _ = try await run("install", ["-m", "755", text, path])
   }
 
   /// What it has written to the file `$0.NAME`, once there is a whole line.

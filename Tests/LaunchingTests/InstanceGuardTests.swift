@@ -25,7 +25,7 @@ enum Guard {
 struct InstanceGuardTests {
   @Test func `the instance's status becomes the guard's`() async throws {
     for (body, status) in [("exit 7", 7), ("exit 0", 0), ("kill -KILL $$", 128 + SIGKILL)] {
-      let script = try Script(body)
+      let script = try await Script(body)
       #expect(try await Guard.start(script.path).wait() == .exited(status), "\(body)")
     }
     #expect(try await Guard.start("/nonexistent/ollama").wait() == .exited(127))
@@ -37,7 +37,7 @@ struct InstanceGuardTests {
   @Test func `the instance has a session of its own, no input, default signals, and no descriptor but three`()
     async throws
   {
-    let script = try Script(
+    let script = try await Script(
       "ls /proc/$$/fd > $0.fds; readlink /proc/$$/fd/0 > $0.input; grep '^Sig[BI]' /proc/$$/status > $0.signals; "
         + "echo $$ > $0.pid; echo to-output; echo to-error >&2; exec sleep 1000")
     let extra = open("/dev/null", O_RDONLY)
@@ -64,7 +64,8 @@ struct InstanceGuardTests {
   }
 
   @Test func `the end of the pool ends the instance by SIGTERM first`() async throws {
-    let script = try Script("trap 'echo bye > $0.bye; exit 3' TERM; echo $$ > $0.pid; while :; do sleep 0.05; done")
+    let script = try await Script(
+      "trap 'echo bye > $0.bye; exit 3' TERM; echo $$ > $0.pid; while :; do sleep 0.05; done")
     let running = try Guard.start(script.path, grace: 20_000)
     _ = try await script.processIDs("pid", count: 1)
     running.closeInput()
@@ -74,7 +75,7 @@ struct InstanceGuardTests {
 
   @Test func `what ignores SIGTERM is killed after the grace, with all that descends from it`() async throws {
     // One child in the instance's process group, one in a session of its own, one whose parents are gone.
-    let script = try Script(
+    let script = try await Script(
       """
       trap '' TERM
       sh -c 'echo $$ >> "$0".pids; while :; do sleep 1; done' "$0" &
@@ -96,7 +97,7 @@ struct InstanceGuardTests {
   @Test func `an instance that was killed leaves no child, and one that was stopped is ended`() async throws {
     let body = "sh -c 'echo $$ >> \"$0\".pids; exec sleep 1000' \"$0\" & echo $$ >> $0.pids; wait"
     for (number, end) in [(SIGKILL, 128 + SIGKILL), (SIGSTOP, 128 + SIGTERM)] {
-      let script = try Script(body)
+      let script = try await Script(body)
       let running = try Guard.start(script.path)
       let processes = try await script.processIDs("pids", count: 2)
       let children = processes.filter { fields(ofProcess: $0)[1] != "\(running.processID)" }
@@ -109,7 +110,7 @@ struct InstanceGuardTests {
   }
 
   @Test func `a tree that grows while it is killed is killed`() async throws {
-    let script = try Script(
+    let script = try await Script(
       "trap '' TERM; echo $$ > $0.pid; while :; do (setsid sleep 1000 &); sleep 0.01; done")
     let running = try Guard.start(script.path, grace: 100)
     _ = try await script.processIDs("pid", count: 1)
@@ -122,7 +123,7 @@ struct InstanceGuardTests {
 
   @Test(arguments: [SIGTERM, SIGINT, SIGHUP]) func `a signal to the guard ends the instance`(number: Int32) async throws
   {
-    let script = try Script("trap 'exit 5' TERM; echo $$ > $0.pid; while :; do sleep 0.05; done")
+    let script = try await Script("trap 'exit 5' TERM; echo $$ > $0.pid; while :; do sleep 0.05; done")
     let running = try Guard.start(script.path, grace: 20_000)
     _ = try await script.processIDs("pid", count: 1)
     running.signal(number)
@@ -130,7 +131,7 @@ struct InstanceGuardTests {
   }
 
   @Test func `a pool that is killed by SIGKILL takes its instances along`() async throws {
-    let script = try Script("sh -c 'echo $$ >> \"$0\".pids; exec sleep 1000' \"$0\" & echo $$ >> $0.pids; wait")
+    let script = try await Script("sh -c 'echo $$ >> \"$0\".pids; exec sleep 1000' \"$0\" & echo $$ >> $0.pids; wait")
     let pool = try RunningProgram(
       "python3",
       [

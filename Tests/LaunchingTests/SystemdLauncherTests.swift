@@ -1,6 +1,5 @@
 import Foundation
 import Glibc
-import PoolConfiguration
 import PoolCore
 import TestSupport
 import Testing
@@ -10,14 +9,14 @@ import Testing
 /// Units in a real systemd, as the system manager runs them. They share it, so one test at a time.
 @Suite(.serialized, .enabled(if: SystemdHost.isAvailable, SystemdHost.remedy), .timeLimit(.minutes(2)))
 struct SystemdLauncherTests {
-  private static let waits = "while :; do sleep 1; done"
+  static let waits = "while :; do sleep 1; done"
 
   init() async throws {
     try await succeed(
       "systemd-sysusers", ["--inline", "g render - -", "u ollama-pool-instance - \"instances of tests\""])
   }
 
-  private func withLauncher(
+  func withLauncher(
     _ body: (SystemdLauncher, Witness) async throws -> Void
   ) async throws {
     let launcher = try await SystemdLauncher.connect(to: .system)
@@ -36,366 +35,22 @@ struct SystemdLauncherTests {
   }
 
   @discardableResult
-  private func succeed(_ program: String, _ arguments: [String]) async throws -> String {
+  func succeed(_ program: String, _ arguments: [String]) async throws -> String {
     let result = try await run(program, arguments)
     try #require(result.end == .exited(0), "\(program) \(arguments): \(result.errorOutput)")
     return result.output
   }
 
-  private func shown(_ unit: String, _ properties: String) async throws -> Set<String> {
+  func shown(_ unit: String, _ properties: String) async throws -> Set<String> {
     Set(try await succeed("systemctl", ["show", unit, "-p", properties]).split(separator: "\n").map(String.init))
   }
 
-  private func journal(_ matches: String...) async throws -> String {
+  func journal(_ matches: String...) async throws -> String {
     try await run("journalctl", ["-o", "cat", "--no-pager"] + matches).output
   }
 
-  private func unitsInMemory() async throws -> String {
+  func unitsInMemory() async throws -> String {
     try await succeed("systemctl", ["list-units", "--all", "--plain", "--no-legend", InstanceUnit.pattern])
   }
 
-  // MARK: What runs
-
-  @Test func `an instance runs as its user, with its groups, its variables and its nodes, and with no privilege`()
-    async throws
-  {
-    try await withLauncher { launcher, _ in
-      let script = try Script(
-        """
-        for node in nvidia0 nvidia1 zero; do
-          if (: < /dev/$node) 2>/dev/null; then echo "may open $node"; else echo "may not open $node"; fi
-        done
-        touch /etc/x /usr/x 2>/dev/null && echo "can write"; touch "$HOME/x" && echo "has a home"
-        \(Self.waits)
-        """)
-      var specification = InstanceSpecification.example(executable: script.path)
-      specification.gpus[0].deviceNodes = ["/dev/nvidia0", "/dev/nvidiactl"]
-      let unit = try await launcher.start(specification, port: 11503)
-      #expect(unit.address == "127.0.0.1:11503")
-      #expect(unit.specification == specification.digest)
-      let name = "ollama-instance-gpu0.service"
-      let properties = try await shown(
-        name,
-        "Slice,User,SupplementaryGroups,DevicePolicy,DeviceAllow,PartOf,Before,KillMode,NoNewPrivileges,ProtectSystem,"
-          + "ProtectHome,CapabilityBoundingSet,MainPID,TimeoutStopUSec,UMask,LimitNOFILE,InvocationID")
-      let expected: Set = [
-        "Slice=ollamapool.slice", "User=ollama-pool-instance", "SupplementaryGroups=render video",
-        "DevicePolicy=closed", "DeviceAllow=/dev/nvidia0 rw", "DeviceAllow=/dev/nvidiactl rw",
-        "PartOf=ollama-pool.target", "KillMode=mixed", "NoNewPrivileges=yes", "ProtectSystem=strict",
-        "ProtectHome=yes", "CapabilityBoundingSet=", "MainPID=\(unit.mainPID)", "TimeoutStopUSec=10s", "UMask=0027",
-        "LimitNOFILE=65536", "InvocationID=\(unit.invocation)",
-      ]
-      #expect(expected.subtracting(properties) == [], "\(properties)")
-      #expect(properties.filter { $0.hasPrefix("DeviceAllow") }.count == 2)
-      #expect(properties.contains { $0.hasPrefix("Before=") && $0.contains("ollama-pool-dispatcher.service") })
-
-      let status = try String(contentsOfFile: "/proc/\(unit.mainPID)/status", encoding: .utf8)
-      let user = try #require(Passwd.user("ollama-pool-instance")).uid
-      #expect(status.contains("Uid:\t\(user)\t\(user)\t\(user)\t\(user)\n"))
-      for line in ["CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
-        #expect(status.contains(line), "\(line)")
-      }
-      let groups = status.split(separator: "\n").first { $0.hasPrefix("Groups:") }?.split { "\t ".contains($0) } ?? []
-      #expect(groups.contains("44"), "video")
-      let environment = try String(contentsOfFile: "/proc/\(unit.mainPID)/environ", encoding: .utf8).split(
-        separator: "\0")
-      for (name, value) in specification.environment(port: 11503, home: "/var/lib/ollama-pool-instance") {
-        #expect(environment.contains("\(name)=\(value)"))
-      }
-      try await eventually("its output is in the journal under its name") {
-        try await journal("POOL_INSTANCE=gpu0", "SYSLOG_IDENTIFIER=ollama-gpu0", "POOL_GPU=GPU-aaa")
-          .hasSuffix("may open nvidia0\nmay not open nvidia1\nmay open zero\nhas a home\n")
-      }
-    }
-  }
-
-  @Test func `where Ollama is installed its user and its home are used`() async throws {
-    let home = "/usr/share/ollama"
-    try await succeed("systemd-sysusers", ["--inline", "u ollama - \"Ollama\" \(home)"])
-    try await succeed("install", ["-d", "-o", "ollama", home])
-    let outcome: Result<Void, any Error>
-    do {
-      try await withLauncher { launcher, _ in
-        let script = try Script("touch $HOME/x && echo written; id -un; \(Self.waits)")
-        _ = try await launcher.start(.example("home", gpus: [], executable: script.path), port: 11500)
-        try await eventually("it has told") {
-          try await journal("POOL_INSTANCE=home").contains("written\nollama\n")
-        }
-        #expect(access("\(home)/x", F_OK) == 0)
-      }
-      outcome = .success(())
-    } catch {
-      outcome = .failure(error)
-    }
-    try await succeed("userdel", ["ollama"])
-    try outcome.get()
-  }
-
-  @Test(.enabled(if: access(BuiltProduct.path("ollama-simulator"), X_OK) == 0, "needs ollama-simulator: swift build"))
-  func `the simulator serves from within the sandbox, and its runner goes with it`() async throws {
-    try await withLauncher { launcher, witness in
-      let specification = InstanceSpecification.example(
-        "sim", gpus: [], executable: BuiltProduct.path("ollama-simulator")
-      ) { $0.environment = ["OLLAMA_SIMULATOR_DISCOVERY_SECONDS": "0", "OLLAMA_SIMULATOR_LOAD_SECONDS": "0"] }
-      for kill in [false, true] {
-        let unit = try await launcher.start(specification, port: 11555)
-        try await eventually("it answers") {
-          try await HTTPProbe.exchange("GET", "/api/version", port: 11555).status == 200
-        }
-        let load = try await HTTPProbe.exchange(
-          "POST", "/api/generate", port: 11555, body: #"{"model":"llama3.2","keep_alive":-1}"#)
-        #expect(load.status == 200, "\(load.text)")
-        let runners = ProcessTree.descendants(of: unit.mainPID)
-        #expect(runners.count == 1)
-        if kill {
-          Glibc.kill(unit.mainPID, SIGKILL)
-        } else {
-          try await launcher.stop("sim", unit.invocation, kill: false)
-        }
-        #expect(try await witness.end(of: unit.invocation) == (kill ? "killed by SIGKILL" : "exit status 0"))
-        #expect(!runners.contains(where: isAlive) && !isAlive(unit.mainPID))
-      }
-    }
-  }
-
-  // MARK: Ends
-
-  @Test func `an end by itself is told once, when nothing is left, and the unit is forgotten`() async throws {
-    try await withLauncher { launcher, witness in
-      // One child in its process group, one in a session of its own, both deaf to SIGTERM.
-      let script = try Script(
-        "trap '' TERM; setsid sh -c 'trap \"\" TERM HUP; while :; do sleep 1; done' & \(Self.waits)")
-      for (id, number, words) in [
-        ("end1", SIGKILL, "killed by SIGKILL"), ("end2", SIGSEGV, "SIGSEGV"),
-      ] as [(InstanceID, Int32, String)] {
-        let unit = try await launcher.start(.example(id, gpus: [], executable: script.path), port: 11500)
-        let tree = try await eventualValue("its child runs") {
-          let tree = ProcessTree.descendants(of: unit.mainPID)
-          return tree.count >= 3 ? tree : nil
-        }
-        kill(unit.mainPID, number)
-        #expect(try await witness.end(of: unit.invocation).contains(words))
-        #expect(!tree.contains(where: isAlive))
-        try await eventually("its unit is forgotten") { try await unitsInMemory().isEmpty }
-        #expect(await witness.ends(of: unit.invocation).count == 1)
-      }
-      let script2 = try Script("sleep 0.2; exit 3")
-      let unit = try await launcher.start(.example("end3", gpus: [], executable: script2.path), port: 11500)
-      #expect(
-        try await witness.end(of: unit.invocation) == "exit status 3; journalctl POOL_INSTANCE=end3 has its own words")
-    }
-  }
-
-  @Test func `a stop waits for the end, a kill waits for nothing, and a stale one does nothing`() async throws {
-    try await withLauncher { launcher, witness in
-      let polite = try Script("trap 'sleep 0.3; exit 0' TERM; while :; do sleep 0.05; done")
-      let first = try await launcher.start(.example("stop", gpus: [], executable: polite.path), port: 11500)
-      try await launcher.stop("stop", "0123456789abcdef0123456789abcdef", kill: true)
-      #expect(isAlive(first.mainPID))
-      // A shell that has not come to its trap yet would end by the signal.
-      try await eventually("its trap is set") {
-        let status = try String(contentsOfFile: "/proc/\(first.mainPID)/status", encoding: .utf8)
-        let caught = status.split(separator: "\n").first { $0.hasPrefix("SigCgt:\t") }?.dropFirst("SigCgt:\t".count)
-        return (caught.flatMap { UInt64($0, radix: 16) } ?? 0) & (1 << UInt64(SIGTERM - 1)) != 0
-      }
-      try await launcher.stop("stop", first.invocation, kill: false)
-      #expect(!isAlive(first.mainPID))
-      #expect(try await witness.end(of: first.invocation) == "exit status 0")
-      try await launcher.stop("stop", first.invocation, kill: false)
-
-      let deaf = try Script("trap '' TERM; setsid sh -c 'trap \"\" TERM; while :; do sleep 1; done' & \(Self.waits)")
-      let second = try await launcher.start(.example("stop", gpus: [], executable: deaf.path), port: 11500)
-      #expect(second.invocation != first.invocation)
-      let tree = try await eventualValue("its child runs") {
-        let tree = ProcessTree.descendants(of: second.mainPID)
-        return tree.count >= 3 ? tree : nil
-      }
-      try await launcher.stop("stop", first.invocation, kill: true)
-      #expect(isAlive(second.mainPID))
-      let began = ContinuousClock.now
-      try await launcher.stop("stop", second.invocation, kill: true)
-      #expect(ContinuousClock.now - began < .seconds(5))
-      #expect(!(tree + [second.mainPID]).contains(where: isAlive))
-      #expect(try await witness.end(of: second.invocation) == "killed by SIGKILL")
-      #expect(await witness.events.count == 2)
-    }
-  }
-
-  // MARK: What does not start
-
-  @Test func `what can't run is refused with its reason, and leaves nothing`() async throws {
-    try await withLauncher { launcher, witness in
-      let script = try Script(Self.waits)
-      func failure(_ specification: InstanceSpecification) async throws -> LaunchError {
-        try await launchError { try await launcher.start(specification, port: 11500) }
-      }
-      let missing = try await failure(.example("bad", gpus: [], executable: "/nonexistent/ollama"))
-      #expect(missing.code == .ended)
-      #expect(missing.message.contains("203") && missing.message.contains("/nonexistent/ollama"), "\(missing)")
-
-      let user = try await failure(.example("bad", gpus: [], executable: script.path) { $0.instanceUser = "no-such" })
-      #expect(user.code == .unusableUser && user.message.contains("no-such"))
-
-      var specification = InstanceSpecification.example("bad", executable: script.path)
-      specification.gpus[0].deviceNodes = ["/dev/nvidia0", "/dev/nvidia77"]
-      let node = try await failure(specification)
-      #expect(node.code == .missingDevice && node.message.contains("/dev/nvidia77"))
-
-      let store = try await failure(.example("bad", gpus: [], executable: script.path) { $0.modelsPath = "/srv/none" })
-      #expect(store.code == .ended)
-      #expect(store.message.contains("226") && store.message.contains("/srv/none"), "\(store)")
-
-      let early = try Script("exit 4")
-      // It may get as far as running before it ends.
-      do {
-        let unit = try await launcher.start(.example("bad", gpus: [], executable: early.path), port: 11500)
-        #expect(try await witness.end(of: unit.invocation).contains("exit status 4"))
-      } catch let error as LaunchError {
-        #expect(error.message.contains("exit status 4"), "\(error)")
-      }
-      try await eventually("nothing is left") { try await unitsInMemory().isEmpty }
-    }
-  }
-
-  // MARK: Other lives
-
-  @Test func `a second launcher finds what the first one started, and hears of its end`() async throws {
-    let script = try Script(Self.waits)
-    var first: [InstanceID: RunningInstance.Unit] = [:]
-    let launcher = try await SystemdLauncher.connect(to: .system)
-    for id in ["a", "b", "c"] as [InstanceID] {
-      first[id] = try await launcher.start(.example(id, gpus: [], executable: script.path), port: 11501)
-    }
-    await launcher.close()
-    kill(try #require(first["c"]).mainPID, SIGKILL)
-    try await eventually("c is gone") { try await !unitsInMemory().contains("instance-c.") }
-    // What merely has such a name is none of the pool's.
-    try await succeed("systemd-run", ["--unit=ollama-instance-foreign.service", "/bin/sleep", "1000"])
-    try await withLauncher { launcher, witness in
-      let found = try await launcher.existing().sorted { $0.id < $1.id }
-      #expect(found.map(\.id) == ["a", "b"])
-      #expect(found.allSatisfy { $0.unit == first[$0.id] })
-      let again = try await launcher.existing()
-      #expect(again.count == 2)
-      #expect(try await launcher.start(.example("a", gpus: [], executable: script.path), port: 11599) == first["a"])
-      let foreign = try await launchError {
-        try await launcher.start(.example("foreign", gpus: [], executable: script.path), port: 11500)
-      }
-      #expect(foreign.code == .refused && foreign.message.contains("not the pool's"))
-
-      let unit = try #require(first["b"])
-      kill(unit.mainPID, SIGKILL)
-      #expect(try await witness.end(of: unit.invocation) == "killed by SIGKILL")
-      try await launcher.stop("a", try #require(first["a"]).invocation, kill: false)
-      #expect(try await witness.end(of: try #require(first["a"]).invocation) != "")
-      #expect(await witness.events.count == 2)
-    }
-  }
-
-  @Test func `a failed unit that lingers makes way, and one that is stopping is waited for`() async throws {
-    try await withLauncher { launcher, _ in
-      let script = try Script(Self.waits)
-      let name = "ollama-instance-linger.service"
-      _ = try await run("systemd-run", ["--unit=\(name)", "/bin/false"])
-      try await eventually("it has failed") { try await unitsInMemory().contains("failed") }
-      let unit = try await launcher.start(.example("linger", gpus: [], executable: script.path), port: 11500)
-      #expect(isAlive(unit.mainPID))
-
-      try await succeed(
-        "systemd-run",
-        ["--unit=ollama-instance-slow.service", "sh", "-c", "trap 'sleep 1; exit' TERM; while :; do sleep 0.1; done"])
-      let old = try await shown("ollama-instance-slow.service", "MainPID")
-      try await succeed("systemctl", ["stop", "--no-block", "ollama-instance-slow.service"])
-      let next = try await launcher.start(.example("slow", gpus: [], executable: script.path), port: 11500)
-      #expect(old != ["MainPID=\(next.mainPID)"])
-      #expect(isAlive(next.mainPID))
-    }
-  }
-
-  @Test func `a unit that somebody restarts has ended, and another appears`() async throws {
-    try await withLauncher { launcher, witness in
-      let script = try Script(Self.waits)
-      let old = try await launcher.start(.example("again", gpus: [], executable: script.path), port: 11500)
-      try await succeed("systemctl", ["restart", "ollama-instance-again.service"])
-      _ = try await witness.end(of: old.invocation)
-      let new = try await eventualValue("the new one appears") {
-        await witness.events.compactMap { if case .appeared("again", let unit) = $0 { unit } else { nil } }.first
-      }
-      #expect(new.invocation != old.invocation && isAlive(new.mainPID))
-      #expect(new.specification == old.specification && new.address == old.address)
-      kill(new.mainPID, SIGKILL)
-      #expect(try await witness.end(of: new.invocation) == "killed by SIGKILL")
-      #expect(await witness.events.count == 3)
-    }
-  }
-
-  @Test func `after a restart of dbus and of systemd ends are told, also those of meanwhile`() async throws {
-    for command in [["restart", "dbus.service"], ["daemon-reexec"], ["daemon-reload"]] {
-      try await withLauncher { launcher, witness in
-        let script = try Script(Self.waits)
-        let kept = try await launcher.start(.example("kept", gpus: [], executable: script.path), port: 11500)
-        let lost = try await launcher.start(.example("lost", gpus: [], executable: script.path), port: 11501)
-        try await succeed("systemctl", command)
-        kill(lost.mainPID, SIGKILL)
-        _ = try await witness.end(of: lost.invocation)
-        try await eventually("the launcher is back") { await witness.events.contains(.reconnected) }
-        #expect(isAlive(kept.mainPID))
-        #expect(try await launcher.existing().map(\.unit) == [kept])
-        // With a reference again, so that the result is there to be read.
-        kill(kept.mainPID, SIGKILL)
-        #expect(try await witness.end(of: kept.invocation) == "killed by SIGKILL", "\(command)")
-        for unit in [kept, lost] { #expect(await witness.ends(of: unit.invocation).count == 1) }
-        try await eventually("their units are forgotten") { try await unitsInMemory().isEmpty }
-      }
-    }
-  }
-
-  @Test func `orders that come while the bus is away are carried out when it is back`() async throws {
-    try await withLauncher { launcher, witness in
-      let script = try Script(Self.waits)
-      let unit = try await launcher.start(.example("stop", gpus: [], executable: script.path), port: 11500)
-      try await succeed("systemctl", ["stop", "dbus.service", "dbus.socket"])
-      async let started = launcher.start(.example("start", gpus: [], executable: script.path), port: 11501)
-      async let stopped: Void = launcher.stop("stop", unit.invocation, kill: false)
-      try await succeed("systemctl", ["start", "dbus.socket", "dbus.service"])
-      #expect(isAlive(try await started.mainPID))
-      try await stopped
-      #expect(!isAlive(unit.mainPID))
-      #expect(try await witness.end(of: unit.invocation) != "")
-    }
-  }
-
-  // MARK: Choice
-
-  @Test func `automatic means the system manager for root, and after the close nothing starts`() async throws {
-    let resolved = try await LauncherChoice.auto.resolve()
-    #expect(resolved.launcher.description.hasPrefix("transient units of the system manager (systemd "))
-    #expect(resolved.reason == "the pool runs as root, and systemd answers")
-    await resolved.launcher.close()
-    let error = try await launchError { try await resolved.launcher.start(.example(gpus: []), port: 11500) }
-    #expect(error.code == .unavailable)
-    #expect(try await LauncherChoice.child.resolve().launcher.description == "child processes")
-  }
-
-  @Test func `the user manager runs instances too, without privilege`() async throws {
-    try await succeed("systemctl", ["start", "user@0.service"])
-    setenv("XDG_RUNTIME_DIR", "/run/user/0", 1)
-    defer { unsetenv("XDG_RUNTIME_DIR") }
-    let resolved = try await LauncherChoice.user.resolve()
-    let launcher = resolved.launcher
-    let witness = await Witness(launcher)
-    let script = try Script(Self.waits)
-    let unit = try await launcher.start(.example("mine", gpus: [], executable: script.path), port: 11500)
-    let group = try String(contentsOfFile: "/proc/\(unit.mainPID)/cgroup", encoding: .utf8)
-    #expect(group.contains("/user@0.service/ollamapool.slice/ollama-instance-mine.service"), "\(group)")
-    #expect(try await launcher.existing().map(\.unit) == [unit])
-    let error = try await launchError {
-      try await launcher.start(
-        .example("other", gpus: [], executable: script.path) { $0.instanceUser = "daemon" }, port: 11500)
-    }
-    #expect(error.code == .unusableUser)
-    try await launcher.stop("mine", unit.invocation, kill: true)
-    #expect(try await witness.end(of: unit.invocation) == "killed by SIGKILL")
-    await launcher.close()
-  }
 }
