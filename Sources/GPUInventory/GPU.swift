@@ -49,7 +49,7 @@ package struct GPU: Sendable, Equatable, Codable {
 
   /// Those of its device nodes that don't exist, as `/dev/nvidia-uvm` after a boot until something makes it. systemd
   /// would silently deny them to an instance, which then computes on the CPU.
-  package func missingDeviceNodes() -> [String] { deviceNodes.filter { access($0, F_OK) != 0 } }
+  package func missingDeviceNodes() -> [String] { deviceNodes.filter { !DeviceNode.exists($0) } }
 }
 
 /// What any process needs to use any NVIDIA GPU.

@@ -1,3 +1,4 @@
+import GPUInventory
 import Glibc
 package import PoolCore
 import Systemd
@@ -94,7 +95,7 @@ package actor SystemdLauncher: Launcher {
     of specification: InstanceSpecification, port: UInt16
   ) throws(LaunchError) -> [UnitProperty] {
     // systemd denies a node that is missing without a word, and the instance would compute on the CPU.
-    for node in specification.deviceNodes where access(node, F_OK) != 0 {
+    for node in specification.deviceNodes where !DeviceNode.exists(node) {
       throw LaunchError(
         .missingDevice,
         "\(node), which \(specification.id) needs, does not exist: "
