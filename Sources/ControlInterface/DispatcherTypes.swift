@@ -115,6 +115,19 @@ package enum DispatcherCalls {
     package init(answer: DispatcherTypes.RetireAnswer) { self.answer = answer }
   }
 
+  package struct ReportFleet: Codable, Equatable, Sendable {
+    package var desired: Int
+    package var backingOff: Int
+    package var quarantined: Int
+    package var cordoned: Int
+    package init(desired: Int, backingOff: Int, quarantined: Int, cordoned: Int) {
+      self.desired = desired
+      self.backingOff = backingOff
+      self.quarantined = quarantined
+      self.cordoned = cordoned
+    }
+  }
+
   package struct ReportQueueDepth: Codable, Equatable, Sendable {
     package var frontEnd: String
     package var depth: Int

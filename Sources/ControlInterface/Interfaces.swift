@@ -8,6 +8,7 @@ package enum DispatcherInterface {
     case watchQueue = "WatchQueue"
     case setInstances = "SetInstances"
     case retireInstance = "RetireInstance"
+    case reportFleet = "ReportFleet"
     case reportQueueDepth = "ReportQueueDepth"
     case watchCapacity = "WatchCapacity"
     case getStatus = "GetStatus"
@@ -18,7 +19,7 @@ package enum DispatcherInterface {
     /// Whether it takes the right to change something.
     package var changes: Bool {
       switch self {
-      case .setInstances, .retireInstance, .cancelRequest: true
+      case .setInstances, .retireInstance, .reportFleet, .cancelRequest: true
       case .watchQueue, .reportQueueDepth, .watchCapacity, .getStatus, .listRequests: false
       }
     }

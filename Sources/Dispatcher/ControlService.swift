@@ -33,6 +33,9 @@ struct ControlService: VarlinkInterface {
       shell.setInstances(wanted, from: call.connection, processID: call.peer.processID)
       call.reply()
     case .retireInstance: try retire(call, shell)
+    case .reportFleet:
+      shell.control.fleet = (try call.parameters(as: DispatcherCalls.ReportFleet.self), call.connection)
+      call.reply()
     case .reportQueueDepth: try report(call, shell)
     case .getStatus: call.reply(status(of: shell))
     case .listRequests: call.reply(DispatcherCalls.ListRequestsReply(requests: shell.requests))

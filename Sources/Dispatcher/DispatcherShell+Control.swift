@@ -35,6 +35,8 @@ struct ControlState {
   var pushTimer: Timer?
   /// The connection that brought the wanted set last.
   var supervisor: VarlinkConnectionID?
+  /// What the supervisor told of what it alone knows, and over which connection.
+  var fleet: (report: DispatcherCalls.ReportFleet, connection: VarlinkConnectionID)?
   /// Where clients reach the pool.
   var endpoints: [String] = []
   /// Where the metrics are; nil for nowhere.
@@ -118,6 +120,7 @@ extension DispatcherShell {
     control.queueWatchers.removeAll { $0.call.connection == connection }
     control.capacityWatchers.removeAll { $0.call.connection == connection }
     if control.outside.reports != before { changed() }
+    if control.fleet?.connection == connection { control.fleet = nil }
     if control.supervisor == connection {
       control.supervisor = nil
       tell(.supervisorGone)

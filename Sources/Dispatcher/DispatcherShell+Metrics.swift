@@ -1,4 +1,5 @@
 import Console
+import ControlInterface
 import OrderedCollections
 import PoolCore
 
@@ -35,12 +36,19 @@ extension DispatcherShell {
       value: Double(core.maxConcurrent))
     text.add("ollama_pool_in_flight", .gauge, "Requests that hold a slot.", value: Double(core.inFlight))
     let states = Dictionary(grouping: core.instances.values, by: MetricsState.init)
+    let fleet = control.fleet?.report
+    // Without the supervisor there is no sample of what it alone knows: no data is not zero.
+    let withoutInstance =
+      fleet.map { [("backing_off", $0.backingOff), ("quarantined", $0.quarantined), ("cordoned", $0.cordoned)] } ?? []
+    let counts = MetricsState.allCases.map { ($0.rawValue, states[$0]?.count ?? 0) } + withoutInstance
     text.add(
-      "ollama_pool_instances", .gauge, "Registered instances by state.",
-      samples: MetricsState.allCases.map { ([("state", $0.rawValue)], Double(states[$0]?.count ?? 0)) })
-    text.add(
-      "ollama_pool_desired_instances", .gauge, "Instances that the supervisor wants to keep: those of the core.",
-      value: Double(core.instances.values.count { $0.wanted.role == .core }))
+      "ollama_pool_instances", .gauge, "Instances by state, and placements that have none, by why.",
+      samples: counts.map { ([("state", $0)], Double($1)) })
+    if let fleet {
+      text.add(
+        "ollama_pool_desired_instances", .gauge, "Instances that the supervisor wants to run.",
+        value: Double(fleet.desired))
+    }
   }
 
   private func addCounted(to text: inout MetricsText) {

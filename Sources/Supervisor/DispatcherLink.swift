@@ -8,6 +8,7 @@ import Varlink
 enum LinkOrder: Sendable {
   case setInstances([WantedInstance])
   case retire(InstanceID, InvocationID)
+  case report(DispatcherCalls.ReportFleet)
 }
 
 /// One session with the dispatcher, from its first word to the end of either connection.
@@ -93,6 +94,10 @@ struct DispatcherLink: Sendable {
         DispatcherCalls.RetireInstance(id: id.name, invocation: invocation.text),
         as: DispatcherCalls.RetireInstanceReply.self, timeout: Self.callLimit)
       return (id, invocation, Dispatch.RetireAnswer(reply.answer))
+    case .report(let report):
+      // Without an answer: a dispatcher of an older version doesn't know the method, and does its work all the same.
+      try await control.callOneway(DispatcherInterface.Method.reportFleet.qualified, report)
+      return nil
     }
   }
 

@@ -47,6 +47,7 @@ extension SupervisorDaemon {
     let actions = event(&fleet, MonotonicClock.now)
     for action in actions { perform(action, origin) }
     keepOrders()
+    if link.isConnected { link.send(fleet: fleetReport) }
     if !actions.isEmpty { watchersShouldKnow() }
   }
 

@@ -1,3 +1,4 @@
+import ControlInterface
 import PoolCore
 import Varlink
 
@@ -8,11 +9,15 @@ struct LinkState {
   /// Why there is none, as it was told last: the same reason again is no news.
   var toldProblem: String?
 
+  /// What the dispatcher was told last of the fleet.
+  private var toldFleet: DispatcherCalls.ReportFleet?
+
   var isConnected: Bool { orders != nil }
 
   mutating func begin() -> AsyncStream<LinkOrder> {
     let (stream, continuation) = AsyncStream.makeStream(of: LinkOrder.self)
     orders = continuation
+    toldFleet = nil
     return stream
   }
 
@@ -23,6 +28,12 @@ struct LinkState {
   }
 
   func send(_ order: LinkOrder) { orders?.yield(order) }
+
+  mutating func send(fleet report: DispatcherCalls.ReportFleet) {
+    guard let orders, report != toldFleet else { return }
+    toldFleet = report
+    orders.yield(.report(report))
+  }
 }
 
 /// The dispatcher's side: sessions, one after the other.

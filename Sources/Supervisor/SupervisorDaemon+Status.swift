@@ -62,6 +62,18 @@ extension SupervisorDaemon {
     }.sorted { $0.number < $1.number }
   }
 
+  /// What the dispatcher's metrics say of the fleet.
+  var fleetReport: DispatcherCalls.ReportFleet {
+    let now = MonotonicClock.now
+    let states = fleet.placements.values.map {
+      SupervisorTypes.Instance($0, cordon: cordon(of: $0.placement), at: now).state
+    }
+    func count(_ state: SupervisorTypes.State) -> Int { states.count { $0 == state } }
+    return DispatcherCalls.ReportFleet(
+      desired: fleet.decision.target, backingOff: count(.backingOff), quarantined: count(.quarantined),
+      cordoned: count(.cordoned))
+  }
+
   // MARK: Watchers
 
   func watch(_ call: VarlinkCall) async {

@@ -83,6 +83,26 @@ import Testing
     }
   }
 
+  @Test("A placement that fails again and again shows as quarantined, with what is wanted")
+  func quarantine() async throws {
+    var setup = Pool.Setup()
+    setup.faults = "exit-at-start"
+    setup.settings = """
+      restarts:
+        pause: 50ms
+        quarantine_after: 2
+      """
+    let pool = try Pool(setup)
+    defer { pool.kill() }
+    try await eventually("the placement is in quarantine") {
+      try await pool.metric("ollama_pool_instances", #"state="quarantined""#) == 1
+    }
+    #expect(try await pool.metric("ollama_pool_desired_instances") == 1)
+    #expect(try await pool.metric("ollama_pool_max_concurrent") == 0)
+    #expect(try await pool.status.instances.map(\.state) == ["quarantined"])
+    try await pool.stop()
+  }
+
   @Test("/healthz says that the pool runs, /readyz that it can serve; other paths are not there")
   func health() async throws {
     var setup = Pool.Setup()
