@@ -12,28 +12,29 @@ import Testing
         window: 1s
         idle_hold: 500ms
       """
-    setup.simulator = ["TOKENS": "150"]
     // One after the other, so that each step can be seen.
     setup.faults = """
-      gpu1: slow-start 0.4
-      gpu2: slow-start 1.2
-      gpu3: slow-start 2.0
+      gpu1: slow-start 1.0
+      gpu2: slow-start 1.8
+      gpu3: slow-start 2.6
       """
     try await withPool(setup) { pool in
       #expect(try await pool.status.maxConcurrent == 1)
       var probes: [HTTPProbe] = []
       for number in 1...8 {
-        probes.append(try await pool.openStream(tokens: 150, prompt: "request \(number)"))
+        probes.append(try await pool.openStream(tokens: 250))
         // In order, although each has a connection of its own.
-        try await pool.status(until: "request \(number) has arrived") { $0.inFlight + $0.queueDepth == number }
+        try await eventually("request \(number) has arrived") { try await pool.arrivals >= Double(number) }
       }
       async let answers = finish(probes)
-      let growth = try await watch(pool, until: { $0 == 0 })
+      async let overtaking = requestsThatOvertake(pool)
+      let growth = try await watchUntilIdle(pool)
       #expect(growth.concurrency == [1, 2, 3, 4])
       #expect(growth.mostInFlight == 4)
-      #expect(growth.overtaken.isEmpty, "in service although one before them still waited: \(growth.overtaken)")
+      let overtakers = try await overtaking
+      #expect(overtakers.isEmpty, "in service although one that came before still waits: \(overtakers)")
       for answer in try await answers {
-        #expect(answer.status == 200 && answer.lines == 151 && answer.isComplete)
+        #expect(answer.status == 200 && answer.lines == 251 && answer.isComplete)
       }
       let end = try await pool.status(until: "the pool has shrunk") { $0.maxConcurrent == 1 && $0.desired == 1 }
       #expect(end.instances.filter { $0.state == "ready" }.map(\.id) == ["gpu0"])
@@ -45,25 +46,34 @@ import Testing
 
   private struct Growth {
     /// `maxConcurrent`, each value as it changed.
-    var concurrency: [Int] = []
-    var mostInFlight = 0
-    var overtaken: [Int] = []
+    var concurrency: [Double] = []
+    var mostInFlight = 0.0
   }
 
-  /// Follows the pool until as many requests are left in it as `isOver` wants.
-  private func watch(_ pool: Pool, until isOver: (Int) -> Bool) async throws -> Growth {
+  /// Follows the pool until no request is left in it.
+  private func watchUntilIdle(_ pool: Pool) async throws -> Growth {
     var growth = Growth()
-    try await eventually(within: .seconds(60), every: .milliseconds(20), "all requests have been served") {
-      let status = try await pool.status
-      if growth.concurrency.last != status.maxConcurrent { growth.concurrency.append(status.maxConcurrent) }
-      growth.mostInFlight = max(growth.mostInFlight, status.inFlight)
-      let requests = try await pool.requests
-      if let next = requests.filter({ $0.instance == nil }).map(\.id).min() {
-        growth.overtaken += requests.filter { $0.instance != nil && $0.id > next }.map(\.id)
-      }
-      return isOver(status.inFlight + status.queueDepth)
+    try await eventually(within: .seconds(60), "all requests have been served") {
+      let metrics = try await pool.metrics.text
+      let concurrency = try pool.metric("ollama_pool_max_concurrent", in: metrics)
+      let inFlight = try pool.metric("ollama_pool_in_flight", in: metrics)
+      if growth.concurrency.last != concurrency { growth.concurrency.append(concurrency) }
+      growth.mostInFlight = max(growth.mostInFlight, inFlight)
+      return try inFlight + pool.metric("ollama_pool_queue_depth", in: metrics) == 0
     }
     return growth
+  }
+
+  /// Looks at the queue until nothing waits: whoever is served has come before all who wait.
+  private func requestsThatOvertake(_ pool: Pool) async throws -> [Int] {
+    var found: [Int] = []
+    try await eventually(within: .seconds(60), every: .milliseconds(50), "nothing waits any more") {
+      let requests = try await pool.requests
+      guard let next = requests.filter({ $0.instance == nil }).map(\.id).min() else { return true }
+      found += requests.filter { $0.instance != nil && $0.id > next }.map(\.id)
+      return false
+    }
+    return found
   }
 
   private struct Answer {
@@ -92,7 +102,7 @@ import Testing
       var probes: [HTTPProbe] = []
       for number in 1...6 {
         probes.append(try await pool.openStream(tokens: 40))
-        try await pool.status(until: "request \(number) has arrived") { $0.inFlight + $0.queueDepth >= min(number, 3) }
+        try await eventually("request \(number) has arrived") { try await pool.arrivals >= Double(number) }
       }
       var beginnings: [ContinuousClock.Instant] = []
       for probe in probes {
@@ -142,6 +152,21 @@ import Testing
     var probes: [HTTPProbe] = []
     for _ in 0..<count { probes.append(try await pool.openStream(tokens: tokens)) }
     return probes
+  }
+}
+
+extension Pool {
+  /// Inference that has come so far, whatever became of it.
+  fileprivate var arrivals: Double {
+    get async throws {
+      let text = try await metrics.text
+      var count =
+        try metric("ollama_pool_in_flight", in: text) + metric("ollama_pool_queue_depth", in: text)
+      for outcome in ["served", "cancelled", "expired", "failed", "refused"] {
+        count += try metric("ollama_pool_requests_total", #"outcome="\#(outcome)""#, in: text)
+      }
+      return count
+    }
   }
 }
 

@@ -128,9 +128,13 @@ extension Pool {
 
   var metrics: HTTPProbe.Answer { get async throws { try await metricsPage("/metrics") } }
 
-  /// The value of one sample.
+  /// The value of one sample now.
   func metric(_ name: String, _ labels: String = "") async throws -> Double {
-    let text = try await metrics.text
+    try metric(name, labels, in: await metrics.text)
+  }
+
+  /// The value of one sample in what `/metrics` said.
+  func metric(_ name: String, _ labels: String = "", in text: String) throws -> Double {
     let start = labels.isEmpty ? "\(name) " : "\(name){\(labels)} "
     guard let line = text.split(separator: "\n").first(where: { $0.hasPrefix(start) }),
       let value = Double(line.dropFirst(start.count))
