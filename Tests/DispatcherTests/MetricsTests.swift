@@ -4,6 +4,7 @@ import PoolConfiguration
 import PoolCore
 import TestSupport
 import Testing
+import Varlink
 
 @testable import Dispatcher
 
@@ -33,7 +34,9 @@ struct MetricsTests {
       for (name, value) in [
         ("ollama_pool_queue_depth", 1.0), ("ollama_pool_max_concurrent", 1), ("ollama_pool_in_flight", 1),
         ("ollama_pool_instances{state=\"healthy\"}", 1), ("ollama_pool_instances{state=\"draining\"}", 1),
-        ("ollama_pool_instances{state=\"starting\"}", 0), ("ollama_pool_desired_instances", 1),
+        ("ollama_pool_instances{state=\"starting\"}", 0), ("ollama_pool_desired_instances", 4),
+        ("ollama_pool_instances{state=\"backing_off\"}", 0), ("ollama_pool_instances{state=\"quarantined\"}", 2),
+        ("ollama_pool_instances{state=\"cordoned\"}", 1),
         ("ollama_pool_requests_total{outcome=\"served\"}", 1), ("ollama_pool_requests_total{outcome=\"refused\"}", 1),
         ("ollama_pool_requests_total{outcome=\"failed\"}", 0),
         ("ollama_pool_refusals_total{reason=\"queue_full\"}", 1),
@@ -77,6 +80,21 @@ struct MetricsTests {
     }
   }
 
+  @Test func whatOnlyTheSupervisorKnowsIsThereAsLongAsItIs() async throws {
+    try await DispatcherRig.run { rig in
+      let client = try await rig.client()
+      try await client.order(
+        .reportFleet, DispatcherCalls.ReportFleet(desired: 3, backingOff: 1, quarantined: 0, cordoned: 0))
+      #expect(try await rig.metric("ollama_pool_desired_instances") == 3)
+      #expect(try await rig.metric("ollama_pool_instances{state=\"backing_off\"}") == 1)
+      await client.close()
+      try await eventually("there is no sample without it") {
+        let text = try await rig.console("/metrics").text
+        return !text.contains("desired_instances") && !text.contains("quarantined")
+      }
+    }
+  }
+
   @Test func theyAreOnlyServedWhereTheyAreWanted() async throws {
     try await DispatcherRig.run(options: { $0.servesMetrics = false }) { rig in
       #expect(rig.daemon.metricsEndpoint == nil)
@@ -90,6 +108,8 @@ struct MetricsTests {
     } _: { rig in
       let (gpu0, gpu1) = (try await FakeOllama.start("gpu0"), try await FakeOllama.start("gpu1"))
       try await rig.use(gpu0, gpu1)
+      try await rig.supervisor.order(
+        .reportFleet, DispatcherCalls.ReportFleet(desired: 4, backingOff: 0, quarantined: 2, cordoned: 1))
       let served = try await rig.generate()
       try await gpu0.ask(0).serve()
       #expect(try await served.answer().status == 200)

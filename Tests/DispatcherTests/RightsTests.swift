@@ -55,6 +55,7 @@ struct RightsTests {
       case .setInstances: #"{"instances":[]}"#
       case .retireInstance: #"{"id":"gpu0","invocation":"i1"}"#
       case .cancelRequest: #"{"id":1}"#
+      case .reportFleet: #"{"desired":1,"backingOff":0,"quarantined":0,"cordoned":0}"#
       case .reportQueueDepth: #"{"frontEnd":"f","depth":1}"#
       case .watchQueue, .watchCapacity, .getStatus, .listRequests: "{}"
       }

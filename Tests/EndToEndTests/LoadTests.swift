@@ -19,7 +19,7 @@ import Testing
       gpu3: slow-start 2.6
       """
     try await withPool(setup) { pool in
-      #expect(try await pool.status.maxConcurrent == 1)
+      async let watched = watch(pool, untilEnded: 8)
       var probes: [HTTPProbe] = []
       for number in 1...8 {
         probes.append(try await pool.openStream(tokens: 250))
@@ -28,7 +28,7 @@ import Testing
       }
       async let answers = finish(probes)
       async let overtaking = requestsThatOvertake(pool)
-      let growth = try await watchUntilIdle(pool)
+      let growth = try await watched
       #expect(growth.concurrency == [1, 2, 3, 4])
       #expect(growth.mostInFlight == 4)
       let overtakers = try await overtaking
@@ -50,8 +50,8 @@ import Testing
     var mostInFlight = 0.0
   }
 
-  /// Follows the pool until no request is left in it.
-  private func watchUntilIdle(_ pool: Pool) async throws -> Growth {
+  /// Follows the pool until so many requests have come and none is left.
+  private func watch(_ pool: Pool, untilEnded count: Double) async throws -> Growth {
     var growth = Growth()
     try await eventually(within: .seconds(60), "all requests have been served") {
       let metrics = try await pool.metrics.text
@@ -59,7 +59,8 @@ import Testing
       let inFlight = try pool.metric("ollama_pool_in_flight", in: metrics)
       if growth.concurrency.last != concurrency { growth.concurrency.append(concurrency) }
       growth.mostInFlight = max(growth.mostInFlight, inFlight)
-      return try inFlight + pool.metric("ollama_pool_queue_depth", in: metrics) == 0
+      let waiting = try pool.metric("ollama_pool_queue_depth", in: metrics)
+      return try inFlight + waiting == 0 && pool.arrivals(in: metrics) >= count
     }
     return growth
   }
@@ -157,16 +158,14 @@ import Testing
 
 extension Pool {
   /// Inference that has come so far, whatever became of it.
-  fileprivate var arrivals: Double {
-    get async throws {
-      let text = try await metrics.text
-      var count =
-        try metric("ollama_pool_in_flight", in: text) + metric("ollama_pool_queue_depth", in: text)
-      for outcome in ["served", "cancelled", "expired", "failed", "refused"] {
-        count += try metric("ollama_pool_requests_total", #"outcome="\#(outcome)""#, in: text)
-      }
-      return count
+  fileprivate var arrivals: Double { get async throws { try arrivals(in: await metrics.text) } }
+
+  fileprivate func arrivals(in text: String) throws -> Double {
+    var count = try metric("ollama_pool_in_flight", in: text) + metric("ollama_pool_queue_depth", in: text)
+    for outcome in ["served", "cancelled", "expired", "failed", "refused"] {
+      count += try metric("ollama_pool_requests_total", #"outcome="\#(outcome)""#, in: text)
     }
+    return count
   }
 }
 
