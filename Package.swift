@@ -88,6 +88,12 @@ let tests: [Target] = [
       "ollama-simulator",
     ]),
   .testTarget(
+    name: "SupervisorTests",
+    dependencies: [
+      "Supervisor", "Launching", "ControlInterface", "Varlink", "PoolCore", "PoolConfiguration", "GPUInventory",
+      "Systemd", "TestSupport", nio("NIOCore"), nio("NIOPosix"),
+    ]),
+  .testTarget(
     name: "GatewayTests",
     dependencies: [
       "Gateway", "OllamaAPI", "PoolCore", "TestSupport", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"),

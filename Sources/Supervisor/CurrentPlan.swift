@@ -74,8 +74,8 @@ struct CurrentPlan: Sendable {
   var description: String {
     let places =
       switch inventory.source {
-      case .nvml: "\(inventory.gpus.count) GPUs by NVML"
-      case .configured: "\(inventory.gpus.count) configured GPUs"
+      case .nvml: counted(inventory.gpus.count, "GPU") + " by NVML"
+      case .configured: counted(inventory.gpus.count, "configured GPU")
       case .cpu: "no GPU, so on the CPU" + (inventory.problems.first.map { " (\($0))" } ?? "")
       }
     return "\(places); \(programDescription)"

@@ -27,23 +27,24 @@ final class InventoryCache: Sendable {
   private let readers = DispatchQueue(label: "ollama-pool.inventory.read")
   private let waiters = DispatchQueue(label: "ollama-pool.inventory.wait")
 
-  init(_ reader: InventoryReader, source: GPUSource) {
+  init(_ reader: InventoryReader) {
     self.reader = reader
-    state = Mutex(State(source: source, reading: Inventory(source: .cpu)))
+    state = Mutex(State(source: .cpu, reading: Inventory(source: .cpu)))
   }
 
-  /// Reads now, however long it takes, and shows this source from now on.
+  /// Reads now, however long it takes. What is shown does not change by it.
   func read(_ source: GPUSource) async -> Inventory {
     await withCheckedContinuation { continuation in
-      readers.async { [self] in
-        let reading = reader.read(source)
-        state.withLock {
-          $0.source = source
-          $0.reading = reading
-          $0.readAt = .now
-        }
-        continuation.resume(returning: reading)
-      }
+      readers.async { [reader] in continuation.resume(returning: reader.read(source)) }
+    }
+  }
+
+  /// From now on this source is shown, as it was just read.
+  func use(_ source: GPUSource, _ reading: Inventory) {
+    state.withLock {
+      $0.source = source
+      $0.reading = reading
+      $0.readAt = .now
     }
   }
 

@@ -13,28 +13,29 @@ enum Work: Sendable {
   case answer(SupervisorInterface.Method, VarlinkCall)
   /// Tell the watchers, so much later.
   case push(after: Duration)
+  case lookForGPUs
 }
 
 /// The starts that are under way.
 struct Launches {
   /// The last start of each placement: the failure of an earlier one says nothing about it.
   private var numbers: [InstanceID: Int] = [:]
-  /// Units that ended before their start came back.
-  private var ended: [InstanceID: (invocation: InvocationID, reason: String)] = [:]
+  /// What ended in a placement while a start was under way in it.
+  private var ends: [InstanceID: (invocation: InvocationID, reason: String)] = [:]
 
   mutating func begin(_ id: InstanceID) -> Int {
-    ended[id] = nil
+    ends[id] = nil
     numbers[id, default: 0] += 1
     return numbers[id, default: 0]
   }
 
+  mutating func ended(_ id: InstanceID, _ invocation: InvocationID, reason: String) { ends[id] = (invocation, reason) }
+
   func isLast(_ launch: Int, of id: InstanceID) -> Bool { numbers[id] == launch }
 
-  mutating func ended(_ id: InstanceID, _ invocation: InvocationID, reason: String) { ended[id] = (invocation, reason) }
-
-  mutating func takeEnd(of id: InstanceID, _ invocation: InvocationID) -> String? {
-    defer { ended[id] = nil }
-    return ended[id].flatMap { $0.invocation == invocation ? $0.reason : nil }
+  /// Why a unit that only now comes back from its start has ended already; nil while it runs.
+  func end(of id: InstanceID, _ invocation: InvocationID) -> String? {
+    ends[id].flatMap { $0.invocation == invocation ? $0.reason : nil }
   }
 }
 
@@ -76,25 +77,30 @@ extension SupervisorDaemon {
     case .push(let delay):
       do { try await Task.sleep(for: delay) } catch { return }
       await pushToWatchers()
+    case .lookForGPUs: await lookForMissingGPUs()
     }
   }
 
   private func start(_ id: InstanceID, attempt: Int, launch: Int) async {
     do {
       let (specification, port) = try prepareStart(id, attempt: attempt)
-      started(id, try await launcher.start(specification, port: port))
+      started(id, try await launcher.start(specification, port: port), launch: launch)
     } catch {
       if launches.isLast(launch, of: id) { apply { $0.startFailed(id, reason: "\(error)", at: $1) } }
     }
   }
 
-  private func started(_ id: InstanceID, _ unit: RunningInstance.Unit) {
+  private func started(_ id: InstanceID, _ unit: RunningInstance.Unit, launch: Int) {
+    // An end may be told before its start comes back: of what the core has seen come and go it hears no more.
+    guard launches.isLast(launch, of: id) else { return }
+    let end = launches.end(of: id, unit.invocation)
+    guard end == nil || fleet.placements[id]?.life.isLaunching == true else { return }
     apply { $0.unitStarted(id, unit, at: $1) }
-    if let reason = launches.takeEnd(of: id, unit.invocation) { ended(id, unit.invocation, reason) }
+    if let end { apply { $0.unitEnded(id, unit.invocation, reason: end, at: $1) } }
   }
 
   private func ended(_ id: InstanceID, _ invocation: InvocationID, _ reason: String) {
-    if case .launching = fleet.placements[id]?.life { launches.ended(id, invocation, reason: reason) }
+    launches.ended(id, invocation, reason: reason)
     apply { $0.unitEnded(id, invocation, reason: reason, at: $1) }
   }
 
@@ -134,13 +140,15 @@ extension SupervisorDaemon {
       ticks += 1
       apply { $0.tick(at: $1) }
       if ticks % 10 == 0 { lookAtProgram() }
-      if ticks % 30 == 0 { await lookForMissingGPUs() }
+      if ticks % 30 == 0, plan.mayFindMore, !isLookingForGPUs { workQueue.yield(.lookForGPUs) }
       await notifyAlive()
     }
   }
 }
 
 extension InstanceLife {
+  fileprivate var isLaunching: Bool { if case .launching = self { true } else { false } }
+
   fileprivate func isStopping(_ invocation: InvocationID) -> Bool {
     if case .stopping(invocation, _, _) = self { true } else { false }
   }

@@ -33,6 +33,7 @@ extension SupervisorDaemon {
   func take(_ new: CurrentPlan) {
     let hasNewNumbers = new.numbering != plan.numbering
     plan = new
+    inventory.use(plan.settings.gpuSource, plan.inventory)
     if hasNewNumbers { storeNumbering() }
     applyPlan()
   }
@@ -91,7 +92,8 @@ extension SupervisorDaemon {
 
   /// A driver that was not ready, or a GPU that a placement names and that was not there, may have come.
   func lookForMissingGPUs() async {
-    guard plan.mayFindMore else { return }
+    isLookingForGPUs = true
+    defer { isLookingForGPUs = false }
     let settings = plan.settings
     let reading = await inventory.read(settings.gpuSource)
     guard plan.settings == settings, let new = try? plan.changed(to: settings, reading),

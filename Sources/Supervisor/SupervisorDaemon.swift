@@ -43,6 +43,7 @@ package actor SupervisorDaemon {
   var link = LinkState()
   var launches = Launches()
   var ticks = 0
+  var isLookingForGPUs = false
   var lastNotifiedStatus = ""
   var lastSeenProgram: Result<OllamaExecutable, LaunchError>?
   private var server: VarlinkServer?
@@ -71,7 +72,7 @@ package actor SupervisorDaemon {
   package static func start(_ options: SupervisorOptions) async throws -> SupervisorDaemon {
     let settings = options.configuration.settings
     let state = StateDirectory(options.stateDirectory)
-    let inventory = InventoryCache(options.inventory, source: settings.gpuSource)
+    let inventory = InventoryCache(options.inventory)
     var troubles: [SupervisorEvent] = []
     func stored<Value: Decodable>(_ file: StateDirectory.File, or new: Value) -> Value {
       do throws(SupervisorError) { return try state.load(file) ?? new } catch {
@@ -84,6 +85,7 @@ package actor SupervisorDaemon {
     orders.expire(at: MonotonicClock.wallSeconds)
 
     let reading = await inventory.read(settings.gpuSource)
+    inventory.use(settings.gpuSource, reading)
     let (launcher, reason): (any Launcher, String?) =
       if let given = options.launcher {
         (given, nil)
@@ -108,11 +110,11 @@ package actor SupervisorDaemon {
     _ found: [InstanceID: RunningInstance.Unit], _ numbering: GPUNumbering, because launcherReason: String?,
     _ troubles: [SupervisorEvent]
   ) async throws {
+    let launching = launcher.description + (launcherReason.map { " (\($0))" } ?? "")
+    let there = counted(found.count, "instance") + " found running"
     tell(
       SupervisorEvent(
-        .began, "supervisor \(options.version) begins",
-        why: launcher.description + (launcherReason.map { " (\($0))" } ?? "") + "; \(plan.description); "
-          + "\(found.count) instances run already"))
+        .began, "supervisor \(options.version) begins", why: "\(launching); \(plan.description); \(there)"))
     troubles.forEach(tell)
     tellPlanProblems()
     if plan.numbering != numbering { storeNumbering() }
@@ -126,7 +128,7 @@ package actor SupervisorDaemon {
       at: options.controlSocket, serving: [service],
       as: VarlinkService(
         vendor: "ollama-pool", product: "ollama-pool supervisor", version: options.version,
-        url: SupervisorInterface.name), on: options.eventLoopGroup.next())
+        url: ""), on: options.eventLoopGroup.next())
     running = Task { await run() }
     notifyReady()
   }

@@ -33,7 +33,7 @@ extension SupervisorEvent {
       self.init(
         .targetChanged, "target \(to) (was \(from))",
         why: "\(reason); \(ready) ready, "
-          + (starting > 0 ? "\(starting) starting, " : "") + Self.count(demand, "request"))
+          + (starting > 0 ? "\(starting) starting, " : "") + counted(demand, "request"))
     case .starting(let id, let attempt):
       self =
         attempt == 0
@@ -52,7 +52,7 @@ extension SupervisorEvent {
     case .quarantined(let id, let reason, let failures, let pause):
       self = about(
         id, .quarantined, "is in quarantine for \(pause.brief)",
-        why: "\(Self.count(failures, "failure")) in a row, the last: \(reason)")
+        why: "\(counted(failures, "failure")) in a row, the last: \(reason)")
     case .draining(let id, let reason):
       self = about(id, .draining, "drains", why: reason.rawValue + appendedBy)
     case .stopping(let id, let reason): self = about(id, .stopping, "stops", why: reason.description)
@@ -85,6 +85,4 @@ extension SupervisorEvent {
     case .uncordoned(let key): self = aboutGPU(key, .uncordoned, "is cordoned no more", why: by)
     }
   }
-
-  private static func count(_ number: Int, _ noun: String) -> String { "\(number) \(noun)\(number == 1 ? "" : "s")" }
 }

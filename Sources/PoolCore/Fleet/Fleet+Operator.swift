@@ -28,8 +28,10 @@ extension Fleet {
   /// - Parameter deadline: when it is stopped although it still serves; nil for never.
   package mutating func drain(_ id: InstanceID, deadline: Instant?, at now: Instant) -> [FleetAction]? {
     guard let record = placements[id] else { return nil }
-    cordons[record.placement.gpus.first ?? id.name] = DrainReason.operatorDrain.rawValue
-    return goAway(id, .operatorDrain, deadline: deadline, at: now)
+    let key = record.placement.gpus.first ?? id.name
+    cordons[key] = DrainReason.operatorDrain.rawValue
+    return [.report(.cordoned(gpu: key, reason: DrainReason.operatorDrain.rawValue))]
+      + goAway(id, .operatorDrain, deadline: deadline, at: now)
   }
 
   /// Lets the instance finish, stops it, and starts it again.

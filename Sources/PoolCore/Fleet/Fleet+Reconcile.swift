@@ -65,6 +65,9 @@ extension Fleet {
   ///
   /// - Returns: how many instances beyond the target are wanted for it.
   private mutating func replaceOneStale(_ actions: inout [FleetAction]) -> Int {
+    // Without the dispatcher nothing can drain, and what is there counts as wanted: with one more at each turn all
+    // placements would fill up.
+    guard isConnected, decision.mayShrink else { return 0 }
     let stale = serving.filter { id, instance in
       placements[id].map { $0.placement.specification != instance.unit.specification } ?? false
     }
@@ -109,7 +112,6 @@ extension Fleet {
     for record in order.prefix(max(0, min(wanted, scaler.settings.parallelStarts - underWay))) {
       let id = record.placement.id
       placements[id]?.life = .launching(since: now)
-      placements[id]?.isRestarting = false
       actions += [
         .report(.starting(id, attempt: record.restarts.failures)), .start(id, attempt: record.restarts.failures),
       ]
@@ -130,7 +132,9 @@ extension Fleet {
     guard observation?.depth == 0, observation?.outsideDepth == 0 else { return actions }
     let spare = ready + starting - target
     for (id, instance) in serving.reversed().filter(\.instance.isStarting).prefix(max(0, spare))
-    where instance.isColdStart && now - instance.launchedAt < scaler.coldStart / 2 {
+    where instance.isColdStart && placements[id]?.isRestarting != true
+      && now - instance.launchedAt < scaler.coldStart / 2
+    {
       actions += stop(id, instance, .notNeededAnyMore, at: now)
     }
     return actions

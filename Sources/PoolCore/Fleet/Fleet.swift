@@ -38,7 +38,7 @@ package struct Fleet: Sendable {
     package var placement: Placement
     package var life = InstanceLife.absent
     package var restarts = Restarts()
-    /// An operator restarts it: it is started again whatever the target is.
+    /// An operator restarts it: it is started again whatever the target is, until it is ready or has failed.
     var isRestarting = false
     /// False once the configuration no longer has it; the record goes when its unit is gone.
     package var isConfigured = true
@@ -153,6 +153,7 @@ package struct Fleet: Sendable {
         if now - since >= limits.restarts.steadyAfter { placements[seen.id]?.restarts.reset() }
       case (_, .healthy):
         instance.standing = .ready(since: now)
+        placements[seen.id]?.isRestarting = false
         if instance.isColdStart {
           instance.isColdStart = false
           actions.append(.report(.ready(seen.id, after: now - instance.launchedAt)))
@@ -219,6 +220,7 @@ package struct Fleet: Sendable {
     guard var restarts = placements[id]?.restarts else { return [] }
     let pause = restarts.failed(reason, hadRun: hadRun, limits: limits.restarts, at: now)
     placements[id]?.restarts = restarts
+    placements[id]?.isRestarting = false
     return [
       .report(
         restarts.isQuarantined

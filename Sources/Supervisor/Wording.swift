@@ -1,5 +1,8 @@
 import PoolCore
 
+/// `1 request`, `2 requests`.
+func counted(_ number: Int, _ noun: String) -> String { "\(number) \(noun)\(number == 1 ? "" : "s")" }
+
 extension Duration {
   /// For people, in two or three digits: `3.1 s`, `45 s`, `10 min`, `3 h`.
   var brief: String {

@@ -1,0 +1,92 @@
+import ControlInterface
+import Foundation
+import PoolCore
+import TestSupport
+import Testing
+
+@testable import Supervisor
+
+/// What can't be started, ends by itself, or can't be stopped.
+@Suite struct FailureTests {
+  @Test func aFailedStartIsTriedAgainOnTheNextPortAndAnotherGPUHelpsOut() async throws {
+    let stage = try Stage()
+    stage.launcher.change { $0.failures["gpu0"] = ["address already in use", "address already in use"] }
+    try await withSupervisor(stage) { _ in
+      try await stage.tells("gpu0 failed: address already in use; to be tried again at once")
+      try await stage.running("gpu1")
+      stage.dispatcher.change { $0.depth = 8 }
+      try await eventually(within: patience, "gpu0 runs at last") { stage.launcher.world.units["gpu0"] != nil }
+      #expect(stage.launcher.world.units["gpu0"]?.port == 11508)
+    }
+  }
+
+  @Test func whatKeepsFailingIsQuarantinedWithItsReason() async throws {
+    let stage = try Stage()
+    stage.launcher.change {
+      for id in ["gpu0", "gpu1", "gpu2"] { $0.failures[InstanceID(id)] = Array(repeating: "exit status 1", count: 9) }
+    }
+    try await withSupervisor(stage) { _ in
+      stage.dispatcher.change { $0.depth = 8 }
+      try await eventually(within: patience, "three are in quarantine") {
+        try await stage.status().instances.map(\.state) == [.quarantined, .quarantined, .quarantined, .ready]
+      }
+      let gpu0 = try await stage.status().instances[0]
+      #expect(gpu0.reason == "exit status 1" && gpu0.failures == 3 && gpu0.retryInSeconds ?? 0 > 3000)
+      try await stage.tells("gpu0 is in quarantine for 60 min: 3 failures in a row, the last: exit status 1")
+      stage.launcher.change { $0.failures = [:] }
+      try await stage.order(.uncordonGPU, SupervisorCalls.UncordonGPU(gpu: "gpu0"))
+      try await eventually(within: patience, "an operator ends the quarantine") {
+        stage.launcher.world.units["gpu0"] != nil
+      }
+    }
+  }
+
+  @Test func anEndBeforeTheStartCameBackIsNotMissed() async throws {
+    let stage = try Stage("gpus: cpu\nrestarts: {pause: 1h, pause_max: 1h}\n")
+    stage.launcher.change { $0.dyingEarly["cpu0"] = "exit status 3" }
+    try await withSupervisor(stage) { _ in
+      try await eventually(within: patience, "it backs off") {
+        try await stage.status().instances.map(\.state) == [.backingOff]
+      }
+      #expect(stage.launcher.world.orders == ["start cpu0", "start cpu0"])
+      try await stage.tells("cpu0 failed: exit status 3; next try in 60 min (2 failures in a row)")
+    }
+  }
+
+  @Test func anInstanceThatDiesIsReplacedAtOnce() async throws {
+    let stage = try Stage()
+    try await withSupervisor(stage) { _ in
+      try await stage.tells("gpu0 ready")
+      stage.launcher.end("gpu0", "killed by signal 9")
+      try await eventually(within: patience, "another one runs") { stage.launcher.world.units.count == 1 }
+      try await stage.tells("gpu0 failed: killed by signal 9; to be tried again at once")
+    }
+  }
+
+  @Test func whatCannotBeStoppedIsStoppedLater() async throws {
+    let stage = try Stage()
+    try await withSupervisor(stage) { _ in
+      try await stage.tells("gpu0 ready")
+      stage.launcher.change { $0.refusedStops = 1 }
+      try await stage.order(.drainInstance, SupervisorCalls.InstanceOrder(id: "gpu0"))
+      try await stage.tells("gpu0 can't be stopped: systemd does not answer; tried again in 1 s")
+      try await eventually(within: patience, "it is stopped at last") { stage.launcher.world.units["gpu0"] == nil }
+    }
+  }
+
+  @Test func withoutAProgramNothingStartsUntilItIsThere() async throws {
+    let stage = try Stage("gpus: cpu\nrestarts: {pause: 50ms, pause_max: 50ms, quarantine_after: 100}\n")
+    try FileManager.default.removeItem(atPath: stage.ollama)
+    try await withSupervisor(stage) { _ in
+      try await stage.tells(
+        "err ollama-pool-supervisor: nothing can be started: ollama: \(stage.ollama) does not exist")
+      try await stage.tells("cpu0 failed: ollama: \(stage.ollama) does not exist")
+      let status = try await stage.status()
+      #expect(status.problems.contains { $0.contains("does not exist") })
+      try stage.folder.write("#!/bin/sh\n", to: "ollama", permissions: 0o755)
+      try await stage.running("cpu0")
+      #expect(try await stage.status().problems == [])
+      #expect(stage.journal.count { $0.contains("nothing can be started") } == 1)
+    }
+  }
+}

@@ -1,0 +1,97 @@
+import ControlInterface
+import PoolConfiguration
+import PoolCore
+import TestSupport
+import Testing
+import Varlink
+
+@testable import Launching
+@testable import Supervisor
+
+/// The configuration, the program or the GPUs change while instances run.
+@Suite struct ReloadTests {
+  @Test func instancesOfAnOldSpecificationAreReplacedOneAtATime() async throws {
+    let stage = try Stage()
+    try await withSupervisor(stage) { _ in
+      stage.dispatcher.change { $0.depth = 8 }
+      try await eventually(within: patience, "four are told of") { stage.told(.core).count == 4 }
+      let old = Set(stage.launcher.world.units.values.map(\.unit.specification))
+      stage.configure(Stage.fourGPUs + "context_length: 8192\n")
+      try await stage.order(.reload, NoParameters())
+      let drains = try await mostDrainingUntil(stage) {
+        stage.launcher.world.units.count == 4
+          && stage.launcher.world.units.values.allSatisfy { !old.contains($0.unit.specification) }
+      }
+      #expect(drains <= 1)
+      #expect(stage.launcher.world.specifications.last?.contextLength == 8192)
+      try await stage.tells("configuration reloaded")
+    }
+  }
+
+  /// The most instances that drained at once, until `end` is true.
+  private func mostDrainingUntil(_ stage: Stage, _ end: () -> Bool) async throws -> Int {
+    var most = 0
+    try await eventually(within: patience, every: .milliseconds(2), "all are replaced") {
+      stage.dispatcher.change { _ in }
+      most = max(most, stage.told(.draining).count)
+      return end()
+    }
+    return most
+  }
+
+  @Test func aBadConfigurationChangesNothing() async throws {
+    let stage = try Stage()
+    try await withSupervisor(stage) { daemon in
+      try await stage.tells("gpu0 ready")
+      let before = await daemon.plan.settings
+      stage.configure("scaling: {min: many}\ngpu: cpu\n")
+      let refusal = try await stage.refusal(of: .reload, NoParameters())
+      #expect(refusal.name == ControlError.invalidConfiguration)
+      guard case .array(let problems)? = refusal.parameters["problems"] else { throw refusal }
+      #expect(problems.count == 2 && problems[0].string?.contains("test.yaml:1:16: scaling.min") == true)
+      #expect(await daemon.plan.settings == before)
+      #expect(stage.launcher.world.orders == ["start gpu0"])
+      try await stage.tells("configuration not reloaded, nothing has changed: test.yaml:1:16")
+    }
+  }
+
+  @Test func aReloadThatNamesAGPUWhichIsNotThereIsRefused() async throws {
+    let stage = try Stage("gpus: auto\n")
+    try await withSupervisor(stage) { daemon in
+      try await stage.running("cpu0")
+      stage.configure("placements: [{gpus: [GPU-x]}]\n")
+      let refusal = try await stage.refusal(of: .reload, NoParameters())
+      #expect(refusal.description.contains("placements[0].gpus: GPU-x is not there"))
+      #expect(await daemon.plan.settings.placements == .auto)
+    }
+  }
+
+  @Test func scalingSettingsHoldAtOnce() async throws {
+    let stage = try Stage()
+    try await withSupervisor(stage) { _ in
+      try await stage.running("gpu0")
+      stage.configure(Stage.fourGPUs.replacing("min: 1", with: "min: 3"))
+      try await stage.order(.reload, NoParameters())
+      try await stage.running("gpu0", "gpu1", "gpu2")
+    }
+  }
+
+  @Test func anUpgradedProgramIsNoticed() async throws {
+    let stage = try Stage()
+    try await withSupervisor(stage) { daemon in
+      try await stage.tells("gpu0 ready")
+      let old = stage.launcher.world.units["gpu0"]?.unit.specification
+      try stage.folder.write("#!/bin/sh\n# a new version\n", to: "ollama", permissions: 0o755)
+      // As the tick does, every tenth time; what one look alone saw may be half an upgrade.
+      await daemon.lookAtProgram()
+      #expect(await daemon.plan.specifications["gpu0"]?.digest == old)
+      await daemon.lookAtProgram()
+      try await stage.tells("the program is another one: \(stage.ollama)")
+      try await eventually(within: patience, "one of the new runs alone") {
+        stage.dispatcher.change { _ in }
+        return stage.launcher.world.units.count == 1
+          && stage.launcher.world.units.values.allSatisfy { $0.unit.specification != old }
+      }
+    }
+  }
+}

@@ -1,0 +1,148 @@
+import ControlInterface
+import PoolConfiguration
+import PoolCore
+import TestSupport
+import Testing
+import Varlink
+
+@testable import Supervisor
+
+/// A supervisor goes, and another one comes.
+@Suite struct RestartTests {
+  /// A launcher as the next supervisor finds it: the same units, and no memory.
+  private func successor(of launcher: ScriptedLauncher) -> ScriptedLauncher {
+    let next = ScriptedLauncher()
+    let (units, lives, known) = (launcher.world.units, launcher.world.lives, launcher.world.known)
+    next.change {
+      $0.units = units
+      $0.lives = lives
+      $0.known = known
+    }
+    return next
+  }
+
+  @Test func theUnitsThatRunAreAdoptedAndNoneIsStartedTwice() async throws {
+    let stage = try Stage()
+    try await stage.startDispatcher()
+    let first = try await stage.start()
+    stage.dispatcher.change { $0.depth = 2 }
+    try await eventually(within: patience, "four are told of") { stage.told(.core).count == 4 }
+    let before = stage.dispatcher.world.set
+    await first.stop(instances: .leave)
+    #expect(stage.launcher.world.isClosed && stage.launcher.world.units.count == 4)
+
+    let launcher = successor(of: stage.launcher)
+    let second = try await stage.start(launcher)
+    try await eventually(within: patience, "the same four are told of") {
+      stage.dispatcher.world.set.sorted { $0.id < $1.id }.map(\.invocation)
+        == before.sorted { $0.id < $1.id }.map(\.invocation)
+    }
+    #expect(launcher.world.orders == [])
+    try await stage.tells("gpu0 is adopted: it runs already, process 1001 at 127.0.0.1:11500")
+    await second.stop(instances: .stop)
+    await stage.dispatcher.stop()
+    #expect(launcher.world.units.isEmpty && launcher.world.violations == [])
+  }
+
+  @Test func stoppingWithTheInstancesLeavesNone() async throws {
+    let stage = try Stage()
+    let daemon = try await stage.start()
+    try await stage.running("gpu0")
+    await daemon.stop(instances: .stop)
+    #expect(stage.launcher.world.units.isEmpty && stage.launcher.world.orders == ["start gpu0", "stop gpu0"])
+    #expect(stage.journal.last?.contains("supervisor ends: instances are stopped") == true)
+    await #expect(throws: (any Error).self) { _ = try await stage.client() }
+  }
+
+  @Test func aStartUnderWayIsAwaitedAndStopped() async throws {
+    let stage = try Stage()
+    stage.launcher.change { $0.held = ["gpu0"] }
+    let daemon = try await stage.start()
+    try await eventually(within: patience, "it is starting") { stage.launcher.world.starting == ["gpu0"] }
+    async let stopped: Void = daemon.stop(instances: .stop)
+    stage.launcher.change { $0.held = [] }
+    await stopped
+    #expect(stage.launcher.world.units.isEmpty && stage.launcher.world.orders == ["start gpu0", "stop gpu0"])
+  }
+
+  @Test func aUnitOfAnotherSpecificationIsReplacedOnlyOnceItIsEmpty() async throws {
+    let stage = try Stage()
+    stage.launcher.run("gpu0", specification: "of yesterday")
+    stage.dispatcher.change { $0.leases["gpu0"] = 1 }
+    try await withSupervisor(stage) { _ in
+      try await stage.running("gpu0", "gpu1")
+      try await eventually(within: patience, "it drains, beside the new one") { stage.told(.draining) == ["gpu0"] }
+      stage.dispatcher.change { $0.leases = [:] }
+      try await stage.running("gpu1")
+      try await stage.tells("gpu0 drains: its specification changed")
+    }
+  }
+
+  @Test func aUnitWithoutAPlacementDrainsAndStops() async throws {
+    let stage = try Stage("gpus: cpu\n")
+    stage.launcher.run("gpu7", specification: "of a GPU that is gone")
+    try await withSupervisor(stage) { _ in
+      try await stage.running("cpu0")
+      try await stage.tells("gpu7 drains: its placement is no longer configured")
+    }
+  }
+
+  @Test func aUnitThatSomebodyElseStartsIsTaken() async throws {
+    let stage = try Stage()
+    try await withSupervisor(stage) { _ in
+      try await stage.tells("gpu0 ready")
+      stage.launcher.appear("gpu2", specification: stage.launcher.world.units["gpu0"]?.unit.specification ?? "")
+      try await stage.tells("gpu2 is adopted")
+    }
+  }
+
+  @Test func cordonsAndBoundsOutliveTheSupervisor() async throws {
+    let stage = try Stage()
+    let first = try await stage.start()
+    try await stage.running("gpu0")
+    try await stage.order(.cordonGPU, SupervisorCalls.CordonGPU(gpu: "gpu1", reason: "a fan is loud"))
+    try await stage.order(.setScale, SupervisorCalls.SetScale(fixed: 3, forSeconds: 3600))
+    try await stage.running("gpu0", "gpu2", "gpu3")
+    await first.stop(instances: .stop)
+
+    let launcher = ScriptedLauncher()
+    let second = try await stage.start(launcher)
+    try await eventually(within: patience, "three run") { launcher.world.units.count == 3 }
+    #expect(launcher.world.units["gpu1"] == nil)
+    let status = try await stage.status()
+    #expect(status.gpus[1].cordon == "a fan is loud" && status.instances[1].state == .cordoned)
+    #expect(status.isOverridden && status.minimum == 3 && status.maximum == 3)
+    #expect((3000...3600).contains(status.overrideSecondsLeft ?? 0))
+    try await stage.tells(
+      "orders of before hold on: at least 3 instances, at most 3 instances; GPU-b is cordoned (a fan is loud)")
+    await second.stop(instances: .stop)
+  }
+
+  @Test func aCordonHoldsForAGPUThatComesBack() async throws {
+    let stage = try Stage()
+    let daemon = try await stage.start()
+    try await stage.order(.cordonGPU, SupervisorCalls.CordonGPU(gpu: "GPU-a", reason: "away for repair"))
+    stage.configure("gpus: [{uuid: GPU-b}]\n")
+    try await stage.order(.reload, NoParameters())
+    await daemon.stop(instances: .stop)
+
+    stage.configure("gpus: [{uuid: GPU-a}]\n")
+    let launcher = ScriptedLauncher()
+    let second = try await stage.start(launcher)
+    #expect(try await stage.status().instances.map(\.reason) == ["away for repair"])
+    #expect(launcher.world.orders == [])
+    try await stage.order(.uncordonGPU, SupervisorCalls.UncordonGPU(gpu: "GPU-a"))
+    try await eventually(within: patience, "it starts") { launcher.world.units["gpu0"] != nil }
+    await second.stop(instances: .stop)
+  }
+
+  @Test func damagedStateIsPutAsideAndTold() async throws {
+    let stage = try Stage()
+    try stage.folder.write("{\"cordons\": 3", to: "orders.json")
+    let daemon = try await stage.start()
+    try await stage.tells("stored state is not used: \(stage.folder.path)/orders.json is damaged")
+    try await stage.running("gpu0")
+    #expect(try await stage.status().gpus.allSatisfy { $0.cordon == nil })
+    await daemon.stop(instances: .stop)
+  }
+}

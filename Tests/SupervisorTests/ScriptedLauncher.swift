@@ -1,0 +1,133 @@
+import PoolCore
+import Synchronization
+
+@testable import Launching
+
+/// A launcher in memory, and an independent model of what a machine allows: two units of one name can't be, and an
+/// order that no sensible supervisor gives is written down as a violation.
+final class ScriptedLauncher: Launcher {
+  struct Unit: Equatable {
+    var unit: RunningInstance.Unit
+    var id: InstanceID
+    var port: UInt16
+  }
+
+  struct World {
+    var units: [InstanceID: Unit] = [:]
+    /// Placements in which a start is under way.
+    var starting: Set<InstanceID> = []
+    /// The most starts at once.
+    var mostStarting = 0
+    /// Every order in turn: `start gpu0`, `stop gpu0`, `kill gpu0`.
+    var orders: [String] = []
+    var violations: [String] = []
+    var lives = 0
+    /// Invocations that have ever been.
+    var known: Set<InvocationID> = []
+    /// What the next starts in a placement end with.
+    var failures: [InstanceID: [String]] = [:]
+    /// Placements whose starts wait until they are let go.
+    var held: Set<InstanceID> = []
+    /// Units that end before their start has come back.
+    var dyingEarly: [InstanceID: String] = [:]
+    /// So many stops are refused first.
+    var refusedStops = 0
+    var isClosed = false
+    /// The specifications that were asked for, newest last.
+    var specifications: [InstanceSpecification] = []
+  }
+
+  let description = "a scripted launcher"
+  let events: AsyncStream<LauncherEvent>
+  private let told: AsyncStream<LauncherEvent>.Continuation
+  private let state = Mutex(World())
+
+  init() { (events, told) = AsyncStream.makeStream() }
+
+  var world: World { state.withLock { $0 } }
+
+  func change(_ change: @Sendable (inout World) -> Void) { state.withLock { change(&$0) } }
+
+  // MARK: The launcher
+
+  func existing() async throws(LaunchError) -> [FoundUnit] {
+    state.withLock { world in world.units.values.map { FoundUnit(id: $0.id, unit: $0.unit) } }
+  }
+
+  func start(_ specification: InstanceSpecification, port: UInt16) async throws(LaunchError) -> RunningInstance.Unit {
+    let id = specification.id
+    state.withLock { world in
+      world.orders.append("start \(id)")
+      world.specifications.append(specification)
+      if world.units[id] != nil { world.violations.append("start of \(id), which runs") }
+      if !world.starting.insert(id).inserted { world.violations.append("two starts of \(id) at once") }
+      world.mostStarting = max(world.mostStarting, world.starting.count)
+    }
+    while state.withLock({ $0.held.contains(id) }), !Task.isCancelled {
+      try? await Task.sleep(for: .milliseconds(2))
+    }
+    let outcome: Result<Unit, LaunchError> = state.withLock { world in
+      world.starting.remove(id)
+      if let reason = world.failures[id]?.first {
+        world.failures[id]?.removeFirst()
+        return .failure(LaunchError(.ended, reason))
+      }
+      if world.units.values.contains(where: { $0.port == port }) {
+        return .failure(LaunchError(.ended, "port \(port) is in use"))
+      }
+      return .success(Self.run(id, port: port, specification.digest, in: &world))
+    }
+    let unit = try outcome.get()
+    if let reason = world.dyingEarly[id] { end(id, reason) }
+    return unit.unit
+  }
+
+  func stop(_ id: InstanceID, _ invocation: InvocationID, kill: Bool) async throws(LaunchError) {
+    let isRefused = state.withLock { world in
+      world.orders.append("\(kill ? "kill" : "stop") \(id)")
+      if !world.known.contains(invocation) { world.violations.append("stop of \(id) by an unknown invocation") }
+      defer { world.refusedStops = max(0, world.refusedStops - 1) }
+      return world.refusedStops > 0
+    }
+    if isRefused { throw LaunchError(.timedOut, "systemd does not answer") }
+    if world.units[id]?.unit.invocation == invocation { end(id, "stopped") }
+  }
+
+  func close() async {
+    state.withLock { $0.isClosed = true }
+    told.finish()
+  }
+
+  // MARK: The script
+
+  /// A unit that an earlier supervisor had started.
+  func run(_ id: InstanceID, port: UInt16 = 11900, specification: String) {
+    state.withLock { _ = Self.run(id, port: port, specification, in: &$0) }
+  }
+
+  /// A unit that somebody else starts now.
+  func appear(_ id: InstanceID, specification: String) {
+    let unit = state.withLock { Self.run(id, port: 11901, specification, in: &$0) }
+    told.yield(.appeared(id, unit.unit))
+  }
+
+  /// The unit ends by itself.
+  func end(_ id: InstanceID, _ reason: String) {
+    if let unit = state.withLock({ $0.units.removeValue(forKey: id) }) {
+      told.yield(.ended(id, unit.unit.invocation, reason: reason))
+    }
+  }
+
+  private static func run(
+    _ id: InstanceID, port: UInt16, _ specification: String, in world: inout World
+  ) -> Unit {
+    world.lives += 1
+    let unit = Unit(
+      unit: RunningInstance.Unit(
+        invocation: InvocationID("life-\(world.lives)"), mainPID: Int32(1000 + world.lives),
+        address: "127.0.0.1:\(port)", specification: specification), id: id, port: port)
+    world.units[id] = unit
+    world.known.insert(unit.unit.invocation)
+    return unit
+  }
+}
