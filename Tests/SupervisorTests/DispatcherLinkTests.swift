@@ -10,7 +10,7 @@ import Testing
   @Test func aDispatcherThatComesBackIsToldTheWholeSetAgain() async throws {
     let stage = try Stage()
     try await withSupervisor(stage) { _ in
-      stage.dispatcher.change { $0.depth = 2 }
+      stage.dispatcher.change { $0.depth = 4 }
       try await eventually(within: patience, "four are told of") { stage.told(.core).count == 4 }
       let before = stage.launcher.world.units
       await stage.dispatcher.stop()

@@ -12,7 +12,7 @@ import Testing
     let stage = try Stage()
     stage.launcher.change { $0.failures["gpu0"] = ["address already in use", "address already in use"] }
     try await withSupervisor(stage) { _ in
-      try await stage.tells("gpu0 failed: address already in use; to be tried again at once")
+      try await stage.tells("gpu0 failed: address already in use; next try in ")
       try await stage.running("gpu1")
       stage.dispatcher.change { $0.depth = 8 }
       try await eventually(within: patience, "gpu0 runs at last") { stage.launcher.world.units["gpu0"] != nil }

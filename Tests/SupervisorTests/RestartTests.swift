@@ -25,7 +25,7 @@ import Varlink
     let stage = try Stage()
     try await stage.startDispatcher()
     let first = try await stage.start()
-    stage.dispatcher.change { $0.depth = 2 }
+    stage.dispatcher.change { $0.depth = 4 }
     try await eventually(within: patience, "four are told of") { stage.told(.core).count == 4 }
     let before = stage.dispatcher.world.set
     await first.stop(instances: .leave)

@@ -35,7 +35,7 @@ import Testing
         stage.told(.core) == ["gpu0", "gpu1", "gpu2", "gpu3"]
       }
       try await stage.tells(
-        "target 4 (was 1): the requests need 11, but the maximum is reached; 1 ready, 8 requests")
+        "target 4 (was 1): the requests need 8, but the maximum is reached; 1 ready, 8 requests")
       for id in ["gpu1", "gpu2", "gpu3"] { try await stage.tells("\(id) ready after") }
       let ports = stage.launcher.world.units.values.map(\.port).sorted()
       #expect(ports == [11500, 11501, 11502, 11503])
@@ -52,7 +52,6 @@ import Testing
         $0.depth = 0
         $0.leases = ["gpu0": 1, "gpu2": 1, "gpu3": 1]
       }
-      // Three requests need five; so their end decides.
       try await eventually(within: patience, "all four are told of") { stage.dispatcher.world.set.count == 4 }
       stage.dispatcher.change { $0.leases = ["gpu3": 1] }
       try await eventually(within: patience, "those that are empty have stopped") {
