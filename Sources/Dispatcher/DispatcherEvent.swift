@@ -27,7 +27,7 @@ enum DispatcherEvent {
     case portMoved = "935a730583c94616919237143b64fc88"
     case socketUnused = "6b72ae26179e479898d1e894c0930413"
     case reloaded = "31a5ad988c4742cb8c95c13fdcecbfa6"
-    case reloadRefused = "5d0c3b8e0f0b4d0c9a5f4d7c1e2a6b93"
+    case reloadRefused = "af79997b0be34b6d96a81abed1324ae1"
     case supervisorConnected = "90477bbb2a344af1b9612f96c66b1ddc"
     case supervisorGone = "81a24664fc0147ac804448c13f35bb50"
     case permissionDenied = "c1af80a9cf6249f2a083a912b62d199e"

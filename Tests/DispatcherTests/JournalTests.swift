@@ -30,6 +30,9 @@ struct JournalTests {
     ),
     (.reloaded(forRestart: []), .notice, "the new configuration is in force", [:]),
     (
+      .reloadRefused(reason: "x"), .error, "configuration not reloaded, nothing has changed: x", ["POOL_REASON": "x"]
+    ),
+    (
       .supervisorConnected(processID: 3, instances: 1), .notice, "the supervisor (process 3) is here, with 1 instance",
       [:]
     ),
