@@ -34,7 +34,14 @@ struct ControlService: VarlinkInterface {
       call.reply()
     case .retireInstance: try retire(call, shell)
     case .reportFleet:
-      shell.control.fleet = (try call.parameters(as: DispatcherCalls.ReportFleet.self), call.connection)
+      let report = try call.parameters(as: DispatcherCalls.ReportFleet.self)
+      for (field, count) in [
+        ("desired", report.desired), ("backingOff", report.backingOff), ("quarantined", report.quarantined),
+        ("cordoned", report.cordoned),
+      ] where count < 0 {
+        throw .invalidParameter(field)
+      }
+      shell.control.fleet = (report, call.connection)
       call.reply()
     case .reportQueueDepth: try report(call, shell)
     case .getStatus: call.reply(status(of: shell))

@@ -114,7 +114,7 @@ final class DispatcherShell {
   private func scheduleTick() {
     let now = Instant.now
     var due = core.nextTick(at: now)
-    if let deadline = core.drainDeadline, deadline > now { due = min(due, deadline) }
+    if let deadline = core.drainDeadline, !core.requests.isEmpty { due = min(due, max(now, deadline)) }
     if let tickTimer, tickTimer.due <= due { return }
     tickTimer?.task.cancel()
     let task = loop.assumeIsolated().scheduleTask(in: .nanoseconds((due - now).nanoseconds)) { [self] in tick() }

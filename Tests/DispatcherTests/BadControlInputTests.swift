@@ -81,6 +81,9 @@ struct BadControlInputTests {
   @Test func theOtherMethodsNameTheirFieldsToo() async throws {
     try await DispatcherRig.run { rig in
       let bad: [(DispatcherInterface.Method, [String: JSONValue], String)] = [
+        (.reportFleet, ["desired": -1, "backingOff": 0, "quarantined": 0, "cordoned": 0], "desired"),
+        (.reportFleet, ["desired": 1, "backingOff": 0, "quarantined": 0, "cordoned": -1], "cordoned"),
+        (.reportFleet, ["desired": 1], "backingOff"), (.setInstances, [:], "instances"),
         (.retireInstance, ["id": "GPU", "invocation": "i"], "id"), (.retireInstance, ["id": "gpu0"], "invocation"),
         (.retireInstance, ["id": "gpu0", "invocation": ""], "invocation"),
         (.reportQueueDepth, ["frontEnd": "", "depth": 1], "frontEnd"),

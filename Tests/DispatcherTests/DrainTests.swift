@@ -60,6 +60,21 @@ struct DrainTests {
     }
   }
 
+  @Test func aSecondOrderMakesTheTimeShorter() async throws {
+    try await DispatcherRig.run { rig in
+      let gpu0 = try await FakeOllama.start()
+      try await rig.use(gpu0)
+      let running = try await rig.generate("running")
+      let asked = try await gpu0.ask()
+      let drain = Task { await rig.daemon.drain(within: .seconds(60)) }
+      try await rig.wait("it drains") { $0.draining }
+      await rig.daemon.drain(within: .zero)
+      await drain.value
+      #expect(try await running.answer().status == 503)
+      try await asked.waitUntilClosed()
+    }
+  }
+
   @Test func anIdlePoolIsDrainedAtOnce() async throws {
     try await DispatcherRig.run { rig in
       let gpu0 = try await FakeOllama.start()
