@@ -159,9 +159,9 @@ struct ChildLauncherTests {
     try #require(pipe(&ends) == 0)
     let launcher = Self.launcher(output: .text(descriptor: ends[1]))
     let witness = await Witness(launcher)
-    // Four times what all buffers on the way hold together.
+    // Three times what all buffers on the way hold together.
     let script = try await Script(
-      "echo hello; echo line-two >&2; head -c 40000000 /dev/zero | tr '\\0' 'y' | fold -w 99; exit 4")
+      "echo hello; echo line-two >&2; head -c 15000000 /dev/zero | tr '\\0' 'y' | fold -w 99; exit 4")
     let unit = try await launcher.start(.example("gpu5", executable: script.path), port: 11500)
     #expect(try await witness.end(of: unit.invocation, within: .seconds(40)) == "exit status 4")
     var buffer = [UInt8](repeating: 0, count: 4096)

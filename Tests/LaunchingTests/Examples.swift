@@ -81,6 +81,15 @@ func fields(ofProcess processID: Int32) -> [Substring] {
   return text.lastIndex(of: ")").map { text[$0...].dropFirst().split(separator: " ") } ?? []
 }
 
+/// Waits until a shell catches SIGTERM; before that it would end by it.
+func trapIsSet(_ processID: Int32) async throws {
+  try await eventually("process \(processID) catches SIGTERM") {
+    let status = try String(contentsOfFile: "/proc/\(processID)/status", encoding: .utf8)
+    let caught = status.split(separator: "\n").first { $0.hasPrefix("SigCgt:\t") }?.dropFirst("SigCgt:\t".count)
+    return (caught.flatMap { UInt64($0, radix: 16) } ?? 0) & (1 << UInt64(SIGTERM - 1)) != 0
+  }
+}
+
 /// The error of something that must fail to be launched.
 func launchError<Value>(_ body: () async throws -> Value) async throws -> LaunchError {
   do {

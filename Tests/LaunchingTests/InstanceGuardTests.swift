@@ -38,7 +38,7 @@ struct InstanceGuardTests {
     async throws
   {
     let script = try await Script(
-      "ls /proc/$$/fd > $0.fds; readlink /proc/$$/fd/0 > $0.input; grep '^Sig[BI]' /proc/$$/status > $0.signals; "
+      "ls /proc/$$/fd > $0.fds; readlink /proc/$$/fd/0 > $0.input; grep '^Sig[BI]' /proc/self/status > $0.signals; "
         + "echo $$ > $0.pid; echo to-output; echo to-error >&2; exec sleep 1000")
     let extra = open("/dev/null", O_RDONLY)
     defer { close(extra) }

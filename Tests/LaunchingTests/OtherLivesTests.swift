@@ -53,11 +53,16 @@ extension SystemdLauncherTests {
 
       try await succeed(
         "systemd-run",
-        ["--unit=ollama-instance-slow.service", "sh", "-c", "trap 'sleep 1; exit' TERM; while :; do sleep 0.1; done"])
-      let old = try await shown("ollama-instance-slow.service", "MainPID")
+        ["--unit=ollama-instance-slow.service", "sh", "-c", "trap 'sleep 2; exit' TERM; while :; do sleep 0.1; done"])
+      let shown = try await shown("ollama-instance-slow.service", "MainPID")
+      let old = try #require(shown.first.flatMap { Int32($0.dropFirst("MainPID=".count)) })
+      try await trapIsSet(old)
       try await succeed("systemctl", ["stop", "--no-block", "ollama-instance-slow.service"])
+      try await eventually("it is on its way out") {
+        try await self.shown("ollama-instance-slow.service", "ActiveState") == ["ActiveState=deactivating"]
+      }
       let next = try await launcher.start(.example("slow", gpus: [], executable: script.path), port: 11500)
-      #expect(old != ["MainPID=\(next.mainPID)"])
+      #expect(old != next.mainPID && !isAlive(old))
       #expect(isAlive(next.mainPID))
     }
   }

@@ -137,6 +137,15 @@ extension SystemdLauncherTests {
       let unit = try await launcher.start(.example("end3", gpus: [], executable: script2.path), port: 11500)
       #expect(
         try await witness.end(of: unit.invocation) == "exit status 3; journalctl POOL_INSTANCE=end3 has its own words")
+      let words = "Error: listen tcp 127.0.0.1:11500: bind: address already in use"
+      let script3 = try await Script("echo starting; echo '\(words)' >&2; exit 1")
+      // It may get as far as running before it ends.
+      do {
+        let taken = try await launcher.start(.example("end4", gpus: [], executable: script3.path), port: 11500)
+        #expect(try await witness.end(of: taken.invocation) == "exit status 1: \(words)")
+      } catch let error as LaunchError {
+        #expect(error.message == "end4 did not start: exit status 1: \(words)")
+      }
     }
   }
 
@@ -146,12 +155,7 @@ extension SystemdLauncherTests {
       let first = try await launcher.start(.example("stop", gpus: [], executable: polite.path), port: 11500)
       try await launcher.stop("stop", "0123456789abcdef0123456789abcdef", kill: true)
       #expect(isAlive(first.mainPID))
-      // A shell that has not come to its trap yet would end by the signal.
-      try await eventually("its trap is set") {
-        let status = try String(contentsOfFile: "/proc/\(first.mainPID)/status", encoding: .utf8)
-        let caught = status.split(separator: "\n").first { $0.hasPrefix("SigCgt:\t") }?.dropFirst("SigCgt:\t".count)
-        return (caught.flatMap { UInt64($0, radix: 16) } ?? 0) & (1 << UInt64(SIGTERM - 1)) != 0
-      }
+      try await trapIsSet(first.mainPID)
       try await launcher.stop("stop", first.invocation, kill: false)
       #expect(!isAlive(first.mainPID))
       #expect(try await witness.end(of: first.invocation) == "exit status 0")

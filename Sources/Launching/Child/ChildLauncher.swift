@@ -124,7 +124,9 @@ package final class ChildLauncher: Launcher {
       throw error
     }
     let grace = Int(InstanceSpecification.stopGrace / .milliseconds(1))
-    let arguments = guardCommand + [String(grace), specification.executable.path, "serve"]
+    // By this name people know it in `ps`.
+    let arguments =
+      ["ollama-pool"] + guardCommand.dropFirst() + [String(grace), specification.executable.path, "serve"]
     let result = Spawning.spawn(
       guardCommand[0], arguments, environment: environment,
       descriptors: [(control.second, STDIN_FILENO), (output.second, STDOUT_FILENO), (output.second, STDERR_FILENO)])
@@ -196,7 +198,7 @@ package final class ChildLauncher: Launcher {
         self.received(message, from: id, specification)
       } line: { line in
         journal.send(JournalEntry(line, fields: fields))
-        if Complaint.isOne(line) { self.state.withLock { $0.children[id]?.complaint = String(line.prefix(300)) } }
+        if let complaint = Complaint.of(line) { self.state.withLock { $0.children[id]?.complaint = complaint } }
       }
       self.guardEnded(guardEnd, watch, id)
     }
@@ -240,12 +242,5 @@ package final class ChildLauncher: Launcher {
       returning: .failure(
         child.failure ?? LaunchError(.ended, "\(id) did not start: its guard was gone (\(end.reason))")))
     for stopper in child.stoppers { stopper.resume() }
-  }
-}
-
-/// The lines with which Ollama says why it ends, and Go why it crashed.
-private enum Complaint {
-  static func isOne(_ line: String) -> Bool {
-    ["Error:", "panic:", "fatal error:"].contains { line.hasPrefix($0) }
   }
 }

@@ -29,9 +29,14 @@ package actor SystemdLauncher: Launcher {
   var starting: Set<InstanceID> = []
 
   package static func connect(to manager: Manager) async throws(LaunchError) -> SystemdLauncher {
+    let bus: SystemdBus
     do throws(SystemdError) {
-      let bus = try await SystemdBus.connect(
+      bus = try await SystemdBus.connect(
         to: manager == .system ? .system : .user, deadline: InstanceSpecification.stopGrace + .seconds(20))
+    } catch {
+      throw LaunchError(error)
+    }
+    do throws(SystemdError) {
       let version = try await bus.version()
       let changes = try await bus.unitChanges(withPrefix: InstanceUnit.namePrefix)
       let launcher = SystemdLauncher(manager, bus, version: version)
@@ -39,6 +44,7 @@ package actor SystemdLauncher: Launcher {
       Task { for await change in changes { await launcher.unitChanged(change) } }
       return launcher
     } catch {
+      await bus.close()
       throw LaunchError(error)
     }
   }
@@ -149,12 +155,10 @@ package actor SystemdLauncher: Launcher {
       let isOther = status?.state.invocationID != known.invocation.text
       guard isOther || status?.state.hasEnded == true else { return }
       lives[id] = nil
-      let reason = status.flatMap { status in
-        isOther ? nil : UnitEnd.reason(status.state, id: id, specification: known.specification)
-      }
+      var reason = "its unit was stopped or started anew by somebody else"
+      if let state = status?.state, !isOther { reason = await units.reason(state, id, known.specification) }
       if unit == nil { await units.release(id) }
-      continuation.yield(
-        .ended(id, known.invocation, reason: reason ?? "its unit was stopped or started anew by somebody else"))
+      continuation.yield(.ended(id, known.invocation, reason: reason))
     }
     guard let unit, lives[id] == nil, !starting.contains(id) else { return }
     await adopt(id, unit)

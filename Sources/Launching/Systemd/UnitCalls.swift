@@ -41,6 +41,24 @@ struct UnitCalls: Sendable {
     }
   }
 
+  /// Why a unit ended, in the instance's own words where the journal has some.
+  func reason(_ state: UnitState, _ id: InstanceID, _ specification: InstanceSpecification?) async -> String {
+    var complaint: String?
+    if UnitEnd.isOfProgram(state), let invocation = state.invocationID {
+      complaint = Self.complaint(invocation)
+      // journald may still have its last line to write.
+      if complaint == nil {
+        try? await Task.sleep(for: .milliseconds(100))
+        complaint = Self.complaint(invocation)
+      }
+    }
+    return UnitEnd.reason(state, id: id, specification: specification, complaint: complaint)
+  }
+
+  private static func complaint(_ invocation: String) -> String? {
+    JournalReader.lastMessages(ofInvocation: invocation).lazy.compactMap(Complaint.of).first
+  }
+
   // MARK: Starting
 
   func start(
@@ -62,8 +80,7 @@ struct UnitCalls: Sendable {
       case let state? where state.hasEnded:
         await release(id)
         guard !hasBegun else {
-          throw LaunchError(
-            .ended, "\(id) did not start: \(UnitEnd.reason(state, id: id, specification: specification))")
+          throw LaunchError(.ended, "\(id) did not start: \(await reason(state, id, specification))")
         }
       case nil where hasBegun:
         throw LaunchError(.ended, "\(id) did not start: its unit is gone")

@@ -4,12 +4,17 @@ import Systemd
 
 /// How a unit ended, in words.
 enum UnitEnd {
-  /// - Parameter specification: nil for a unit of an earlier supervisor.
-  static func reason(_ state: UnitState, id: InstanceID, specification: InstanceSpecification? = nil) -> String {
+  /// - Parameters:
+  ///   - specification: nil for a unit of an earlier supervisor.
+  ///   - complaint: what the instance said about it.
+  static func reason(
+    _ state: UnitState, id: InstanceID, specification: InstanceSpecification? = nil, complaint: String? = nil
+  ) -> String {
     switch state.result {
     case "success": state.execMainCode == CLD_EXITED ? "exit status 0" : "stopped"
-    case "exit-code" where state.execMainStatus < 200:
-      "exit status \(state.execMainStatus); journalctl POOL_INSTANCE=\(id) has its own words"
+    case "exit-code" where isOfProgram(state):
+      "exit status \(state.execMainStatus)"
+        + (complaint.map { ": \($0)" } ?? "; journalctl POOL_INSTANCE=\(id) has its own words")
     case "exit-code": exit(state.execMainStatus, specification)
     case "signal": "killed by \(SignalName.of(state.execMainStatus))"
     case "core-dump": "crashed with \(SignalName.of(state.execMainStatus))"
@@ -22,6 +27,9 @@ enum UnitEnd {
     default: "result '\(state.result)', status \(state.execMainStatus)"
     }
   }
+
+  /// Whether it ended with a status of the instance's own, about which the instance itself knows best.
+  static func isOfProgram(_ state: UnitState) -> Bool { state.result == "exit-code" && state.execMainStatus < 200 }
 
   /// Statuses from 200 are systemd's own, for what went wrong before the program ran: systemd.exec(5), "Process Exit
   /// Codes".
