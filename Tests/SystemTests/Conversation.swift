@@ -25,27 +25,38 @@ enum Conversation {
 
   /// A chat that streams so many tokens, read to its end.
   static func chat(tokens: Int, within limit: Duration = .seconds(60)) async throws -> Answer {
-    let probe = try await HTTPProbe.connect(port: InstalledPool.port)
-    try await probe.send(
-      "POST", "/api/chat", headers: [("Content-Type", "application/json")], body: body(tokens: tokens))
-    return try await finish(probe, within: limit)
+    let probe = try await ask(tokens: tokens)
+    return try await finish(Begun(probe: probe, head: try await probe.head(within: limit), text: ""), within: limit)
+  }
+
+  /// A stream of which a part has come.
+  struct Begun: Sendable {
+    let probe: HTTPProbe
+    let head: HTTPProbe.Head
+    let text: String
+
+    func close() async { await probe.close() }
   }
 
   /// A chat whose first token has come.
-  static func begun(tokens: Int, path: String = "/api/chat", within limit: Duration = .seconds(30)) async throws
-    -> HTTPProbe
-  {
-    let probe = try await HTTPProbe.connect(port: InstalledPool.port)
-    try await probe.send("POST", path, headers: [("Content-Type", "application/json")], body: body(tokens: tokens))
-    _ = try await probe.head(within: limit)
-    _ = try await probe.piece(within: limit)
-    return probe
+  static func begun(tokens: Int, within limit: Duration = .seconds(30)) async throws -> Begun {
+    let probe = try await ask(tokens: tokens)
+    let head = try await probe.head(within: limit)
+    return Begun(probe: probe, head: head, text: try await probe.piece(within: limit)?.text ?? "")
   }
 
-  static func finish(_ probe: HTTPProbe, within limit: Duration = .seconds(60)) async throws -> Answer {
-    let head = try await probe.head(within: limit)
-    let answer = try await probe.answer(within: limit)
-    await probe.close()
-    return Answer(status: head.status, text: answer.text, firstByteAt: head.receivedAt)
+  /// Reads the rest.
+  static func finish(_ begun: Begun, within limit: Duration = .seconds(60)) async throws -> Answer {
+    var text = begun.text
+    while let piece = try await begun.probe.piece(within: limit) { text += piece.text }
+    await begun.close()
+    return Answer(status: begun.head.status, text: text, firstByteAt: begun.head.receivedAt)
+  }
+
+  private static func ask(tokens: Int) async throws -> HTTPProbe {
+    let probe = try await HTTPProbe.connect(port: InstalledPool.port)
+    try await probe.send(
+      "POST", "/api/chat", headers: [("Content-Type", "application/json")], body: body(tokens: tokens))
+    return probe
   }
 }
