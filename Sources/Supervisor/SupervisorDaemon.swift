@@ -21,7 +21,7 @@ import Varlink
 package actor SupervisorDaemon {
   /// What becomes of the instances when the supervisor stops.
   package enum InstancesAtStop: Sendable {
-    /// They go on; the next supervisor adopts them.
+    /// They go on; the next supervisor adopts them. What was only just started is taken back.
     case leave
     /// They are stopped and waited for. Whoever wants no request cut drains the dispatcher first.
     case stop
@@ -152,7 +152,16 @@ package actor SupervisorDaemon {
   /// Ends the supervision. Once it has returned, nothing of it is left but, where they are left, the instances.
   package func stop(instances: InstancesAtStop) async {
     if options.notifiesServiceManager { ServiceManager.notifyStopping() }
-    if instances == .stop { await stopInstances() }
+    switch instances {
+    case .leave:
+      apply { $0.leave(at: $1) }
+      await settled(within: Self.stopMargin / 2) { if case .launching = $0 { false } else { true } }
+      // Where the whole pool stops, systemd ends an instance only after this process: then the order is all it takes.
+      await settled(within: .seconds(1)) { if case .stopping = $0 { false } else { true } }
+    case .stop:
+      apply { $0.stopAll(at: $1) }
+      await settled(within: InstanceSpecification.stopGrace + Self.stopMargin) { $0 == .absent }
+    }
     tell(
       SupervisorEvent(.ends, "supervisor ends", why: instances == .leave ? "instances go on" : "instances are stopped"))
     running?.cancel()
@@ -163,11 +172,11 @@ package actor SupervisorDaemon {
     options.journal.flush()
   }
 
-  private func stopInstances() async {
-    apply { $0.stopAll(at: $1) }
+  /// Waits until every placement's life is as wished, at the longest for `limit`.
+  private func settled(within limit: Duration, _ isSettled: (InstanceLife) -> Bool) async {
     let clock = ContinuousClock()
-    let deadline = clock.now + InstanceSpecification.stopGrace + Self.stopMargin
-    while fleet.placements.values.contains(where: { $0.life != .absent }), clock.now < deadline {
+    let deadline = clock.now + limit
+    while !fleet.placements.values.allSatisfy({ isSettled($0.life) }), clock.now < deadline {
       do { try await clock.sleep(for: .milliseconds(10)) } catch { return }
     }
   }

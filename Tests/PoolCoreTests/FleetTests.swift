@@ -161,6 +161,20 @@ import Testing
     #expect(Array(fleet.fleet.placements.keys) == ["gpu0"])
   }
 
+  @Test func aSupervisorThatEndsTakesBackWhatItHasOnlyJustStartedAndLeavesTheRest() {
+    var fleet = FleetUnderTest(gpus: 3, minimum: 3)
+    fleet.runs("gpu0")
+    fleet.runs("gpu1")
+    fleet.connect()
+    fleet.observe(demand: 0, idle: ["gpu0": .zero])
+    fleet.perform(fleet.fleet.leave(at: fleet.now))
+    fleet.runs("gpu2")
+    #expect(fleet.stops == ["gpu1", "gpu2"])
+    fleet.dies("gpu1")
+    fleet.advance(.seconds(5))
+    #expect(fleet.starts.count == 3)
+  }
+
   @Test func stoppingEndsEveryInstanceAndStartsNone() {
     var fleet = FleetUnderTest(gpus: 2, minimum: 2)
     fleet.runs("gpu0")

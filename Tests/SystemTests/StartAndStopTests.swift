@@ -59,6 +59,7 @@ extension SystemTests {
       try await InstalledPool.running(
         "placements:\n  - {id: bad, gpus: [GPU-00000003]}\n  - {id: good, gpus: [GPU-00000000]}\nscaling: {min: 2, cold_start: 1s, window: 2s}"
       ) { pool in
+        _ = try await pool.ready(2)
         _ = try await run("mv", ["/dev/nvidia3", "/dev/nvidia3.away"])
         defer { rename("/dev/nvidia3.away", "/dev/nvidia3") }
         try await pool.kill("SIGKILL", "ollama-instance-bad.service")

@@ -5,6 +5,7 @@ extension Fleet {
   mutating func reconcile(at now: Instant) -> [FleetAction] {
     guard hasBegun else { return [] }
     if isStopping { return stopEverything(at: now) }
+    if isLeaving { return takeBackStarts(at: now) }
     var actions = killOverdue(at: now)
     actions += decide(at: now)
     let extra = replaceOneStale(&actions)
@@ -24,6 +25,20 @@ extension Fleet {
     }
     return actions + tellDispatcher()
   }
+
+  private mutating func takeBackStarts(at now: Instant) -> [FleetAction] {
+    var actions: [FleetAction] = []
+    for (id, record) in placements {
+      guard let instance = record.running, instance.isColdStart, now - instance.launchedAt < Self.freshStart else {
+        continue
+      }
+      actions += stop(id, instance, .poolStops, at: now)
+    }
+    return actions + tellDispatcher()
+  }
+
+  /// How young a start that is not ready yet may be to be taken back when the supervisor ends.
+  static let freshStart: Duration = .seconds(10)
 
   private mutating func decide(at now: Instant) -> [FleetAction] {
     let capacity = placements.values.count { isPlaceable($0) || ($0.isConfigured && $0.life != .absent) }

@@ -24,6 +24,7 @@ package struct Fleet: Sendable {
   /// Nothing is started before the units that run already have been found.
   var hasBegun = false
   var isStopping = false
+  var isLeaving = false
   var isConnected = false
   /// What the dispatcher was told last on this connection.
   var toldSet: [WantedInstance]?
@@ -198,6 +199,13 @@ package struct Fleet: Sendable {
   }
 
   package mutating func tick(at now: Instant) -> [FleetAction] { reconcile(at: now) }
+
+  /// The supervisor ends and leaves its instances alone. What it has only just started it takes back: a stop of the
+  /// whole pool reaches the units that exist when it is ordered, and such a start may come after it.
+  package mutating func leave(at now: Instant) -> [FleetAction] {
+    isLeaving = true
+    return reconcile(at: now)
+  }
 
   /// The pool stops for good, and its instances with it.
   package mutating func stopAll(at now: Instant) -> [FleetAction] {
