@@ -97,6 +97,12 @@ struct CurrentPlan: Sendable {
   /// Whether another look at the GPUs may find more: a driver that comes late, a GPU that is back.
   var mayFindMore: Bool { !inventory.problems.isEmpty || !placements.leftOut.isEmpty }
 
+  /// Whether all places are still there and others with them; GPUs instead of the CPU are more, too.
+  func finds(moreThan old: CurrentPlan) -> Bool {
+    let (new, known) = (Set(placements.sites.map(\.id)), Set(old.placements.sites.map(\.id)))
+    return old.inventory.source == .cpu ? inventory.source != .cpu && !new.isEmpty : new.isStrictSuperset(of: known)
+  }
+
   var problems: [String] {
     if case .failure(let error) = program { placementProblems + [error.message] } else { placementProblems }
   }

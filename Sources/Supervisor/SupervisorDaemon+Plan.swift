@@ -14,7 +14,9 @@ extension SupervisorDaemon {
     do throws(ConfigurationError) {
       let settings = try options.readConfiguration().settings
       let old = plan.settings
-      let reading = await inventory.read(settings.gpuSource)
+      var reading = await inventory.read(settings.gpuSource)
+      // A driver that can't be asked just now must not cost the instances on its GPUs.
+      if reading.source == .nvml, reading.gpus.isEmpty, settings.gpus == plan.settings.gpus { reading = plan.inventory }
       let new = try plan.changed(to: settings, reading)
       if !new.placements.leftOut.isEmpty, new.placements.leftOut != plan.placements.leftOut {
         throw ConfigurationError(problems: new.placements.leftOut)
@@ -96,8 +98,7 @@ extension SupervisorDaemon {
     defer { isLookingForGPUs = false }
     let settings = plan.settings
     let reading = await inventory.read(settings.gpuSource)
-    guard plan.settings == settings, let new = try? plan.changed(to: settings, reading),
-      new.corePlacements != plan.corePlacements
+    guard plan.settings == settings, let new = try? plan.changed(to: settings, reading), new.finds(moreThan: plan)
     else { return }
     take(new)
     tell(SupervisorEvent(.placementsChanged, "other GPUs are there than before", why: plan.description))

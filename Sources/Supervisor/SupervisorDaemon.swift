@@ -111,10 +111,10 @@ package actor SupervisorDaemon {
     _ troubles: [SupervisorEvent]
   ) async throws {
     let launching = launcher.description + (launcherReason.map { " (\($0))" } ?? "")
-    let there = counted(found.count, "instance") + " found running"
+    let there = found.isEmpty ? "" : "; \(counted(found.count, "instance")) found running"
     tell(
       SupervisorEvent(
-        .began, "supervisor \(options.version) begins", why: "\(launching); \(plan.description); \(there)"))
+        .began, "supervisor \(options.version) begins", why: "\(launching); \(plan.description)\(there)"))
     troubles.forEach(tell)
     tellPlanProblems()
     if plan.numbering != numbering { storeNumbering() }
@@ -163,7 +163,9 @@ package actor SupervisorDaemon {
       await settled(within: InstanceSpecification.stopGrace + Self.stopMargin) { $0 == .absent }
     }
     tell(
-      SupervisorEvent(.ends, "supervisor ends", why: instances == .leave ? "instances go on" : "instances are stopped"))
+      SupervisorEvent(
+        .ends, "supervisor ends",
+        why: instances == .leave && !(launcher is ChildLauncher) ? "instances go on" : "instances are stopped"))
     running?.cancel()
     await running?.value
     await server?.close()
