@@ -35,7 +35,7 @@ struct Status: AsyncParsableCommand {
   private func show(_ status: PoolStatus) throws(CommandFailure) {
     if json { return try Output.say(json: status, isCompact: watch) }
     let terminal = Terminal.current
-    let text = StatusText.render(status, on: terminal)
+    let text = StatusText.render(status, on: terminal, namesMissing: watch)
     Output.say(watch ? (terminal.width == nil ? text + "\n" : Terminal.clearScreen + text) : text)
   }
 }

@@ -1,13 +1,15 @@
 /// The status as people read it: what matters first, then a line for each instance.
 enum StatusText {
-  static func render(_ status: PoolStatus, on terminal: Terminal) -> String {
+  /// - Parameter namesMissing: whether a daemon that can't be asked is named here too, and not only by the command's
+  ///   failure.
+  static func render(_ status: PoolStatus, on terminal: Terminal, namesMissing: Bool) -> String {
     let facts = [
       ("Pool", pool(status)), ("Queue", queue(status)), ("Scale", scale(status)), ("Endpoint", endpoint(status)),
     ]
     var lines = facts.compactMap { title, text in text.map { fact(title, $0) } }
     lines += status.problems.map { fact("Problem", Printable.text($0)) }
-    for daemon in [status.dispatcher, status.supervisor] {
-      if let error = daemon.error { lines.append(fact("Problem", error)) }
+    if namesMissing {
+      lines += [status.dispatcher, status.supervisor].compactMap(\.error).map { fact("Problem", $0) }
     }
     if !status.instances.isEmpty { lines += ["", table(status.instances).text(on: terminal)] }
     return lines.joined(separator: "\n")
