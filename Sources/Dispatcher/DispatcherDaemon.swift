@@ -36,6 +36,8 @@ package final class DispatcherDaemon: Sendable {
   private let notifiesServiceManager: Bool
   /// What it was started with: the addresses in use.
   private let startedWith: Settings
+  /// Whether systemd opened the endpoint, so that `listen` means nothing.
+  private let inheritsEndpoint: Bool
 
   private init(
     group: MultiThreadedEventLoopGroup, loop: any EventLoop, parts: NIOLoopBound<DispatcherParts>, opened: Opened,
@@ -51,10 +53,12 @@ package final class DispatcherDaemon: Sendable {
     metrics = opened.metrics
     notifiesServiceManager = options.notifiesServiceManager
     startedWith = options.settings
+    inheritsEndpoint = opened.inheritsEndpoint
   }
 
   private struct Opened {
     var endpoints: [String]
+    var inheritsEndpoint: Bool
     var control: VarlinkServer
     var controlSocket: String?
     var metrics: MetricsListener?
@@ -101,7 +105,8 @@ package final class DispatcherDaemon: Sendable {
     let (control, path) = try await openControl(listening, options, on: loop)
     do {
       return Opened(
-        endpoints: endpoints, control: control, controlSocket: path, metrics: try await listening.openMetrics())
+        endpoints: endpoints, inheritsEndpoint: listening.inheritsEndpoint, control: control, controlSocket: path,
+        metrics: try await listening.openMetrics())
     } catch {
       await control.close()
       throw error
@@ -151,13 +156,15 @@ package final class DispatcherDaemon: Sendable {
   /// - Returns: the keys whose new values wait for the next start.
   @discardableResult
   package func reload(_ new: Settings) async -> [String] {
+    if notifiesServiceManager { ServiceManager.notifyReloading() }
     let forRestart =
-      (startedWith.listen == new.listen ? [] : ["listen"])
+      (inheritsEndpoint || startedWith.listen == new.listen ? [] : ["listen"])
       + (startedWith.metricsListen == new.metricsListen ? [] : ["metrics_listen"])
     try? await loop.submit { [parts] in
       parts.value.adopt(new)
       parts.value.shell.tell(.reloaded(forRestart: forRestart))
     }.get()
+    if notifiesServiceManager { ServiceManager.notifyReady() }
     return forRestart
   }
 

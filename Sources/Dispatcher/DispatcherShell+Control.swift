@@ -115,6 +115,7 @@ extension DispatcherShell {
   }
 
   func connectionClosed(_ connection: VarlinkConnectionID) {
+    guard !isClosed else { return }
     let before = control.outside.reports
     control.outside.forget(session: connection.value)
     control.queueWatchers.removeAll { $0.call.connection == connection }

@@ -37,7 +37,7 @@ final class DispatcherShell {
   private var pending = CircularBuffer<DispatchAction>()
   private var isCarryingOut = false
   private var tickTimer: Timer?
-  private var isClosed = false
+  private(set) var isClosed = false
   private let drained: EventLoopPromise<Void>
 
   private struct Timer {

@@ -22,6 +22,7 @@ struct Listening {
   private static let names = (http: "http", control: "control")
 
   var inheritedControl: ListenSocket? { options.inherited.first { $0.name == Self.names.control } }
+  var inheritsEndpoint: Bool { !inheritedHTTP.isEmpty }
   private var inheritedHTTP: [ListenSocket] { options.inherited.filter { $0.name == Self.names.http } }
 
   /// Those whose name means nothing here.

@@ -167,19 +167,38 @@ struct ControlTests {
     }
   }
 
-  @Test func aWatcherThatDoesNotReadCostsNothingAndGetsTheLatest() async throws {
+  /// Each push is about 120 kB here, so that after a few of them nothing more fits into the sockets.
+  @Test func aWatcherThatDoesNotReadKeepsItsConnectionAndThenGetsTheLatestWithThePeakThatItMissed() async throws {
     try await DispatcherRig.run { rig in
+      let gpu0 = try await FakeOllama.start("gpu0")
+      var wanted = DispatcherRig.wanted(gpu0, role: .draining)
+      wanted.gpus = Array(repeating: String(repeating: "x", count: 1000), count: 60)
+      var other = wanted
+      (other.id, other.address) = ("gpu1", "127.0.0.1:1")
+      try await rig.setInstances([wanted, other])
+      // Replies are fetched as they are consumed: what nobody asks for stays in the sockets.
       let slow = try await rig.client()
-      // Replies are fetched as they are consumed: what is not asked for stays in the kernel, and then is not sent.
       let replies = try await slow.subscribe(
         DispatcherInterface.Method.watchQueue.qualified, as: DispatcherCalls.WatchQueueReply.self)
-      var held: [HTTPProbe] = []
-      for _ in 0..<20 { held.append(try await rig.generate()) }
-      try await rig.waitForDepth(20)
+      let reader = try await rig.watchQueue()
+      for round in 0..<20 {
+        let client = try await rig.generate()
+        try await reader.wait("push \(round)") { $0.last?.queue.depth == 1 }
+        await client.close()
+        try await reader.wait("push \(round)") { $0.last?.queue.depth == 0 }
+      }
+      var crowd: [HTTPProbe] = []
+      for _ in 0..<7 { crowd.append(try await rig.generate()) }
+      try await reader.wait("the crowd") { $0.contains { $0.queue.peakDemand == 7 } }
+      for client in crowd { await client.close() }
+      try await reader.wait("nobody") { $0.last?.queue.completions == 27 }
+
       var iterator = replies.makeAsyncIterator()
-      var last: DispatcherCalls.WatchQueueReply?
-      while last?.queue.depth != 20 { last = try await iterator.next() }
-      #expect(last?.queue.peakDemand == 20)
+      var read: [DispatcherTypes.Queue] = []
+      while read.last?.completions != 27 { read.append(try #require(try await iterator.next()).queue) }
+      #expect(read.count < 20, "what it missed was not kept: \(read.count)")
+      #expect(read.last?.depth == 0)
+      #expect(read.last?.peakDemand == 7)
     }
   }
 

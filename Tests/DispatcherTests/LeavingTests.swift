@@ -88,15 +88,23 @@ struct LeavingTests {
     }
   }
 
-  @Test func theListOfRequestsIsBounded() async throws {
+  @Test func ofVeryManyRequestsTheFirstAreListedAndADrainRefusesThemAll() async throws {
     try await DispatcherRig.run { rig in
       var clients: [HTTPProbe] = []
-      for _ in 0..<(DispatcherShell.listedRequests / 50) { clients.append(try await rig.generate()) }
+      for _ in 0..<DispatcherShell.listedRequests + 50 { clients.append(try await rig.generate()) }
       try await rig.waitForDepth(clients.count)
       let requests = try await rig.requests()
-      #expect(requests.map(\.position) == (1...clients.count).map { $0 })
+      #expect(requests.map(\.position) == (1...DispatcherShell.listedRequests).map { $0 })
       #expect(requests.allSatisfy { $0.model == "m:latest" && $0.client.hasPrefix("127.0.0.1:") })
       #expect(requests.map(\.id) == requests.map(\.id).sorted())
+
+      let drain = Task { await rig.daemon.drain(within: .seconds(60)) }
+      for client in clients { #expect(try await client.answer().status == 503) }
+      for client in clients { await client.close() }
+      await drain.value
+      #expect(try await rig.metric("ollama_pool_refusals_total{reason=\"shutting_down\"}") == Double(clients.count))
+      let told = rig.journalText.split(separator: "\n").filter { $0.contains("the pool is stopping") }
+      #expect(told.count <= 2, "a storm is a few lines")
     }
   }
 
