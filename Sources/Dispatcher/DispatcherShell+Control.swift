@@ -124,7 +124,8 @@ extension DispatcherShell {
     if control.fleet?.connection == connection { control.fleet = nil }
     if control.supervisor == connection {
       control.supervisor = nil
-      tell(.supervisorGone)
+      // A pool that stops says so itself.
+      if core.drainDeadline == nil { tell(.supervisorGone) }
     }
   }
 

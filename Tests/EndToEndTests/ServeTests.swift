@@ -72,6 +72,7 @@ import Testing
       #expect(text.split(separator: "\n").count == 151 && text.contains(#""done":true"#))
       #expect(try await pool.program.wait() == .exited(0))
       try await pool.expectNothingLeft()
+      #expect(!pool.program.errorOutput.contains("instances stay in use"), "what is stopped is not said to stay")
     }
   }
 

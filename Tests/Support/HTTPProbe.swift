@@ -41,7 +41,8 @@ package actor HTTPProbe {
 
   package static func connect(host: String = "127.0.0.1", port: Int) async throws -> HTTPProbe {
     let arrivals = Arrivals()
-    let channel = try await bootstrap(arrivals).connect(host: host, port: port).get()
+    let channel = try await bootstrap(arrivals).channelOption(.tcpOption(.tcp_nodelay), value: 1)
+      .connect(host: host, port: port).get()
     return HTTPProbe(channel, arrivals, authority: host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)")
   }
 
@@ -54,7 +55,6 @@ package actor HTTPProbe {
   private static func bootstrap(_ arrivals: Arrivals) -> ClientBootstrap {
     ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
       .connectTimeout(.seconds(5))
-      .channelOption(.socketOption(.tcp_nodelay), value: 1)
       .channelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
           try channel.pipeline.syncOperations.addHandler(ArrivalHandler(arrivals))
