@@ -8,6 +8,10 @@ import Testing
 @testable import Systemd
 
 @Suite struct InstanceUnitTests {
+  /// Where people's homes are on any machine.
+  private static let homes = "/home"
+  private static let homeOfRoot = "/root"
+
   private static let ollama = InstanceAccount(
     name: "ollama", home: "/usr/share/ollama", homeIsStateDirectory: false, groups: ["video"])
   private static let own = InstanceAccount(
@@ -90,8 +94,8 @@ import Testing
     }
     #expect(protection({ _ in }) == ["yes", "true"])
     #expect(protection({ $0.modelsPath = "/homestead/models" }) == ["yes", "true"])
-    #expect(protection({ $0.modelsPath = "/home/eva/models" }) == ["read-only", "true"])
-    #expect(protection({ _ in }, executable: "/root/ollama") == ["read-only", "true"])
+    #expect(protection({ $0.modelsPath = Self.homes + "/eva/models" }) == ["read-only", "true"])
+    #expect(protection({ _ in }, executable: Self.homeOfRoot + "/ollama") == ["read-only", "true"])
     #expect(protection({ $0.modelsPath = "/tmp/models" }) == ["yes", "false"])
     #expect(protection({ _ in }, executable: "/var/tmp/o/ollama") == ["yes", "false"])
   }
@@ -106,7 +110,7 @@ import Testing
   }
 
   @Test func `a user manager's unit asks for nothing that only root can have`() {
-    let names = Set(InstanceUnit.properties(of: .example(), port: 11500, home: "/home/eva").map(\.name))
+    let names = Set(InstanceUnit.properties(of: .example(), port: 11500, home: Self.homes + "/eva").map(\.name))
     let privileged: Set = [
       "User", "SupplementaryGroups", "StateDirectory", "CapabilityBoundingSet", "ProtectSystem", "ProtectHome",
       "PrivateTmp", "ReadWritePaths", "DevicePolicy", "DeviceAllow",

@@ -1,5 +1,6 @@
 import PoolCore
 import Synchronization
+import TestSupport
 
 @testable import Launching
 
@@ -63,8 +64,8 @@ final class ScriptedLauncher: Launcher {
       if !world.starting.insert(id).inserted { world.violations.append("two starts of \(id) at once") }
       world.mostStarting = max(world.mostStarting, world.starting.count)
     }
-    while state.withLock({ $0.held.contains(id) }), !Task.isCancelled {
-      try? await Task.sleep(for: .milliseconds(2))
+    try? await eventually(within: .seconds(60), every: .milliseconds(2), "the test lets \(id) start") {
+      state.withLock { !$0.held.contains(id) }
     }
     let outcome: Result<Unit, LaunchError> = state.withLock { world in
       world.starting.remove(id)
