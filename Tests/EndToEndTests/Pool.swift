@@ -148,6 +148,11 @@ final class Pool: Sendable {
     try await run(BuiltProduct.path("ollama-pool"), arguments + ["--socket", sockets])
   }
 
+  /// The port of the first instance, once the supervisor too has heard that it is ready.
+  func instancePort() async throws -> Int {
+    try await eventualValue("the status tells an instance's port") { try await self.status.instancePorts.first }
+  }
+
   var status: PoolStatus {
     get async throws {
       let result = try await command("status", "--json")

@@ -31,7 +31,7 @@ import Testing
   @Test("Answers in all dialects are the instance's own, but for identifiers and times")
   func sameBytes() async throws {
     try await withPool { pool in
-      let instance = try #require(try await pool.status.instancePorts.first)
+      let instance = try await pool.instancePort()
       _ = try await pool.post("/api/generate", #"{"model":"llama3.2"}"#)
       for question in Self.questions {
         let direct = try await HTTPProbe.exchange("POST", question.path, port: instance, body: question.body)
@@ -54,7 +54,7 @@ import Testing
   @Test("Answers without identifiers and times are the same to the last byte")
   func sameBytesExactly() async throws {
     try await withPool { pool in
-      let instance = try #require(try await pool.status.instancePorts.first)
+      let instance = try await pool.instancePort()
       for (method, path, body) in [
         ("GET", "/", ""), ("HEAD", "/", ""), ("GET", "/api/version", ""), ("GET", "/api/tags", ""),
         ("GET", "/v1/models", ""), ("GET", "/v1/models/llama3.2", ""), ("POST", "/api/show", #"{"model":"llama3.2"}"#),
