@@ -71,8 +71,10 @@ extension SystemTests {
 
         try await pool.status(within: .seconds(30), "the pool shrinks to one") { $0.running.count == 1 }
         #expect(try await pool.instanceUnits() == ["ollama-instance-gpu0.service"])
+        // A push comes up to a tenth of a second after the change that it tells of.
+        try await eventually("the watcher hears of one instance") { await capacities.seen.last == 1 }
         let seen = await capacities.seen
-        #expect(seen.first == 1 && seen.max() == 4 && seen.last == 1, "\(seen)")
+        #expect(seen.first == 1 && seen.max() == 4, "\(seen)")
         #expect(zip(seen, seen.dropFirst()).allSatisfy { abs($0 - $1) <= 3 })
         await capacities.stop()
       }
