@@ -27,6 +27,8 @@ import Varlink
     let first = try await stage.start()
     stage.dispatcher.change { $0.depth = 4 }
     try await eventually(within: patience, "four are told of") { stage.told(.core).count == 4 }
+    // What is not ready yet would be taken back.
+    try await eventually(within: patience, "four are ready") { await first.fleet.ready == 4 }
     let before = stage.dispatcher.world.set
     await first.stop(instances: .leave)
     #expect(stage.launcher.world.isClosed && stage.launcher.world.units.count == 4)
