@@ -170,7 +170,7 @@ struct ControlSocketTests {
       #expect(try await ask("ollamapool.Supervisor.Explain").hasPrefix(#"{"decisions""#))
       #expect(
         try await ask("ollamapool.Dispatcher.ReportQueueDepth", #"{"frontEnd":"theirs","depth":1}"#) == "{}")
-      #expect(try await pool.status.instances.first?.state == "ready")
+      try await pool.status(until: "the instance is still ready") { $0.instances.first?.state == "ready" }
     }
   }
 }

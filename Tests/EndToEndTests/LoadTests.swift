@@ -36,8 +36,10 @@ import Testing
       for answer in try await answers {
         #expect(answer.status == 200 && answer.lines == 251 && answer.isComplete)
       }
-      let end = try await pool.status(until: "the pool has shrunk") { $0.maxConcurrent == 1 && $0.desired == 1 }
-      #expect(end.instances.filter { $0.state == "ready" }.map(\.id) == ["gpu0"])
+      try await pool.status(until: "the pool has shrunk to the oldest instance") { status in
+        status.maxConcurrent == 1 && status.desired == 1
+          && status.instances.filter { $0.state == "ready" }.map(\.id) == ["gpu0"]
+      }
       try await eventually("the instances that are gone have left no process") {
         pool.processes.filter(\.isInstance).count == 1
       }

@@ -109,7 +109,9 @@ import Testing
     try await pool.isReady()
     let streams = try await [1, 2].asyncMap { _ in try await pool.openStream(tokens: 100_000) }
     try await pool.status(until: "both instances work") { $0.inFlight == 2 }
-    #expect(pool.processes.filter { $0.command.contains("ollama-simulator runner") }.count == 2)
+    try await eventually("both have loaded the model") {
+      pool.processes.filter { $0.command.contains("ollama-simulator runner") }.count == 2
+    }
     pool.program.signal(SIGKILL)
     #expect(try await pool.program.wait() == .killed(bySignal: SIGKILL))
     try await pool.expectNothingLeft()
