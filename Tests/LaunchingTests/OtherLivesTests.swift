@@ -51,9 +51,13 @@ extension SystemdLauncherTests {
       let unit = try await launcher.start(.example("linger", gpus: [], executable: script.path), port: 11500)
       #expect(isAlive(unit.mainPID))
 
+      // Else SIGTERM may reach the sleep of the trap as well.
       try await succeed(
         "systemd-run",
-        ["--unit=ollama-instance-slow.service", "sh", "-c", "trap 'sleep 2; exit' TERM; while :; do sleep 0.1; done"])
+        [
+          "--unit=ollama-instance-slow.service", "--property=KillMode=mixed", "sh", "-c",
+          "trap 'sleep 2; exit' TERM; while :; do sleep 0.1; done",
+        ])
       let shown = try await shown("ollama-instance-slow.service", "MainPID")
       let old = try #require(shown.first.flatMap { Int32($0.dropFirst("MainPID=".count)) })
       try await trapIsSet(old)

@@ -8,6 +8,8 @@ struct UnitCalls: Sendable {
   /// Such a restart takes a second at most. Also how long a unit that is on its way may block its successor's name.
   private static let patience = Duration.seconds(30)
   private static let pause = Duration.milliseconds(50)
+  /// journald may still have an ended program's last lines to write. Also how much later an end is told that had none.
+  private static let patienceWithJournal = Duration.milliseconds(300)
 
   let bus: SystemdBus
 
@@ -43,20 +45,18 @@ struct UnitCalls: Sendable {
 
   /// Why a unit ended, in the instance's own words where the journal has some.
   func reason(_ state: UnitState, _ id: InstanceID, _ specification: InstanceSpecification?) async -> String {
-    var complaint: String?
-    if UnitEnd.isOfProgram(state), let invocation = state.invocationID {
-      complaint = Self.complaint(invocation)
-      // journald may still have its last line to write.
-      if complaint == nil {
-        try? await Task.sleep(for: .milliseconds(100))
-        complaint = Self.complaint(invocation)
-      }
-    }
-    return UnitEnd.reason(state, id: id, specification: specification, complaint: complaint)
+    UnitEnd.reason(
+      state, id: id, specification: specification,
+      complaint: UnitEnd.isOfProgram(state) ? await complaint(of: state) : nil)
   }
 
-  private static func complaint(_ invocation: String) -> String? {
-    JournalReader.lastMessages(ofInvocation: invocation).lazy.compactMap(Complaint.of).first
+  private func complaint(of state: UnitState) async -> String? {
+    let deadline = ContinuousClock.now + Self.patienceWithJournal
+    while true {
+      if let words = JournalReader.lastMessages(of: state).lazy.compactMap(Complaint.of).first { return words }
+      guard ContinuousClock.now < deadline, !Task.isCancelled else { return nil }
+      try? await Task.sleep(for: Self.pause)
+    }
   }
 
   // MARK: Starting

@@ -43,6 +43,8 @@ package struct UnitState: Equatable, Sendable {
   package internal(set) var subState = ""
   /// nil where no main process runs.
   package internal(set) var mainPID: Int32?
+  /// The last main process, also after its end; nil before the first.
+  package internal(set) var execMainPID: Int32?
   /// 32 lowercase hexadecimal digits that name this activation, nil before the first.
   package internal(set) var invocationID: String?
   /// Why it failed: "success", "exit-code", "signal", "core-dump", "timeout", "watchdog", "oom-kill", "resources"…
@@ -59,13 +61,15 @@ package struct UnitState: Equatable, Sendable {
     if let text = properties["ActiveState"]?.text { activeState = ActiveState(text) }
     if let text = properties["SubState"]?.text { subState = text }
     if let value = properties["MainPID"]?.integer(as: Int32.self) { mainPID = value == 0 ? nil : value }
+    if let value = properties["ExecMainPID"]?.integer(as: Int32.self) { execMainPID = value == 0 ? nil : value }
     if let bytes = properties["InvocationID"]?.rawBytes { invocationID = Self.hexadecimal(bytes) }
     if let text = properties["Result"]?.text { result = text }
     if let value = properties["ExecMainCode"]?.integer(as: Int32.self) { execMainCode = value }
     if let value = properties["ExecMainStatus"]?.integer(as: Int32.self) { execMainStatus = value }
   }
 
-  private static func hexadecimal(_ bytes: [UInt8]) -> String? {
+  /// As systemd writes its 128-bit IDs; nil for that of nothing, all zeros.
+  static func hexadecimal(_ bytes: [UInt8]) -> String? {
     guard bytes.contains(where: { $0 != 0 }) else { return nil }
     let digits = Array("0123456789abcdef".utf8)
     return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
