@@ -84,12 +84,13 @@ extension PoolSimulation {
   }
 
   private mutating func push(_ life: Int) {
-    guard life == dispatcherLife, isConnected, let observation = dispatch?.observation(at: now) else { return }
+    guard life == dispatcherLife, isConnected, let dispatch else { return }
     let due = pacing.nextPush(at: now)
     if due > now { return }
     pacing.pushed(at: now)
-    dispatch?.startNewPeak()
-    send(.observation(observation, life: supervisorLife), over: .dispatcherToSupervisor)
+    self.dispatch?.startNewPeak()
+    if self.dispatch?.revision != dispatch.revision { pacing.changed() }
+    send(.observation(dispatch.observation(at: now), life: supervisorLife), over: .dispatcherToSupervisor)
     events.schedule(.pushDue(life: life), at: pacing.nextPush(at: now))
   }
 

@@ -143,7 +143,7 @@ extension SupervisorTypes.Instance {
       state = .launching
       reason = "so for \((now - since).brief)"
     case .running(let instance):
-      (state, reason) = Self.state(of: instance, cordon, at: now)
+      (state, reason) = Self.state(of: instance, cordon, age: now - instance.launchedAt)
       invocation = instance.unit.invocation.text
       mainPID = instance.unit.mainPID
       address = instance.unit.address
@@ -168,12 +168,12 @@ extension SupervisorTypes.Instance {
   }
 
   private static func state(
-    of instance: RunningInstance, _ cordon: String?, at now: Instant
+    of instance: RunningInstance, _ cordon: String?, age: Duration
   ) -> (SupervisorTypes.State, String) {
     if let drain = instance.drain { return (.draining, drain.reason.rawValue) }
     let note = cordon.map { "cordoned: \($0)" } ?? ""
     return switch instance.standing {
-    case .starting(let since): (.starting, "so for \((now - since).brief)" + (note.isEmpty ? "" : "; \(note)"))
+    case .starting: (.starting, "so for \(age.brief)" + (note.isEmpty ? "" : "; \(note)"))
     case .ready: (.ready, note)
     case .unhealthy(let reason): (.unhealthy, reason)
     }

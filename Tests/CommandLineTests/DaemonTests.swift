@@ -9,18 +9,21 @@ import Testing
   private struct Place {
     let folder: TemporaryDirectory
     let port: Int
+    let program: String
     let configuration: String
 
     init() throws {
       folder = try TemporaryDirectory()
+      program = try BuiltProduct.copy("ollama-pool", to: folder)
+      let simulator = try BuiltProduct.copy("ollama-simulator", to: folder)
       port = try freePort()
       configuration = try folder.write(
         """
         listen: [\(port)]
         metrics_listen: \(try freePort())
-        instance_ports: \(15_000 + Int(getpid()) % 400 * 100)
+        instance_ports: \(12_000 + Int(getpid()) % 80 * 100)
         launcher: child
-        ollama: \(BuiltProduct.path("ollama-simulator"))
+        ollama: \(simulator)
         models_path: \(folder.path(to: "models"))
         gpus: cpu
         environment: {OLLAMA_SIMULATOR_LOAD_SECONDS: "0.05", OLLAMA_SIMULATOR_TOKENS: "3"}
@@ -41,7 +44,7 @@ import Testing
     /// A command line of nobody's, if this is root's process, who has places of its own.
     func asUser(_ arguments: [String]) -> [String] {
       let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-      return (geteuid() == 0 ? nobody : ["env"]) + [CommandLine.program] + arguments
+      return (geteuid() == 0 ? nobody : ["env"]) + [program] + arguments
     }
 
     func generate() async throws -> HTTPProbe.Answer {
@@ -70,7 +73,7 @@ import Testing
     let pool = try RunningProgram(command[0], Array(command.dropFirst()), environment: place.variables)
     try await pool.line(containing: "Ctrl-C stops the pool")
     #expect(pool.output.contains("serves at http://127.0.0.1:\(place.port)\n"))
-    #expect(pool.output.contains("\(CommandLine.program) status\n"))
+    #expect(pool.output.contains("\(place.program) status\n"))
 
     let status = place.asUser(["status", "--json"])
     try await eventually("the instance is ready") {

@@ -130,6 +130,18 @@ struct ControlTests {
     }
   }
 
+  @Test func aPeakThatIsOverIsFollowedByWhatIsThereNow() async throws {
+    try await DispatcherRig.run { rig in
+      let pushes = try await rig.watchQueue()
+      try await pushes.wait("the state of now") { !$0.isEmpty }
+      let begun = ContinuousClock.now
+      try await rig.generate().close()
+      try await pushes.wait("the peak") { $0.contains { $0.queue.peakDemand == 1 } }
+      try await pushes.wait("its end") { $0.last?.queue.peakDemand == 0 }
+      #expect(ContinuousClock.now - begun < PushPacing.heartbeat)
+    }
+  }
+
   @Test func manyChangesAreFewPushes() async throws {
     try await DispatcherRig.run { rig in
       let pushes = try await rig.watchQueue()
@@ -161,6 +173,7 @@ struct ControlTests {
       let (gpu0, gpu1) = (try await FakeOllama.start("gpu0"), try await FakeOllama.start("gpu1"))
       let pushes = try await rig.watchCapacity()
       try await rig.use(gpu0)
+      try await pushes.wait("the first is told") { $0.last?.maxConcurrent == 1 }
       try await rig.use(gpu0, gpu1)
       try await pushes.wait("each is told") { $0.map(\.maxConcurrent) == [0, 1, 2] }
       #expect(pushes.all.allSatisfy { $0.endpoints == rig.daemon.endpoints })

@@ -53,13 +53,12 @@ struct MetricsTests {
     }
   }
 
-  @Test(.enabled(if: promtool != nil, "needs promtool (Debian's package prometheus)"))
+  @Test(.enabled(if: Promtool.isHere, Promtool.remedy))
   func promtoolFindsNoFault() async throws {
     try await withHistory { rig in
       let text = try await rig.console("/metrics").text
-      let (output, errors, end) = try await run(try #require(Self.promtool), ["check", "metrics"], input: text)
-      #expect(end == .exited(0), "\(output)\(errors)")
-      #expect(output.isEmpty && errors.isEmpty, "\(output)\(errors)")
+      let verdict = try await Promtool.ask("check", "metrics", input: text)
+      #expect(verdict.isFine && verdict.text.isEmpty, "\(verdict.text)")
     }
   }
 
@@ -132,10 +131,6 @@ struct MetricsTests {
       await running.close()
       await waiting.close()
     }
-  }
-
-  private static let promtool = ["/usr/bin/promtool", "/usr/local/bin/promtool"].first {
-    FileManager.default.isExecutableFile(atPath: $0)
   }
 }
 

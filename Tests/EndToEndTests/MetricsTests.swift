@@ -4,26 +4,13 @@ import Testing
 
 /// The metrics as Prometheus reads them.
 @Suite(.serialized) struct MetricsTests {
-  /// `promtool` of Prometheus, where it is installed.
-  private static func promtool(_ arguments: String..., input: String = "") async throws -> (text: String, isFine: Bool)
-  {
-    let result = try await run("promtool", arguments, input: input)
-    return (result.output + result.errorOutput, result.end == .exited(0))
-  }
-
-  static let hasPromtool = {
-    let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
-    return folders.contains { FileManager.default.isExecutableFile(atPath: "\($0)/promtool") }
-  }()
-  static let needsPromtool: Comment = "needs promtool: apt-get install prometheus"
-
-  @Test("promtool accepts what /metrics says, with and without a load", .enabled(if: hasPromtool, needsPromtool))
+  @Test("promtool accepts what /metrics says, with and without a load", .enabled(if: Promtool.isHere, Promtool.remedy))
   func format() async throws {
     try await withPool(Pool.Setup(gpus: 2)) { pool in
       func expectAccepted() async throws {
         let metrics = try await pool.metrics
         #expect(metrics.head["Content-Type"]?.hasPrefix("text/plain; version=0.0.4") == true)
-        let verdict = try await Self.promtool("check", "metrics", input: metrics.text)
+        let verdict = try await Promtool.ask("check", "metrics", input: metrics.text)
         #expect(verdict.isFine && verdict.text.isEmpty, "\(verdict.text)")
       }
       try await expectAccepted()

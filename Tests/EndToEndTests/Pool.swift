@@ -264,7 +264,7 @@ func withPool(_ setup: Pool.Setup = Pool.Setup(), _ body: (Pool) async throws ->
 /// Ranges of ports for the instances of pools that run at the same time.
 private enum InstancePorts {
   /// Below the ports that the kernel gives out, and different for test runs at the same time.
-  private static let first = 12_000 + Int(getpid() % 190) * 100
+  private static let first = 12_000 + Int(getpid() % 80) * 100
   private static let given = Mutex(0)
 
   static func next() -> Int {

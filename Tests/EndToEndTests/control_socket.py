@@ -22,10 +22,14 @@ def say(value):
     print(json.dumps(value, sort_keys=True), flush=True)
 
 
-def become(user):
-    os.setgroups([])
-    os.setgid(user)
-    os.setuid(user)
+def client_of(path):
+    """Connects later, as AS_USER; until here the package has read its own files, which may be closed to that user."""
+    client = varlink.Client(address=f"unix:{path}")
+    if user := os.environ.get("AS_USER"):
+        os.setgroups([])
+        os.setgid(int(user))
+        os.setuid(int(user))
+    return client
 
 
 def opened(client, method):
@@ -35,7 +39,7 @@ def opened(client, method):
 
 
 def introspect(path):
-    with varlink.Client(address=f"unix:{path}") as client:
+    with client_of(path) as client:
         client.get_interfaces()
         print(client.info["product"], client.info["version"])
         for name in client.info["interfaces"]:
@@ -43,7 +47,7 @@ def introspect(path):
 
 
 def call(path, method, parameters="{}"):
-    with varlink.Client(address=f"unix:{path}") as client:
+    with client_of(path) as client:
         interface, name = opened(client, method)
         with interface:
             try:
@@ -54,7 +58,7 @@ def call(path, method, parameters="{}"):
 
 def watch(path, method):
     def follow():
-        with varlink.Client(address=f"unix:{path}") as client:
+        with client_of(path) as client:
             interface, name = opened(client, method)
             for answer in getattr(interface, name)(_more=True):
                 say(answer)
@@ -66,14 +70,14 @@ def watch(path, method):
 
 
 def report(path, front_end):
-    with varlink.Client(address=f"unix:{path}") as client, client.open("ollamapool.Dispatcher") as dispatcher:
+    with client_of(path) as client, client.open("ollamapool.Dispatcher") as dispatcher:
         for line in sys.stdin:
             dispatcher.ReportQueueDepth(front_end, int(line), None)
             print("reported", line.strip(), flush=True)
 
 
 def malformed(path):
-    with varlink.Client(address=f"unix:{path}") as client, client.open("ollamapool.Dispatcher") as bystander:
+    with client_of(path) as client, client.open("ollamapool.Dispatcher") as bystander:
         before = bystander.GetStatus()["processID"]
         for message in (
             b"no JSON\0", b"\0", b"[]\0", b'{"method":1}\0', b"{}\0", b'{"method":"a.b.C","parameters":[]}\0', b"\xff\0",
@@ -93,7 +97,5 @@ def malformed(path):
 
 
 if __name__ == "__main__":
-    if user := os.environ.get("AS_USER"):
-        become(int(user))
     commands = {"introspect": introspect, "call": call, "watch": watch, "report": report, "malformed": malformed}
     commands[sys.argv[1]](*sys.argv[2:])

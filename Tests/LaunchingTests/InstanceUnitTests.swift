@@ -128,6 +128,7 @@ import Testing
         properties: [
           "Environment": .strings(environment), "MainPID": .uint32(42),
           "InvocationID": .bytes(Array(repeating: invocation, count: 16)), "ActiveState": .string("active"),
+          "ActiveEnterTimestampMonotonic": .uint64(5_000_000),
         ])
     }
     let unit = try #require(InstanceUnit.unit(status(environment)))
@@ -135,7 +136,7 @@ import Testing
       unit
         == RunningInstance.Unit(
           invocation: InvocationID(String(repeating: "ab", count: 16)), mainPID: 42, address: "127.0.0.1:11509",
-          specification: specification.digest))
+          specification: specification.digest, startedAt: Instant(nanoseconds: 5_000_000_000)))
     #expect(InstanceUnit.unit(status(environment.filter { !$0.hasPrefix("OLLAMA_HOST=") })) == nil)
     #expect(InstanceUnit.unit(status(environment.filter { !$0.hasPrefix("POOL_SPECIFICATION=") })) == nil)
     #expect(InstanceUnit.unit(status(environment, invocation: 0)) == nil)

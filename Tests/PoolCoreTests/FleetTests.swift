@@ -18,6 +18,15 @@ import Testing
     #expect(fleet.starts == ["gpu1"])
   }
 
+  @Test func anAdoptedInstanceIsAsOldAsItsUnit() {
+    var fleet = Fleet(scaling: ScalingSettings(minimum: 1))
+    let since = Instant.zero + .seconds(40)
+    let unit = RunningInstance.Unit(
+      invocation: "1", mainPID: 1, address: "127.0.0.1:1", specification: "old", startedAt: since)
+    _ = fleet.began(found: ["gpu0": unit], at: since + .seconds(60))
+    #expect(fleet.placements["gpu0"]?.running?.launchedAt == since)
+  }
+
   @Test func eightRequestsStartTheOthersAtOnceAndWhatIsStartingCounts() {
     var fleet = FleetUnderTest(gpus: 4, minimum: 1)
     fleet.runs("gpu0")

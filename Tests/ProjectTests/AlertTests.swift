@@ -4,24 +4,17 @@ import Testing
 
 /// config/prometheus-alerts.yaml, as Prometheus itself reads it.
 struct AlertTests {
-  private static let promtool: String? = {
-    let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map(String.init)
-    return (folders + [PackageRoot.path(to: ".build/tools")]).map { $0 + "/promtool" }
-      .first { FileManager.default.isExecutableFile(atPath: $0) }
-  }()
-  private static let isMissing: Comment = "promtool is missing: scripts/packages test"
-
   private static let alerts = PackageRoot.path(to: "config/prometheus-alerts.yaml")
 
-  @Test(.enabled(if: promtool != nil, isMissing)) func `promtool accepts the alerts`() async throws {
-    let result = try await run(#require(Self.promtool), ["check", "rules", Self.alerts])
-    #expect(result.end == .exited(0), "\(result.output)\(result.errorOutput)")
+  @Test(.enabled(if: Promtool.isHere, Promtool.remedy)) func `promtool accepts the alerts`() async throws {
+    let verdict = try await Promtool.ask("check", "rules", Self.alerts)
+    #expect(verdict.isFine, "\(verdict.text)")
   }
 
-  @Test(.enabled(if: promtool != nil, isMissing)) func `they fire when they should, and not before`() async throws {
+  @Test(.enabled(if: Promtool.isHere, Promtool.remedy)) func `they fire when they should, and not before`() async throws {
     let script = PackageRoot.path(to: "Tests/ProjectTests/alert-timelines.yaml")
-    let result = try await run(#require(Self.promtool), ["test", "rules", script])
-    #expect(result.end == .exited(0), "\(result.output)\(result.errorOutput)")
+    let verdict = try await Promtool.ask("test", "rules", script)
+    #expect(verdict.isFine, "\(verdict.text)")
   }
 
   @Test func `they speak of metrics and states that there are`() async throws {

@@ -19,6 +19,13 @@ package enum BuiltProduct {
       ?? URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent().path
     return folder + "/" + name
   }
+
+  /// A copy that every user may run: the checkout may lie where only its owner gets in.
+  package static func copy(_ name: String, to folder: TemporaryDirectory) throws -> String {
+    let copy = folder.path(to: name)
+    try FileManager.default.copyItem(atPath: path(name), toPath: copy)
+    return copy
+  }
 }
 
 /// A fresh folder under /tmp that goes away, with all that is in it, when the last reference does.
@@ -46,31 +53,35 @@ package final class TemporaryDirectory: Sendable {
   }
 }
 
-private let portsGivenOut = Mutex<Set<Int>>([])
+/// Below those from which the kernel gives connections their own end's port, and above the instances' of other tests.
+private let portsToGiveOut = 20_000..<32_000
+private let lastPort = Mutex(portsToGiveOut.lowerBound + Int(getpid()) * 16 % portsToGiveOut.count)
 
 /// A TCP port of 127.0.0.1 that nothing listens on, and that this process has not been given before.
 package func freePort() throws -> Int {
-  while true {
-    let port = try unusedPort()
-    if portsGivenOut.withLock({ $0.insert(port).inserted }) { return port }
+  for _ in portsToGiveOut {
+    let port = lastPort.withLock { last in
+      last += last + 1 < portsToGiveOut.upperBound ? 1 : 1 - portsToGiveOut.count
+      return last
+    }
+    if try isFree(port) { return port }
   }
+  throw SystemCallFailed("bind to 127.0.0.1", errno: EADDRINUSE)
 }
 
-private func unusedPort() throws -> Int {
+private func isFree(_ port: Int) throws -> Bool {
   let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
   guard descriptor >= 0 else { throw SystemCallFailed("socket") }
   defer { close(descriptor) }
   var address = sockaddr_in()
   address.sin_family = sa_family_t(AF_INET)
   address.sin_addr.s_addr = in_addr_t(INADDR_LOOPBACK).bigEndian
-  var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-  let result = withUnsafeMutablePointer(to: &address) {
-    $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
-      bind(descriptor, pointer, length) == 0 ? getsockname(descriptor, pointer, &length) : -1
+  address.sin_port = in_port_t(port).bigEndian
+  return withUnsafePointer(to: address) {
+    $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+      bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
     }
   }
-  guard result == 0 else { throw SystemCallFailed("bind to 127.0.0.1:0") }
-  return Int(UInt16(bigEndian: address.sin_port))
 }
 
 /// A call into the operating system that a fixture needed and did not get.

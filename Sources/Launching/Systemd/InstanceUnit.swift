@@ -31,7 +31,8 @@ package enum InstanceUnit {
     else { return nil }
     return RunningInstance.Unit(
       invocation: InvocationID(invocation), mainPID: status.state.mainPID ?? 0, address: address,
-      specification: specification)
+      specification: specification,
+      startedAt: status.activeEnterTimestampMonotonic.map { Instant.zero + .microseconds(Int64(clamping: $0)) })
   }
 
   // MARK: Properties

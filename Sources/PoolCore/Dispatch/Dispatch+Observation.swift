@@ -33,8 +33,13 @@ extension Dispatch {
     return observation
   }
 
-  /// Forgets the peak: call it when an observation has been pushed.
-  package mutating func startNewPeak() { peakDemand = depth + inFlight }
+  /// Forgets the peak: call it when an observation has been pushed. Where the peak is over already, that is news for
+  /// the next one.
+  package mutating func startNewPeak() {
+    let demand = depth + inFlight
+    if peakDemand > demand { revision += 1 }
+    peakDemand = demand
+  }
 }
 
 extension DispatchedInstance {

@@ -220,7 +220,7 @@ package struct Fleet: Sendable {
       placements[id] = Record(placement: Placement(id: id, gpus: []), isConfigured: false)
     }
     placements[id]?.running = RunningInstance(
-      unit: unit, launchedAt: now, isColdStart: false, standing: .starting(since: now))
+      unit: unit, launchedAt: min(unit.startedAt ?? now, now), isColdStart: false, standing: .starting(since: now))
     return .report(.adopted(id, unit))
   }
 

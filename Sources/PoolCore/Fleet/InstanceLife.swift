@@ -19,12 +19,17 @@ package struct RunningInstance: Hashable, Sendable {
     package var address: String
     /// The digest that it was started with.
     package var specification: String
+    /// Since when it runs; nil where the launcher doesn't know.
+    package var startedAt: Instant?
 
-    package init(invocation: InvocationID, mainPID: Int32, address: String, specification: String) {
+    package init(
+      invocation: InvocationID, mainPID: Int32, address: String, specification: String, startedAt: Instant? = nil
+    ) {
       self.invocation = invocation
       self.mainPID = mainPID
       self.address = address
       self.specification = specification
+      self.startedAt = startedAt
     }
   }
 
@@ -37,6 +42,7 @@ package struct RunningInstance: Hashable, Sendable {
   }
 
   package var unit: Unit
+  /// When its start was ordered, or, where another supervisor ordered it, since when it runs.
   package var launchedAt: Instant
   /// Started by this supervisor and not ready yet: its cold start is still to be measured.
   package var isColdStart: Bool

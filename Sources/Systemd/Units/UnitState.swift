@@ -89,9 +89,7 @@ package struct UnitStatus: Equatable, Sendable {
   package let user: String
   /// The user it runs as, nil until systemd has looked it up.
   package let uid: UInt32?
-  /// When it last became active, in microseconds since 1970 (CLOCK_REALTIME); nil if it never did.
-  package let activeEnterTimestamp: UInt64?
-  /// The same on CLOCK_MONOTONIC, for ages.
+  /// When it last became active, in microseconds of CLOCK_MONOTONIC; nil if it never did.
   package let activeEnterTimestampMonotonic: UInt64?
   package let isTransient: Bool
 
@@ -106,7 +104,6 @@ package struct UnitStatus: Equatable, Sendable {
     controlGroup = properties["ControlGroup"]?.text ?? ""
     user = properties["User"]?.text ?? ""
     uid = properties["UID"]?.integer(as: UInt32.self).flatMap { $0 == .max ? nil : $0 }
-    activeEnterTimestamp = properties["ActiveEnterTimestamp"]?.integer().flatMap { $0 == 0 ? nil : $0 }
     activeEnterTimestampMonotonic =
       properties["ActiveEnterTimestampMonotonic"]?.integer().flatMap { $0 == 0 ? nil : $0 }
     isTransient = properties["Transient"]?.flag ?? false

@@ -4,16 +4,17 @@ import ControlInterface
 struct Run: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Say how to run a model here: `ollama run` does it, with the pool as its server.",
-    discussion: "The pool serves any Ollama client. For example: ollama-pool run llama3.2",
-    aliases: [])
+    usage: "ollama-pool run [--socket <path>] <model> [<argument> ...]",
+    discussion: "The pool serves any Ollama client. For example: ollama-pool run llama3.2")
 
   @OptionGroup var control: ControlOptions
-  @Argument(help: "The model, and whatever else `ollama run` is to get.") var model: String
-  @Argument(parsing: .captureForPassthrough, help: .hidden) var rest: [String] = []
+  @Argument(help: "The model.") var model: String
+  @Argument(parsing: .captureForPassthrough, help: "Whatever else `ollama run` is to get, options included.")
+  var argument: [String] = []
 
   func run() async throws {
     let host = await endpoint.map { Self.host(of: $0) } ?? "127.0.0.1:11434"
-    Output.say("OLLAMA_HOST=\(ShellText.quoted(host)) " + ShellText.line(["ollama", "run", model] + rest))
+    Output.say("OLLAMA_HOST=\(ShellText.quoted(host)) " + ShellText.line(["ollama", "run", model] + argument))
   }
 
   /// That of the pool that runs, if one does.

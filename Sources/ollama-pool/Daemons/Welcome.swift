@@ -44,6 +44,8 @@ struct Welcome {
     }
     switch program.kind {
     case .ollama: return "Models are run by \(program.path)."
+    case .simulator where settings.ollama != nil:
+      return "The configuration names \(program.path), a stand-in for Ollama: its answers are made up."
     case .simulator:
       return """
         No `ollama` is installed (https://ollama.com/download), so \(program.path) stands in for it: its answers are \
