@@ -1,3 +1,4 @@
+import Gateway
 import PoolCore
 import Systemd
 
@@ -49,6 +50,12 @@ extension DispatcherEvent {
         .info, "request \(request.id) (\(request.route)) was cancelled by user \(userID)",
         request.fields + [("POOL_REASON", "cancelled by user \(userID)")]
       )
+    case .noRoom(let refusal, let client):
+      let reason =
+        refusal == .memoryFull
+        ? "the bodies of requests take all the memory that is meant for them"
+        : "there are as many connections as may be"
+      return (.warning, "a client at \(client) was refused: \(reason)", [("POOL_REASON", reason)])
     }
   }
 
@@ -65,9 +72,10 @@ extension DispatcherEvent {
       return (.info, "\(id) is registered\(place)", fields(id))
     case .instanceAnswered(let id, let time):
       return (.info, "\(id) answers, \(text(time)) after its registration", fields(id))
-    case .instanceReady(let id, let time):
+    case .instanceReady(let id, _):
+      // After how long says the supervisor, who knows when its start was ordered.
       let total = facts.map { "; max_concurrent is now \($0.maxConcurrent)" } ?? ""
-      return (.notice, "\(id) ready after \(text(time))\(total)", fields(id))
+      return (.notice, "\(id) takes requests\(total)", fields(id))
     case .instanceUnhealthy(let id, let reason, let interrupted, let putBack):
       let requests = affected(interrupted: interrupted, putBack: putBack)
       let outlook = reason.isFinal ? "; only a new process is believed again" : ""

@@ -1,3 +1,4 @@
+import Gateway
 import PoolCore
 
 /// What the journal tells of the dispatcher. Each kind has an entry in `units/ollama-pool-dispatcher.catalog`.
@@ -20,6 +21,8 @@ enum DispatcherEvent {
   /// A request that was not served: refused, expired or failed.
   case requestLost(RequestFacts, RequestOutcome)
   case requestCancelled(RequestFacts, byUserID: UInt32)
+  /// A client was refused before its request was read, because the pool lacks something.
+  case noRoom(GatewayRefusal, client: String)
 
   /// The values are MESSAGE_IDs.
   enum Kind: String, CaseIterable {
@@ -42,6 +45,7 @@ enum DispatcherEvent {
     case requestExpired = "06669dcd8d034f84b07fb4fd587b51d4"
     case requestFailed = "79c1c0e1c0a74654b21f48645ec2c50f"
     case requestCancelled = "95fe942bd03a41348f3cfd4589ca6b2e"
+    case noRoom = "a7751812e3ba4244b3d8ce85c986c9db"
     case drainBegan = "cf622944cb2144d79d5bc8e20f79315b"
     case drained = "a96cf5a434fb46978789e1161dc581f2"
   }
@@ -83,6 +87,7 @@ extension DispatcherEvent {
     case .supervisorGone: .supervisorGone
     case .permissionDenied: .permissionDenied
     case .requestCancelled: .requestCancelled
+    case .noRoom: .noRoom
     case .requestLost(_, let outcome):
       switch outcome {
       case .expired: .requestExpired
@@ -110,6 +115,7 @@ extension DispatcherEvent {
     case .started, .portMoved, .socketUnused, .reloaded, .reloadRefused, .supervisorConnected, .supervisorGone,
       .requestCancelled:
       return nil
+    case .noRoom(let refusal, _): return "\(kind) \(refusal)"
     case .permissionDenied(_, let userID, _): return "\(kind) \(userID)"
     case .requestLost(let request, let outcome): return "\(kind) \(outcome) \(request.instance?.name ?? "")"
     case .decided(let report, let facts):

@@ -1,4 +1,5 @@
 import Console
+import Gateway
 import PoolCore
 
 /// What has been counted since the dispatcher began. Rendered when somebody asks.
@@ -6,11 +7,13 @@ struct DispatcherMetrics {
   /// How a request ended, as a label.
   enum Outcome: String, CaseIterable { case served, cancelled, expired, failed, refused }
 
-  /// Reasons for which a request is refused before it is sent anywhere.
-  static let refusals: [RequestFailure] = [.queueFull, .shuttingDown]
+  /// Reasons for which the core refuses a request before it is sent anywhere.
+  private static let coreRefusals: [RequestFailure] = [.queueFull, .shuttingDown]
+  /// All reasons for which a request is refused, as labels.
+  static let refusalReasons = coreRefusals.map(\.rawValue) + GatewayRefusal.allCases.map(\.rawValue)
 
   private(set) var ended: [Outcome: Int] = [:]
-  private(set) var refused: [RequestFailure: Int] = [:]
+  private(set) var refused: [String: Int] = [:]
   private(set) var startsReady = 0
   private(set) var startsFailed = 0
   private(set) var wait = Histogram(
@@ -24,11 +27,16 @@ struct DispatcherMetrics {
     case .served: ended[.served, default: 0] += 1
     case .cancelled: ended[.cancelled, default: 0] += 1
     case .expired: ended[.expired, default: 0] += 1
-    case .failed(let failure) where !wasSent && Self.refusals.contains(failure):
-      ended[.refused, default: 0] += 1
-      refused[failure, default: 0] += 1
+    case .failed(let failure) where !wasSent && Self.coreRefusals.contains(failure): refuse(failure.rawValue)
     case .failed: ended[.failed, default: 0] += 1
     }
+  }
+
+  mutating func gatewayRefused(_ refusal: GatewayRefusal) { refuse(refusal.rawValue) }
+
+  private mutating func refuse(_ reason: String) {
+    ended[.refused, default: 0] += 1
+    refused[reason, default: 0] += 1
   }
 
   mutating func waited(_ time: Duration) { wait.observe(time.seconds) }

@@ -59,14 +59,14 @@ extension DispatcherShell {
       })
     text.add(
       "ollama_pool_refusals_total", .counter, "Requests that were refused, by why.",
-      samples: DispatcherMetrics.refusals.map { ([("reason", $0.rawValue)], Double(metrics.refused[$0] ?? 0)) })
+      samples: DispatcherMetrics.refusalReasons.map { ([("reason", $0)], Double(metrics.refused[$0] ?? 0)) })
     text.add(
       "ollama_pool_wait_seconds", "How long inference waited for a slot.", histogram: metrics.wait)
     text.add(
       "ollama_pool_service_seconds", "How long served inference took, from its instance getting it to its end.",
       histogram: metrics.service)
     text.add(
-      "ollama_pool_instance_starts_total", .counter, "Instances that became ready, or went without having been.",
+      "ollama_pool_instance_starts_total", .counter, "Starts that ended: ready, or gone before they were.",
       samples: [
         ([("result", "ready")], Double(metrics.startsReady)), ([("result", "failed")], Double(metrics.startsFailed)),
       ])

@@ -76,6 +76,11 @@ extension DispatcherShell: GatewayDelegate {
     apply { core, now in core.end(exchange.id, outcome, at: now) }
   }
 
+  func gatewayRefused(_ refusal: GatewayRefusal, from peer: SocketAddress?) {
+    metrics.gatewayRefused(refusal)
+    if refusal.isForWantOfRoom { tell(.noRoom(refusal, client: peer?.ipAddress ?? "an unknown address")) }
+  }
+
   private func count(_ ended: Carried, _ outcome: RequestOutcome) {
     metrics.requestEnded(outcome, wasSent: ended.sentAt != nil)
     switch outcome {

@@ -17,8 +17,8 @@ extension PoolError {
           "The model could not answer: several attempts failed. Please try again; if it happens again, tell the "
             + "operator of this server."
         )
-      case .instanceLost: (502, "The model stopped in the middle of the answer. Please ask again.")
-      case .truncated: (502, "The answer ended too early. Please ask again.")
+      case .instanceLost: (Self.instanceLost.status, Self.instanceLost.message)
+      case .truncated: (Self.truncated.status, Self.truncated.message)
       case .upstreamError: (502, "The model reported an error. Please ask again.")
       }
     self.init(

@@ -73,6 +73,7 @@ extension ClientConnection {
   /// Answers a request that is no exchange, or none any more; nothing more is read.
   func refuse(_ fault: RequestFault) {
     turnDeaf()
+    gateway.delegate.gatewayRefused(fault.refusal, from: peerAddress)
     sendError(
       fault.error, dialect: fault.dialect, headers: fault.headers, isHead: false, tail: AnswerTail(keepsAlive: false))
   }

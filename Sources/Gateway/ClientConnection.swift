@@ -74,7 +74,12 @@ final class ClientConnection: ChannelInboundHandler {
   func channelActive(context: ChannelHandlerContext) {
     peerAddress = context.remoteAddress
     expect(.request)
-    if !gateway.opened(self) { refuse(RequestFault(error: .tooManyConnections)) }
+    if !gateway.opened(self) {
+      refuse(.tooManyConnections)
+    } else if gateway.isStopping {
+      // It was accepted just before the listeners were closed.
+      closeOnceSent()
+    }
   }
 
   func channelInactive(context: ChannelHandlerContext) {
@@ -106,7 +111,7 @@ final class ClientConnection: ChannelInboundHandler {
     }
     let fault =
       switch error {
-      case HTTPParserError.headerOverflow: RequestFault(error: .headTooLong)
+      case HTTPParserError.headerOverflow: RequestFault.headTooLong
       default: RequestFault.malformed("The request breaks the rules of HTTP/1.1: \(error).")
       }
     switch intake {
@@ -145,10 +150,10 @@ final class ClientConnection: ChannelInboundHandler {
     case (.body(let bytes), .body(let exchange)):
       bodyIsAwaited = false
       expect(.bodyProgress)
-      do throws(PoolError) {
+      do throws(RequestFault) {
         try exchange.bodyArrived(bytes)
       } catch {
-        fail(RequestFault(error: error))
+        fail(error)
       }
     case (.end, .body(let exchange)):
       expect(nil)
@@ -174,7 +179,8 @@ final class ClientConnection: ChannelInboundHandler {
       }
     } catch {
       let fault = error
-      answerByHead(head, keepsAlive: head.isKeepAlive && fault.leavesConnectionUsable) { tail in
+      gateway.delegate.gatewayRefused(fault.refusal, from: peerAddress)
+      answerByHead(head, keepsAlive: head.isKeepAlive && fault.refusal.leavesConnectionUsable) { tail in
         sendError(
           fault.error, dialect: fault.dialect, headers: fault.headers, isHead: head.method == .HEAD, tail: tail)
       }
@@ -216,7 +222,9 @@ final class ClientConnection: ChannelInboundHandler {
     intake = .deaf
     if case .receiving = exchange.stage {
       exchange.end(.cancelled)
-      refuse(RequestFault(dialect: exchange.dialect, error: fault.error, headers: exchange.plan.corsHeaders))
+      var fault = fault.spoken(exchange.dialect)
+      fault.headers = exchange.plan.corsHeaders
+      refuse(fault)
     } else {
       exchange.requestBodyFailed(fault)
     }
@@ -320,7 +328,7 @@ final class ClientConnection: ChannelInboundHandler {
     guard let expectation, expectation.until <= now else { return }
     self.expectation = nil
     switch expectation.what {
-    case .headEnd, .bodyProgress: fail(RequestFault(error: .slowRequest))
+    case .headEnd, .bodyProgress: fail(.slowRequest)
     case .request, .takingAnswer, .closing: close()
     }
   }

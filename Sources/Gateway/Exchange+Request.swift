@@ -15,7 +15,7 @@ extension Exchange {
   /// The next part of the body came from the client.
   ///
   /// - Throws: the limit that a buffered body exceeds.
-  func bodyArrived(_ part: ByteBuffer) throws(PoolError) {
+  func bodyArrived(_ part: ByteBuffer) throws(RequestFault) {
     let count = part.readableBytes
     bodyBytes += count
     if isStreamed {
@@ -26,7 +26,7 @@ extension Exchange {
     }
     let limits = gateway.limits
     if bodyBytes > limits.requestBody { throw .bodyTooLarge(limits) }
-    if count > limits.bodies - gateway.heldBodyBytes { throw .bodiesFull }
+    if count > limits.bodies - gateway.heldBodyBytes { throw .memoryFull }
     if body.capacity == 0 {
       // Exact for small ones: a waiting client should cost little. A large announced length is not believed at once.
       body = ByteBufferAllocator().buffer(capacity: min(plan.contentLength ?? count, 64 << 10))

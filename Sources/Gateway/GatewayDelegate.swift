@@ -1,3 +1,4 @@
+package import NIOCore
 package import PoolCore
 
 /// Decides what happens to the clients' requests. The gateway itself makes no scheduling decision.
@@ -18,6 +19,9 @@ package protocol GatewayDelegate: AnyObject {
 
   /// Comes exactly once for each exchange that arrived, also when the delegate itself ended it.
   func exchangeEnded(_ exchange: Exchange, _ outcome: ExchangeOutcome)
+
+  /// The gateway has refused what a client sent, before it became an exchange that arrived.
+  func gatewayRefused(_ refusal: GatewayRefusal, from peer: SocketAddress?)
 }
 
 /// What the delegate wants done with an exchange whose attempt failed.

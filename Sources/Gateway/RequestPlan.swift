@@ -21,15 +21,38 @@ struct RequestPlan {
 /// Why a request goes no further than its head, and what the client gets.
 struct RequestFault: Error {
   var dialect = Dialect.ollama
-  var error: PoolError
+  let refusal: GatewayRefusal
+  /// For people.
+  let message: String
   var headers: [(name: String, value: String)] = []
 
-  /// Whether what follows on the connection can be trusted to be a request.
-  var leavesConnectionUsable: Bool { [403, 404, 405, 417].contains(error.status) }
+  var error: PoolError {
+    PoolError(
+      status: refusal.status, code: refusal.rawValue, message: message,
+      retryAfterSeconds: refusal.isForWantOfRoom ? 10 : nil)
+  }
+
+  func spoken(_ dialect: Dialect) -> RequestFault {
+    RequestFault(dialect: dialect, refusal: refusal, message: message, headers: headers)
+  }
 
   static func malformed(_ what: String, _ dialect: Dialect = .ollama) -> RequestFault {
-    RequestFault(dialect: dialect, error: PoolError(status: 400, code: "malformed_request", message: what))
+    RequestFault(dialect: dialect, refusal: .malformedRequest, message: what)
   }
+
+  static func bodyTooLarge(_ limits: GatewayLimits) -> RequestFault {
+    RequestFault(refusal: .bodyTooLarge, message: "The request's body is larger than \(limits.requestBody) bytes.")
+  }
+
+  static let memoryFull = RequestFault(
+    refusal: .memoryFull, message: "The server holds as many requests as its memory allows; try again.")
+
+  static let tooManyConnections = RequestFault(
+    refusal: .tooManyConnections, message: "The server has as many connections as it allows; try again.")
+
+  static let slowRequest = RequestFault(refusal: .requestTimeout, message: "The request did not come in time.")
+
+  static let headTooLong = RequestFault(refusal: .headTooLong, message: "The request's head is too long.")
 }
 
 /// Judges requests by their heads. A value without I/O.
@@ -54,12 +77,12 @@ struct RequestRules {
     let target = RequestTarget(head.uri)
     let dialect = Dialect.of(path: target.originForm)
     guard head.uri.utf8.count <= limits.target else {
-      throw fault(dialect, 414, "target_too_long", "The request's target is longer than \(limits.target) bytes.")
+      throw fault(dialect, .targetTooLong, "The request's target is longer than \(limits.target) bytes.")
     }
     let host = try host(of: head, dialect)
     if checksHost, !hosts.allows(host) || !(target.authority.map(hosts.allows) ?? true) {
       throw fault(
-        dialect, 403, "host_not_allowed",
+        dialect, .hostNotAllowed,
         "The server does not answer to the host name '\(host)'; use localhost or its address.")
     }
     let origin = origins.verdict(
@@ -69,7 +92,7 @@ struct RequestRules {
     switch origin {
     case .sameOrigin: break
     case .refused:
-      throw fault(dialect, 403, "origin_not_allowed", "Pages of this origin may not use the server.")
+      throw fault(dialect, .originNotAllowed, "Pages of this origin may not use the server.")
     case .allowed(let allowed):
       if head.method == .OPTIONS { return .preflight(headers: allowed, keepsAlive: keepsAlive) }
       corsHeaders = allowed
@@ -90,8 +113,8 @@ struct RequestRules {
     }
   }
 
-  private func fault(_ dialect: Dialect, _ status: Int, _ code: String, _ message: String) -> RequestFault {
-    RequestFault(dialect: dialect, error: PoolError(status: status, code: code, message: message))
+  private func fault(_ dialect: Dialect, _ refusal: GatewayRefusal, _ message: String) -> RequestFault {
+    RequestFault(dialect: dialect, refusal: refusal, message: message)
   }
 
   private func single(
@@ -115,11 +138,11 @@ struct RequestRules {
     switch Route.resolve(method: head.method.rawValue, path: target.originForm) {
     case .route(let route): return route
     case .notFound:
-      throw fault(dialect, 404, "not_found", "There is no path '\(target.originForm)' in this API.")
+      throw fault(dialect, .notFound, "There is no path '\(target.originForm)' in this API.")
     case .methodNotAllowed(let allowed):
       let methods = allowed.joined(separator: ", ")
       var fault = fault(
-        dialect, 405, "method_not_allowed", "The path '\(target.originForm)' allows \(methods) only.")
+        dialect, .methodNotAllowed, "The path '\(target.originForm)' allows \(methods) only.")
       fault.headers = [("Allow", methods)]
       throw fault
     }
@@ -145,14 +168,14 @@ struct RequestRules {
 
   private func admitBody(_ length: Int?, _ heldBytes: Int, _ dialect: Dialect) throws(RequestFault) {
     guard let length else { return }
-    if length > limits.requestBody { throw RequestFault(dialect: dialect, error: .bodyTooLarge(limits)) }
-    if length > 0, length > limits.bodies - heldBytes { throw RequestFault(dialect: dialect, error: .bodiesFull) }
+    if length > limits.requestBody { throw .bodyTooLarge(limits).spoken(dialect) }
+    if length > 0, length > limits.bodies - heldBytes { throw .memoryFull.spoken(dialect) }
   }
 
   private func expectsContinue(_ head: HTTPRequestHead, _ dialect: Dialect) throws(RequestFault) -> Bool {
     guard head.version == .http1_1, let expectation = try single("expect", head.headers, dialect) else { return false }
     guard expectation.lowercased() == "100-continue" else {
-      throw fault(dialect, 417, "expectation_failed", "The server knows no expectation but '100-continue'.")
+      throw fault(dialect, .expectationFailed, "The server knows no expectation but '100-continue'.")
     }
     return true
   }
@@ -188,36 +211,15 @@ struct RequestTarget {
 }
 
 extension PoolError {
-  static func bodyTooLarge(_ limits: GatewayLimits) -> PoolError {
-    PoolError(
-      status: 413, code: "body_too_large", message: "The request's body is larger than \(limits.requestBody) bytes.")
-  }
-
-  static let bodiesFull = PoolError(
-    status: 503, code: "memory_full", message: "The server holds as many requests as its memory allows; try again.",
-    retryAfterSeconds: 10)
-
-  static let tooManyConnections = PoolError(
-    status: 503, code: "too_many_connections", message: "The server has as many connections as it allows; try again.",
-    retryAfterSeconds: 10)
-
-  static let slowRequest = PoolError(
-    status: 408, code: "request_timeout", message: "The request did not come in time.")
-
-  static let headTooLong = PoolError(
-    status: 431, code: "head_too_long", message: "The request's head is too long.")
-
   static func instanceFailed(_ problem: String?) -> PoolError {
     PoolError(
       status: 502, code: "instance_failed",
       message: "The model server failed before it answered" + (problem.map { ": \($0)." } ?? "."))
   }
 
-  static let instanceLost = PoolError(
-    status: 502, code: "instance_lost",
-    message: "The model server failed in the middle of the answer; please ask again.")
+  package static let instanceLost = PoolError(
+    status: 502, code: "instance_lost", message: "The model stopped in the middle of the answer. Please ask again.")
 
-  static let truncated = PoolError(
-    status: 502, code: "truncated",
-    message: "The model server ended the answer too early; please ask again.")
+  package static let truncated = PoolError(
+    status: 502, code: "truncated", message: "The answer ended too early. Please ask again.")
 }

@@ -1,4 +1,5 @@
 import Foundation
+import Gateway
 import PoolCore
 import Systemd
 import TestSupport
@@ -51,7 +52,7 @@ struct JournalTests {
     ),
     (
       .decided(.instanceReady("gpu2", after: .milliseconds(3100)), facts), .notice,
-      "gpu2 ready after 3.1 s; max_concurrent is now 4", ["POOL_INSTANCE": "gpu2", "POOL_GPU": "GPU-1,GPU-2"]
+      "gpu2 takes requests; max_concurrent is now 4", ["POOL_INSTANCE": "gpu2", "POOL_GPU": "GPU-1,GPU-2"]
     ),
     (
       .decided(.instanceUnhealthy("gpu2", .unreachable(missedProbes: 3), interrupted: 1, putBack: 2), nil), .error,
@@ -89,6 +90,11 @@ struct JournalTests {
       .requestLost(RequestFacts(id: RequestID(8), route: "POST /api/chat", hadBegun: false), .expired), .warning,
       "request 8 (POST /api/chat) was not served: it waited longer than queue.maximum_wait allows",
       ["POOL_REQUEST": "8", "POOL_REASON": "it waited longer than queue.maximum_wait allows"]
+    ),
+    (
+      .noRoom(.memoryFull, client: "10.0.0.7"), .warning,
+      "a client at 10.0.0.7 was refused: the bodies of requests take all the memory that is meant for them",
+      ["POOL_REASON": "the bodies of requests take all the memory that is meant for them"]
     ),
     (
       .requestCancelled(request, byUserID: 0), .info, "request 7 (POST /api/chat) was cancelled by user 0",

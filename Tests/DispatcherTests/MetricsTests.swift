@@ -29,6 +29,20 @@ struct MetricsTests {
     }
   }
 
+  @Test func refusalsOfTheGatewayCountByTheirReason() async throws {
+    try await DispatcherRig.run { rig in
+      let client = try await rig.connect()
+      try await client.send("GET", "/nothing")
+      #expect(try await client.answer().status == 404)
+      try await client.send(raw: "POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n")
+      #expect(try await client.answer().status == 413)
+      #expect(try await rig.metric("ollama_pool_refusals_total{reason=\"not_found\"}") == 1)
+      #expect(try await rig.metric("ollama_pool_refusals_total{reason=\"body_too_large\"}") == 1)
+      #expect(try await rig.metric("ollama_pool_requests_total{outcome=\"refused\"}") == 2)
+      await client.close()
+    }
+  }
+
   @Test func theyTellWhatHappened() async throws {
     try await withHistory { rig in
       for (name, value) in [

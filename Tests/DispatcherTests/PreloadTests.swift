@@ -25,7 +25,7 @@ struct PreloadTests {
       try await rig.waitForCapacity(1)
       try await gpu0.ask(2).serve()
       #expect(try await waiting.answer().status == 200)
-      try await rig.waitForJournal("gpu0 ready after")
+      try await rig.waitForJournal("gpu0 takes requests")
       #expect(try await rig.metric("ollama_pool_instance_starts_total{result=\"ready\"}") == 1)
     }
   }

@@ -131,6 +131,8 @@ struct BadRequestTests {
         #expect(try await client.readUntilClosed() == "")
       }
       #expect(try await rig.onLoop { _, delegate in delegate.arrived.isEmpty })
+      let told = try await rig.onLoop { _, delegate in delegate.refusals }.map(\.status)
+      #expect(told == [sample.status] + (sample.keepsConnection ? [404] : []), "the delegate hears of each once")
     }
   }
 

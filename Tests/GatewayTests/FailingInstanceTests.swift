@@ -219,7 +219,7 @@ struct FailingInstanceTests {
       await upstream.close()
       let answer = try await client.answer()
       #expect(answer.status == 200)
-      let message = "The model server failed in the middle of the answer; please ask again."
+      let message = "The model stopped in the middle of the answer. Please ask again."
       #expect(answer.text == cut.content + Self.error(cut.stream, message, code: "instance_lost"))
       try await rig.waitForOutcomes([.failed(.instanceLost)])
       #expect(try await rig.onLoop { _, delegate in delegate.failures.isEmpty })
@@ -239,7 +239,7 @@ struct FailingInstanceTests {
       _ = try await upstream.request()
       try await upstream.send(RelayTests.head(stream.type) + RelayTests.chunk(stream.pieces[0]) + "0\r\n\r\n")
       let answer = try await client.answer()
-      let message = "The model server ended the answer too early; please ask again."
+      let message = "The answer ended too early. Please ask again."
       let blank = stream.type.hasPrefix("application") ? "" : "\n"
       #expect(answer.text == stream.pieces[0] + blank + Self.error(stream, message, code: "truncated"))
       try await rig.waitForOutcomes([.failed(.truncated)])
@@ -310,7 +310,7 @@ struct FailingInstanceTests {
       try await upstream.send(RelayTests.head("application/x-ndjson") + RelayTests.chunk(Self.lines))
       await upstream.close()
       let raw = try await client.readUntilClosed()
-      #expect(raw.contains("\r\n\r\n" + Self.lines + #"{"error":"The model server failed"#))
+      #expect(raw.contains("\r\n\r\n" + Self.lines + #"{"error":"The model stopped"#))
       try await rig.waitForOutcomes([.failed(.instanceLost)])
     }
   }

@@ -127,6 +127,7 @@ final class RecordingDelegate: GatewayDelegate {
   private(set) var firstBytes: [UInt64] = []
   private(set) var failures: [AttemptFailure] = []
   private(set) var ended: [(id: UInt64, outcome: ExchangeOutcome)] = []
+  private(set) var refusals: [GatewayRefusal] = []
 
   struct WeakExchange { weak var exchange: Exchange? }
 
@@ -158,6 +159,10 @@ final class RecordingDelegate: GatewayDelegate {
 
   func exchangeEnded(_ exchange: Exchange, _ outcome: ExchangeOutcome) {
     ended.append((exchange.id.number, outcome))
+  }
+
+  func gatewayRefused(_ refusal: GatewayRefusal, from peer: SocketAddress?) {
+    refusals.append(refusal)
   }
 }
 

@@ -11,7 +11,8 @@ struct AlertTests {
     #expect(verdict.isFine, "\(verdict.text)")
   }
 
-  @Test(.enabled(if: Promtool.isHere, Promtool.remedy)) func `they fire when they should, and not before`() async throws {
+  @Test(.enabled(if: Promtool.isHere, Promtool.remedy)) func `they fire when they should, and not before`() async throws
+  {
     let script = PackageRoot.path(to: "Tests/ProjectTests/alert-timelines.yaml")
     let verdict = try await Promtool.ask("test", "rules", script)
     #expect(verdict.isFine, "\(verdict.text)")

@@ -60,7 +60,8 @@ import Testing
     let status = UnitStatus(
       name: "a.service",
       properties: [
-        "MainPID": .uint32(0), "UID": .uint32(.max), "InvocationID": .bytes([]), "ActiveEnterTimestampMonotonic": .uint64(0),
+        "MainPID": .uint32(0), "UID": .uint32(.max), "InvocationID": .bytes([]),
+        "ActiveEnterTimestampMonotonic": .uint64(0),
         "Environment": .strings(["A=b", "C=d e"]), "ActiveState": .string("refreshing"),
       ])
     #expect(status.state.mainPID == nil)
