@@ -247,29 +247,6 @@ extension GatewayLimits {
     self.init()
     requestBody = settings.queue.requestBody.bytes
     bodies = settings.queue.bodies.bytes
-  }
-}
-
-extension HostRule {
-  /// The names and addresses that this machine has now.
-  static var ofThisMachine: HostRule {
-    var name = [CChar](repeating: 0, count: 256)
-    gethostname(&name, name.count - 1)
-    let hostname = String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
-    let addresses = ((try? System.enumerateDevices()) ?? []).compactMap { $0.address?.ipAddress }
-    return HostRule(hostname: hostname, localAddresses: addresses)
-  }
-}
-
-private enum DescriptorLimit {
-  /// Each client takes a descriptor and each request under way a second one; the usual soft limit of 1024 is kept low
-  /// only for programs that use select(2).
-  static func raise() {
-    var limit = rlimit()
-    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0, limit.rlim_cur < limit.rlim_max else {
-      return
-    }
-    limit.rlim_cur = limit.rlim_max
-    setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    connections = min(connections, DescriptorLimit.clients)
   }
 }

@@ -108,6 +108,7 @@ extension DispatcherEvent {
       case .failed(.shuttingDown) where request.hadBegun: (.warning, "the pool stopped before its answer ended")
       case .failed(.shuttingDown): (.info, "the pool is stopping")
       case .failed(.attemptsExhausted): (.error, "instance after instance failed before it answered")
+      case .failed(.noAnswer): (.error, "no byte of its answer came within health.first_byte_limit")
       case .failed(.instanceLost): (.error, "the instance was lost")
       case .failed(.truncated): (.error, "the answer ended without its end marker")
       case .failed(.upstreamError): (.warning, "the instance reported an error")

@@ -4,8 +4,9 @@ import PoolCore
 
 /// What has been counted since the dispatcher began. Rendered when somebody asks.
 struct DispatcherMetrics {
-  /// How a request ended, as a label.
-  enum Outcome: String, CaseIterable { case served, cancelled, expired, failed, refused }
+  /// How a request ended, as a label. What was refused for want of room is `refused`, and `invalid` what was refused
+  /// because it is wrong.
+  enum Outcome: String, CaseIterable { case served, cancelled, expired, failed, refused, invalid }
 
   /// Reasons for which the core refuses a request before it is sent anywhere.
   private static let coreRefusals: [RequestFailure] = [.queueFull, .shuttingDown]
@@ -32,10 +33,12 @@ struct DispatcherMetrics {
     }
   }
 
-  mutating func gatewayRefused(_ refusal: GatewayRefusal) { refuse(refusal.rawValue) }
+  mutating func gatewayRefused(_ refusal: GatewayRefusal) {
+    refuse(refusal.rawValue, as: refusal.isForWantOfRoom ? .refused : .invalid)
+  }
 
-  private mutating func refuse(_ reason: String) {
-    ended[.refused, default: 0] += 1
+  private mutating func refuse(_ reason: String, as outcome: Outcome = .refused) {
+    ended[outcome, default: 0] += 1
     refused[reason, default: 0] += 1
   }
 

@@ -37,7 +37,10 @@ extension DispatcherShell: GatewayDelegate {
     let id = exchange.id
     carried[id] = Carried(exchange: exchange, arrivedAt: .now, needsSlot: need == .slot)
     let model = modelKey(of: exchange)
-    apply { core, now in core.arrive(DispatchRequest(id: id, need: need, model: model), at: now) }
+    apply { core, now in
+      core.arrive(
+        DispatchRequest(id: id, need: need, model: model, streams: exchange.wantsStream), at: now)
+    }
   }
 
   private func modelKey(of exchange: Exchange) -> String? {
@@ -84,7 +87,12 @@ extension DispatcherShell: GatewayDelegate {
   private func count(_ ended: Carried, _ outcome: RequestOutcome) {
     metrics.requestEnded(outcome, wasSent: ended.sentAt != nil)
     switch outcome {
-    case .served: if ended.needsSlot, let sentAt = ended.sentAt { metrics.served(within: .now - sentAt) }
+    case .served:
+      // What was refused for its model's name or the like took no service.
+      guard ended.needsSlot, let sentAt = ended.sentAt, ended.exchange.answerStatus.map({ $0 < 400 }) == true else {
+        break
+      }
+      metrics.served(within: .now - sentAt)
     case .cancelled: break
     case .expired, .failed: tell(.requestLost(requestFacts(ended), outcome))
     }

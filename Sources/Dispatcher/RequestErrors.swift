@@ -17,6 +17,12 @@ extension PoolError {
           "The model could not answer: several attempts failed. Please try again; if it happens again, tell the "
             + "operator of this server."
         )
+      case .noAnswer:
+        (
+          504,
+          "The model did not answer in time. For a long answer ask for a stream; if it happens again, tell the operator "
+            + "of this server."
+        )
       case .instanceLost: (Self.instanceLost.status, Self.instanceLost.message)
       case .truncated: (Self.truncated.status, Self.truncated.message)
       case .upstreamError: (502, "The model reported an error. Please ask again.")

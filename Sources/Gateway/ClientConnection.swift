@@ -28,6 +28,8 @@ final class ClientConnection: ChannelInboundHandler {
   /// What the client has to have done by a certain time.
   enum Expectation {
     case request, headEnd, bodyProgress, takingAnswer, closing
+    /// It is the instance that has to take what came of the body.
+    case uploadProgress
   }
 
   /// Parts of further requests that may wait, and the bytes of their bodies. Beyond, reading stops.
@@ -39,17 +41,21 @@ final class ClientConnection: ChannelInboundHandler {
   private(set) var peerAddress: SocketAddress?
   private(set) var context: ChannelHandlerContext?
   private(set) var intake = Intake.head
-  private var waiting: [HTTPServerRequestPart] = []
+  private var waiting: CircularBuffer<HTTPServerRequestPart> = []
   private var waitingBytes = 0
   /// What is wrong with the requests behind the waiting ones.
   private var waitingFault: RequestFault?
   private var isTakingWaiting = false
   private var expectation: (what: Expectation, until: NIODeadline)?
   private var isReading = true
+  /// When the body that comes began to; for its rate.
+  private var bodySince = NIODeadline.now()
   /// Whether the client sends its body only when it is asked to.
   private var bodyIsAwaited = false
   /// Whether what was read last completed anything.
   private var readParts = false
+  /// The beginning of a head that isn't whole yet.
+  private let beginning: RequestBeginning
 
   // See `ClientConnection+Answer`.
   /// Whether the channel takes more without piling it up.
@@ -61,9 +67,10 @@ final class ClientConnection: ChannelInboundHandler {
   var answerIsSent = false
   var nextKeepsAlive = true
 
-  init(_ gateway: Gateway, checksHost: Bool) {
+  init(_ gateway: Gateway, checksHost: Bool, beginning: RequestBeginning) {
     self.gateway = gateway
     self.checksHost = checksHost
+    self.beginning = beginning
   }
 
   // MARK: The channel's events
@@ -94,6 +101,10 @@ final class ClientConnection: ChannelInboundHandler {
     guard context.channel.isActive else { return }
     let part = unwrapInboundIn(data)
     readParts = true
+    switch part {
+    case .head, .body: beginning.isExpected = false
+    case .end: beginning.isExpected = true
+    }
     if case .deaf = intake { return }
     if waiting.isEmpty, mayTakePart { take(part) } else { hold(part) }
   }
@@ -111,8 +122,8 @@ final class ClientConnection: ChannelInboundHandler {
     }
     let fault =
       switch error {
-      case HTTPParserError.headerOverflow: RequestFault.headTooLong
-      default: RequestFault.malformed("The request breaks the rules of HTTP/1.1: \(error).")
+      case HTTPParserError.headerOverflow: RequestFault.headTooLong.spoken(beginning.dialect)
+      default: RequestFault.malformed("The request breaks the rules of HTTP/1.1: \(error).", beginning.dialect)
       }
     switch intake {
     case .deaf: break
@@ -152,6 +163,7 @@ final class ClientConnection: ChannelInboundHandler {
       expect(.bodyProgress)
       do throws(RequestFault) {
         try exchange.bodyArrived(bytes)
+        try checkRate(of: exchange)
       } catch {
         fail(error)
       }
@@ -167,10 +179,20 @@ final class ClientConnection: ChannelInboundHandler {
     }
   }
 
+  /// - Throws: where a body that is held in memory comes so slowly that it only fills it.
+  private func checkRate(of exchange: Exchange) throws(RequestFault) {
+    guard !exchange.isStreamed else { return }
+    let limits = gateway.limits
+    let time = TimeAmount.nanoseconds(Int64(exchange.bodyBytes) * 1_000_000_000 / Int64(max(1, limits.bodyRate)))
+    if .now() - bodySince > limits.bodyPause + time { throw .slowRequest }
+  }
+
   private func begin(_ head: HTTPRequestHead) {
     answerIsSent = false
     do throws(RequestFault) {
-      switch try gateway.rules.judge(head, checksHost: checksHost, heldBytes: gateway.heldBodyBytes) {
+      switch try gateway.rules.judge(
+        head, checksHost: checksHost, heldBytes: gateway.heldBodyBytes + gateway.heldHeadBytes)
+      {
       case .preflight(let headers, let keepsAlive):
         answerByHead(head, keepsAlive: keepsAlive) { tail in
           sendWhole(status: 204, headers: headers, body: [], isHead: true, tail: tail)
@@ -194,6 +216,7 @@ final class ClientConnection: ChannelInboundHandler {
     bodyIsAwaited = plan.expectsContinue && plan.hasBody
     // A client that waits to be asked for the body is not slow; for a streamed one that is when an instance takes it.
     expect(bodyIsAwaited ? nil : .bodyProgress)
+    bodySince = .now()
     if exchange.isStreamed { exchange.arrive() } else { askForBody() }
   }
 
@@ -201,6 +224,7 @@ final class ClientConnection: ChannelInboundHandler {
   func askForBody() {
     guard bodyIsAwaited, case .body = intake else { return }
     bodyIsAwaited = false
+    bodySince = .now()
     expect(.bodyProgress)
     send(ByteBuffer(string: HTTPText.continue))
     flush()
@@ -241,7 +265,7 @@ final class ClientConnection: ChannelInboundHandler {
     guard !isTakingWaiting else { return }
     isTakingWaiting = true
     defer { isTakingWaiting = false }
-    while mayTakePart, !waiting.isEmpty { take(waiting.removeFirst()) }
+    while mayTakePart, let part = waiting.popFirst() { take(part) }
     guard waiting.isEmpty, mayTakePart else { return }
     waitingBytes = 0
     if case .body(let exchange) = intake, exchange.isStreamed { exchange.pumpBody() } else { setReading(true) }
@@ -270,15 +294,18 @@ final class ClientConnection: ChannelInboundHandler {
       closeOnceSent()
       return
     }
-    expect(.request)
+    expect(backlog.readableBytes > 0 ? .takingAnswer : .request)
     takeWaiting()
   }
 
   /// Holds back a body that the instance doesn't take as fast as it comes.
-  func pauseBody() {
+  ///
+  /// - Parameter isForInstance: whether there is an instance that has to take it; else the request waits for one. A
+  ///   client that leaves now is not noticed before that.
+  func pauseBody(isForInstance: Bool) {
     guard case .body = intake else { return }
     setReading(false)
-    expect(nil)
+    expect(isForInstance ? .uploadProgress : nil)
   }
 
   func resumeBody() {
@@ -291,8 +318,14 @@ final class ClientConnection: ChannelInboundHandler {
   func caughtUp() {
     switch intake {
     case .answering: expect(nil)
-    case .body: expect(isReading && !bodyIsAwaited ? .bodyProgress : nil)
-    case .head, .rest, .deaf: break
+    case .body:
+      if isReading {
+        expect(bodyIsAwaited ? nil : .bodyProgress)
+      } else if case .takingAnswer = expectation?.what {
+        expect(nil)
+      }
+    case .head: expect(.request)
+    case .rest, .deaf: break
     }
     currentExchange?.clientCaughtUp()
     takeWaiting()
@@ -317,6 +350,7 @@ final class ClientConnection: ChannelInboundHandler {
       case .request: limits.idleTime
       case .headEnd: limits.headTime
       case .bodyProgress: limits.bodyPause
+      case .uploadProgress: limits.uploadStall
       case .takingAnswer: limits.clientStall
       case .closing: limits.lingerTime
       }
@@ -328,7 +362,8 @@ final class ClientConnection: ChannelInboundHandler {
     guard let expectation, expectation.until <= now else { return }
     self.expectation = nil
     switch expectation.what {
-    case .headEnd, .bodyProgress: fail(.slowRequest)
+    case .headEnd, .bodyProgress: fail(.slowRequest.spoken(beginning.dialect))
+    case .uploadProgress: currentExchange?.uploadStalled()
     case .request, .takingAnswer, .closing: close()
     }
   }

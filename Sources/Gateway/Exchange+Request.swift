@@ -9,6 +9,8 @@ import OllamaAPI
 extension Exchange {
   /// Bytes of a streamed body that may wait for the instance before the client is held back.
   static let streamedBytesLimit = 64 << 10
+  /// Parts of a streamed body that are smaller are put together while they wait, in bytes.
+  private static let smallPart = 4 << 10
 
   var isStreamed: Bool { route.body == .streamed }
 
@@ -19,14 +21,18 @@ extension Exchange {
     let count = part.readableBytes
     bodyBytes += count
     if isStreamed {
-      streamedParts.append(part)
+      if let last = streamedParts.last, last.readableBytes + count <= Self.smallPart {
+        streamedParts[streamedParts.index(before: streamedParts.endIndex)].writeImmutableBuffer(part)
+      } else {
+        streamedParts.append(part)
+      }
       streamedBytes += count
       pumpBody()
       return
     }
     let limits = gateway.limits
     if bodyBytes > limits.requestBody { throw .bodyTooLarge(limits) }
-    if count > limits.bodies - gateway.heldBodyBytes { throw .memoryFull }
+    if count > limits.bodies - gateway.heldBodyBytes - gateway.heldHeadBytes { throw .memoryFull }
     if body.capacity == 0 {
       // Exact for small ones: a waiting client should cost little. A large announced length is not believed at once.
       body = ByteBufferAllocator().buffer(capacity: min(plan.contentLength ?? count, 64 << 10))
@@ -42,6 +48,8 @@ extension Exchange {
 
   func releaseBody() {
     gateway.heldBodyBytes -= body.readableBytes
+    gateway.heldHeadBytes -= heldHeadBytes
+    heldHeadBytes = 0
     body = ByteBuffer()
     streamedParts = []
     streamedBytes = 0
@@ -78,13 +86,24 @@ extension Exchange {
     if case .attempting(let upstream) = stage { pumpBody(into: upstream) }
     if case .answering(let upstream) = stage { pumpBody(into: upstream) }
     guard let client else { return }
-    if streamedBytes >= Self.streamedBytesLimit { client.pauseBody() } else { client.resumeBody() }
+    if streamedBytes >= Self.streamedBytesLimit {
+      client.pauseBody(isForInstance: hasInstance)
+    } else {
+      client.resumeBody()
+    }
+  }
+
+  private var hasInstance: Bool {
+    switch stage {
+    case .attempting, .answering: true
+    case .receiving, .parked, .ended: false
+    }
   }
 
   private func pumpBody(into upstream: UpstreamConnection) {
     guard upstream.isConnected, !hasSentRequest else { return }
-    while upstream.isWritable, let part = streamedParts.first {
-      streamedParts.removeFirst()
+    while upstream.isWritable, let part = streamedParts.popFirst() {
+      progressedAt = .now()
       streamedBytes -= part.readableBytes
       hasSentStreamedBody = true
       if plan.isChunked { upstream.send(ByteBuffer(string: String(part.readableBytes, radix: 16) + "\r\n")) }

@@ -26,7 +26,7 @@ package final class Exchange {
   package internal(set) var answerStatus: Int?
   /// Bytes of the answer that came from the instance so far, with HTTP's framing but without the head.
   package internal(set) var answerBytes = 0
-  /// When the instance last sent something; as long as the client holds it back, now.
+  /// When something last passed between the instance and the client; as long as the client holds it back, now.
   package var lastProgress: NIODeadline { isClientSlow ? .now() : progressedAt }
   /// Whether the instance is being held back because the client doesn't take what came.
   package var isClientSlow: Bool { upstream?.isPaused ?? false }
@@ -59,7 +59,8 @@ package final class Exchange {
 
   // The request's body; see `Exchange+Request`.
   var body = ByteBuffer()
-  var streamedParts: [ByteBuffer] = []
+  var heldHeadBytes: Int
+  var streamedParts: CircularBuffer<ByteBuffer> = []
   var streamedBytes = 0
   var bodyIsWhole = false
   var hasSentStreamedBody = false
@@ -76,6 +77,8 @@ package final class Exchange {
     peerAddress = client.peerAddress
     progressedAt = .now()
     bodyIsWhole = !plan.hasBody
+    heldHeadBytes = plan.headBytes
+    gateway.heldHeadBytes += heldHeadBytes
   }
 
   private var upstream: UpstreamConnection? {
@@ -211,6 +214,22 @@ package final class Exchange {
   func clientLeft() {
     upstream?.abandon()
     end(.cancelled)
+  }
+
+  /// The instance takes nothing more of a streamed body.
+  func uploadStalled() {
+    lastProblem =
+      "it took no more of the request's body for \(gateway.limits.uploadStall.nanoseconds / 1_000_000_000) s"
+    switch stage {
+    case .attempting(let upstream):
+      upstream.abandon()
+      giveUp()
+    case .answering(let upstream):
+      let debt = upstream.debt
+      upstream.abandon()
+      answerLost(problem: lastProblem ?? "", owed: debt)
+    case .receiving, .parked, .ended: break
+    }
   }
 
   /// The client's streamed body broke HTTP's rules, or stopped coming.

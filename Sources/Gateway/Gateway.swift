@@ -26,6 +26,8 @@ package final class Gateway {
   private(set) var isStopping = false
   /// Bytes of request bodies that are held.
   package internal(set) var heldBodyBytes = 0
+  /// The same of their heads.
+  package internal(set) var heldHeadBytes = 0
 
   /// - Parameters:
   ///   - hosts: which names a listener on loopback answers to.
@@ -116,9 +118,11 @@ package final class Gateway {
     decoderLimits.maxHeaderFieldSize = limits.head
     decoderLimits.maxHeaderListSize = limits.head
     let decoder = HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: decoderLimits)
+    let beginning = RequestBeginning()
+    try channel.pipeline.syncOperations.addHandler(beginning)
     // The decoder never leaves more undecoded than a head, unless it has stopped, after an upgrade.
     try channel.pipeline.syncOperations.addHandler(ByteToMessageHandler(decoder, maximumBufferSize: limits.head * 2))
-    try channel.pipeline.syncOperations.addHandler(ClientConnection(self, checksHost: checksHost))
+    try channel.pipeline.syncOperations.addHandler(ClientConnection(self, checksHost: checksHost, beginning: beginning))
   }
 
   /// Closes the listeners and the connections without a request. The others close with their answer.
@@ -165,7 +169,7 @@ package final class Gateway {
   private func startTimeCheck() {
     guard timeCheck == nil else { return }
     let shortest = [
-      limits.headTime, limits.bodyPause, limits.idleTime, limits.clientStall, limits.lingerTime,
+      limits.headTime, limits.bodyPause, limits.uploadStall, limits.idleTime, limits.clientStall, limits.lingerTime,
       limits.upstreamIdleTime,
     ].reduce(TimeAmount.seconds(4), min)
     let pause = TimeAmount.nanoseconds(max(shortest.nanoseconds / 4, 1_000_000))

@@ -8,7 +8,7 @@ package struct GatewayLimits: Sendable {
   package var target = 8 << 10
   /// The body of a request that is read whole before it is passed on, in bytes: 413 beyond.
   package var requestBody = 64 << 20
-  /// All such bodies that are held at once, in bytes: 503 beyond.
+  /// All such bodies that are held at once, with the heads of their requests, in bytes: 503 beyond.
   package var bodies = 512 << 20
   /// Open connections: 503 beyond, and closed.
   package var connections = 20_000
@@ -16,6 +16,11 @@ package struct GatewayLimits: Sendable {
   package var headTime = TimeAmount.seconds(10)
   /// Between two pieces of a request's body: 408 beyond.
   package var bodyPause = TimeAmount.seconds(60)
+  /// What a body that is read whole has to come with on the average, once `bodyPause` is over, in bytes a second: 408
+  /// below. Else a few slow senders could hold all the memory for bodies.
+  package var bodyRate = 32 << 10
+  /// How long an instance may take nothing of a streamed body, while the client is held back: 502 beyond.
+  package var uploadStall = TimeAmount.minutes(2)
   /// A connection without a request is closed after this: longer than clients keep theirs for the next one, so that
   /// it is they who close.
   package var idleTime = TimeAmount.seconds(120)

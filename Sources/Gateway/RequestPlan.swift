@@ -8,6 +8,8 @@ struct RequestPlan {
   let target: String
   /// Go with whatever answer the client gets.
   let corsHeaders: [(name: String, value: String)]
+  /// What the head takes in memory for as long as the request may have to be sent again, in bytes.
+  let headBytes: Int
   /// nil for none, or one in chunks.
   let contentLength: Int?
   let isChunked: Bool
@@ -69,13 +71,13 @@ struct RequestRules {
 
   /// - Parameters:
   ///   - checksHost: whether the listener is on loopback, where a foreign name means DNS rebinding.
-  ///   - heldBytes: of the bodies that are held already.
+  ///   - heldBytes: of the requests that are held already.
   func judge(
     _ head: HTTPRequestHead, checksHost: Bool, heldBytes: Int
   ) throws(RequestFault) -> Verdict {
     let headers = head.headers
     let target = RequestTarget(head.uri)
-    let dialect = Dialect.of(path: target.originForm)
+    let dialect = Dialect.of(target: target.originForm)
     guard head.uri.utf8.count <= limits.target else {
       throw fault(dialect, .targetTooLong, "The request's target is longer than \(limits.target) bytes.")
     }
@@ -101,9 +103,11 @@ struct RequestRules {
     do throws(RequestFault) {
       let route = try route(head, target, dialect)
       let (contentLength, isChunked) = try framing(head, dialect)
-      if route.body != .streamed { try admitBody(contentLength, heldBytes, dialect) }
+      let headBytes = head.bytes
+      if route.body != .streamed { try admitBody(contentLength, heldBytes + headBytes, dialect) }
       let plan = RequestPlan(
-        route: route, target: target.originForm, corsHeaders: corsHeaders, contentLength: contentLength,
+        route: route, target: target.originForm, corsHeaders: corsHeaders, headBytes: headBytes,
+        contentLength: contentLength,
         isChunked: isChunked, expectsContinue: try expectsContinue(head, dialect), keepsAlive: keepsAlive)
       return .pass(plan)
     } catch {
@@ -184,6 +188,9 @@ struct RequestRules {
 extension HTTPRequestHead {
   /// Whether the decoder takes what follows for another protocol, and reads no further request.
   var stopsDecoder: Bool { method == .CONNECT || headers.contains(name: "upgrade") }
+
+  /// Of the target and the header fields.
+  var bytes: Int { headers.reduce(uri.utf8.count) { $0 + $1.name.utf8.count + $1.value.utf8.count } }
 
   var announcesBody: Bool {
     headers.contains(name: "transfer-encoding") || headers["content-length"].contains { $0 != "0" }

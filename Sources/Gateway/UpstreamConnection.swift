@@ -18,8 +18,12 @@ final class UpstreamConnection: ChannelInboundHandler {
   private var context: ChannelHandlerContext?
   private var exchange: Exchange?
 
+  /// An instance that closes a kept connection as it is used does so at once; later it is the request's fault.
+  private static let closingTime = TimeAmount.milliseconds(500)
+
   /// Whether it has carried an exchange before.
   private var isReused = false
+  private var carriesSince = NIODeadline.now()
   private(set) var isConnected = false
   private var isClosed = false
   private(set) var isWritable = true
@@ -50,6 +54,7 @@ final class UpstreamConnection: ChannelInboundHandler {
   /// Begins an exchange: sends its request as soon as there is a connection.
   func carry(_ exchange: Exchange) {
     self.exchange = exchange
+    carriesSince = .now()
     scanner = ResponseScanner(isHead: exchange.route.isHead)
     head = nil
     hasReceived = false
@@ -207,7 +212,7 @@ final class UpstreamConnection: ChannelInboundHandler {
     close()
     if head != nil {
       exchange.answerLost(problem: problem, owed: scanner.debt)
-    } else if isReused, !hasReceived {
+    } else if isReused, !hasReceived, .now() - carriesSince < Self.closingTime {
       exchange.retry(to: address)
     } else {
       exchange.attemptFailed(.broken, problem: problem)

@@ -7,6 +7,9 @@ package enum Dialect: String, Sendable, Hashable, CaseIterable {
   /// Anthropic's: `/v1/messages…`.
   case anthropic
 
+  /// The dialect in which to answer for a request's target, known or not.
+  package static func of(target: String) -> Dialect { of(path: RequestPath.decoded(target) ?? target) }
+
   /// The dialect in which to answer for `path`, known or not. A query string is ignored.
   package static func of(path: some StringProtocol) -> Dialect {
     let bytes = path.utf8

@@ -1,6 +1,9 @@
 /// What the pool reads in the body of a request: the fields that choose an instance and the shape of the answer.
 package struct RequestFields: Sendable, Hashable {
-  /// `model`, unescaped; nil when it is missing or no string.
+  /// A longer value is no model's name, and is not copied out of the body; in bytes as they stand there.
+  static let longestModel = 4096
+
+  /// `model`, unescaped; nil when it is missing, no string, or too long for a name.
   package var model: String?
   /// `stream`; nil when it is missing, null or no Boolean.
   package var stream: Bool?
@@ -24,7 +27,8 @@ package struct RequestFields: Sendable, Hashable {
       let key = body[key]
       if JSONText.key(key, names: "model") {
         if body[value.lowerBound] == UInt8(ascii: "\"") {
-          fields.model = JSONText.unescaped(body[value.dropFirst().dropLast()])
+          let isName = value.count <= longestModel
+          fields.model = isName ? JSONText.unescaped(body[value.dropFirst().dropLast()]) : nil
         }
       } else if JSONText.key(key, names: "stream") {
         fields.stream = boolean(body[value])

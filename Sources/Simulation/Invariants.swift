@@ -49,6 +49,11 @@ struct Invariants: Sendable {
     }
   }
 
+  /// "Whose streams move is not taken for one whose streams stand still."
+  mutating func stalled(_ id: InstanceID, units: [InstanceID: PoolSimulation.Unit]) {
+    if let unit = units[id], unit.stalledAt == nil { note("\(id) was condemned although its streams move") }
+  }
+
   private mutating func note(_ text: String) { broken = broken ?? text }
 
   // MARK: Checked after each step

@@ -63,6 +63,7 @@ extension PoolSimulation {
       after(isThere ? delay : settings.latency, .probeEnds(id, invocation, life: dispatcherLife))
     case .load(let id, let invocation, let model):
       after(settings.discovery, .loadEnds(id, invocation, model: model, life: dispatcherLife))
+    case .report(.instanceUnhealthy(let id, .stalled, _, _)): invariants.stalled(id, units: units)
     case .report: break
     }
   }

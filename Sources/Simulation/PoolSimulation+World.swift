@@ -41,7 +41,8 @@ extension PoolSimulation {
     case .dispatcherTicks(let life):
       guard life == dispatcherLife, dispatch != nil, tickDue == now else { return }
       tickDue = nil
-      apply(dispatch: { dispatch, now in dispatch.tick(at: now, lastProgress: { _ in nil }) })
+      let lastProgress = lastProgress
+      apply(dispatch: { dispatch, now in dispatch.tick(at: now, lastProgress: lastProgress) })
       scheduleTick()
     case .pushDue(let life): push(life)
     case .observation(let observation, let life):
@@ -94,7 +95,16 @@ extension PoolSimulation {
     events.schedule(.pushDue(life: life), at: pacing.nextPush(at: now))
   }
 
-  private func isStalled(_ id: InstanceID) -> Bool { units[id]?.isStalled ?? false }
+  private func isStalled(_ id: InstanceID) -> Bool { units[id]?.stalledAt != nil }
+
+  /// When the stream of a request last moved.
+  private var lastProgress: (RequestID) -> Instant? {
+    { [attempts, units, now] id in
+      attempts[id].flatMap { attempt in
+        units[attempt.instance].flatMap { $0.invocation == attempt.invocation ? $0.stalledAt ?? now : nil }
+      }
+    }
+  }
 
   // MARK: Attempts
 
@@ -117,12 +127,12 @@ extension PoolSimulation {
     if random.happens(faults.instanceDies) {
       after(.zero...(.seconds(40)), .instanceDies(instance, unit.invocation))
     } else if random.happens(faults.streamStalls) {
-      units[instance]?.isStalled = true
+      units[instance]?.stalledAt = unit.stalledAt ?? now
     }
   }
 
   private func isServing(_ attempt: Attempt) -> Bool {
-    units[attempt.instance].map { $0.invocation == attempt.invocation && !$0.isStalled } ?? false
+    units[attempt.instance].map { $0.invocation == attempt.invocation && $0.stalledAt == nil } ?? false
   }
 
   private mutating func fail(_ id: RequestID, _ attempt: Attempt, _ failure: AttemptFailure) {

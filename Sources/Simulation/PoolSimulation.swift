@@ -55,7 +55,8 @@ package struct PoolSimulation: Sendable {
     var answersFrom: Instant?
     /// A graceful stop is on its way.
     var isStopping = false
-    var isStalled = false
+    /// When its streams stopped moving; nil while they move.
+    var stalledAt: Instant?
     var startedAt: Instant
   }
 

@@ -38,7 +38,7 @@ struct MetricsTests {
       #expect(try await client.answer().status == 413)
       #expect(try await rig.metric("ollama_pool_refusals_total{reason=\"not_found\"}") == 1)
       #expect(try await rig.metric("ollama_pool_refusals_total{reason=\"body_too_large\"}") == 1)
-      #expect(try await rig.metric("ollama_pool_requests_total{outcome=\"refused\"}") == 2)
+      #expect(try await rig.metric("ollama_pool_requests_total{outcome=\"invalid\"}") == 2)
       await client.close()
     }
   }

@@ -131,6 +131,50 @@ struct BackPressureTests {
     }
   }
 
+  @Test("gives up an instance that takes no more of an upload, which is then no longer held for a client that left")
+  func stalledUpload() async throws {
+    let instance = try await FakeInstance.start()
+    var limits = GatewayLimits()
+    limits.uploadStall = .milliseconds(200)
+    try await GatewayRig.run(limits: limits, relayingTo: instance) { rig in
+      let client = try await rig.connect()
+      try await client.send(
+        raw: "POST /api/blobs/sha256:abc HTTP/1.1\r\nHost: localhost\r\nContent-Length: \(1 << 30)\r\n\r\n")
+      let upstream = try await instance.connection()
+      try await upstream.pauseReading()
+      let sending = Task {
+        while !Task.isCancelled { try await client.send(raw: [UInt8](repeating: 7, count: 1 << 20)) }
+      }
+      try await rig.waitForOutcomes([.failed(.instanceLost)])
+      sending.cancel()
+      let answer = try await client.answer()
+      #expect(answer.status == 502)
+      await client.close()
+      _ = await sending.result
+    }
+  }
+
+  @Test("deals with an upload in tens of thousands of tiny chunks in time that grows with their number alone")
+  func tinyChunks() async throws {
+    let instance = try await FakeInstance.start()
+    try await GatewayRig.run { rig in
+      let client = try await rig.connect()
+      let count = 60_000
+      try await client.send(
+        raw: "POST /api/create HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+          + String(repeating: "1\r\nx\r\n", count: count) + "0\r\n\r\n")
+      try await eventually("all wait") { try await rig.exchange { $0.bodyBytes } == count }
+      #expect(try await rig.exchange { $0.streamedParts.count } <= count / 1000)
+      let address = try instance.address
+      try await rig.exchange { $0.relay(to: address) }
+      let upstream = try await instance.connection()
+      try await eventually("they arrive") { upstream.received.hasSuffix("\r\n0\r\n\r\n") }
+      #expect(upstream.received.count { $0 == "x" } == count)
+      try await upstream.answer("{}")
+      #expect(try await client.answer().status == 200)
+    }
+  }
+
   @Test("passes an upload in chunks on in chunks, before it is complete")
   func chunkedUpload() async throws {
     let instance = try await FakeInstance.start()

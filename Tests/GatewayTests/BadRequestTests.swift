@@ -69,6 +69,20 @@ struct BadRequestTests {
     Case(
       "a malformed chunk for Anthropic", post("Transfer-Encoding: chunked\r\n", "zz\r\n", path: "/v1/messages"), 400,
       body: anthropic),
+    Case(
+      "length and chunked for OpenAI",
+      post("Content-Length: 2\r\nTransfer-Encoding: chunked\r\n", "{}", path: "/v1/chat/completions"), 400,
+      body: openAI),
+    Case(
+      "the same length twice for Anthropic",
+      post("Content-Length: 2\r\nContent-Length: 2\r\n", "{}", path: "/v1/messages"), 400, body: anthropic),
+    Case("a folded header for OpenAI", "GET /v1/models HTTP/1.1\r\n\(host)A: b\r\n c\r\n\r\n", 400, body: openAI),
+    Case(
+      "headers that are too long for OpenAI",
+      "GET /v1/models HTTP/1.1\r\n\(host)A: " + String(repeating: "x", count: 70_000) + "\r\n\r\n", 431, body: openAI),
+    Case(
+      "an unknown path for OpenAI, encoded", "GET /%76%31/nothing HTTP/1.1\r\n\(host)\r\n", 404, body: openAI,
+      keepsConnection: true),
     Case("a length that is too large", post("Content-Length: 4097\r\n"), 413),
     Case(
       "a length that is too large for Anthropic", post("Content-Length: 4097\r\n", path: "/v1/messages"), 413,
@@ -174,6 +188,7 @@ struct BadRequestTests {
     try await GatewayRig.run(limits: limits) { rig in
       for (sent, dialect) in [
         ("GET /api/ta", #"{"error":""#), ("POST /api/chat HTTP/1.1\r\nHost: lo", #"{"error":""#),
+        ("POST /v1/chat/completions HTTP/1.1\r\nHost: lo", Self.openAI),
         (Self.post("Content-Length: 9\r\n", "half"), #"{"error":""#),
         (Self.post("Content-Length: 9\r\n", "half", path: "/v1/messages"), Self.anthropic),
         (Self.post("Content-Length: 9\r\n", "", path: "/v1/completions"), Self.openAI),
@@ -185,6 +200,35 @@ struct BadRequestTests {
         #expect(answer.text.hasPrefix(dialect))
         #expect(try await client.readUntilClosed() == "")
       }
+    }
+  }
+
+  @Test("that come in pieces which are always in time, and never add up, get 408 as well")
+  func tricklingSenders() async throws {
+    var limits = GatewayLimits()
+    limits.bodyPause = .milliseconds(200)
+    limits.bodyRate = 1 << 20
+    try await GatewayRig.run(limits: limits) { rig in
+      let client = try await rig.connect()
+      try await client.send(raw: Self.post("Content-Length: 100000\r\n"))
+      let sending = Task {
+        while !Task.isCancelled { try await client.send(raw: "x") }
+      }
+      #expect(try await client.answer().status == 408)
+      sending.cancel()
+      _ = await sending.result
+      #expect(try await rig.onLoop { gateway, _ in gateway.heldBodyBytes } == 0)
+    }
+  }
+
+  @Test("in a second one on a connection are answered in their own dialect")
+  func secondRequest() async throws {
+    try await GatewayRig.run { rig in
+      let client = try await rig.connect()
+      try await client.send("GET", "/nothing")
+      #expect(try await client.answer().text.hasPrefix(#"{"error":""#))
+      try await client.send(raw: "GET /v1/models HTTP/1.1\r\n\(Self.host)A : b\r\n\r\n")
+      #expect(try await client.answer().text.hasPrefix(Self.openAI))
     }
   }
 
@@ -207,6 +251,8 @@ struct BadRequestTests {
       try await waiting.send("POST", "/api/chat", body: String(repeating: "x", count: 6000))
       try await rig.waitForArrivals(1)
       for raw in [
+        // What the heads take counts too.
+        "POST /api/chat HTTP/1.1\r\n\(Self.host)A: \(String(repeating: "x", count: 4000))\r\nContent-Length: 2\r\n\r\n",
         Self.post("Content-Length: 6000\r\n"),
         Self.post("Transfer-Encoding: chunked\r\n", "1770\r\n" + String(repeating: "x", count: 6000) + "\r\n"),
       ] {

@@ -30,6 +30,12 @@ import OllamaAPI
     #expect(!fields.isTruncated)
   }
 
+  @Test func `a model that is too long for a name is not copied`() throws {
+    let longest = String(repeating: "m", count: 4094)
+    #expect(RequestFields.scan(Array(#"{"model":"\#(longest)"}"#.utf8))?.model == longest)
+    #expect(RequestFields.scan(Array(#"{"model":"a","model":"\#(longest)m","stream":true}"#.utf8))?.model == nil)
+  }
+
   @Test(arguments: [
     "", "[]", "null", "\"model\"", "x", "{model:1}", "{\"a\" 1}", "{\"a\":1 \"b\":2}", "(\u{B5}/\u{FD}",
   ])

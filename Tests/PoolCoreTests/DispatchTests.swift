@@ -1,3 +1,4 @@
+import OrderedCollections
 import PoolCore
 import Testing
 
@@ -106,6 +107,89 @@ import Testing
     // A ping does not bring it back.
     pool.answerProbes()
     #expect(pool.dispatch.maxConcurrent == 1)
+  }
+
+  @Test func aNewSetOfInstancesSaysNothingOfTheStreamsThatRun() {
+    var pool = PoolUnderTest(instances: 2)
+    pool.arrive(1)
+    pool.begin(1)
+    for _ in 0..<40 { pool.advance(.seconds(1), progress: [1: .seconds(1)]) }
+    pool.set(session: 1, roles: [1: .draining])
+    pool.set(session: 2, roles: [:])
+    #expect(pool.ended.isEmpty)
+    #expect(pool.dispatch.instances["gpu0"]?.health == .healthy)
+  }
+
+  @Test func aRequestWithoutAByteInTimeEndsAndIsTriedNowhereElse() {
+    var pool = PoolUnderTest(instances: 2)
+    pool.arrive(1)
+    pool.arrive(2, need: .reference)
+    pool.advance(pool.dispatch.limits.firstByteLimit)
+    #expect(pool.ended == [1: .failed(.noAnswer), 2: .failed(.noAnswer)])
+    #expect(pool.started.count == 2)
+    #expect(pool.dispatch.instances["gpu0"]?.health == .unhealthy(.silent(.seconds(600)), since: pool.now))
+    #expect(pool.dispatch.instances["gpu1"]?.health == .healthy)
+  }
+
+  @Test func aLongAnswerThatIsNoStreamCondemnsNothingUntilItHappensAgainAndAgain() {
+    var pool = PoolUnderTest(instances: 1)
+    for number in 1...3 as ClosedRange<UInt64> {
+      #expect(pool.dispatch.instances["gpu0"]?.health == .healthy)
+      pool.arrive(number, streams: false)
+      pool.advance(pool.dispatch.limits.firstByteLimit)
+      #expect(pool.ended[number] == .failed(.noAnswer))
+    }
+    #expect(pool.dispatch.instances["gpu0"]?.health == .unhealthy(.erring(requests: 3), since: pool.now))
+  }
+
+  @Test func errorsCountAgainstAnInstanceOnlyWhereAnotherServed() {
+    var pool = PoolUnderTest(instances: 2)
+    // Wrong everywhere: the request's own fault.
+    for number in 1...5 as ClosedRange<UInt64> {
+      pool.arrive(number)
+      #expect(pool.fail(number, .status(500)) == .wait)
+      #expect(pool.fail(number, .status(500)) == .passOn)
+      pool.end(number, .failed(.upstreamError))
+    }
+    #expect(pool.dispatch.maxConcurrent == 2)
+    for number in 6...8 as ClosedRange<UInt64> {
+      #expect(pool.dispatch.maxConcurrent == 2)
+      pool.arrive(number)
+      #expect(pool.places.last == "gpu0")
+      #expect(pool.fail(number, .status(500)) == .wait)
+      #expect(pool.places.last == "gpu1")
+      pool.begin(number)
+      pool.end(number)
+    }
+    #expect(pool.dispatch.instances["gpu0"]?.health == .unhealthy(.erring(requests: 3), since: pool.now))
+    #expect(pool.dispatch.instances["gpu1"]?.health == .healthy)
+  }
+
+  @Test func whileOneThatDrainsWritesToTheStoreTheNextWriterWaitsAndLetsOthersPast() {
+    var pool = PoolUnderTest(instances: 2)
+    pool.arrive(1, need: .storeReference)
+    #expect(pool.places == ["gpu0"])
+    pool.set(session: 1, roles: [0: .draining])
+    pool.arrive(2, need: .storeReference)
+    pool.arrive(3, need: .reference)
+    #expect(pool.started == [1, 3])
+    pool.end(1)
+    #expect(pool.started == [1, 3, 2])
+    #expect(pool.places.last == "gpu1")
+  }
+
+  @Test func theLongestWaitHoldsForAllAndWhatIsRefusedCountsAsCompleted() {
+    var limits = DispatchLimits()
+    limits.maximumWait = .seconds(20)
+    limits.waitingRequests = 2
+    var pool = PoolUnderTest(instances: 0, limits: limits)
+    pool.arrive(1)
+    pool.arrive(2, need: .reference)
+    pool.arrive(3)
+    #expect(pool.ended == [3: .failed(.queueFull)])
+    pool.advance(.seconds(20))
+    #expect(pool.ended[1] == .expired && pool.ended[2] == .expired)
+    #expect(pool.dispatch.totals.arrivals == 3 && pool.dispatch.totals.completions == 3)
   }
 
   @Test func threeMissedProbesTakeItOutAndAnAnswerBringsItBack() {

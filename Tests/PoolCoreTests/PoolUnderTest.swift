@@ -33,9 +33,18 @@ struct PoolUnderTest {
     perform(dispatch.tick(at: now, lastProgress: { _ in nil }))
   }
 
-  mutating func arrive(_ number: UInt64, need: DispatchRequest.Need = .slot) {
-    perform(dispatch.arrive(DispatchRequest(id: RequestID(number), need: need), at: now))
+  /// - Parameter roles: by the instances' numbers; absent means core.
+  mutating func set(session: UInt64, roles: [Int: WantedInstance.Role]) {
+    var set = wanted
+    for (number, role) in roles { set[number].role = role }
+    perform(dispatch.setInstances(set, session: session, at: now))
   }
+
+  mutating func arrive(_ number: UInt64, need: DispatchRequest.Need = .slot, streams: Bool = true) {
+    perform(dispatch.arrive(DispatchRequest(id: RequestID(number), need: need, streams: streams), at: now))
+  }
+
+  mutating func begin(_ number: UInt64) { dispatch.begin(RequestID(number), at: now) }
 
   mutating func end(_ number: UInt64, _ outcome: RequestOutcome = .served) {
     perform(dispatch.end(RequestID(number), outcome, at: now))

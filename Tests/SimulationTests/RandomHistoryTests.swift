@@ -56,7 +56,7 @@ struct HistoryOfSeed {
       idleHold: .seconds(Int.random(in: 1...20, using: &random)),
       coldStart: .seconds(Int.random(in: 1...20, using: &random)))
     settings.dispatchLimits.waitingRequests = Int.random(in: 5...100, using: &random)
-    settings.dispatchLimits.stallTimeout = .seconds(Int.random(in: 45...60, using: &random))
+    settings.dispatchLimits.stallTimeout = .seconds(Int.random(in: 5...60, using: &random))
     if random.happens(0.3) { settings.dispatchLimits.preload = ["llama3.2:latest"] }
     if random.happens(0.2) { settings.dispatchLimits.maximumWait = .seconds(20) }
     settings.fleetLimits.startTimeout = .seconds(15)

@@ -10,7 +10,6 @@ import Testing
     settings.scaling = ScalingSettings(minimum: instances)
     settings.discovery = .milliseconds(100)...(.milliseconds(200))
     settings.firstByte = .milliseconds(1)...(.milliseconds(5))
-    settings.dispatchLimits.stallTimeout = .seconds(60)
     // One more comes every 33 s for each instance, so that some always wait.
     let workload = (0..<110 * instances).map {
       SimulatedRequest(arrival: .zero + .seconds(33) * ($0 / instances - 1), service: .seconds(35))

@@ -11,17 +11,21 @@ extension Dispatch {
 
   /// Time has passed: probes fall due, limits run out.
   ///
-  /// - Parameter lastProgress: when the stream of a request last moved, or the client last held it back; nil where
-  ///   nothing is known, which is then counted from the stream's beginning.
+  /// - Parameter lastProgress: when a request last moved, in either direction, or its client last held it back; nil
+  ///   where there was nothing yet.
   package mutating func tick(at now: Instant, lastProgress: (RequestID) -> Instant?) -> [DispatchAction] {
     var actions = expire(at: now)
-    for id in instances.keys {
-      if let reason = overrun(of: id, at: now, lastProgress) { actions += becameUnhealthy(id, reason, at: now) }
-      guard let instance = instances[id], !instance.probe.isOutstanding, instance.probe.due <= now else { continue }
+    for id in instances.keys { actions += overruns(of: id, at: now, lastProgress) }
+    return actions + probesDue(at: now) + assignFreeSlots(at: now) + reportIfDrained()
+  }
+
+  mutating func probesDue(at now: Instant) -> [DispatchAction] {
+    var actions: [DispatchAction] = []
+    for (id, instance) in instances where !instance.probe.isOutstanding && instance.probe.due <= now {
       instances[id]?.probe.isOutstanding = true
       actions.append(.probe(id, instance.wanted.invocation))
     }
-    return actions + assignFreeSlots(at: now) + reportIfDrained()
+    return actions
   }
 
   /// When `tick` has something to do at the latest. Streams are looked at each second.
@@ -107,21 +111,42 @@ extension Dispatch {
     return actions + [.report(.instanceUnhealthy(id, reason, interrupted: cut, putBack: back))]
   }
 
-  /// Whether a request of this instance has gone without a byte for too long.
-  private func overrun(
+  /// What follows from requests of this instance that have gone without a byte for too long.
+  private mutating func overruns(
     of id: InstanceID, at now: Instant, _ lastProgress: (RequestID) -> Instant?
-  ) -> UnhealthyReason? {
-    guard let instance = instances[id] else { return nil }
-    for lease in instance.leases {
-      guard case .assigned(_, _, let since, let begun) = requests[lease]?.phase else { continue }
-      if let begun {
-        let moved = max(begun, lastProgress(lease) ?? begun)
-        if now - moved >= limits.stallTimeout { return .stalled(limits.stallTimeout) }
-      } else if now - since >= limits.firstByteLimit {
-        return .silent(limits.firstByteLimit)
+  ) -> [DispatchAction] {
+    guard let instance = instances[id] else { return [] }
+    var actions: [DispatchAction] = []
+    var fault: UnhealthyReason?
+    for request in instance.leases.union(instance.references).sorted() {
+      guard let record = requests[request], case .assigned(_, _, let since, let begun) = record.phase else { continue }
+      let idle = now - max(since, begun ?? since, lastProgress(request) ?? since)
+      let isInference = record.request.need == .slot
+      if begun != nil {
+        if isInference, idle >= limits.stallTimeout { fault = .stalled(limits.stallTimeout) }
+        continue
+      }
+      guard idle >= limits.firstByteLimit else { continue }
+      // Not put back: it would do the same to the next instance.
+      forget(request, .failed(.noAnswer), at: now)
+      actions.append(.end(request, .failed(.noAnswer)))
+      guard isInference else { continue }
+      if record.request.streams {
+        fault = .silent(limits.firstByteLimit)
+      } else {
+        // Its first byte is its last: it may just have been long.
+        actions += erred(id, instance.wanted.invocation, at: now)
       }
     }
-    return nil
+    return actions + (fault.map { becameUnhealthy(id, $0, at: now) } ?? [])
+  }
+
+  /// An instance failed a request that was none the worse for it.
+  mutating func erred(_ id: InstanceID, _ invocation: InvocationID, at now: Instant) -> [DispatchAction] {
+    guard instances[id]?.wanted.invocation == invocation else { return [] }
+    instances[id]?.errors += 1
+    guard let errors = instances[id]?.errors, errors >= limits.brokenAttempts else { return [] }
+    return becameUnhealthy(id, .erring(requests: errors), at: now)
   }
 
   /// Ends what waited longer than the configured maximum, and at the drain's deadline all that still runs.
@@ -129,9 +154,11 @@ extension Dispatch {
     var actions: [DispatchAction] = []
     if let limit = limits.maximumWait {
       // The order of service is the order of arrival, so the longest wait stands first.
-      while let id = queue.first, let record = requests[id], now - record.arrivedAt >= limit {
-        forget(id, .expired, at: now)
-        actions.append(.end(id, .expired))
+      for line in [\Self.queue, \Self.callers] {
+        while let id = self[keyPath: line].first, let record = requests[id], now - record.arrivedAt >= limit {
+          forget(id, .expired, at: now)
+          actions.append(.end(id, .expired))
+        }
       }
     }
     if let drainDeadline, drainDeadline <= now {

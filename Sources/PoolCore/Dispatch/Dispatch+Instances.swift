@@ -32,7 +32,7 @@ extension Dispatch {
     // The supervisor's order is oldest first; the choice among equals follows it.
     let rank = Dictionary(wanted.enumerated().map { ($1.id, $0) }) { first, _ in first }
     instances.sort { rank[$0.key, default: .max] < rank[$1.key, default: .max] }
-    return actions + tick(at: now, lastProgress: { _ in nil })
+    return actions + probesDue(at: now) + assignFreeSlots(at: now) + reportIfDrained()
   }
 
   package enum RetireAnswer: String, Hashable, Sendable {

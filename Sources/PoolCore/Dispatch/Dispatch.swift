@@ -46,6 +46,14 @@ package struct Dispatch: Sendable {
     package var firstAssignedAt: Instant?
     /// Where its failed attempts were; it goes elsewhere as long as there is an elsewhere.
     package internal(set) var failedOn: [InstanceID] = []
+    /// Of these, those that had answered it with an error.
+    var erredOn: [ErredAttempt] = []
+  }
+
+  /// An attempt that a certain life of an instance answered with an error.
+  struct ErredAttempt: Hashable, Sendable {
+    let instance: InstanceID
+    let invocation: InvocationID
   }
 
   package struct Demand: Hashable, Sendable {
@@ -92,7 +100,9 @@ package struct Dispatch: Sendable {
   package mutating func attemptFailed(
     _ id: RequestID, _ failure: AttemptFailure, at now: Instant
   ) -> (verdict: AttemptVerdict, actions: [DispatchAction]) {
-    guard let record = requests[id], case .assigned(let instance, _, _, nil) = record.phase else { return (.wait, []) }
+    guard let record = requests[id], case .assigned(let instance, let invocation, _, nil) = record.phase else {
+      return (.wait, [])
+    }
     let elsewhere = instances.values.contains {
       $0.isInRotation && $0.wanted.id != instance && $0.serves(record.request.model)
         && !record.failedOn.contains($0.wanted.id)
@@ -110,7 +120,7 @@ package struct Dispatch: Sendable {
       actions.append(.report(.requestPutBack(id, from: instance, failure)))
     }
     switch failure {
-    case .status: break
+    case .status: requests[id]?.erredOn.append(ErredAttempt(instance: instance, invocation: invocation))
     case .refused: actions += becameUnhealthy(instance, .failing, at: now)
     case .broken:
       instances[instance]?.brokenAttempts += 1
@@ -123,9 +133,18 @@ package struct Dispatch: Sendable {
 
   /// The exchange is over: the shell tells how. Of a request that has ended already this does nothing.
   package mutating func end(_ id: RequestID, _ outcome: RequestOutcome, at now: Instant) -> [DispatchAction] {
-    guard requests[id] != nil else { return [] }
+    guard let record = requests[id] else { return [] }
     forget(id, outcome, at: now)
-    return assignFreeSlots(at: now) + reportIfDrained()
+    return judge(record, outcome, at: now) + assignFreeSlots(at: now) + reportIfDrained()
+  }
+
+  /// A request that was served speaks for the instance that served it, and against those that had failed it.
+  private mutating func judge(_ record: Record, _ outcome: RequestOutcome, at now: Instant) -> [DispatchAction] {
+    guard outcome == .served, record.request.need == .slot, case .assigned(let instance, _, _, _) = record.phase else {
+      return []
+    }
+    instances[instance]?.errors = 0
+    return record.erredOn.flatMap { erred($0.instance, $0.invocation, at: now) }
   }
 
   /// An operator cancels a request, waiting or running.
@@ -239,10 +258,8 @@ package struct Dispatch: Sendable {
     return (actions, cut, back)
   }
 
-  func reportIfDrainedNow() -> Bool { drainDeadline != nil && requests.isEmpty }
-
   mutating func reportIfDrained() -> [DispatchAction] {
-    guard reportIfDrainedNow(), !hasReportedDrained else { return [] }
+    guard drainDeadline != nil, requests.isEmpty, !hasReportedDrained else { return [] }
     hasReportedDrained = true
     return [.report(.drained)]
   }
@@ -286,29 +303,44 @@ package struct Dispatch: Sendable {
   }
 
   private func nextReference() -> (RequestID, InstanceID)? {
-    guard let id = callers.first, let record = requests[id] else { return nil }
     let fit = instances.values.filter(\.isInRotation)
-    let untried = fit.filter { !record.failedOn.contains($0.wanted.id) }
-    let candidates = untried.isEmpty ? fit : untried
-    switch record.request.need {
-    case .storeReference:
-      let writing = candidates.first { $0.references.contains { requests[$0]?.request.need == .storeReference } }
-      return (writing ?? candidates.first).map { (id, $0.wanted.id) }
-    case .slot, .reference:
-      return candidates.min { $0.leases.count + $0.references.count < $1.leases.count + $1.references.count }
-        .map { (id, $0.wanted.id) }
+    guard !fit.isEmpty else { return nil }
+    let writers = writers
+    for rank in 0..<callers.count {
+      guard let id = callers[rank], let record = requests[id] else { break }
+      let untried = fit.filter { !record.failedOn.contains($0.wanted.id) }
+      let candidates = untried.isEmpty ? fit : untried
+      guard record.request.need == .storeReference else {
+        return candidates.min { $0.leases.count + $0.references.count < $1.leases.count + $1.references.count }
+          .map { (id, $0.wanted.id) }
+      }
+      // While one that drains still writes, the next waits, and lets others past.
+      guard writers.allSatisfy(\.isInRotation) else { continue }
+      let chosen = candidates.first { candidate in writers.contains { $0.wanted.id == candidate.wanted.id } }
+      return (chosen ?? candidates.first).map { (id, $0.wanted.id) }
     }
+    return nil
+  }
+
+  /// Instances through which the model store is being changed: one at most.
+  private var writers: [DispatchedInstance] {
+    instances.values.filter { $0.references.contains { requests[$0]?.request.need == .storeReference } }
   }
 
   // MARK: Helpers
 
   /// Whether an instance takes it at once, however many wait.
   private func needsNoPlace(_ record: Record) -> Bool {
-    record.request.need == .slot ? leastBusy(for: record) != nil : instances.values.contains(where: \.isInRotation)
+    switch record.request.need {
+    case .slot: leastBusy(for: record) != nil
+    case .reference: instances.values.contains(where: \.isInRotation)
+    case .storeReference: instances.values.contains(where: \.isInRotation) && writers.allSatisfy(\.isInRotation)
+    }
   }
 
-  private func refuse(_ id: RequestID, _ failure: RequestFailure) -> [DispatchAction] {
-    [.end(id, .failed(failure))]
+  private mutating func refuse(_ id: RequestID, _ failure: RequestFailure) -> [DispatchAction] {
+    totals.completions += 1
+    return [.end(id, .failed(failure))]
   }
 
   private mutating func line(of request: DispatchRequest, _ change: (inout WaitingLine) -> Void) {

@@ -15,11 +15,14 @@ package struct DispatchRequest: Hashable, Sendable {
   package var need: Need
   /// The normalised name of the model, where one could be read.
   package var model: String?
+  /// Whether the answer comes piece by piece, so that its first byte shows that the instance works.
+  package var streams: Bool
 
-  package init(id: RequestID, need: Need = .slot, model: String? = nil) {
+  package init(id: RequestID, need: Need = .slot, model: String? = nil, streams: Bool = true) {
     self.id = id
     self.need = need
     self.model = model
+    self.streams = streams
   }
 }
 
@@ -51,6 +54,8 @@ package enum RequestFailure: String, Hashable, Sendable, CaseIterable {
   case shuttingDown = "shutting_down"
   /// Instance after instance failed before the first byte.
   case attemptsExhausted = "attempts_exhausted"
+  /// No byte of the answer came within the limit.
+  case noAnswer = "no_answer"
   /// The instance died or was taken out in mid-stream.
   case instanceLost = "instance_lost"
   /// The answer ended without its end marker.
@@ -86,7 +91,7 @@ package enum DispatchAction: Hashable, Sendable {
   case withdraw(RequestID)
   /// The request has ended: answer with the error, or end the stream that had begun with it.
   case end(RequestID, RequestOutcome)
-  /// Ask the instance for its version, within `Limits.probeTimeout`.
+  /// Ask the instance for its version, within ``DispatchLimits/probeTimeout``.
   case probe(InstanceID, InvocationID)
   /// Load this model on the instance and pin it.
   case load(InstanceID, InvocationID, model: String)

@@ -50,13 +50,15 @@ package enum UnhealthyReason: Hashable, Sendable {
   case stalled(Duration)
   /// No first byte within the limit, which includes a load. Final.
   case silent(Duration)
+  /// It failed so many requests in a row that another instance then served, or gave them no answer at all. Final.
+  case erring(requests: Int)
   /// A model under `preload` could not be loaded. Final.
   case loadFailed(model: String, message: String)
 
   package var isFinal: Bool {
     switch self {
     case .unreachable, .failing: false
-    case .stalled, .silent, .loadFailed: true
+    case .stalled, .silent, .erring, .loadFailed: true
     }
   }
 }
@@ -68,6 +70,7 @@ extension UnhealthyReason: CustomStringConvertible {
     case .failing: "connections were refused or broke, one after the other"
     case .stalled(let limit): "a stream stood still for \(limit.seconds) s"
     case .silent(let limit): "no first byte within \(limit.seconds) s"
+    case .erring(let requests): "\(requests) requests in a row failed here alone"
     case .loadFailed(let model, let message): "model \(model) could not be loaded: \(message)"
     }
   }
@@ -105,6 +108,8 @@ package struct DispatchedInstance: Hashable, Sendable {
   var isLoading = false
   /// Attempts in a row that ended without an answer's head.
   var brokenAttempts = 0
+  /// Requests in a row that it failed, and others didn't.
+  var errors = 0
 
   /// Timers are data: when to ask again, and whether an answer is outstanding.
   struct Probe: Hashable, Sendable {
