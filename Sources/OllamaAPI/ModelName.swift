@@ -58,12 +58,6 @@ package struct ModelName: Sendable, Hashable, CustomStringConvertible {
   /// The same for all names of one model.
   package var key: String { description.lowercased() }
 
-  /// Whether the model runs at ollama.com and needs no GPU here: its tag is `cloud`, or ends in `-cloud`.
-  package var isCloud: Bool {
-    let tag = tag.lowercased()
-    return tag == "cloud" || tag.hasSuffix("-cloud")
-  }
-
   /// The key for a name as a client wrote it; what Ollama would refuse stands for itself.
   package static func key(of text: String) -> String { ModelName(text)?.key ?? text.lowercased() }
 

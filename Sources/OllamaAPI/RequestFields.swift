@@ -7,8 +7,6 @@ package struct RequestFields: Sendable, Hashable {
   package var model: String?
   /// `stream`; nil when it is missing, null or no Boolean.
   package var stream: Bool?
-  /// Whether the text ended before the object did: what was found so far may yet be overruled.
-  package var isTruncated = false
 
   package init(model: String? = nil, stream: Bool? = nil) {
     self.model = model
@@ -37,9 +35,7 @@ package struct RequestFields: Sendable, Hashable {
     }
     switch end {
     case .closed, .stopped: return fields
-    case .truncated:
-      fields.isTruncated = true
-      return body.isEmpty ? nil : fields
+    case .truncated: return body.isEmpty ? nil : fields
     case .malformed: return nil
     }
   }

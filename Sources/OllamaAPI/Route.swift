@@ -45,11 +45,6 @@ package struct Route: Sendable, Hashable {
   /// Whether only an administrator may ask for it.
   package var isForAdministrators: Bool { kind == .modelManagement || kind == .account }
 
-  package var inferenceEndpoint: InferenceEndpoint? {
-    if case .inference(_, let endpoint) = kind { return endpoint }
-    return nil
-  }
-
   /// Whether the answer is a stream, given what the request's body says.
   package func streams(_ fields: RequestFields?) -> Bool {
     guard case .inference(let byDefault, let endpoint) = kind, endpoint.canStream else { return false }

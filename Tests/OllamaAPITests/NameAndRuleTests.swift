@@ -26,13 +26,6 @@ import OllamaAPI
     #expect(Set([ModelName("m"), ModelName("M:latest")]).count == 1)
   }
 
-  @Test(arguments: [
-    ("gpt-oss:120b-cloud", true), ("x:cloud", true), ("x:Cloud", true), ("cloud", false), ("x-cloud", false),
-    ("x:cloudy", false),
-  ])
-  func `cloud models are told by their tag`(name: String, isCloud: Bool) {
-    #expect(ModelName(name)?.isCloud == isCloud)
-  }
 }
 
 @Suite struct HostRuleTests {

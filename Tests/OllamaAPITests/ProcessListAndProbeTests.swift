@@ -25,16 +25,6 @@ import OllamaAPI
   func `what is no list adds nothing`(bodies: [String]) {
     #expect(String(decoding: ProcessList.merge(bodies.map { Array($0.utf8) }), as: UTF8.self) == #"{"models":[]}"#)
   }
-
-  @Test func `an entry has sizes in bytes`() throws {
-    let entries = try #require(ProcessList.parse(Array(one.utf8)))
-    #expect(entries.count == 1)
-    #expect(entries[0].name == "a:latest" && entries[0].digest == "ab")
-    #expect(entries[0].size == 6_654_289_920 && entries[0].sizeVRAM == 0)
-    #expect(entries[0].contextLength == 4096 && entries[0].expiresAt == "2318-01-01T00:00:00.123456789Z")
-    #expect(ProcessList.parse(Array("garbage".utf8)) == nil)
-    #expect(ProcessList.parse(Array(#"{"models":null}"#.utf8)) == [])
-  }
 }
 
 @Suite struct ProbeTests {

@@ -29,12 +29,23 @@ struct DocumentationTests {
   }
 
   @Test func `files that the pages link to are there`() throws {
-    for page in ["README.md", "docs/handbook.md"] {
-      let folder = page.hasPrefix("docs/") ? "docs/" : ""
+    for page in ["README.md", "docs/handbook.md", "docs/performance.md", "Benchmarks/README.md"] {
+      let folder = page.split(separator: "/").dropLast().map { $0 + "/" }.joined()
       for link in try Repository.text(page).matches(of: /\]\(([^):#]+)\)/) {
         #expect(throws: Never.self, "\(page): \(link.1)") { try Repository.text(folder + link.1) }
       }
     }
+  }
+
+  @Test func `the handbook lists every metric and every field of the journal`() throws {
+    let handbook = try Repository.text("docs/handbook.md")
+    let sources = try Repository.files(below: "Sources", ".swift").map(Repository.text)
+    let metrics = Set(sources.flatMap { $0.matches(of: /"ollama_pool_([a-z_]+)"/).map { String($0.1) } })
+    #expect(metrics.count >= 15)
+    for metric in metrics { #expect(handbook.contains("`\(metric)"), "\(metric)") }
+    let fields = Set(sources.flatMap { $0.matches(of: #/\("(POOL_[A-Z]+)", /#).map { String($0.1) } })
+    #expect(fields.count >= 4)
+    for field in fields { #expect(handbook.contains("`\(field)`"), "\(field)") }
   }
 
   @Test func `the handbook shows every target in its rank`() throws {
