@@ -1,0 +1,30 @@
+/// What the shell has to do. An action names only what the core decided; the shell knows sockets and texts.
+package enum DispatchAction: Hashable, Sendable {
+  /// Send the request to this instance.
+  case start(RequestID, on: InstanceID)
+  /// Drop the attempt that has not given a byte: the request waits again.
+  case withdraw(RequestID)
+  /// The request has ended: answer with the error, or end the stream that had begun with it.
+  case end(RequestID, RequestOutcome)
+  /// Ask the instance for its version, within ``DispatchLimits/probeTimeout``.
+  case probe(InstanceID, InvocationID)
+  /// Load this model on the instance and pin it.
+  case load(InstanceID, InvocationID, model: String)
+  /// Worth an entry in the journal.
+  case report(DispatchReport)
+}
+
+/// What the journal tells of the dispatcher's decisions. A committed decision reports once.
+package enum DispatchReport: Hashable, Sendable {
+  case instanceRegistered(InstanceID)
+  /// First 200 of an instance, so long after its registration.
+  case instanceAnswered(InstanceID, after: Duration)
+  /// Models are loaded, its slots count from now on.
+  case instanceReady(InstanceID, after: Duration)
+  case instanceUnhealthy(InstanceID, UnhealthyReason, interrupted: Int, putBack: Int)
+  case instanceRecovered(InstanceID)
+  case instanceDeregistered(InstanceID, interrupted: Int, putBack: Int)
+  case requestPutBack(RequestID, from: InstanceID, AttemptFailure)
+  case drainBegan(running: Int, refused: Int)
+  case drained
+}
