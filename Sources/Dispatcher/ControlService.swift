@@ -41,7 +41,7 @@ struct ControlService: VarlinkInterface {
       ] where count < 0 {
         throw .invalidParameter(field)
       }
-      shell.control.fleet = (report, call.connection)
+      shell.learn(report, from: call.connection)
       call.reply()
     case .reportQueueDepth: try report(call, shell)
     case .getStatus: call.reply(status(of: shell))

@@ -106,6 +106,11 @@ extension DispatcherShell {
     return isKnown
   }
 
+  /// What the supervisor says of its own, for as long as its connection lives.
+  func learn(_ report: DispatcherCalls.ReportFleet, from connection: VarlinkConnectionID) {
+    control.fleet = (report, connection)
+  }
+
   /// - Returns: false if this connection reports for too many front ends.
   func report(_ report: OutsideQueues.Report, from connection: VarlinkConnectionID) -> Bool {
     let before = control.outside.reports

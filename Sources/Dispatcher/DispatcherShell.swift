@@ -6,8 +6,8 @@ import PoolCore
 
 /// Links the core's decisions to the world: owns the core's state, tells it what happened, carries out what it decides.
 ///
-/// Everything happens on one event loop, so every event finds a settled state. `apply` is the only way an event gets
-/// into the core. The parts:
+/// Everything happens on one event loop, so every event finds a settled state. What brings about actions gets into
+/// the core through `apply` alone. The parts:
 /// - here: applying events, the actions and the timers;
 /// - `DispatcherShell+Requests`: the gateway's exchanges;
 /// - `DispatcherShell+Instances`: probes, preloads and the merged process list;

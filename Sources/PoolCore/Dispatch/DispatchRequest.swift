@@ -28,10 +28,10 @@ package struct DispatchRequest: Hashable, Sendable {
 
 /// Where a request stands between its arrival and its end.
 package enum RequestPhase: Hashable, Sendable {
-  /// In the queue; nobody is tied to an instance before a slot is free.
+  /// In the queue; nobody is tied to an instance before a slot is free. → assigned, or the end
   case waiting(since: Instant)
   /// Holds a lease (or a reference) of an instance. `begun`: the first byte of the answer went to the client, so it
-  /// can't be served elsewhere any more.
+  /// can't be served elsewhere any more. → waiting where it isn't, or the end
   case assigned(InstanceID, InvocationID, since: Instant, begun: Instant?)
 }
 
