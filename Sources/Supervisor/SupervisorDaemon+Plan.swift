@@ -68,13 +68,13 @@ extension SupervisorDaemon {
   /// What to start with, now. A program that has come or changed since the last look is taken into account.
   /// - Throws: `LaunchError`, `SupervisorError`
   func prepareStart(_ id: InstanceID, attempt: Int) throws -> (InstanceSpecification, port: UInt16) {
-    use(CurrentPlan.find(plan.settings))
+    use(plan.findProgram())
     return try plan.order(for: id, attempt: attempt)
   }
 
   /// Notices an upgrade: the instances are then replaced, one at a time.
   func lookAtProgram() {
-    let found = CurrentPlan.find(plan.settings)
+    let found = plan.findProgram()
     // While a package is being unpacked the program is missing, or half there: only what two looks saw alike counts.
     defer { lastSeenProgram = found }
     if found == lastSeenProgram { use(found) }
@@ -82,12 +82,17 @@ extension SupervisorDaemon {
 
   private func use(_ found: Result<OllamaExecutable, LaunchError>) {
     guard found != plan.program else { return }
+    let wasMissing = plan.programIsMissing
     plan.use(found)
     switch found {
-    case .success: tell(SupervisorEvent(.programChanged, "the program is another one", why: plan.programDescription))
+    case .success:
+      let what = wasMissing ? "there is a program again" : "the program is another one"
+      tell(SupervisorEvent(.programChanged, what, why: plan.programDescription))
     case .failure(let error): tell(SupervisorEvent(.programMissing, "nothing can be started", why: error.message))
     }
     applyPlan()
+    // What failed for want of a program is to be tried again at once, also if the program is the same as before.
+    if wasMissing, !plan.programIsMissing { apply { $0.forgetFailures(at: $1) } }
   }
 
   // MARK: GPUs

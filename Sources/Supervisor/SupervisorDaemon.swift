@@ -90,12 +90,12 @@ package actor SupervisorDaemon {
       if let given = options.launcher {
         (given, nil)
       } else {
-        try await settings.launcher.resolve().parts
+        try await settings.launcher.resolve(options.standIns, owner: options.owner).parts
       }
     do {
       let found = Dictionary(try await launcher.existing().map { ($0.id, $0.unit) }) { first, _ in first }
       let plan = try CurrentPlan(
-        settings, reading, numbering: numbering, keeping: found.mapValues(\.specification))
+        settings, reading, numbering: numbering, options.standIns, keeping: found.mapValues(\.specification))
       let daemon = SupervisorDaemon(
         options, launcher: launcher, inventory: inventory, state: state, plan: plan, orders: orders)
       try await daemon.begin(found, numbering, because: reason, troubles)

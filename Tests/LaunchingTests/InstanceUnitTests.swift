@@ -21,7 +21,7 @@ import Testing
   private func properties(
     _ specification: InstanceSpecification, as account: InstanceAccount = own
   ) -> [String: BusValue] {
-    let list = InstanceUnit.properties(of: specification, port: 11500, as: account)
+    let list = InstanceUnit.properties(of: specification, port: 11500, owner: owner, as: account)
     #expect(Set(list.map(\.name)).count == list.count, "each property once")
     return Dictionary(list.map { ($0.name, $0.value) }) { first, _ in first }
   }
@@ -110,7 +110,8 @@ import Testing
   }
 
   @Test func `a user manager's unit asks for nothing that only root can have`() {
-    let names = Set(InstanceUnit.properties(of: .example(), port: 11500, home: Self.homes + "/eva").map(\.name))
+    let names = Set(
+      InstanceUnit.properties(of: .example(), port: 11500, owner: owner, home: Self.homes + "/eva").map(\.name))
     let privileged: Set = [
       "User", "SupplementaryGroups", "StateDirectory", "CapabilityBoundingSet", "ProtectSystem", "ProtectHome",
       "PrivateTmp", "ReadWritePaths", "DevicePolicy", "DeviceAllow",
@@ -121,7 +122,8 @@ import Testing
 
   @Test func `a unit is read back as it was started`() throws {
     let specification = InstanceSpecification.example()
-    let environment = specification.environment(port: 11509, home: "/x").map { "\($0.name)=\($0.value)" }
+    let variables = specification.environment(port: 11509, home: "/x") + [("POOL_OWNER", owner)]
+    let environment = variables.map { "\($0.name)=\($0.value)" }
     func status(_ environment: [String], invocation: UInt8 = 0xab) -> UnitStatus {
       UnitStatus(
         name: "ollama-instance-gpu0.service",
@@ -131,15 +133,18 @@ import Testing
           "ActiveEnterTimestampMonotonic": .uint64(5_000_000),
         ])
     }
-    let unit = try #require(InstanceUnit.unit(status(environment)))
+    func read(_ status: UnitStatus) -> InstanceUnit.Reading { InstanceUnit.read(status, owner: owner) }
     #expect(
-      unit
-        == RunningInstance.Unit(
-          invocation: InvocationID(String(repeating: "ab", count: 16)), mainPID: 42, address: "127.0.0.1:11509",
-          specification: specification.digest, startedAt: Instant(nanoseconds: 5_000_000_000)))
-    #expect(InstanceUnit.unit(status(environment.filter { !$0.hasPrefix("OLLAMA_HOST=") })) == nil)
-    #expect(InstanceUnit.unit(status(environment.filter { !$0.hasPrefix("POOL_SPECIFICATION=") })) == nil)
-    #expect(InstanceUnit.unit(status(environment, invocation: 0)) == nil)
+      read(status(environment))
+        == .own(
+          RunningInstance.Unit(
+            invocation: InvocationID(String(repeating: "ab", count: 16)), mainPID: 42, address: "127.0.0.1:11509",
+            specification: specification.digest, startedAt: Instant(nanoseconds: 5_000_000_000))))
+    #expect(InstanceUnit.read(status(environment), owner: "/run/other") == .others(owner: owner))
+    for name in ["OLLAMA_HOST=", "POOL_SPECIFICATION=", "POOL_OWNER="] {
+      #expect(read(status(environment.filter { !$0.hasPrefix(name) })) == .foreign)
+    }
+    #expect(read(status(environment, invocation: 0)) == .foreign)
   }
 
   @Test func `ends are told in words`() {

@@ -219,20 +219,47 @@ extension SystemdLauncherTests {
   // MARK: Choice
 
   @Test func `automatic means the system manager for root, and after the close nothing starts`() async throws {
-    let resolved = try await LauncherChoice.auto.resolve()
+    let resolved = try await LauncherChoice.auto.resolve(.refused, owner: owner)
     #expect(resolved.launcher.description.hasPrefix("transient units of the system manager (systemd "))
     #expect(resolved.reason == "the pool runs as root, and systemd answers")
     await resolved.launcher.close()
     let error = try await launchError { try await resolved.launcher.start(.example(gpus: []), port: 11500) }
     #expect(error.code == .unavailable)
-    #expect(try await LauncherChoice.child.resolve().launcher.description == "child processes")
+    #expect(try await LauncherChoice.child.resolve(.refused, owner: owner).launcher.description == "child processes")
+  }
+
+  @Test func `where the bus is away, an installed pool waits for it, and only serve has child processes instead`()
+    async throws
+  {
+    try await succeed("systemctl", ["stop", "dbus.service", "dbus.socket"])
+    let outcome: Result<Void, any Error>
+    do {
+      let error = try await launchError {
+        try await LauncherChoice.auto.resolve(.refused, owner: owner, patience: .milliseconds(300))
+      }
+      #expect(error.code == .unavailable)
+      #expect(error.message.contains("systemctl status dbus"), "\(error)")
+      let standIn = try await LauncherChoice.auto.resolve(.allowed, owner: owner)
+      #expect(standIn.launcher is ChildLauncher)
+
+      async let waiting = LauncherChoice.auto.resolve(.refused, owner: owner, patience: .seconds(60))
+      try await succeed("systemctl", ["start", "dbus.socket", "dbus.service"])
+      let resolved = try await waiting
+      #expect(resolved.launcher is SystemdLauncher)
+      await resolved.launcher.close()
+      outcome = .success(())
+    } catch {
+      outcome = .failure(error)
+    }
+    try await succeed("systemctl", ["start", "dbus.socket", "dbus.service"])
+    try outcome.get()
   }
 
   @Test func `the user manager runs instances too, without privilege`() async throws {
     try await succeed("systemctl", ["start", "user@0.service"])
     setenv("XDG_RUNTIME_DIR", "/run/user/0", 1)
     defer { unsetenv("XDG_RUNTIME_DIR") }
-    let resolved = try await LauncherChoice.user.resolve()
+    let resolved = try await LauncherChoice.user.resolve(.refused, owner: owner)
     let launcher = resolved.launcher
     let witness = await Witness(launcher)
     let script = try await Script(Self.waits)

@@ -281,7 +281,7 @@ struct SystemdBusTests {
       }
       try await systemctl("restart", "dbus.service")
       #expect(try await code { _ = try await waiting.value } == .connectionLost)
-      await waitForReconnection(changes)
+      await wait(for: .reconnected, in: changes)
       #expect(try await bus.listUnits(patterns: ["t-dbus-*"]).map(\.name) == ["t-dbus-a.service"])
       #expect(try await bus.startTransientUnit("t-dbus-b.service", properties: Self.sleep) == .done)
       try await bus.stopUnit("t-dbus-b.service")
@@ -300,7 +300,7 @@ struct SystemdBusTests {
       #expect(try await code { _ = try await bus.listUnits(patterns: []) } == .connectionLost)
       #expect(ContinuousClock.now - begun < .seconds(1))
       try await systemctl("start", "dbus.socket", "dbus.service")
-      await waitForReconnection(changes)
+      await wait(for: .reconnected, in: changes)
       #expect(try await bus.version().isEmpty == false)
     }
   }
@@ -330,7 +330,7 @@ struct SystemdBusTests {
       }
       try await systemctl("daemon-reexec")
       #expect(try await code { _ = try await waiting.value } == .connectionLost)
-      await waitForReconnection(changes)
+      await wait(for: .reconnected, in: changes)
       #expect(try await bus.unitProperties("t-reexec-b.service").state.mainPID == mainPID)
       // Signals come again: a job's end is told.
       #expect(try await bus.stopUnit("t-reexec-b.service") == .done)
@@ -342,7 +342,7 @@ struct SystemdBusTests {
     try await withBus { bus in
       let changes = try await bus.unitChanges(withPrefix: "t-reload-")
       try await systemctl("daemon-reload")
-      await waitForReconnection(changes)
+      await wait(for: .reloaded, in: changes)
       #expect(try await bus.startTransientUnit("t-reload-a.service", properties: Self.sleep) == .done)
       try await bus.stopUnit("t-reload-a.service")
     }
@@ -428,9 +428,9 @@ struct SystemdBusTests {
     .type(.notify), .execStart("/bin/sleep", ["1000"]), .collectMode(.inactiveOrFailed),
   ]
 
-  private func waitForReconnection(_ changes: AsyncStream<UnitChange>) async {
-    for await change in changes where change == .reconnected { return }
-    Issue.record("the stream ended without .reconnected")
+  private func wait(for expected: UnitChange, in changes: AsyncStream<UnitChange>) async {
+    for await change in changes where change == expected { return }
+    Issue.record("the stream ended without .\(expected)")
   }
 }
 

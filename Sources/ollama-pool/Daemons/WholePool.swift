@@ -34,10 +34,10 @@ struct WholePool: Sendable {
           dispatcherSocket: sockets.dispatcher, controlSocket: .path(sockets.supervisor),
           journal: Journal(identifier: Daemon.supervisor.journalIdentifier), version: Version.current,
           eventLoopGroup: MultiThreadedEventLoopGroup(numberOfThreads: 1), notifiesServiceManager: false,
-          launcher: launcher))
+          standIns: .allowed, launcher: launcher))
       return WholePool(
         dispatcher: dispatcher, supervisor: supervisor, readAgain: readAgain, drainTimeout: settings.drainTimeout,
-        program: try? OllamaExecutable.find(setting: settings.ollama))
+        program: try? OllamaExecutable.find(setting: settings.ollama, .allowed))
     } catch {
       await dispatcher.close()
       throw error
