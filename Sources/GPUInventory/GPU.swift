@@ -52,14 +52,17 @@ package struct GPU: Sendable, Equatable, Codable {
   package func missingDeviceNodes() -> [String] { deviceNodes.filter { !DeviceNode.exists($0) } }
 }
 
-/// What any process needs to use any NVIDIA GPU.
-enum NVIDIANodes {
-  static let common = ["/dev/nvidiactl", "/dev/nvidia-uvm"]
+extension GPU.Vendor {
+  /// What any process needs to use any of its GPUs.
+  private var commonNodes: [String] {
+    switch self {
+    case .nvidia: ["/dev/nvidiactl", "/dev/nvidia-uvm"]
+    case .amd: ["/dev/kfd"]
+    }
+  }
 
-  static func all(minor: Int) -> [String] { ["/dev/nvidia\(minor)"] + common }
-
-  /// With the common ones, which nobody thinks of.
-  static func completed(_ nodes: [String]) -> [String] {
-    nodes.isEmpty ? [] : nodes + common.filter { !nodes.contains($0) }
+  /// A GPU's own nodes with the common ones, which nobody thinks of.
+  func completed(_ nodes: [String]) -> [String] {
+    nodes.isEmpty ? [] : nodes + commonNodes.filter { !nodes.contains($0) }
   }
 }

@@ -121,7 +121,8 @@ package actor SupervisorDaemon {
     restoreOrders()
     applyPlan()
     apply { $0.began(found: found, at: $1) }
-    let service = ControlService(administrators: ControlService.administrators()) { [workQueue] method, call in
+    let administrators = ControlService.administrators(instanceUser: plan.settings.instanceUser)
+    let service = ControlService(administrators: administrators) { [workQueue] method, call in
       workQueue.yield(.answer(method, call))
     }
     server = try await VarlinkServer.start(

@@ -195,7 +195,9 @@ import Testing
     #expect(daemon.home == "/usr/sbin" && !daemon.homeIsStateDirectory)
     let nobody = try InstanceAccount.resolve("nobody")
     #expect(nobody.home == "/var/lib/ollama-pool-instance" && nobody.homeIsStateDirectory)
-    for (name, words) in [("no-such-user", "no-such-user"), ("root", "never run as root")] {
+    for (name, words) in [
+      ("no-such-user", "no-such-user"), ("root", "never run as root"), ("ollama-pool", "ollama-pool"),
+    ] {
       let error = #expect(throws: LaunchError.self) { try InstanceAccount.resolve(name) }
       #expect(error?.code == .unusableUser)
       #expect(error?.message.contains(words) == true)

@@ -194,6 +194,14 @@ extension SystemdLauncherTests {
 
       let user = try await failure(.example("bad", gpus: [], executable: script.path) { $0.instanceUser = "no-such" })
       #expect(user.code == .unusableUser && user.message.contains("no-such"))
+      // Whoever is called what: the dispatcher's user may change the pool.
+      try await succeed("systemd-sysusers", ["--inline", "u ollama-pool - \"dispatcher\""])
+      let dispatcher = try #require(Passwd.user("ollama-pool")).uid
+      try await succeed("useradd", ["--non-unique", "--uid", "\(dispatcher)", "twin"])
+      for name in ["ollama-pool", "twin"] {
+        let user = try await failure(.example("bad", gpus: [], executable: script.path) { $0.instanceUser = name })
+        #expect(user.code == .unusableUser && user.message.contains("may change the pool"), "\(user)")
+      }
 
       var specification = InstanceSpecification.example("bad", executable: script.path)
       specification.gpus[0].deviceNodes = ["/dev/nvidia0", "/dev/nvidia77"]

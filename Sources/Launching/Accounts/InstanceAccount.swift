@@ -6,6 +6,8 @@ package struct InstanceAccount: Equatable {
   static let ownName = "ollama-pool-instance"
   /// Ollama's installer makes it. With it the instances use the models that are there already.
   static let ollamaName = "ollama"
+  /// The dispatcher's. It may change things at the control sockets, which an instance must not.
+  static let dispatcherName = "ollama-pool"
 
   package var name: String
   /// HOME, and by default the model store.
@@ -28,6 +30,12 @@ package struct InstanceAccount: Equatable {
     guard user.uid != 0 else {
       throw LaunchError(
         .unusableUser, "instances never run as root: set the key instance_user to another user than \(name)")
+    }
+    guard name != dispatcherName, user.uid != Passwd.user(dispatcherName)?.uid else {
+      throw LaunchError(
+        .unusableUser,
+        "instances never run as \(name), whose processes may change the pool: remove the key instance_user, or set it to "
+          + "another user")
     }
     // Users of services often have a home in name only.
     let hasHome = name != ownName && user.home.hasPrefix("/") && user.home != "/" && user.home != "/nonexistent"

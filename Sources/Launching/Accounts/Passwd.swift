@@ -1,8 +1,8 @@
-import Glibc
+package import Glibc
 
 /// The user database, through whatever the machine has configured (files, LDAP, systemd).
-enum Passwd {
-  static func user(_ name: String) -> (uid: uid_t, home: String)? {
+package enum Passwd {
+  package static func user(_ name: String) -> (uid: uid_t, home: String)? {
     lookUp { entry, buffer, size, found in getpwnam_r(name, &entry, buffer, size, &found) }
   }
 

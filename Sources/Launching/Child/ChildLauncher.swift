@@ -1,5 +1,6 @@
 import Dispatch
 import Glibc
+import PoolConfiguration
 package import PoolCore
 import Synchronization
 package import Systemd
@@ -144,7 +145,7 @@ package final class ChildLauncher: Launcher {
 
   private func environment(_ specification: InstanceSpecification, port: UInt16, home: String) -> [String] {
     let own = specification.environment(port: port, home: home)
-    let replaced = Self.ownVariables.union(InstanceSpecification.pinningVariables).union(own.map(\.name))
+    let replaced = Self.ownVariables.union(InstanceEnvironment.pinningVariables).union(own.map(\.name))
     var entries = own.map { "\($0.name)=\($0.value)" }
     var next = environ
     while let entry = next.pointee {
