@@ -7,7 +7,6 @@ import Varlink
 
 /// Checks what `SetInstances` brings. Whoever may call it is trusted; a mistake must still not get far.
 enum WantedSet {
-  static let maximumInstances = 256
   static let slots = 1...64
   static let maximumGPUs = 64
   static let maximumModels = 256
@@ -15,7 +14,7 @@ enum WantedSet {
 
   /// - Throws: `InvalidParameter` with the path of the first field that can't be.
   static func checked(_ instances: [DispatcherTypes.Instance]) throws(VarlinkErrorReply) -> [WantedInstance] {
-    guard instances.count <= maximumInstances else { throw .invalidParameter("instances") }
+    guard instances.count <= Placement.most else { throw .invalidParameter("instances") }
     var ids: Set<String> = []
     var addresses: Set<SocketAddress> = []
     var wanted: [WantedInstance] = []

@@ -116,8 +116,8 @@ extension ValueFormat where Value == String {
   }
 
   static var userName: Self {
-    text("the name of a user other than root") { name in
-      name != "root" && name.utf8.count <= 32 && name.isMade(of: "_-.")
+    text("the name of a user other than root and ollama-pool, the dispatcher's") { name in
+      !["root", "ollama-pool"].contains(name) && name.utf8.count <= 32 && name.isMade(of: "_-.")
         && name.first.map { $0.isLetter || $0 == "_" } == true
     }
   }
