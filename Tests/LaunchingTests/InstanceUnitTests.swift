@@ -1,7 +1,9 @@
+import Foundation
 import GPUInventory
 import Glibc
 import PoolConfiguration
 import PoolCore
+import TestSupport
 import Testing
 
 @testable import Launching
@@ -98,6 +100,24 @@ import Testing
     #expect(protection({ _ in }, executable: Self.homeOfRoot + "/ollama") == ["read-only", "true"])
     #expect(protection({ $0.modelsPath = "/tmp/models" }) == ["yes", "false"])
     #expect(protection({ _ in }, executable: "/var/tmp/o/ollama") == ["yes", "false"])
+  }
+
+  @Test func `what a link leads to is not hidden either`() throws {
+    let folder = try TemporaryDirectory()
+    let place = Self.homeOfRoot + "/launching-tests-\(getpid())"
+    for link in ["ollama", "models"] { #expect(symlink(place + "/" + link, folder.path(to: link)) == 0) }
+    func protection(_ specification: InstanceSpecification) -> String? {
+      properties(specification)["ProtectHome"]?.text
+    }
+    let linked = InstanceSpecification.example(executable: folder.path(to: "ollama"))
+    #expect(protection(linked) == "yes", "it leads nowhere")
+    try #require(mkdir(place, 0o755) == 0)
+    defer { try? FileManager.default.removeItem(atPath: place) }
+    try "".write(toFile: place + "/ollama", atomically: false, encoding: .utf8)
+    #expect(protection(linked) == "read-only")
+    #expect(protection(.example { $0.modelsPath = folder.path(to: "models") }) == "yes", "it leads nowhere")
+    try #require(mkdir(place + "/models", 0o755) == 0)
+    #expect(protection(.example { $0.modelsPath = folder.path(to: "models") }) == "read-only")
   }
 
   @Test func `a GPU runtime is not hindered`() {

@@ -75,7 +75,7 @@ package struct OllamaExecutable: Sendable, Equatable {
     var status = stat()
     guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG, access(path, X_OK) == 0 else { return nil }
     // An `ollama` that is a link to the stand-in is the stand-in.
-    let target = resolved(path) ?? path
+    let target = RealPath.of(path) ?? path
     return OllamaExecutable(
       path: path, kind: target.hasSuffix("/\(simulatorName)") ? .simulator : .ollama,
       identity: Identity(
@@ -83,14 +83,8 @@ package struct OllamaExecutable: Sendable, Equatable {
         inode: UInt64(status.st_ino)))
   }
 
-  private static func resolved(_ path: String) -> String? {
-    guard let text = realpath(path, nil) else { return nil }
-    defer { free(text) }
-    return String(cString: text)
-  }
-
   private static var folderOfThisProcess: String? {
-    guard let own = resolved("/proc/self/exe"), let slash = own.lastIndex(of: "/") else { return nil }
+    guard let own = RealPath.of("/proc/self/exe"), let slash = own.lastIndex(of: "/") else { return nil }
     return String(own[..<slash])
   }
 }

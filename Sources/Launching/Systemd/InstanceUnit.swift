@@ -112,7 +112,9 @@ package enum InstanceUnit {
     _ specification: InstanceSpecification, account: InstanceAccount, home: String
   ) -> [UnitProperty] {
     let writable = [specification.modelsPath].compactMap { $0 } + (account.homeIsStateDirectory ? [] : [account.home])
-    let needed = writable + [home, specification.executable.path]
+    let named = writable + [home, specification.executable.path]
+    // What is hidden is hidden from whoever follows a link into it, too.
+    let needed = named + named.compactMap(RealPath.of)
     let isInHomes = needed.contains { $0.isBelow(anyOf: ["/home", "/root", "/run/user"]) }
     let isInTemporary = needed.contains { $0.isBelow(anyOf: ["/tmp", "/var/tmp"]) }
     var properties: [UnitProperty] = [
