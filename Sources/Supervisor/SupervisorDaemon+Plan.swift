@@ -7,8 +7,10 @@ import Systemd
 /// From the settings, the GPUs and the program to what the core places, at the start and whenever one of them changes.
 extension SupervisorDaemon {
   /// Reads the configuration again and puts it into force.
+  /// - Returns: what holds now, for whoever else goes by it: another look at the files may find others.
   /// - Throws: what is wrong with it; then nothing has changed.
-  package func reload() async throws(ConfigurationError) {
+  @discardableResult
+  package func reload() async throws(ConfigurationError) -> Settings {
     if options.notifiesServiceManager { ServiceManager.notifyReloading() }
     defer { notifyReady() }
     do throws(ConfigurationError) {
@@ -25,6 +27,7 @@ extension SupervisorDaemon {
       let needsRestart = settings.launcher == old.launcher ? "" : "launcher takes a restart of the supervisor; "
       tell(SupervisorEvent(.reloaded, "configuration reloaded", why: needsRestart + plan.description))
       tellPlanProblems()
+      return settings
     } catch {
       tell(SupervisorEvent(.reloadRefused, "configuration not reloaded, nothing has changed", why: error.description))
       throw error
