@@ -21,11 +21,10 @@ refuse_prefix() {
 # It is put into the units, where blanks, %, \ and the like mean something.
 [[ $PREFIX =~ ^/[A-Za-z0-9/._+-]*$ ]] ||
   refuse_prefix "PREFIX is an absolute path of letters, digits and /._+- only, not '$PREFIX': choose another one, such as /opt/ollama-pool"
-case $(realpath -m "$PREFIX")/ in
-  /home/* | /root/* | /run/* | /tmp/* | /var/tmp/*)
+for hidden in /home /root /run /tmp /var/tmp; do
+  [[ $(realpath -m "$PREFIX")/ != $hidden/* ]] ||
     refuse_prefix "PREFIX is $PREFIX, where the units can't see their programs (ProtectHome=, PrivateTmp=): choose another one, such as /opt/ollama-pool"
-    ;;
-esac
+done
 
 here=$(cd "$(dirname "$0")" && pwd)
 if [[ -d $here/units ]]; then # an unpacked tarball

@@ -105,7 +105,8 @@ extension PoolStatus {
     inventory = wanted?.inventory
     problems = wanted?.problems ?? []
     if let wanted, seen != nil, !wanted.dispatcherConnected {
-      problems.append("the supervisor has no connection to the dispatcher: nothing is started or stopped meanwhile")
+      problems.append(
+        "the supervisor has no connection to the dispatcher: nothing shrinks, and no more than the minimum is started")
     }
     instances = Self.merge(wanted, queue)
     self.dispatcher = DaemonState(dispatcher, sockets.dispatcher) { ($0.version, $0.processID, $0.startedSecondsAgo) }
