@@ -82,7 +82,6 @@ final class NVMLSession {
     gpu.memoryUsed = memory?.used
     gpu.utilisation = value(device.utilisation, "nvmlDeviceGetUtilizationRates")
     gpu.temperature = value(device.temperature, "nvmlDeviceGetTemperature")
-    gpu.processes = value(device.processes, "nvmlDeviceGetComputeRunningProcesses")
     return gpu
   }
 

@@ -19,7 +19,7 @@ struct UnitCalls: Sendable {
     do throws(SystemdError) {
       return try await patiently { () throws(SystemdError) in try await bus.listUnits(patterns: [InstanceUnit.pattern])
       }
-      .compactMap { InstanceUnit.id(ofUnit: $0.name) }.sorted()
+      .compactMap(InstanceUnit.id).sorted()
     } catch {
       throw LaunchError(error)
     }
