@@ -1,3 +1,4 @@
+import PoolCore
 import Yams
 
 extension ValueFormat where Value == Bool {
@@ -152,11 +153,9 @@ extension ValueFormat where Value == String {
     }
   }
 
-  /// Becomes part of a unit's name and of a directory's.
   static var placementID: Self {
     text("1 to 32 of a-z, 0-9, _, . and -, beginning with a letter or digit") { id in
-      id.utf8.count <= 32 && id.isMade(of: "_.-") && id == id.lowercased()
-        && id.first.map { $0.isLetter || $0.isNumber } == true
+      InstanceID(validating: id) != nil && id.first.map { $0.isLetter || $0.isNumber } == true
     }
   }
 }

@@ -22,8 +22,9 @@ struct ControlService: VarlinkInterface {
 
   /// root, this process's own user, and the dispatcher's, on whose behalf operators work; but that never if instances
   /// run as it, since what a model's server does is no operator's doing.
-  static func administrators(instanceUser: String?, lookUp: (String) -> uid_t? = { Passwd.user($0)?.uid }) -> Set<uid_t>
-  {
+  static func administrators(instanceUser: String?, lookUp: (String) -> uid_t? = { User(named: $0)?.userID }) -> Set<
+    uid_t
+  > {
     var users: Set<uid_t> = [0, geteuid()]
     if let dispatcher = lookUp("ollama-pool"), dispatcher != instanceUser.flatMap(lookUp) { users.insert(dispatcher) }
     return users

@@ -15,9 +15,9 @@ import Testing
   private static let homeOfRoot = "/root"
 
   private static let ollama = InstanceAccount(
-    name: "ollama", home: "/usr/share/ollama", homeIsStateDirectory: false, groups: ["video"])
+    name: "ollama", userID: 901, home: "/usr/share/ollama", homeIsStateDirectory: false, groups: ["video"])
   private static let own = InstanceAccount(
-    name: "ollama-pool-instance", home: "/var/lib/ollama-pool-instance", homeIsStateDirectory: true,
+    name: "ollama-pool-instance", userID: 900, home: "/var/lib/ollama-pool-instance", homeIsStateDirectory: true,
     groups: ["render", "video"])
 
   private func properties(
@@ -222,8 +222,9 @@ import Testing
       #expect(error?.code == .unusableUser)
       #expect(error?.message.contains(words) == true)
     }
-    #expect(Passwd.user("daemon")?.uid == 1)
-    #expect(Passwd.user(id: 1)?.name == "daemon")
-    #expect(Passwd.groupExists("daemon") && !Passwd.groupExists("no-such-group"))
+    #expect(User(named: "daemon")?.userID == 1)
+    #expect(User(id: 1)?.name == "daemon")
+    #expect(User.name(of: 4_000_000) == "4000000")
+    #expect(User.groupID(named: "daemon") == 1 && User.groupID(named: "no-such-group") == nil)
   }
 }

@@ -44,7 +44,7 @@ extension SystemdLauncherTests {
       #expect(properties.contains { $0.hasPrefix("Before=") && $0.contains("ollama-pool-dispatcher.service") })
 
       let status = try String(contentsOfFile: "/proc/\(unit.mainPID)/status", encoding: .utf8)
-      let user = try #require(Passwd.user("ollama-pool-instance")).uid
+      let user = try #require(User(named: "ollama-pool-instance")).userID
       #expect(status.contains("Uid:\t\(user)\t\(user)\t\(user)\t\(user)\n"))
       for line in ["CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
         #expect(status.contains(line), "\(line)")
@@ -196,7 +196,7 @@ extension SystemdLauncherTests {
       #expect(user.code == .unusableUser && user.message.contains("no-such"))
       // Whoever is called what: the dispatcher's user may change the pool.
       try await succeed("systemd-sysusers", ["--inline", "u ollama-pool - \"dispatcher\""])
-      let dispatcher = try #require(Passwd.user("ollama-pool")).uid
+      let dispatcher = try #require(User(named: "ollama-pool")).userID
       try await succeed("useradd", ["--non-unique", "--uid", "\(dispatcher)", "twin"])
       for name in ["ollama-pool", "twin"] {
         let user = try await failure(.example("bad", gpus: [], executable: script.path) { $0.instanceUser = name })

@@ -146,14 +146,8 @@ package final class ChildLauncher: Launcher {
   private func environment(_ specification: InstanceSpecification, port: UInt16, home: String) -> [String] {
     let own = specification.environment(port: port, home: home)
     let replaced = Self.ownVariables.union(InstanceEnvironment.pinningVariables).union(own.map(\.name))
-    var entries = own.map { "\($0.name)=\($0.value)" }
-    var next = environ
-    while let entry = next.pointee {
-      let text = String(cString: entry)
-      if !replaced.contains(String(text.prefix { $0 != "=" })) { entries.append(text) }
-      next += 1
-    }
-    return entries
+    return own.map { "\($0.name)=\($0.value)" }
+      + ownEnvironment.filter { !replaced.contains(String($0.prefix { $0 != "=" })) }
   }
 
   private static func newInvocation() -> InvocationID {

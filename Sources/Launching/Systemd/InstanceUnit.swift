@@ -18,11 +18,7 @@ package enum InstanceUnit {
 
   static func id(ofUnit name: String) -> InstanceID? {
     guard name.hasPrefix(namePrefix), name.hasSuffix(nameSuffix) else { return nil }
-    let id = name.dropFirst(namePrefix.count).dropLast(nameSuffix.count)
-    let isName = id.utf8.allSatisfy {
-      (0x61...0x7a).contains($0) || (0x30...0x39).contains($0) || [0x2e, 0x2d, 0x5f].contains($0)
-    }
-    return isName && (1...32).contains(id.utf8.count) ? InstanceID(String(id)) : nil
+    return InstanceID(validating: name.dropFirst(namePrefix.count).dropLast(nameSuffix.count))
   }
 
   /// Whose a unit is.

@@ -26,6 +26,10 @@ struct PoolStatus: Encodable, Equatable, Sendable {
     @OrNull var runningSeconds: Double?
     /// Why it can't be asked.
     @OrNull var error: String?
+    /// The same in its parts.
+    var failure: CommandFailure?
+
+    private enum CodingKeys: CodingKey { case running, socket, version, processID, runningSeconds, error }
   }
 
   struct Instance: Encodable, Equatable, Sendable {
@@ -156,6 +160,7 @@ extension PoolStatus.DaemonState {
     case .failure(let failure):
       running = false
       error = failure.message
+      self.failure = failure
     }
   }
 }
