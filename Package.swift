@@ -108,7 +108,8 @@ let tests: [Target] = [
   .testTarget(
     name: "CommandLineTests",
     dependencies: [
-      "ollama-pool", "ControlInterface", "Dispatcher", "PoolConfiguration", "Varlink", "TestSupport", nio("NIOPosix"),
+      "ollama-pool", "ControlInterface", "Dispatcher", "Launching", "PoolConfiguration", "Varlink", "TestSupport",
+      nio("NIOPosix"),
     ]),
   .testTarget(
     name: "SystemTests", dependencies: ["TestSupport", "ControlInterface", "Varlink", nio("NIOPosix")]),

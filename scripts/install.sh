@@ -14,10 +14,17 @@ set -eu
 PREFIX=${PREFIX:-/usr/local}
 DESTDIR=${DESTDIR:-}
 PURGE=${PURGE:-}
-[[ $PREFIX == /* ]] || {
-  echo "PREFIX is an absolute path, not '$PREFIX'" >&2
+refuse_prefix() {
+  echo "$*" >&2
   exit 64
 }
+# It is put into the units, where blanks, %, \ and the like mean something.
+[[ $PREFIX =~ ^/[A-Za-z0-9/._+-]*$ ]] ||
+  refuse_prefix "PREFIX is an absolute path of letters, digits and /._+- only, not '$PREFIX': choose another one, such as /opt/ollama-pool"
+for hidden in /home /root /run /tmp /var/tmp; do
+  [[ $(realpath -m "$PREFIX")/ != $hidden/* ]] ||
+    refuse_prefix "PREFIX is $PREFIX, where the units can't see their programs (ProtectHome=, PrivateTmp=): choose another one, such as /opt/ollama-pool"
+done
 
 here=$(cd "$(dirname "$0")" && pwd)
 if [[ -d $here/units ]]; then # an unpacked tarball
@@ -134,20 +141,27 @@ uninstall() {
   rm -rf "$documentation"
   if [[ $PURGE == 1 ]]; then
     rm -rf "$configuration" "$DESTDIR/var/lib/ollama-pool" "$DESTDIR/var/lib/ollama-pool-instance"
-    if [[ -z $DESTDIR ]]; then
-      for file in ollama-pool-instance ollama-pool; do
-        ! getent passwd $file >/dev/null || userdel "$file"
-      done
-    fi
   fi
   if is_live; then
     rm -rf /run/ollama-pool
     systemctl daemon-reload
     journalctl --update-catalog
   fi
+  if [[ $PURGE == 1 && -z $DESTDIR ]]; then remove_users; fi
   if [[ $PURGE != 1 && -d $configuration ]]; then
     echo "Removed ollama-pool. Kept: $configuration, /var/lib/ollama-pool*, the users (PURGE=1 removes them too)."
   fi
+}
+
+remove_users() {
+  local user left=()
+  for user in ollama-pool-instance ollama-pool; do
+    ! getent passwd "$user" >/dev/null || userdel "$user" || left+=("$user")
+  done
+  ((${#left[@]} == 0)) || {
+    echo "All is removed but the users ${left[*]}: end their processes, then \`userdel\` them." >&2
+    exit 1
+  }
 }
 
 umask 022

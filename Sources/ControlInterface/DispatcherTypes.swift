@@ -169,6 +169,9 @@ package enum DispatcherCalls {
   }
 
   package struct ListRequestsReply: Codable, Equatable, Sendable {
+    /// So many are given, the oldest, where there are more.
+    package static let most = 1000
+
     package var requests: [DispatcherTypes.Request]
     package init(requests: [DispatcherTypes.Request]) { self.requests = requests }
   }

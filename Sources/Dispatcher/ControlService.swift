@@ -57,7 +57,7 @@ struct ControlService: VarlinkInterface {
 
   private func retire(_ call: VarlinkCall, _ shell: DispatcherShell) throws(VarlinkErrorReply) {
     let order = try call.parameters(as: DispatcherCalls.RetireInstance.self)
-    guard WantedSet.isID(order.id) else { throw .invalidParameter("id") }
+    guard InstanceID(validating: order.id) != nil else { throw .invalidParameter("id") }
     guard WantedSet.isInvocation(order.invocation) else { throw .invalidParameter("invocation") }
     let answer = shell.retire(InstanceID(order.id), InvocationID(order.invocation), from: call.connection)
     call.reply(DispatcherCalls.RetireInstanceReply(answer: .init(answer)))

@@ -44,8 +44,6 @@ struct ControlState {
 }
 
 extension DispatcherShell {
-  /// Requests that `ListRequests` gives at most.
-  static let listedRequests = 1000
   /// Models that a push names at most, those with the most requests: clients make the names up.
   private static let pushedModels = 100
 
@@ -153,7 +151,7 @@ extension DispatcherShell {
   /// In the order of arrival.
   var requests: [DispatcherTypes.Request] {
     let now = Instant.now
-    return core.requests.keys.sorted().prefix(Self.listedRequests).compactMap { id in
+    return core.requests.keys.sorted().prefix(DispatcherCalls.ListRequestsReply.most).compactMap { id in
       guard let record = core.requests[id], let exchange = carried[id]?.exchange else { return nil }
       var instance: String?
       var hasBegun = false

@@ -7,7 +7,6 @@ import Varlink
 
 /// Checks what `SetInstances` brings. Whoever may call it is trusted; a mistake must still not get far.
 enum WantedSet {
-  static let maximumInstances = 256
   static let slots = 1...64
   static let maximumGPUs = 64
   static let maximumModels = 256
@@ -15,13 +14,13 @@ enum WantedSet {
 
   /// - Throws: `InvalidParameter` with the path of the first field that can't be.
   static func checked(_ instances: [DispatcherTypes.Instance]) throws(VarlinkErrorReply) -> [WantedInstance] {
-    guard instances.count <= maximumInstances else { throw .invalidParameter("instances") }
+    guard instances.count <= Placement.most else { throw .invalidParameter("instances") }
     var ids: Set<String> = []
     var addresses: Set<SocketAddress> = []
     var wanted: [WantedInstance] = []
     for (index, instance) in instances.enumerated() {
       let path = "instances[\(index)]"
-      try require(isID(instance.id) && ids.insert(instance.id).inserted, "\(path).id")
+      try require(InstanceID(validating: instance.id) != nil && ids.insert(instance.id).inserted, "\(path).id")
       try require(isInvocation(instance.invocation), "\(path).invocation")
       guard let address = InstanceAddress.parse(instance.address), addresses.insert(address).inserted else {
         throw .invalidParameter("\(path).address")
@@ -39,19 +38,6 @@ enum WantedSet {
 
   private static func require(_ condition: Bool, _ path: String) throws(VarlinkErrorReply) {
     if !condition { throw .invalidParameter(path) }
-  }
-
-  /// 1 to 32 of `[a-z0-9_.-]`.
-  static func isID(_ text: String) -> Bool {
-    (1...32).contains(text.utf8.count)
-      && text.utf8.allSatisfy { byte in
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"),
-          UInt8(ascii: "."), UInt8(ascii: "-"):
-          true
-        default: false
-        }
-      }
   }
 
   /// 1 to 64 printable characters of ASCII.

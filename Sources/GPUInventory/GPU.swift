@@ -1,22 +1,10 @@
 import Glibc
 
 /// One GPU as it was last read. What could not be learnt is `nil`.
-package struct GPU: Sendable, Equatable, Codable {
-  package enum Vendor: String, Sendable, Codable {
+package struct GPU: Sendable, Equatable {
+  package enum Vendor: String, Sendable {
     case nvidia
     case amd
-  }
-
-  /// One process that computes on the GPU, by the machine's own process number.
-  package struct Process: Sendable, Equatable, Codable {
-    package var processID: Int32
-    /// Bytes.
-    package var memory: UInt64?
-
-    package init(processID: Int32, memory: UInt64?) {
-      self.processID = processID
-      self.memory = memory
-    }
   }
 
   /// Its place in this reading. Not a name: it changes when a GPU comes or goes. See `GPUNumbering`.
@@ -38,7 +26,6 @@ package struct GPU: Sendable, Equatable, Codable {
   package var utilisation: Int?
   /// Degrees Celsius.
   package var temperature: Int?
-  package var processes: [Process]?
 
   package init(index: Int, uuid: String, vendor: Vendor) {
     self.index = index
@@ -52,14 +39,17 @@ package struct GPU: Sendable, Equatable, Codable {
   package func missingDeviceNodes() -> [String] { deviceNodes.filter { !DeviceNode.exists($0) } }
 }
 
-/// What any process needs to use any NVIDIA GPU.
-enum NVIDIANodes {
-  static let common = ["/dev/nvidiactl", "/dev/nvidia-uvm"]
+extension GPU.Vendor {
+  /// What any process needs to use any of its GPUs.
+  private var commonNodes: [String] {
+    switch self {
+    case .nvidia: ["/dev/nvidiactl", "/dev/nvidia-uvm"]
+    case .amd: ["/dev/kfd"]
+    }
+  }
 
-  static func all(minor: Int) -> [String] { ["/dev/nvidia\(minor)"] + common }
-
-  /// With the common ones, which nobody thinks of.
-  static func completed(_ nodes: [String]) -> [String] {
-    nodes.isEmpty ? [] : nodes + common.filter { !nodes.contains($0) }
+  /// A GPU's own nodes with the common ones, which nobody thinks of.
+  func completed(_ nodes: [String]) -> [String] {
+    nodes.isEmpty ? [] : nodes + commonNodes.filter { !nodes.contains($0) }
   }
 }

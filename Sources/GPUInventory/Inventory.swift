@@ -1,3 +1,5 @@
+import CNVML
+
 /// Where the GPUs are to be learnt from.
 package enum GPUSource: Sendable, Equatable {
   /// NVML's; where there is no NVIDIA driver, the CPU.
@@ -33,7 +35,7 @@ package struct ConfiguredGPU: Sendable, Equatable {
 
 /// The GPUs of one reading.
 package struct Inventory: Sendable, Equatable {
-  package enum Source: String, Sendable, Codable {
+  package enum Source: String, Sendable {
     /// Read from NVML, in the order of their PCI addresses. Empty only where each of them failed.
     case nvml
     case configured
@@ -71,7 +73,7 @@ package struct InventoryProblem: Error, Sendable, Equatable, CustomStringConvert
   }
 
   /// The GPU has fallen off the bus: nothing can run on it before a restart of the machine.
-  package var isGPULost: Bool { code == 15 }
+  package var isGPULost: Bool { code == cnvml_return(CNVML_GPU_IS_LOST) }
 
   package var description: String {
     "\(gpu.map { "\($0): " } ?? "")\(subject): \(text)\(code.map { " (NVML code \($0))" } ?? "")"

@@ -67,9 +67,7 @@ package final class InventoryReader: Sendable {
       gpu.name = entry.name ?? gpu.name
       gpu.memoryTotal = entry.memory ?? gpu.memoryTotal
       gpu.pciAddress = entry.pciAddress ?? gpu.pciAddress
-      if !entry.deviceNodes.isEmpty {
-        gpu.deviceNodes = entry.vendor == .nvidia ? NVIDIANodes.completed(entry.deviceNodes) : entry.deviceNodes
-      }
+      if !entry.deviceNodes.isEmpty { gpu.deviceNodes = entry.vendor.completed(entry.deviceNodes) }
       return gpu
     }
     return Inventory(source: .configured, gpus: gpus, problems: problems)

@@ -18,9 +18,6 @@ enum Answer<Value> {
 
 /// One GPU, asked by its handle.
 struct NVMLDevice {
-  /// More processes than ever compute on one GPU: bounds what a broken library can make the pool do.
-  private static let mostProcesses = 4_096
-
   let library: NVMLLibrary
   let handle: cnvml_device
 
@@ -52,29 +49,6 @@ struct NVMLDevice {
     var info = cnvml_pci_info()
     guard let code = library.pciInfo?(handle, &info) else { return .unknown }
     return Answer(code, PCIAddress(domain: info.domain, bus: info.bus, device: info.device).description)
-  }
-
-  var processes: Answer<[GPU.Process]> {
-    guard let read = library.processes else { return .unknown }
-    var capacity = 64
-    // The number may grow between two calls.
-    for _ in 0..<4 {
-      var count = UInt32(capacity)
-      var entries = [cnvml_process](repeating: cnvml_process(), count: capacity)
-      let code = read(handle, &count, &entries)
-      if code == CNVML_INSUFFICIENT_SIZE, capacity < Self.mostProcesses {
-        capacity = min(Int(count) + 64, Self.mostProcesses)
-        continue
-      }
-      return Answer(code, entries.prefix(Int(count)).map(Self.process))
-    }
-    return .failed(cnvml_return(CNVML_INSUFFICIENT_SIZE))
-  }
-
-  private static func process(_ entry: cnvml_process) -> GPU.Process {
-    let isKnown = entry.used_memory != CNVML_NOT_AVAILABLE
-    return GPU.Process(
-      processID: Int32(truncatingIfNeeded: entry.pid), memory: isKnown ? entry.used_memory : nil)
   }
 
   private func text(_ function: cnvml_text_function?) -> Answer<String> {

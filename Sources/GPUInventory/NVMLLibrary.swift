@@ -17,7 +17,6 @@ struct NVMLLibrary {
   let utilisation: cnvml_utilization_function?
   let temperature: cnvml_temperature_function?
   let pciInfo: cnvml_pci_info_function?
-  let processes: cnvml_processes_function?
 
   /// The library isn't there, isn't one, or lacks what nothing can be read without.
   init(path: String) throws(InventoryProblem) {
@@ -47,7 +46,6 @@ struct NVMLLibrary {
     utilisation = find("nvmlDeviceGetUtilizationRates")
     temperature = find("nvmlDeviceGetTemperature")
     pciInfo = find("nvmlDeviceGetPciInfo_v3")
-    processes = find("nvmlDeviceGetComputeRunningProcesses_v3") ?? find("nvmlDeviceGetComputeRunningProcesses_v2")
   }
 
   func problem(_ code: cnvml_return, in call: String, gpu: String? = nil) -> InventoryProblem {

@@ -1,9 +1,10 @@
 import CNVML
+import PoolCore
 
 /// NVML between nvmlInit and nvmlShutdown. In it, the count of the GPUs and their indexes stay.
 final class NVMLSession {
-  /// More than any machine has: bounds what a broken library can make the pool do.
-  private static let mostGPUs = 256
+  /// Bounds what a broken library can make the pool do.
+  private static let mostGPUs = Placement.most
 
   private let library: NVMLLibrary
   /// By NVML's index, so that a GPU that gets lost is still known by its name.
@@ -72,7 +73,7 @@ final class NVMLSession {
     gpu.name = value(device.name, "nvmlDeviceGetName") ?? gpu.name
     gpu.pciAddress = value(device.pciAddress, "nvmlDeviceGetPciInfo_v3") ?? gpu.pciAddress
     if let minor = value(device.minorNumber, "nvmlDeviceGetMinorNumber") {
-      gpu.deviceNodes = NVIDIANodes.all(minor: minor)
+      gpu.deviceNodes = GPU.Vendor.nvidia.completed(["/dev/nvidia\(minor)"])
     }
     let memory = value(device.memory, "nvmlDeviceGetMemoryInfo")
     gpu.memoryTotal = memory?.total ?? gpu.memoryTotal
@@ -81,7 +82,6 @@ final class NVMLSession {
     gpu.memoryUsed = memory?.used
     gpu.utilisation = value(device.utilisation, "nvmlDeviceGetUtilizationRates")
     gpu.temperature = value(device.temperature, "nvmlDeviceGetTemperature")
-    gpu.processes = value(device.processes, "nvmlDeviceGetComputeRunningProcesses")
     return gpu
   }
 

@@ -10,17 +10,26 @@ package struct ResolvedLauncher: Sendable {
 }
 
 extension LauncherChoice {
-  /// Opens the launcher that the key `launcher` asks for. Only `auto` looks for another way where one is closed.
-  package func resolve() async throws(LaunchError) -> ResolvedLauncher {
-    switch self {
-    case .systemd: ResolvedLauncher(try await SystemdLauncher.connect(to: .system), "as configured")
-    case .user: ResolvedLauncher(try await SystemdLauncher.connect(to: .user), "as configured")
-    case .child: ResolvedLauncher(ChildLauncher(), "as configured")
-    case .auto: await Self.automatic()
-    }
-  }
+  /// How long a systemd that does not answer is waited for where nothing may stand in for it: a restart of dbus takes
+  /// a second, and at a boot the bus may come late.
+  private static let patience = Duration.seconds(10)
 
-  private static func automatic() async -> ResolvedLauncher {
+  /// Opens the launcher that the key `launcher` asks for. Only `auto` looks for another way where one is closed: on a
+  /// machine without systemd, and, if the pool may do with stand-ins, also where its systemd does not answer.
+  /// - Parameter owner: whose units to look after, see `InstanceUnit`.
+  package func resolve(
+    _ standIns: StandIns, owner: String, patience: Duration = patience
+  ) async throws(LaunchError) -> ResolvedLauncher {
+    let patience = standIns == .allowed ? .zero : patience
+    func systemd(_ manager: SystemdLauncher.Manager) async throws(LaunchError) -> SystemdLauncher {
+      try await SystemdLauncher.connect(to: manager, owner: owner, patience: patience)
+    }
+    switch self {
+    case .systemd: return ResolvedLauncher(try await systemd(.system), "as configured")
+    case .user: return ResolvedLauncher(try await systemd(.user), "as configured")
+    case .child: return ResolvedLauncher(ChildLauncher(), "as configured")
+    case .auto: break
+    }
     // As sd_booted(3): the bus of a container may be the host's.
     guard access("/run/systemd/system", F_OK) == 0 else {
       return ResolvedLauncher(ChildLauncher(), "this machine was not booted with systemd")
@@ -28,8 +37,14 @@ extension LauncherChoice {
     let (manager, who): (SystemdLauncher.Manager, String) =
       geteuid() == 0 ? (.system, "the pool runs as root") : (.user, "the pool does not run as root")
     do throws(LaunchError) {
-      return ResolvedLauncher(try await SystemdLauncher.connect(to: manager), "\(who), and systemd answers")
+      return ResolvedLauncher(try await systemd(manager), "\(who), and systemd answers")
     } catch {
+      guard standIns == .allowed else {
+        throw LaunchError(
+          error.code,
+          "\(who), and its systemd does not answer (\(error.message)): see `systemctl status dbus`, or set the key "
+            + "launcher to what is to start instances")
+      }
       return ResolvedLauncher(ChildLauncher(), "\(who), and its systemd does not answer: \(error.message)")
     }
   }

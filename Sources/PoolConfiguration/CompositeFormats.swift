@@ -1,3 +1,4 @@
+import PoolCore
 import Yams
 
 extension ValueFormat where Value == [String: String] {
@@ -70,7 +71,8 @@ extension ValueFormat {
 
 extension ValueFormat where Value == GPUChoice {
   static var gpus: Self {
-    let list = ValueFormat<[GPUSettings]>.maps("GPUs", most: 1_024, blank: GPUSettings(uuid: ""), SettingsKeys.gpu)
+    let list = ValueFormat<[GPUSettings]>.maps(
+      "GPUs", most: Placement.most, blank: GPUSettings(uuid: ""), SettingsKeys.gpu)
     return ValueFormat(
       expected: "auto, cpu or \(list.expected)",
       read: { node, path, reading in
@@ -117,7 +119,7 @@ extension ValueFormat where Value == GPUReference {
 extension ValueFormat where Value == PlacementChoice {
   static var placements: Self {
     let list = ValueFormat<[PlacementSettings]>.maps(
-      "placements", most: 1_024, blank: PlacementSettings(gpus: []), SettingsKeys.placement)
+      "placements", most: Placement.most, blank: PlacementSettings(gpus: []), SettingsKeys.placement)
     return ValueFormat(
       expected: "auto or \(list.expected)",
       read: { node, path, reading in

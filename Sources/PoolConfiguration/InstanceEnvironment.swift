@@ -1,11 +1,16 @@
 /// Which variables an operator may give to instances.
 package enum InstanceEnvironment {
-  /// What to use instead of a variable that the pool sets itself; `nil` for any other.
+  /// Those that say which GPUs a program sees. A launcher whose instances inherit its own environment removes them first.
+  package static let pinningVariables: Set = [
+    "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL",
+    "GGML_VK_VISIBLE_DEVICES", "OLLAMA_VULKAN",
+  ]
+
+  /// What to use instead of a variable by which the pool itself steers an instance; `nil` for any other.
   package static func remedy(insteadOf name: String) -> String? {
     switch name {
     case "OLLAMA_HOST": "the key instance_ports"
-    case "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL",
-      "GGML_VK_VISIBLE_DEVICES", "OLLAMA_VULKAN":
+    case let name where pinningVariables.contains(name):
       "the keys gpus and placements, which pin each instance to its own GPUs"
     case "OLLAMA_NUM_PARALLEL": "the key slots"
     case "OLLAMA_MODELS": "the key models_path"

@@ -1,3 +1,4 @@
+import PoolCore
 import Yams
 
 extension ValueFormat where Value == Bool {
@@ -116,8 +117,8 @@ extension ValueFormat where Value == String {
   }
 
   static var userName: Self {
-    text("the name of a user other than root") { name in
-      name != "root" && name.utf8.count <= 32 && name.isMade(of: "_-.")
+    text("the name of a user other than root and ollama-pool, the dispatcher's") { name in
+      !["root", "ollama-pool"].contains(name) && name.utf8.count <= 32 && name.isMade(of: "_-.")
         && name.first.map { $0.isLetter || $0 == "_" } == true
     }
   }
@@ -152,11 +153,9 @@ extension ValueFormat where Value == String {
     }
   }
 
-  /// Becomes part of a unit's name and of a directory's.
   static var placementID: Self {
     text("1 to 32 of a-z, 0-9, _, . and -, beginning with a letter or digit") { id in
-      id.utf8.count <= 32 && id.isMade(of: "_.-") && id == id.lowercased()
-        && id.first.map { $0.isLetter || $0.isNumber } == true
+      InstanceID(validating: id) != nil && id.first.map { $0.isLetter || $0.isNumber } == true
     }
   }
 }

@@ -1,3 +1,5 @@
+import PoolCore
+
 /// Everything that an operator can configure, with its default.
 ///
 /// `Settings()` is the configuration of a pool without a file. `nil` means what the file says as `auto`, `none`, `all`
@@ -25,8 +27,7 @@ package struct Settings: Sendable, Equatable {
   /// The user that instances run as; `nil` (`auto`): `ollama` if that user exists, else `ollama-pool-instance`.
   package var instanceUser: String?
 
-  /// The first instance's port; instance n gets this plus n, and a failed start moves on within
-  /// `Settings.instancePortSpan`.
+  /// The first of ``instancePortSpan`` ports; placement n gets this plus n, and each failed start moves on among them.
   package var instancePorts: UInt16 = 11500
 
   /// Requests that one instance works on at the same time (OLLAMA_NUM_PARALLEL).
@@ -60,8 +61,8 @@ package struct Settings: Sendable, Equatable {
   /// How long running streams may go on when the pool stops.
   package var drainTimeout = Duration.seconds(60)
 
-  /// How many ports a failed start may move on.
-  package static let instancePortSpan = 100
+  /// How many ports are kept for instances: one for each placement that there may be.
+  package static let instancePortSpan = Placement.most
 
   package init() {}
 }

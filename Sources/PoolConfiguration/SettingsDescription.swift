@@ -10,7 +10,7 @@ package enum SettingsDescription {
   private static let commentColumn = 44
   private static let flowLimit = 80
 
-  /// The settings in force as YAML that can be read again, each with a comment that says where it came from.
+  /// All settings as YAML that can be read again, each with a comment that says where it came from.
   package static func render(_ configuration: LoadedConfiguration) -> String {
     var lines: [String] = []
     for file in configuration.files { lines.append("# from \(file)") }

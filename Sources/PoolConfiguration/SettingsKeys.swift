@@ -15,7 +15,7 @@ enum SettingsKeys {
     .value("launcher", \.launcher, .choice),
     .value("ollama", \.ollama, ValueFormat.absolutePath.orNone("auto")),
     .value("instance_user", \.instanceUser, ValueFormat.userName.orNone("auto")),
-    // The upper bound leaves room for 1,024 instances that each move on.
+    // The upper bound leaves room for the whole span.
     .value("instance_ports", \.instancePorts, .port(1_024...64_000)),
     .value("slots", \.slots, .integer(slotBounds)),
     .value("models_path", \.modelsPath, ValueFormat.absolutePath.orNone("auto")),
@@ -35,8 +35,8 @@ enum SettingsKeys {
 
   private static let scaling: [Key<Settings>] = [
     .value("policy", \.scaling.policy, .choice),
-    .value("min", \.scaling.min, .integer(0...1_024)),
-    .value("max", \.scaling.max, ValueFormat.integer(1...1_024).orNone("all")),
+    .value("min", \.scaling.min, .integer(0...Placement.most)),
+    .value("max", \.scaling.max, ValueFormat.integer(1...Placement.most).orNone("all")),
     .value("z", \.scaling.z, ValueFormat.number(0...10).orNone("auto"), note: { $0.scaling.noteOnZ }),
     .value(
       "window", \.scaling.window, ValueFormat.duration(.seconds(1) ... .seconds(86_400)).orNone("auto"),
@@ -45,7 +45,7 @@ enum SettingsKeys {
       "idle_hold", \.scaling.idleHold, ValueFormat.duration(.zero ... .seconds(86_400)).orNone("auto"),
       note: { $0.scaling.noteOnIdleHold }),
     .value("cold_start", \.scaling.coldStart, .duration(.milliseconds(100) ... .seconds(3_600))),
-    .value("parallel_starts", \.scaling.parallelStarts, .integer(1...1_024)),
+    .value("parallel_starts", \.scaling.parallelStarts, .integer(1...Placement.most)),
   ]
 
   private static let queue: [Key<Settings>] = [

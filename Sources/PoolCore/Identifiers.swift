@@ -1,7 +1,21 @@
-/// The name of an instance, which is the name of its placement: `gpu0`, `cpu0`. At most 32 of `[a-z0-9_.-]`.
+/// The name of an instance, which is the name of its placement: `gpu0`, `cpu0`.
 package struct InstanceID: Hashable, Comparable, Sendable, CustomStringConvertible, ExpressibleByStringLiteral {
   package var name: String
   package init(_ name: String) { self.name = name }
+
+  /// A name from outside: 1 to 32 of `[a-z0-9_.-]`, since it becomes part of a unit's name; `nil` for any other.
+  package init?(validating text: some StringProtocol) {
+    let isName = text.utf8.allSatisfy { byte in
+      switch byte {
+      case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true
+      case UInt8(ascii: "_"), UInt8(ascii: "."), UInt8(ascii: "-"): true
+      default: false
+      }
+    }
+    guard isName, (1...32).contains(text.utf8.count) else { return nil }
+    name = String(text)
+  }
+
   package init(stringLiteral value: String) { name = value }
   package var description: String { name }
   package static func < (lhs: InstanceID, rhs: InstanceID) -> Bool { lhs.name < rhs.name }

@@ -1,5 +1,6 @@
 import ControlInterface
 import Glibc
+import Launching
 import Varlink
 
 /// `ollamapool.Supervisor` on its socket: who may call what. The answers are the daemon's.
@@ -19,17 +20,13 @@ struct ControlService: VarlinkInterface {
     self.handOn = handOn
   }
 
-  /// root, this process's own user, and the dispatcher's, on whose behalf operators work.
-  static func administrators() -> Set<uid_t> {
+  /// root, this process's own user, and the dispatcher's, on whose behalf operators work; but that never if instances
+  /// run as it, since what a model's server does is no operator's doing.
+  static func administrators(instanceUser: String?, lookUp: (String) -> uid_t? = { User(named: $0)?.userID }) -> Set<
+    uid_t
+  > {
     var users: Set<uid_t> = [0, geteuid()]
-    var record = passwd()
-    var found: UnsafeMutablePointer<passwd>?
-    withUnsafeTemporaryAllocation(of: CChar.self, capacity: 16_384) { buffer in
-      guard let text = buffer.baseAddress else { return }
-      if getpwnam_r("ollama-pool", &record, text, buffer.count, &found) == 0, let found {
-        users.insert(found.pointee.pw_uid)
-      }
-    }
+    if let dispatcher = lookUp("ollama-pool"), dispatcher != instanceUser.flatMap(lookUp) { users.insert(dispatcher) }
     return users
   }
 

@@ -9,6 +9,9 @@ struct CurrentPlan: Sendable {
   let inventory: Inventory
   let numbering: GPUNumbering
   let placements: PlacementPlan
+  /// What may stand in for `ollama`: nothing any more once there was one. An upgrade, in which it is away for a while,
+  /// must not replace the instances by others that make their answers up.
+  private(set) var standIns: StandIns
   /// The program that instances run, or why there is none.
   private(set) var program: Result<OllamaExecutable, LaunchError>
   /// What each instance is started with; empty without a program.
@@ -18,26 +21,31 @@ struct CurrentPlan: Sendable {
   /// - Parameter digests: of the specifications that hold as long as there is no program: instances that run must not
   ///   be replaced because their program is gone.
   init(
-    _ settings: Settings, _ inventory: Inventory, numbering: GPUNumbering, keeping digests: [InstanceID: String]
+    _ settings: Settings, _ inventory: Inventory, numbering: GPUNumbering, _ standIns: StandIns,
+    keeping digests: [InstanceID: String]
   ) throws(ConfigurationError) {
     self.settings = settings
     self.inventory = inventory
+    self.standIns = standIns
     self.digests = digests
     var numbering = numbering
     placements = try PlacementPlan(settings: settings, inventory: inventory, numbering: &numbering)
     self.numbering = numbering
-    program = Self.find(settings)
+    program = Self.find(settings, standIns)
     specify()
   }
 
   /// The same with other settings.
   func changed(to settings: Settings, _ inventory: Inventory) throws(ConfigurationError) -> CurrentPlan {
-    try CurrentPlan(settings, inventory, numbering: numbering, keeping: digests)
+    try CurrentPlan(settings, inventory, numbering: numbering, standIns, keeping: digests)
   }
 
-  static func find(_ settings: Settings) -> Result<OllamaExecutable, LaunchError> {
+  /// Looks for the program as it is now.
+  func findProgram() -> Result<OllamaExecutable, LaunchError> { Self.find(settings, standIns) }
+
+  private static func find(_ settings: Settings, _ standIns: StandIns) -> Result<OllamaExecutable, LaunchError> {
     do throws(LaunchError) {
-      return .success(try OllamaExecutable.find(setting: settings.ollama))
+      return .success(try OllamaExecutable.find(setting: settings.ollama, standIns))
     } catch {
       return .failure(error)
     }
@@ -51,6 +59,7 @@ struct CurrentPlan: Sendable {
 
   private mutating func specify() {
     guard case .success(let program) = program else { return }
+    if program.kind == .ollama { standIns = .refused }
     specifications = placements.specifications(settings, program)
     digests = specifications.mapValues(\.digest)
   }
@@ -80,6 +89,8 @@ struct CurrentPlan: Sendable {
       }
     return "\(places); \(programDescription)"
   }
+
+  var programIsMissing: Bool { if case .failure = program { true } else { false } }
 
   var programDescription: String {
     switch program {

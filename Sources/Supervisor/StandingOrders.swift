@@ -34,7 +34,7 @@ struct StandingOrders: Codable, Equatable, Sendable {
 
 extension StandingOrders.Scale {
   /// More instances than any machine runs.
-  static let most = 1024
+  static let most = Placement.most
   /// 30 days in seconds.
   static let longest = 30.0 * 24 * 3600
 

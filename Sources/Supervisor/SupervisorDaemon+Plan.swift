@@ -7,8 +7,10 @@ import Systemd
 /// From the settings, the GPUs and the program to what the core places, at the start and whenever one of them changes.
 extension SupervisorDaemon {
   /// Reads the configuration again and puts it into force.
+  /// - Returns: what holds now, for whoever else goes by it: another look at the files may find others.
   /// - Throws: what is wrong with it; then nothing has changed.
-  package func reload() async throws(ConfigurationError) {
+  @discardableResult
+  package func reload() async throws(ConfigurationError) -> Settings {
     if options.notifiesServiceManager { ServiceManager.notifyReloading() }
     defer { notifyReady() }
     do throws(ConfigurationError) {
@@ -25,6 +27,7 @@ extension SupervisorDaemon {
       let needsRestart = settings.launcher == old.launcher ? "" : "launcher takes a restart of the supervisor; "
       tell(SupervisorEvent(.reloaded, "configuration reloaded", why: needsRestart + plan.description))
       tellPlanProblems()
+      return settings
     } catch {
       tell(SupervisorEvent(.reloadRefused, "configuration not reloaded, nothing has changed", why: error.description))
       throw error
@@ -68,13 +71,13 @@ extension SupervisorDaemon {
   /// What to start with, now. A program that has come or changed since the last look is taken into account.
   /// - Throws: `LaunchError`, `SupervisorError`
   func prepareStart(_ id: InstanceID, attempt: Int) throws -> (InstanceSpecification, port: UInt16) {
-    use(CurrentPlan.find(plan.settings))
+    use(plan.findProgram())
     return try plan.order(for: id, attempt: attempt)
   }
 
   /// Notices an upgrade: the instances are then replaced, one at a time.
   func lookAtProgram() {
-    let found = CurrentPlan.find(plan.settings)
+    let found = plan.findProgram()
     // While a package is being unpacked the program is missing, or half there: only what two looks saw alike counts.
     defer { lastSeenProgram = found }
     if found == lastSeenProgram { use(found) }
@@ -82,12 +85,17 @@ extension SupervisorDaemon {
 
   private func use(_ found: Result<OllamaExecutable, LaunchError>) {
     guard found != plan.program else { return }
+    let wasMissing = plan.programIsMissing
     plan.use(found)
     switch found {
-    case .success: tell(SupervisorEvent(.programChanged, "the program is another one", why: plan.programDescription))
+    case .success:
+      let what = wasMissing ? "there is a program again" : "the program is another one"
+      tell(SupervisorEvent(.programChanged, what, why: plan.programDescription))
     case .failure(let error): tell(SupervisorEvent(.programMissing, "nothing can be started", why: error.message))
     }
     applyPlan()
+    // What failed for want of a program is to be tried again at once, also if the program is the same as before.
+    if wasMissing, !plan.programIsMissing { apply { $0.forgetFailures(at: $1) } }
   }
 
   // MARK: GPUs

@@ -90,12 +90,12 @@ package actor SupervisorDaemon {
       if let given = options.launcher {
         (given, nil)
       } else {
-        try await settings.launcher.resolve().parts
+        try await settings.launcher.resolve(options.standIns, owner: options.owner).parts
       }
     do {
       let found = Dictionary(try await launcher.existing().map { ($0.id, $0.unit) }) { first, _ in first }
       let plan = try CurrentPlan(
-        settings, reading, numbering: numbering, keeping: found.mapValues(\.specification))
+        settings, reading, numbering: numbering, options.standIns, keeping: found.mapValues(\.specification))
       let daemon = SupervisorDaemon(
         options, launcher: launcher, inventory: inventory, state: state, plan: plan, orders: orders)
       try await daemon.begin(found, numbering, because: reason, troubles)
@@ -121,7 +121,8 @@ package actor SupervisorDaemon {
     restoreOrders()
     applyPlan()
     apply { $0.began(found: found, at: $1) }
-    let service = ControlService(administrators: ControlService.administrators()) { [workQueue] method, call in
+    let administrators = ControlService.administrators(instanceUser: plan.settings.instanceUser)
+    let service = ControlService(administrators: administrators) { [workQueue] method, call in
       workQueue.yield(.answer(method, call))
     }
     server = try await VarlinkServer.start(

@@ -1,4 +1,5 @@
 package import GPUInventory
+import Glibc
 package import Launching
 package import NIOCore
 package import PoolConfiguration
@@ -21,6 +22,8 @@ package struct SupervisorOptions: Sendable {
   package var eventLoopGroup: any EventLoopGroup
   /// Whether READY=1, STATUS=, RELOADING=1 and WATCHDOG=1 are this daemon's to send; not so where it shares a process.
   package var notifiesServiceManager: Bool
+  /// What it may do with instead of what it asks for.
+  package var standIns: StandIns
   /// nil: as configured under `launcher`.
   package var launcher: (any Launcher)?
   package var inventory: InventoryReader
@@ -32,7 +35,7 @@ package struct SupervisorOptions: Sendable {
     readConfiguration: @escaping @Sendable () throws(ConfigurationError) -> LoadedConfiguration,
     stateDirectory: String, dispatcherSocket: String, controlSocket: VarlinkServer.Endpoint, journal: Journal,
     version: String, eventLoopGroup: any EventLoopGroup, notifiesServiceManager: Bool,
-    launcher: (any Launcher)? = nil, inventory: InventoryReader = InventoryReader()
+    standIns: StandIns = .refused, launcher: (any Launcher)? = nil, inventory: InventoryReader = InventoryReader()
   ) {
     self.configuration = configuration
     self.readConfiguration = readConfiguration
@@ -43,7 +46,16 @@ package struct SupervisorOptions: Sendable {
     self.version = version
     self.eventLoopGroup = eventLoopGroup
     self.notifiesServiceManager = notifiesServiceManager
+    self.standIns = standIns
     self.launcher = launcher
     self.inventory = inventory
+  }
+
+  /// Whose units are this pool's: the folder of its control sockets.
+  var owner: String {
+    let folder = dispatcherSocket.lastIndex(of: "/").map { String(dispatcherSocket[...$0]) } ?? "."
+    guard let absolute = realpath(folder, nil) else { return folder }
+    defer { free(absolute) }
+    return String(cString: absolute)
   }
 }

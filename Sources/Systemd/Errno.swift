@@ -1,7 +1,7 @@
 import Glibc
 
 /// The text for an errno value, without strerror's shared buffer.
-func describe(errno code: Int32) -> String {
+package func describe(errno code: Int32) -> String {
   withUnsafeTemporaryAllocation(of: CChar.self, capacity: 256) { buffer in
     buffer.initialize(repeating: 0)
     guard let start = buffer.baseAddress, strerror_r(code, start, buffer.count) == 0 else { return "error \(code)" }

@@ -32,6 +32,17 @@ import Varlink
     }
   }
 
+  @Test func `a list that is not whole says so`() async throws {
+    let request = #"{"id":1,"method":"POST","path":"/api/chat","client":"127.0.0.1","ageSeconds":1,"begun":false}"#
+    for (count, isWhole) in [(999, true), (1000, false)] {
+      let all = Array(repeating: request, count: count).joined(separator: ",")
+      try await FakePool.run(dispatcher: ["ListRequests": .json(#"{"requests":[\#(all)]}"#)]) { pool in
+        let output = try await pool.run("queue").output
+        #expect(output.contains("These are the oldest; `ollama-pool status` says how many there are.") == !isWhole)
+      }
+    }
+  }
+
   @Test func `a request is cancelled by its number`() async throws {
     try await FakePool.run(dispatcher: ["CancelRequest": .nothing]) { pool in
       let result = try await pool.run("queue", "cancel", "42")

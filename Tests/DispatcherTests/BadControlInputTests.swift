@@ -68,13 +68,13 @@ struct BadControlInputTests {
 
   @Test func moreInstancesThanTheBoundAreRefused() async throws {
     try await DispatcherRig.run { rig in
-      let many = (0...WantedSet.maximumInstances).map { number in
+      let many = (0...Placement.most).map { number in
         JSONValue.object(
           Self.good.merging(["id": .string("i\(number)"), "address": .string("127.0.0.1:\(12_000 + number)")]) { $1 })
       }
       try await expectInvalid("instances", rig, .setInstances, Set(instances: many))
       try await rig.supervisor.order(.setInstances, Set(instances: Array(many.dropLast())))
-      #expect(try await rig.queue().instances.count == WantedSet.maximumInstances)
+      #expect(try await rig.queue().instances.count == Placement.most)
     }
   }
 

@@ -91,10 +91,10 @@ struct LeavingTests {
   @Test func ofVeryManyRequestsTheFirstAreListedAndADrainRefusesThemAll() async throws {
     try await DispatcherRig.run { rig in
       var clients: [HTTPProbe] = []
-      for _ in 0..<DispatcherShell.listedRequests + 50 { clients.append(try await rig.generate()) }
+      for _ in 0..<DispatcherCalls.ListRequestsReply.most + 50 { clients.append(try await rig.generate()) }
       try await rig.waitForDepth(clients.count)
       let requests = try await rig.requests()
-      #expect(requests.map(\.position) == (1...DispatcherShell.listedRequests).map { $0 })
+      #expect(requests.map(\.position) == (1...DispatcherCalls.ListRequestsReply.most).map { $0 })
       #expect(requests.allSatisfy { $0.model == "m:latest" && $0.client.hasPrefix("127.0.0.1:") })
       #expect(requests.map(\.id) == requests.map(\.id).sorted())
 

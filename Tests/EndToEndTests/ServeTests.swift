@@ -76,6 +76,22 @@ import Testing
     }
   }
 
+  @Test("A drain_timeout that was reloaded holds")
+  func reloadedDrainTimeout() async throws {
+    let pool = try Pool(Pool.Setup(settings: "drain_timeout: 10m"))
+    defer { pool.kill() }
+    try await pool.isReady()
+    let text = try String(contentsOfFile: pool.configuration, encoding: .utf8)
+    try pool.folder.write(text.replacing("drain_timeout: 10m", with: "drain_timeout: 100ms"), to: "ollama-pool.yaml")
+    pool.program.signal(SIGHUP)
+    try await pool.program.line(containing: "configuration reloaded")
+    let stream = try await pool.openStream(tokens: 100_000)
+    #expect(try await stream.head().status == 200)
+    pool.program.signal(SIGINT)
+    #expect(try await pool.program.wait(within: .seconds(20)) == .exited(0))
+    try await pool.expectNothingLeft()
+  }
+
   @Test("A second Ctrl-C ends it at once, and leaves no process behind either")
   func secondInterrupt() async throws {
     let pool = try Pool()

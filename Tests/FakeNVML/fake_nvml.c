@@ -3,7 +3,6 @@
 // It shows the GPUs that a file describes, read again at each change: $FAKE_NVML_STATE, or `nvml.state` beside the
 // library. `_` stands for a space in values. A line each:
 //   gpu uuid=GPU-a name=Fake_H100 bus=00000000:01:00.0 minor=0 total=85899345920 used=1073741824 util=7 temp=40
-//   proc gpu=0 pid=1234 used=1048576          a process on the first GPU; without used: memory not available
 //   fail nvmlDeviceGetMemoryInfo_v2 15        that call returns that code, on every GPU
 //   fail nvmlDeviceGetMemoryInfo_v2 15 gpu=1  on one GPU alone
 //   reload 1                                  another number ends all sessions, as the driver's reload does
@@ -17,8 +16,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, INSUFFICIENT_SIZE = 7, VERSION_MISMATCH = 25 };
-enum { MOST_GPUS = 64, MOST_PROCESSES = 8192, MOST_FAILURES = 32 };
+enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, VERSION_MISMATCH = 25 };
+enum { MOST_GPUS = 64, MOST_FAILURES = 32 };
 
 typedef struct Device {
   int index;
@@ -28,20 +27,14 @@ typedef struct Device {
 } Device;
 
 typedef struct {
-  unsigned gpu, pid;
-  unsigned long long used;
-} Process;
-
-typedef struct {
   char function[64];
   int code, gpu;
 } Failure;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static Device gpus[MOST_GPUS];
-static Process processes[MOST_PROCESSES];
 static Failure failures[MOST_FAILURES];
-static int gpu_count, process_count, failure_count, initialized, reload;
+static int gpu_count, failure_count, initialized, reload;
 static long long shown_count;
 static struct stat read_state;
 
@@ -94,9 +87,6 @@ static void read_line(const char *line) {
     text(line, "uuid", gpu->uuid, sizeof gpu->uuid, "GPU-0");
     text(line, "name", gpu->name, sizeof gpu->name, "Fake_GPU");
     text(line, "bus", gpu->bus, sizeof gpu->bus, "00000000:01:00.0");
-  } else if (!strncmp(line, "proc ", 5) && process_count < MOST_PROCESSES) {
-    processes[process_count++] =
-        (Process){number(line, "gpu", 0), number(line, "pid", 0), number(line, "used", ~0ULL)};
   } else if (sscanf(line, "fail %63s %d", failure.function, &failure.code) == 2 && failure_count < MOST_FAILURES) {
     failure.gpu = (int)number(line, "gpu", -1);
     failures[failure_count++] = failure;
@@ -113,7 +103,7 @@ static void read_state_if_changed(void) {
   struct stat now;
   const char *path = state_path();
   if (stat(path, &now)) {
-    gpu_count = process_count = failure_count = 0;
+    gpu_count = failure_count = 0;
     memset(&read_state, 0, sizeof read_state);
     return;
   }
@@ -123,7 +113,7 @@ static void read_state_if_changed(void) {
   FILE *file = fopen(path, "r");
   if (!file) return;
   read_state = now;
-  gpu_count = process_count = failure_count = 0;
+  gpu_count = failure_count = 0;
   shown_count = -1;
   char line[1024];
   while (fgets(line, sizeof line, file)) read_line(line);
@@ -254,22 +244,4 @@ int nvmlDeviceGetPciInfo_v3(Device *gpu, PCIInfo *info) {
   snprintf(info->bus_id, sizeof info->bus_id, "%s", gpu->bus);
   sscanf(gpu->bus, "%x:%x:%x", &info->domain, &info->bus, &info->device);
   return leave(SUCCESS);
-}
-
-typedef struct {
-  unsigned pid;
-  unsigned long long used;
-  unsigned gpu_instance, compute_instance;
-} ProcessInfo;
-
-int nvmlDeviceGetComputeRunningProcesses_v3(Device *gpu, unsigned *count, ProcessInfo *infos) {
-  ENTER(gpu);
-  unsigned capacity = *count, found = 0;
-  for (int i = 0; i < process_count; i++) {
-    if (processes[i].gpu != (unsigned)gpu->index) continue;
-    if (found < capacity && infos) infos[found] = (ProcessInfo){processes[i].pid, processes[i].used, ~0u, ~0u};
-    found++;
-  }
-  *count = found;
-  return leave(found > capacity ? INSUFFICIENT_SIZE : SUCCESS);
 }

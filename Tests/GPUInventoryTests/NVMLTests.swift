@@ -7,7 +7,7 @@ import Testing
 struct NVMLTests {
   @Test("four GPUs are read, in the order of the PCI bus")
   func fourGPUs() async throws {
-    let fake = try await FakeNVML(state: FakeNVML.four + "proc gpu=1 pid=77 used=500\nproc gpu=1 pid=78\n")
+    let fake = try await FakeNVML(state: FakeNVML.four)
     let inventory = fake.reader().read(.automatic)
     #expect(inventory.source == .nvml && inventory.problems == [])
     #expect(inventory.gpus.map(\.uuid) == ["GPU-a", "GPU-b", "GPU-c", "GPU-d"])
@@ -20,11 +20,6 @@ struct NVMLTests {
     #expect(inventory.gpus.map(\.temperature) == [61, 62, 63, 64])
     let first = inventory.gpus[0]
     #expect(first.name == "Fake H100" && first.memoryTotal == 85_899_345_920 && first.vendor == .nvidia)
-    #expect(
-      first.processes == [
-        GPU.Process(processID: 77, memory: 500), GPU.Process(processID: 78, memory: nil),
-      ])
-    #expect(inventory.gpus[1].processes == [])
   }
 
   @Test("a later reading shows what has changed")
@@ -37,23 +32,6 @@ struct NVMLTests {
     #expect(inventory.gpus.map(\.uuid) == ["GPU-a"] && inventory.gpus[0].memoryUsed == 99)
   }
 
-  @Test("any number of processes up to a bound is read")
-  func processes() async throws {
-    func state(_ count: Int) -> String {
-      "gpu uuid=GPU-a\n" + (1...count).map { "proc gpu=0 pid=\($0) used=1\n" }.joined()
-    }
-    let fake = try await FakeNVML()
-    let reader = fake.reader()
-    for count in [1, 63, 64, 65, 1_000, 4_096] {
-      try fake.show(state(count))
-      #expect(reader.read(.automatic).gpus.first?.processes?.count == count)
-    }
-    try fake.show(state(5_000))
-    let inventory = reader.read(.automatic)
-    #expect(inventory.gpus.count == 1 && inventory.gpus[0].processes == nil)
-    #expect(inventory.problems.map(\.code) == [7])
-  }
-
   @Test(
     "a failing call costs its value alone, and is reported with NVML's code and text",
     arguments: [
@@ -61,7 +39,6 @@ struct NVMLTests {
       ("nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetMemoryInfo"),
       ("nvmlDeviceGetUtilizationRates", "nvmlDeviceGetUtilizationRates"),
       ("nvmlDeviceGetTemperature", "nvmlDeviceGetTemperature"), ("nvmlDeviceGetPciInfo_v3", "nvmlDeviceGetPciInfo_v3"),
-      ("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetComputeRunningProcesses"),
     ])
   func failingCall(function: String, reported: String) async throws {
     let fake = try await FakeNVML(state: FakeNVML.four + "fail \(function) 999 gpu=3\n")
@@ -88,10 +65,7 @@ struct NVMLTests {
     let reader = fake.reader()
     let before = reader.read(.automatic)
     // Lost to the handle, and lost to every call on it.
-    let calls = [
-      "Name", "MinorNumber", "MemoryInfo_v2", "UtilizationRates", "Temperature", "PciInfo_v3",
-      "ComputeRunningProcesses_v3",
-    ]
+    let calls = ["Name", "MinorNumber", "MemoryInfo_v2", "UtilizationRates", "Temperature", "PciInfo_v3"]
     let failures = [
       "fail nvmlDeviceGetHandleByIndex_v2 15 gpu=3\n",
       calls.map { "fail nvmlDeviceGet\($0) 15 gpu=3\n" }.joined(),
@@ -158,7 +132,7 @@ struct NVMLTests {
     #expect(inventory.gpus.map(\.uuid) == ["GPU-old"])
     let gpu = try #require(inventory.gpus.first)
     #expect(gpu.memoryTotal == 1_000 && gpu.memoryUsed == 400)
-    #expect(gpu.name == nil && gpu.deviceNodes == [] && gpu.processes == nil && gpu.pciAddress == nil)
+    #expect(gpu.name == nil && gpu.deviceNodes == [] && gpu.pciAddress == nil)
   }
 
   @Test("a driver without the needed functions is reported")

@@ -43,12 +43,12 @@ import TestSupport
       .configured([
         ConfiguredGPU(
           uuid: "GPU-a", memory: 1, pciAddress: "0000:02:00.0", deviceNodes: ["/dev/nvidia0", "/dev/nvidiactl"]),
-        ConfiguredGPU(uuid: "GPU-b", vendor: .amd, deviceNodes: ["/dev/kfd"]),
+        ConfiguredGPU(uuid: "GPU-b", vendor: .amd, deviceNodes: ["/dev/dri/renderD128"]),
       ]))
     #expect(inventory.source == .configured && inventory.problems == [])
     #expect(inventory.gpus[0].deviceNodes == ["/dev/nvidia0", "/dev/nvidiactl", "/dev/nvidia-uvm"])
     #expect(inventory.gpus[0].memoryTotal == 1 && inventory.gpus[0].pciAddress == "0000:02:00.0")
-    #expect(inventory.gpus[1].deviceNodes == ["/dev/kfd"])
+    #expect(inventory.gpus[1].deviceNodes == ["/dev/dri/renderD128", "/dev/kfd"])
   }
 
   @Test("missing device nodes are told")

@@ -20,7 +20,12 @@ struct ChildLauncherTests {
     setenv("OLLAMA_LAUNCHING_TEST", "inherited", 1)
     setenv("NOTIFY_SOCKET", "/run/none", 1)
     setenv("HIP_VISIBLE_DEVICES", "3", 1)
-    defer { for name in ["OLLAMA_LAUNCHING_TEST", "NOTIFY_SOCKET", "HIP_VISIBLE_DEVICES"] { unsetenv(name) } }
+    setenv("CUDA_VISIBLE_DEVICES", "3", 1)
+    defer {
+      for name in ["OLLAMA_LAUNCHING_TEST", "NOTIFY_SOCKET", "HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"] {
+        unsetenv(name)
+      }
+    }
     let script = try await Script("env > $0.env; echo \"$@\" > $0.arguments; \(Self.waits)")
     let launcher = Self.launcher()
     let specification = InstanceSpecification.example(gpus: [.amd("GPU-r", render: 128)], executable: script.path) {
@@ -34,10 +39,10 @@ struct ChildLauncherTests {
     #expect(unit.invocation.text.wholeMatch(of: /[0-9a-f]{32}/) != nil)
     let lines = Set(try await script.said("env").split(separator: "\n").map(String.init))
     for expected in [
-      "OLLAMA_HOST=127.0.0.1:11507", "ROCR_VISIBLE_DEVICES=GPU-r", "CUDA_VISIBLE_DEVICES=-1", "EXTRA=a=b c",
+      "OLLAMA_HOST=127.0.0.1:11507", "ROCR_VISIBLE_DEVICES=GPU-r", "EXTRA=a=b c",
       "OLLAMA_LAUNCHING_TEST=inherited", "POOL_SPECIFICATION=\(specification.digest)", "POOL_INSTANCE=gpu0",
     ] { #expect(lines.contains(expected), "\(expected)") }
-    for name in ["NOTIFY_SOCKET=", "HIP_VISIBLE_DEVICES="] {
+    for name in ["NOTIFY_SOCKET=", "HIP_VISIBLE_DEVICES=", "CUDA_VISIBLE_DEVICES="] {
       #expect(!lines.contains { $0.hasPrefix(name) }, "\(name)")
     }
     await launcher.close()

@@ -42,6 +42,9 @@ extension GPU {
   }
 }
 
+/// The pool of these tests, by the folder of its control sockets.
+let owner = "/run/tests"
+
 /// Collects a launcher's events, for tests to wait for.
 actor Witness {
   private(set) var events: [LauncherEvent] = []

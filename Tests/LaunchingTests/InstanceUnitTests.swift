@@ -1,7 +1,9 @@
+import Foundation
 import GPUInventory
 import Glibc
 import PoolConfiguration
 import PoolCore
+import TestSupport
 import Testing
 
 @testable import Launching
@@ -13,15 +15,15 @@ import Testing
   private static let homeOfRoot = "/root"
 
   private static let ollama = InstanceAccount(
-    name: "ollama", home: "/usr/share/ollama", homeIsStateDirectory: false, groups: ["video"])
+    name: "ollama", userID: 901, home: "/usr/share/ollama", homeIsStateDirectory: false, groups: ["video"])
   private static let own = InstanceAccount(
-    name: "ollama-pool-instance", home: "/var/lib/ollama-pool-instance", homeIsStateDirectory: true,
+    name: "ollama-pool-instance", userID: 900, home: "/var/lib/ollama-pool-instance", homeIsStateDirectory: true,
     groups: ["render", "video"])
 
   private func properties(
     _ specification: InstanceSpecification, as account: InstanceAccount = own
   ) -> [String: BusValue] {
-    let list = InstanceUnit.properties(of: specification, port: 11500, as: account)
+    let list = InstanceUnit.properties(of: specification, port: 11500, owner: owner, as: account)
     #expect(Set(list.map(\.name)).count == list.count, "each property once")
     return Dictionary(list.map { ($0.name, $0.value) }) { first, _ in first }
   }
@@ -100,6 +102,24 @@ import Testing
     #expect(protection({ _ in }, executable: "/var/tmp/o/ollama") == ["yes", "false"])
   }
 
+  @Test func `what a link leads to is not hidden either`() throws {
+    let folder = try TemporaryDirectory()
+    let place = Self.homeOfRoot + "/launching-tests-\(getpid())"
+    for link in ["ollama", "models"] { #expect(symlink(place + "/" + link, folder.path(to: link)) == 0) }
+    func protection(_ specification: InstanceSpecification) -> String? {
+      properties(specification)["ProtectHome"]?.text
+    }
+    let linked = InstanceSpecification.example(executable: folder.path(to: "ollama"))
+    #expect(protection(linked) == "yes", "it leads nowhere")
+    try #require(mkdir(place, 0o755) == 0)
+    defer { try? FileManager.default.removeItem(atPath: place) }
+    try "".write(toFile: place + "/ollama", atomically: false, encoding: .utf8)
+    #expect(protection(linked) == "read-only")
+    #expect(protection(.example { $0.modelsPath = folder.path(to: "models") }) == "yes", "it leads nowhere")
+    try #require(mkdir(place + "/models", 0o755) == 0)
+    #expect(protection(.example { $0.modelsPath = folder.path(to: "models") }) == "read-only")
+  }
+
   @Test func `a GPU runtime is not hindered`() {
     let unit = properties(.example())
     for name in ["MemoryDenyWriteExecute", "PrivateDevices", "ProcSubset", "RemoveIPC", "PrivateNetwork"] {
@@ -110,7 +130,8 @@ import Testing
   }
 
   @Test func `a user manager's unit asks for nothing that only root can have`() {
-    let names = Set(InstanceUnit.properties(of: .example(), port: 11500, home: Self.homes + "/eva").map(\.name))
+    let names = Set(
+      InstanceUnit.properties(of: .example(), port: 11500, owner: owner, home: Self.homes + "/eva").map(\.name))
     let privileged: Set = [
       "User", "SupplementaryGroups", "StateDirectory", "CapabilityBoundingSet", "ProtectSystem", "ProtectHome",
       "PrivateTmp", "ReadWritePaths", "DevicePolicy", "DeviceAllow",
@@ -121,7 +142,8 @@ import Testing
 
   @Test func `a unit is read back as it was started`() throws {
     let specification = InstanceSpecification.example()
-    let environment = specification.environment(port: 11509, home: "/x").map { "\($0.name)=\($0.value)" }
+    let variables = specification.environment(port: 11509, home: "/x") + [("POOL_OWNER", owner)]
+    let environment = variables.map { "\($0.name)=\($0.value)" }
     func status(_ environment: [String], invocation: UInt8 = 0xab) -> UnitStatus {
       UnitStatus(
         name: "ollama-instance-gpu0.service",
@@ -131,15 +153,18 @@ import Testing
           "ActiveEnterTimestampMonotonic": .uint64(5_000_000),
         ])
     }
-    let unit = try #require(InstanceUnit.unit(status(environment)))
+    func read(_ status: UnitStatus) -> InstanceUnit.Reading { InstanceUnit.read(status, owner: owner) }
     #expect(
-      unit
-        == RunningInstance.Unit(
-          invocation: InvocationID(String(repeating: "ab", count: 16)), mainPID: 42, address: "127.0.0.1:11509",
-          specification: specification.digest, startedAt: Instant(nanoseconds: 5_000_000_000)))
-    #expect(InstanceUnit.unit(status(environment.filter { !$0.hasPrefix("OLLAMA_HOST=") })) == nil)
-    #expect(InstanceUnit.unit(status(environment.filter { !$0.hasPrefix("POOL_SPECIFICATION=") })) == nil)
-    #expect(InstanceUnit.unit(status(environment, invocation: 0)) == nil)
+      read(status(environment))
+        == .own(
+          RunningInstance.Unit(
+            invocation: InvocationID(String(repeating: "ab", count: 16)), mainPID: 42, address: "127.0.0.1:11509",
+            specification: specification.digest, startedAt: Instant(nanoseconds: 5_000_000_000))))
+    #expect(InstanceUnit.read(status(environment), owner: "/run/other") == .others(owner: owner))
+    for name in ["OLLAMA_HOST=", "POOL_SPECIFICATION=", "POOL_OWNER="] {
+      #expect(read(status(environment.filter { !$0.hasPrefix(name) })) == .foreign)
+    }
+    #expect(read(status(environment, invocation: 0)) == .foreign)
   }
 
   @Test func `ends are told in words`() {
@@ -190,13 +215,16 @@ import Testing
     #expect(daemon.home == "/usr/sbin" && !daemon.homeIsStateDirectory)
     let nobody = try InstanceAccount.resolve("nobody")
     #expect(nobody.home == "/var/lib/ollama-pool-instance" && nobody.homeIsStateDirectory)
-    for (name, words) in [("no-such-user", "no-such-user"), ("root", "never run as root")] {
+    for (name, words) in [
+      ("no-such-user", "no-such-user"), ("root", "never run as root"), ("ollama-pool", "ollama-pool"),
+    ] {
       let error = #expect(throws: LaunchError.self) { try InstanceAccount.resolve(name) }
       #expect(error?.code == .unusableUser)
       #expect(error?.message.contains(words) == true)
     }
-    #expect(Passwd.user("daemon")?.uid == 1)
-    #expect(Passwd.user(id: 1)?.name == "daemon")
-    #expect(Passwd.groupExists("daemon") && !Passwd.groupExists("no-such-group"))
+    #expect(User(named: "daemon")?.userID == 1)
+    #expect(User(id: 1)?.name == "daemon")
+    #expect(User.name(of: 4_000_000) == "4000000")
+    #expect(User.groupID(named: "daemon") == 1 && User.groupID(named: "no-such-group") == nil)
   }
 }

@@ -12,7 +12,7 @@ extension SystemdLauncherTests {
   @Test func `a second launcher finds what the first one started, and hears of its end`() async throws {
     let script = try await Script(Self.waits)
     var first: [InstanceID: RunningInstance.Unit] = [:]
-    let launcher = try await SystemdLauncher.connect(to: .system)
+    let launcher = try await SystemdLauncher.connect(to: .system, owner: owner)
     for id in ["a", "b", "c"] as [InstanceID] {
       first[id] = try await launcher.start(.example(id, gpus: [], executable: script.path), port: 11501)
     }
@@ -40,6 +40,30 @@ extension SystemdLauncherTests {
       #expect(try await witness.end(of: try #require(first["a"]).invocation) != "")
       #expect(await witness.events.count == 2)
     }
+  }
+
+  @Test func `another pool's units are left alone, and their names are not to be had`() async throws {
+    let script = try await Script(Self.waits)
+    let other = try await SystemdLauncher.connect(to: .system, owner: "/run/other")
+    let unit = try await other.start(.example("gpu0", gpus: [], executable: script.path), port: 11500)
+    try await withLauncher { launcher, witness in
+      #expect(try await launcher.existing() == [])
+      let error = try await launchError {
+        try await launcher.start(.example("gpu0", gpus: [], executable: script.path), port: 11501)
+      }
+      #expect(error.code == .refused)
+      #expect(error.message.contains("for another pool, whose sockets are in /run/other"), "\(error)")
+      #expect(isAlive(unit.mainPID))
+      let own = try await launcher.start(.example("gpu1", gpus: [], executable: script.path), port: 11501)
+      #expect(try await other.existing().map(\.id) == ["gpu0"])
+      // Whatever systemd tells of the others' unit is none of this pool's.
+      try await succeed("systemctl", ["restart", "ollama-instance-gpu0.service"])
+      try await succeed("systemctl", ["daemon-reload"])
+      kill(own.mainPID, SIGKILL)
+      _ = try await witness.end(of: own.invocation)
+      #expect(await witness.events.count == 1)
+    }
+    await other.close()
   }
 
   @Test func `a failed unit that lingers makes way, and one that is stopping is waited for`() async throws {
@@ -89,7 +113,9 @@ extension SystemdLauncherTests {
   }
 
   @Test func `after a restart of dbus and of systemd ends are told, also those of meanwhile`() async throws {
-    for command in [["restart", "dbus.service"], ["daemon-reexec"], ["daemon-reload"]] {
+    for (command, isLoss) in [
+      (["restart", "dbus.service"], true), (["daemon-reexec"], true), (["daemon-reload"], false),
+    ] {
       try await withLauncher { launcher, witness in
         let script = try await Script(Self.waits)
         let kept = try await launcher.start(.example("kept", gpus: [], executable: script.path), port: 11500)
@@ -97,13 +123,16 @@ extension SystemdLauncherTests {
         try await succeed("systemctl", command)
         kill(lost.mainPID, SIGKILL)
         _ = try await witness.end(of: lost.invocation)
-        try await eventually("the launcher is back") { await witness.events.contains(.reconnected) }
+        if isLoss {
+          try await eventually("the launcher is back") { await witness.events.contains(.reconnected) }
+        }
         #expect(isAlive(kept.mainPID))
         #expect(try await launcher.existing().map(\.unit) == [kept])
         // With a reference again, so that the result is there to be read.
         kill(kept.mainPID, SIGKILL)
         #expect(try await witness.end(of: kept.invocation) == "killed by SIGKILL", "\(command)")
         for unit in [kept, lost] { #expect(await witness.ends(of: unit.invocation).count == 1) }
+        #expect(await witness.events.contains(.reconnected) == isLoss, "\(command)")
         try await eventually("their units are forgotten") { try await unitsInMemory().isEmpty }
       }
     }

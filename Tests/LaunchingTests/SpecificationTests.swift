@@ -21,11 +21,12 @@ import Testing
 
   @Test func `pins are those of the GPUs' vendors`() {
     let rocm = [GPU.amd("GPU-r1", render: 128), .amd("GPU-r2", render: 129)]
-    let cases: [(gpus: [GPU], cuda: String, rocr: String, hip: String?)] = [
+    let cases: [(gpus: [GPU], cuda: String?, rocr: String, hip: String?)] = [
       ([], "-1", "-1", "-1"),
       ([.nvidia("GPU-b", minor: 1), .nvidia("GPU-a", minor: 0)], "GPU-b,GPU-a", "-1", "-1"),
-      (rocm, "-1", "GPU-r1,GPU-r2", nil),
-      ([.nvidia("GPU-a", minor: 0), rocm[0]], "GPU-a", "GPU-r1", nil),
+      // AMD's runtime takes CUDA_VISIBLE_DEVICES for its own where HIP_VISIBLE_DEVICES is not set.
+      (rocm, nil, "GPU-r1,GPU-r2", nil),
+      ([.nvidia("GPU-a", minor: 0)] + rocm, "GPU-a", "GPU-r1,GPU-r2", "0,1"),
     ]
     for (gpus, cuda, rocr, hip) in cases {
       let variables = InstanceSpecification.example(gpus: gpus).variables
@@ -86,7 +87,6 @@ import Testing
       ("models", { $0.modelsPath = "/srv/models" }),
       ("context", { $0.contextLength = 4096 }),
       ("keep_alive", { $0.keepAlive = .duration(.seconds(60)) }),
-      ("pruning", { $0.prunesStore = false }),
       ("environment", { $0.extraEnvironment["A"] = "1" }),
       ("empty variable", { $0.extraEnvironment["A"] = "" }),
       ("user", { $0.user = "ollama" }),
@@ -98,6 +98,17 @@ import Testing
       change(&changed)
       #expect(digests.updateValue(what, forKey: changed.digest) == nil, "\(what)")
     }
+  }
+
+  @Test func `a placement that becomes the first is the same as before`() {
+    #expect(InstanceSpecification.example(isFirst: false).digest == InstanceSpecification.example().digest)
+  }
+
+  @Test func `what steers no instance is the operator's to set`() {
+    let set = ["OLLAMA_NOPRUNE": "0", "SWIFT_BACKTRACE": "enable=yes"]
+    let variables = InstanceSpecification.example(isFirst: false) { $0.environment = set }.variables
+    #expect(variables.filter { set[$0.key] != nil } == set)
+    #expect(InstanceSpecification.example { $0.environment = set }.variables["OLLAMA_NOPRUNE"] == "0")
   }
 
   @Test func `the digest is the same for the same values in another order, and in another process`() {
@@ -147,21 +158,21 @@ import Testing
   }
 
   @Test func `attempts go through the placement's own ports and begin again`() throws {
-    let ports = try (0...26).map { try InstancePort.port(first: 11500, placement: 1, of: 4, attempt: $0) }
+    let ports = try (0...65).map { try InstancePort.port(first: 11500, placement: 1, of: 4, attempt: $0) }
     #expect(ports.prefix(3) == [11501, 11505, 11509])
-    #expect(ports[24] == 11597)
-    #expect(ports[25] == 11501)
-    #expect(try InstancePort.port(first: 11500, placement: 0, of: 1, attempt: 99) == 11599)
-    #expect(try InstancePort.port(first: 11500, placement: 0, of: 1, attempt: .max) < 11600)
+    #expect(ports[63] == 11753)
+    #expect(ports[64] == 11501)
+    #expect(try InstancePort.port(first: 11500, placement: 0, of: 1, attempt: 255) == 11755)
+    #expect(try InstancePort.port(first: 11500, placement: 0, of: 1, attempt: .max) < 11756)
   }
 
   @Test func `no two placements ever have the same port, and all stay within the span`() throws {
-    for count in [1, 2, 3, 7, 16, 99, 100] {
+    for count in [1, 2, 3, 7, 16, 99, Placement.most] {
       var owners: [UInt16: Int] = [:]
       for index in 0..<count {
-        for attempt in 0..<100 {
+        for attempt in [0, 1, 2, 3, 30, 60, 127, 128, 255, 256] {
           let port = try InstancePort.port(first: 20000, placement: index, of: count, attempt: attempt)
-          #expect((20000..<20100).contains(port))
+          #expect((20000..<20256).contains(port))
           #expect(owners[port] == nil || owners[port] == index)
           owners[port] = index
         }
@@ -169,9 +180,7 @@ import Testing
     }
   }
 
-  @Test func `with more placements than ports in the span each has one, and none beyond 65535`() throws {
-    #expect(try InstancePort.port(first: 11500, placement: 111, of: 112, attempt: 0) == 11611)
-    #expect(try InstancePort.port(first: 11500, placement: 111, of: 112, attempt: 5) == 11611)
+  @Test func `there is no port beyond 65535`() throws {
     let error = #expect(throws: LaunchError.self) {
       try InstancePort.port(first: 65500, placement: 40, of: 41, attempt: 0)
     }

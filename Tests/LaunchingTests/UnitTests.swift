@@ -44,7 +44,7 @@ extension SystemdLauncherTests {
       #expect(properties.contains { $0.hasPrefix("Before=") && $0.contains("ollama-pool-dispatcher.service") })
 
       let status = try String(contentsOfFile: "/proc/\(unit.mainPID)/status", encoding: .utf8)
-      let user = try #require(Passwd.user("ollama-pool-instance")).uid
+      let user = try #require(User(named: "ollama-pool-instance")).userID
       #expect(status.contains("Uid:\t\(user)\t\(user)\t\(user)\t\(user)\n"))
       for line in ["CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
         #expect(status.contains(line), "\(line)")
@@ -194,6 +194,14 @@ extension SystemdLauncherTests {
 
       let user = try await failure(.example("bad", gpus: [], executable: script.path) { $0.instanceUser = "no-such" })
       #expect(user.code == .unusableUser && user.message.contains("no-such"))
+      // Whoever is called what: the dispatcher's user may change the pool.
+      try await succeed("systemd-sysusers", ["--inline", "u ollama-pool - \"dispatcher\""])
+      let dispatcher = try #require(User(named: "ollama-pool")).userID
+      try await succeed("useradd", ["--non-unique", "--uid", "\(dispatcher)", "twin"])
+      for name in ["ollama-pool", "twin"] {
+        let user = try await failure(.example("bad", gpus: [], executable: script.path) { $0.instanceUser = name })
+        #expect(user.code == .unusableUser && user.message.contains("may change the pool"), "\(user)")
+      }
 
       var specification = InstanceSpecification.example("bad", executable: script.path)
       specification.gpus[0].deviceNodes = ["/dev/nvidia0", "/dev/nvidia77"]
@@ -219,20 +227,47 @@ extension SystemdLauncherTests {
   // MARK: Choice
 
   @Test func `automatic means the system manager for root, and after the close nothing starts`() async throws {
-    let resolved = try await LauncherChoice.auto.resolve()
+    let resolved = try await LauncherChoice.auto.resolve(.refused, owner: owner)
     #expect(resolved.launcher.description.hasPrefix("transient units of the system manager (systemd "))
     #expect(resolved.reason == "the pool runs as root, and systemd answers")
     await resolved.launcher.close()
     let error = try await launchError { try await resolved.launcher.start(.example(gpus: []), port: 11500) }
     #expect(error.code == .unavailable)
-    #expect(try await LauncherChoice.child.resolve().launcher.description == "child processes")
+    #expect(try await LauncherChoice.child.resolve(.refused, owner: owner).launcher.description == "child processes")
+  }
+
+  @Test func `where the bus is away, an installed pool waits for it, and only serve has child processes instead`()
+    async throws
+  {
+    try await succeed("systemctl", ["stop", "dbus.service", "dbus.socket"])
+    let outcome: Result<Void, any Error>
+    do {
+      let error = try await launchError {
+        try await LauncherChoice.auto.resolve(.refused, owner: owner, patience: .milliseconds(300))
+      }
+      #expect(error.code == .unavailable)
+      #expect(error.message.contains("systemctl status dbus"), "\(error)")
+      let standIn = try await LauncherChoice.auto.resolve(.allowed, owner: owner)
+      #expect(standIn.launcher is ChildLauncher)
+
+      async let waiting = LauncherChoice.auto.resolve(.refused, owner: owner, patience: .seconds(60))
+      try await succeed("systemctl", ["start", "dbus.socket", "dbus.service"])
+      let resolved = try await waiting
+      #expect(resolved.launcher is SystemdLauncher)
+      await resolved.launcher.close()
+      outcome = .success(())
+    } catch {
+      outcome = .failure(error)
+    }
+    try await succeed("systemctl", ["start", "dbus.socket", "dbus.service"])
+    try outcome.get()
   }
 
   @Test func `the user manager runs instances too, without privilege`() async throws {
     try await succeed("systemctl", ["start", "user@0.service"])
     setenv("XDG_RUNTIME_DIR", "/run/user/0", 1)
     defer { unsetenv("XDG_RUNTIME_DIR") }
-    let resolved = try await LauncherChoice.user.resolve()
+    let resolved = try await LauncherChoice.user.resolve(.refused, owner: owner)
     let launcher = resolved.launcher
     let witness = await Witness(launcher)
     let script = try await Script(Self.waits)

@@ -1,7 +1,7 @@
 import FoundationEssentials
 import Testing
 
-import PoolConfiguration
+@testable import PoolConfiguration
 
 @Suite struct ShippedFileTests {
   private static func text() throws -> String {
@@ -28,7 +28,7 @@ import PoolConfiguration
   func everyKey() throws {
     let configuration = try ConfigurationReader.read(text: Self.uncommented(), name: "f")
     #expect(configuration.settings == Settings())
-    let known = Set(KnownKeys.paths)
+    let known = Set(SettingsKeys.all.paths)
     #expect(known.subtracting(configuration.positions.keys) == [])
     #expect(known.count == 44)
   }
@@ -40,8 +40,8 @@ import PoolConfiguration
     // The second GPU that the example of a placement speaks of.
     let complete = example.replacing("placements:", with: "  - uuid: GPU-b\nplacements:")
     let positions = try ConfigurationReader.read(text: complete, name: "f").positions
-    for key in KnownKeys.ofGPU { #expect(positions["gpus[0].\(key)"] != nil, "\(key)") }
-    for key in KnownKeys.ofPlacement { #expect(positions["placements[0].\(key)"] != nil, "\(key)") }
+    for key in SettingsKeys.gpu.map(\.name) { #expect(positions["gpus[0].\(key)"] != nil, "\(key)") }
+    for key in SettingsKeys.placement.map(\.name) { #expect(positions["placements[0].\(key)"] != nil, "\(key)") }
   }
 
   @Test("no line is longer than 120")

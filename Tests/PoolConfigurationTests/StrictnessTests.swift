@@ -42,7 +42,17 @@ import PoolConfiguration
         "memory_max: 1KiB",
         "f:1:13: memory_max: is 1KiB; expected none or a size from 64MiB to 16TiB, such as 512MiB, 64MB or plain bytes"
       ),
-      ("instance_user: root", "f:1:16: instance_user: is root; expected auto or the name of a user other than root"),
+      (
+        "instance_user: root",
+        "f:1:16: instance_user: is root; expected auto or the name of a user other than root and ollama-pool, the "
+          + "dispatcher's"
+      ),
+      (
+        "instance_user: ollama-pool",
+        "f:1:16: instance_user: is ollama-pool; expected auto or the name of a user other than root and ollama-pool, the "
+          + "dispatcher's"
+      ),
+      ("scaling: {max: 257}", "f:1:16: scaling.max: is 257; expected all or a whole number from 1 to 256"),
       ("ollama: bin/ollama", "f:1:9: ollama: is bin/ollama; expected auto or an absolute path"),
       ("scaling: 3", "f:1:10: scaling: is 3; expected a map with keys such as policy"),
       ("scaling: {z: -1}", "f:1:14: scaling.z: is -1; expected auto or a number from 0 to 10"),
@@ -51,7 +61,7 @@ import PoolConfiguration
       ("hello", "f:1:1: the file: is hello; expected a map with keys such as listen"),
       ("preload: [a b]", "f:1:11: preload[0]: is a b; expected a model's name such as llama3.2:3b"),
       (
-        "gpus: some", "f:1:7: gpus: is some; expected auto, cpu or a list of 1 to 1024 GPUs"
+        "gpus: some", "f:1:7: gpus: is some; expected auto, cpu or a list of 1 to 256 GPUs"
       ),
       (
         "gpus: [{name: x}]",

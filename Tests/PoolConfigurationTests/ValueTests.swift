@@ -1,7 +1,7 @@
 import PoolCore
 import Testing
 
-import PoolConfiguration
+@testable import PoolConfiguration
 
 @Suite struct ValueTests {
   @Test(
@@ -103,6 +103,6 @@ import PoolConfiguration
       ("gpu", "gpus"), ("metrics", nil), ("xyz", nil), ("", nil), (String(repeating: "a", count: 10_000), nil),
     ] as [(String, String?)])
   func nearest(wrong: String, right: String?) {
-    #expect(KnownKeys.nearest(to: wrong) == right)
+    #expect(NearestName.of(wrong, in: SettingsKeys.all.keys.map(\.name)) == right)
   }
 }

@@ -2,6 +2,15 @@ import PoolCore
 import Testing
 
 @Suite struct SmallPartsTests {
+  @Test func anInstancesNameFromOutsideIsShortAndPlain() {
+    for name in ["gpu0", "a.b-c_d", "-", String(repeating: "x", count: 32)] {
+      #expect(InstanceID(validating: name) == InstanceID(name))
+    }
+    for name in ["", "GPU0", "a b", "gpu/0", "ü", "gpu0\n", String(repeating: "x", count: 33)] {
+      #expect(InstanceID(validating: name) == nil, "\(name)")
+    }
+  }
+
   @Test func theBackOffFollowsItsTable() {
     var restarts = Restarts()
     var pauses: [Duration] = []

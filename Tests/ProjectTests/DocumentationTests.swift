@@ -1,7 +1,8 @@
 import Foundation
-import PoolConfiguration
 import TestSupport
 import Testing
+
+@testable import PoolConfiguration
 
 /// What the documentation says is so.
 struct DocumentationTests {
@@ -25,7 +26,7 @@ struct DocumentationTests {
       row.split(separator: "|").last.map { $0.matches(of: /`([a-z_.]+)`/).map { String($0.1) } } ?? []
     }
     #expect(named.count >= 6)
-    #expect(Set(named).subtracting(KnownKeys.paths) == [])
+    #expect(Set(named).subtracting(SettingsKeys.all.paths) == [])
   }
 
   @Test func `files that the pages link to are there`() throws {

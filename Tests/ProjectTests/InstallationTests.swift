@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import TestSupport
 import Testing
 
@@ -41,6 +42,25 @@ struct InstallationTests {
     #expect(try await run("journalctl", ["--list-catalog", String(id)]).output.contains(id))
     try await Installing.make("uninstall", "PREFIX=/usr", "PURGE=1")
     #expect(try await !succeeds("id", "ollama-pool-instance"))
+  }
+
+  @Test func `a user that can't be removed keeps nothing else`() async throws {
+    try await Installing.make("install", "PREFIX=/usr")
+    let busy = try RunningProgram("setpriv", ["--reuid=ollama-pool-instance", "--clear-groups", "sleep", "1000"])
+    try await eventually("it runs as the instances' user") {
+      try await succeeds("pgrep", "-u", "ollama-pool-instance", "sleep")
+    }
+    let result = try await run(
+      PackageRoot.path(to: "scripts/install.sh"), ["uninstall"], environment: ["PREFIX": "/usr", "PURGE": "1"])
+    #expect(result.end == .exited(1))
+    #expect(result.errorOutput.contains("All is removed but the users ollama-pool-instance: "), "\(result.errorOutput)")
+    #expect(try await !succeeds("id", "ollama-pool"))
+    #expect(!FileManager.default.fileExists(atPath: "/run/ollama-pool"))
+    #expect(try await unitsOfThePool() == "")
+    #expect(try await !succeeds("systemctl", "cat", "ollama-pool.target"))
+    busy.signal(SIGKILL)
+    _ = try await busy.wait()
+    _ = try await run("userdel", ["ollama-pool-instance"])
   }
 
   @Test func `the pool starts with the shipped configuration, and uninstalling stops it and leaves the state`()

@@ -40,6 +40,24 @@ import Testing
     #expect(FileManager.default.isExecutableFile(atPath: stage.path(to: "\(prefix)/bin/ollama-pool")))
   }
 
+  @Test(arguments: [
+    ("relative", "absolute path"), ("/opt/a|b", "letters, digits"), ("/opt/a&b", "letters, digits"),
+    ("/opt/a b", "letters, digits"), ("/opt/100%", "letters, digits"), ("/home/eva", "can't see their programs"),
+    ("/root", "can't see their programs"), ("/opt/../tmp/x", "can't see their programs"),
+  ])
+  func `a prefix that the units could not use is refused, and nothing is laid out`(prefix: String, words: String)
+    async throws
+  {
+    for arguments in [[], ["uninstall"]] {
+      let result = try await run(
+        PackageRoot.path(to: "scripts/install.sh"), arguments,
+        environment: ["PREFIX": prefix, "DESTDIR": stage.path, "PURGE": nil, "PROGRAMS": nil])
+      #expect(result.end == .exited(64))
+      #expect(result.errorOutput.contains(words) && result.errorOutput.contains(prefix), "\(result.errorOutput)")
+    }
+    #expect(try Installing.files(below: stage.path) == [])
+  }
+
   @Test func `an edited configuration stays, and the new one is put beside it`() async throws {
     try await Installing.make("install", "DESTDIR=\(stage.path)")
     try await Installing.make("install", "DESTDIR=\(stage.path)")

@@ -106,6 +106,12 @@ struct UnitTests {
     #expect(target.words("Unit", "After") == names)
   }
 
+  @Test func `the supervisor starts after the bus, and finds a driver that comes later`() throws {
+    let supervisor = try unit("ollama-pool-supervisor.service")
+    #expect(supervisor.words("Unit", "After").isSuperset(of: ["dbus.socket", "dbus.service"]))
+    #expect(supervisor.values("Service", "DeviceAllow") == ["char-nvidia* rw", "char-195 rw"])
+  }
+
   @Test func `each daemon is named what the others call it`() throws {
     let http = try unit("ollama-pool-dispatcher.socket")
     #expect(http.values("Socket", "FileDescriptorName") == ["http"])

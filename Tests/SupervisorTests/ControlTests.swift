@@ -1,4 +1,5 @@
 import ControlInterface
+import Glibc
 import NIOPosix
 import PoolCore
 import TestSupport
@@ -9,6 +10,17 @@ import Varlink
 
 /// What operators ask and order, over the socket.
 @Suite struct ControlTests {
+  @Test func theInstancesUserIsNoAdministrator() {
+    let users: [String: uid_t] = ["ollama-pool": 900, "ollama-pool-instance": 901, "twin": 900]
+    func administrators(_ instanceUser: String?) -> Set<uid_t> {
+      ControlService.administrators(instanceUser: instanceUser) { users[$0] }
+    }
+    #expect(administrators(nil) == [0, geteuid(), 900])
+    #expect(administrators("ollama-pool-instance") == [0, geteuid(), 900])
+    #expect(administrators("nobody-knows-it") == [0, geteuid(), 900])
+    for name in ["ollama-pool", "twin"] { #expect(administrators(name) == [0, geteuid()]) }
+  }
+
   @Test func readingIsOpenAndChangingIsNot() async throws {
     let folder = try TemporaryDirectory()
     let service = ControlService(administrators: []) { _, call in call.reply() }
@@ -28,15 +40,15 @@ import Varlink
     }
     await client.close()
     await server.close()
-    #expect(ControlService.administrators().contains(0))
+    #expect(ControlService.administrators(instanceUser: nil).contains(0))
   }
 
   @Test func boundsThatCannotBeAreRefused() async throws {
     let stage = try Stage(Stage.fourGPUs.replacing("min: 1", with: "min: 1, max: 3"))
     try await withSupervisor(stage) { daemon in
       for (order, text) in [
-        (SupervisorCalls.SetScale(min: -1), "min is -1; expected 0 to 1024"),
-        (SupervisorCalls.SetScale(max: 2000), "max is 2000; expected 0 to 1024"),
+        (SupervisorCalls.SetScale(min: -1), "min is -1; expected 0 to 256"),
+        (SupervisorCalls.SetScale(max: 2000), "max is 2000; expected 0 to 256"),
         (SupervisorCalls.SetScale(min: 3, max: 2), "min 3 is more than max 2"),
         (SupervisorCalls.SetScale(min: 4), "min 4 is more than the configured scaling.max, 3: give max as well"),
         (SupervisorCalls.SetScale(max: 2, fixed: 2), "fixed stands for min and max: give it alone"),

@@ -1,4 +1,6 @@
 import ControlInterface
+import GPUInventory
+import Glibc
 import PoolConfiguration
 import PoolCore
 import TestSupport
@@ -74,6 +76,42 @@ import Varlink
       try await stage.order(.reload, NoParameters())
       try await stage.running("gpu0", "gpu1", "gpu2")
     }
+  }
+
+  @Test func whatFailedForWantOfAProgramIsTriedAgainAtOnceWhenItIsBack() async throws {
+    let stage = try Stage(Stage.fourGPUs.replacing("quarantine_after: 3", with: "quarantine_after: 1"))
+    try #require(rename(stage.ollama, stage.ollama + ".away") == 0)
+    try await withSupervisor(stage) { daemon in
+      try await stage.tells("is in quarantine")
+      try await eventually(within: patience, "all are quarantined") {
+        try await stage.status().instances.allSatisfy { $0.state == .quarantined }
+      }
+      try #require(rename(stage.ollama + ".away", stage.ollama) == 0)
+      await daemon.lookAtProgram()
+      await daemon.lookAtProgram()
+      try await stage.tells("there is a program again: \(stage.ollama)")
+      try await stage.running("gpu0")
+    }
+  }
+
+  @Test func whereOllamaVanishesNothingStandsInForIt() throws {
+    let folder = try TemporaryDirectory()
+    let (real, standIn) = (folder.path(to: "ollama"), folder.path(to: "ollama-simulator"))
+    for name in ["ollama", "ollama-simulator"] { try folder.write("#!/bin/sh\n", to: name, permissions: 0o755) }
+    func plan(_ program: String) throws -> CurrentPlan {
+      var settings = Settings()
+      settings.ollama = program
+      return try CurrentPlan(
+        settings, Inventory(source: .cpu), numbering: GPUNumbering(), .allowed, keeping: [:])
+    }
+    var ofOllama = try plan(real)
+    #expect(ofOllama.standIns == .refused)
+    let ofSimulator = try plan(standIn)
+    #expect(ofSimulator.standIns == .allowed)
+    // Nor after it was missed for a while, and over a reload.
+    ofOllama.use(.failure(LaunchError(.missingExecutable, "no ollama")))
+    #expect(ofOllama.standIns == .refused)
+    #expect(try ofOllama.changed(to: ofSimulator.settings, Inventory(source: .cpu)).standIns == .refused)
   }
 
   @Test func anUpgradedProgramIsNoticed() async throws {

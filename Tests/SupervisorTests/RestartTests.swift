@@ -1,5 +1,6 @@
 import ControlInterface
 import PoolConfiguration
+import Glibc
 import PoolCore
 import TestSupport
 import Testing
@@ -19,6 +20,18 @@ import Varlink
       $0.known = known
     }
     return next
+  }
+
+  @Test func theFolderOfTheControlSocketsNamesThePoolsUnits() async throws {
+    let stage = try Stage()
+    try await withSupervisor(stage) { daemon in
+      var options = await daemon.options
+      let folder = try #require(realpath(stage.folder.path, nil).map { String(cString: $0) })
+      #expect(options.owner == folder)
+      #expect(symlink(folder, stage.folder.path(to: "link")) == 0)
+      options.dispatcherSocket = stage.folder.path(to: "link/dispatcher.sock")
+      #expect(options.owner == folder)
+    }
   }
 
   @Test func theUnitsThatRunAreAdoptedAndNoneIsStartedTwice() async throws {

@@ -16,24 +16,21 @@ struct SystemdBusTests {
   private static let everyProperty: [UnitProperty] =
     [
       .description("A unit with every property"), .type(.exec), .slice("system.slice"),
-      .partOf(["multi-user.target"]), .before(["shutdown.target"]), .after(["basic.target"]),
+      .partOf(["multi-user.target"]), .before(["shutdown.target"]),
       .execStart(
         "/bin/sh", ["-c", "printf '%s\\n' \"$0\" \"$STATE_DIRECTORY\"; id -nu; umask; exec sleep 1000", "$HOME"]),
       .environment([(name: "POOL_SPEC", value: "abc 123"), (name: "OLLAMA_HOST", value: "127.0.0.1:11500")]),
-      .user("daemon"), .group("daemon"), .supplementaryGroups(["video"]), .collectMode(.inactiveOrFailed),
-      .addRef(true), .syslogIdentifier("every"), .standardOutput("journal"), .standardError("journal"),
+      .user("daemon"), .supplementaryGroups(["video"]), .collectMode(.inactiveOrFailed),
+      .addRef(true), .syslogIdentifier("every"),
       .logExtraFields([(name: "POOL_INSTANCE", value: "gpu7"), (name: "POOL_GPU", value: "GPU-1-2")]),
       .killMode(.mixed), .killSignal(SIGTERM), .sendSIGKILL(true), .timeoutStop(.seconds(5)),
-      .timeoutStart(.seconds(30)), .cpuAffinity([0]), .numaPolicy(.preferred), .numaMask([0]),
       .memoryMax(bytes: 1 << 30), .tasksMax(512), .limitNOFILE(65_536), .oomScoreAdjust(200),
       .devicePolicy(.closed), .deviceAllow([(path: "/dev/null", permissions: "rw")]), .stateDirectory(["every"]),
-      .stateDirectoryMode(0o700), .umask(0o077), .workingDirectory("/"),
-      .bindReadOnlyPaths([(source: "/usr/share", destination: "/srv/models")]),
-      .bindPaths([(source: "/var/tmp", destination: "/srv/scratch")]), .readWritePaths(["/var/tmp"]),
+      .stateDirectoryMode(0o700), .umask(0o077),
+      .readWritePaths(["/var/tmp"]),
       .protectSystem(.strict), .protectHome(.yes), .privateTmp(true), .noNewPrivileges(true),
       .capabilityBoundingSet(0), .restrictAddressFamilies(["AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK"]),
       .systemCallFilter(["@system-service"]), .systemCallArchitectures(["native"]),
-      .ipAddressDeny(IPPrefix.any), .ipAddressAllow(IPPrefix.loopback),
     ] + UnitProperty.Protection.allCases.map { .enable($0) }
 
   private func withBus(
@@ -70,17 +67,13 @@ struct SystemdBusTests {
       #expect(try await bus.startTransientUnit("t-life.service", properties: Self.sleep + [.addRef(true)]) == .done)
       let status = try await bus.unitProperties("t-life.service")
       #expect(status.state.activeState == .active)
-      #expect(status.state.subState == "running")
       #expect(status.state.invocationID?.wholeMatch(of: /[0-9a-f]{32}/) != nil)
-      #expect(status.controlGroup == "/system.slice/t-life.service")
-      #expect(status.isTransient)
       #expect((status.activeEnterTimestampMonotonic ?? 0) > 0)
       let mainPID = try #require(status.state.mainPID)
       #expect(try String(contentsOfFile: "/proc/\(mainPID)/comm", encoding: .utf8) == "sleep\n")
 
       let listed = try await bus.listUnits(patterns: ["t-li*.service"])
-      #expect(listed.map(\.name) == ["t-life.service"])
-      #expect(listed.first?.activeState == .active)
+      #expect(listed == ["t-life.service"])
       #expect(try await bus.listUnits(patterns: ["t-nothing-*"]).isEmpty)
 
       try await bus.killUnit("t-life.service", whom: .main, signal: SIGKILL)
@@ -105,28 +98,22 @@ struct SystemdBusTests {
     try await withBus { bus in
       #expect(try await bus.startTransientUnit("t-every.service", properties: Self.everyProperty) == .done)
       let status = try await bus.unitProperties("t-every.service")
-      #expect(status.user == "daemon")
-      #expect(status.uid == 1)
       #expect(status.environment == ["POOL_SPEC=abc 123", "OLLAMA_HOST=127.0.0.1:11500"])
-      #expect(status.description == "A unit with every property")
       let shown = try await run(
         "systemctl",
         [
-          "show", "t-every.service", "-p", "CPUAffinity,NUMAPolicy,NUMAMask,MemoryMax,TasksMax,LimitNOFILE,KillMode",
-          "-p", "DevicePolicy,DeviceAllow,IPAddressAllow,IPAddressDeny,CapabilityBoundingSet,TimeoutStopUSec,PartOf",
-          "-p", "OOMScoreAdjust,ProtectClock,RestrictSUIDSGID,ProtectSystem,SupplementaryGroups,UMask,Before",
+          "show", "t-every.service", "-p", "Description,User,MemoryMax,TasksMax,LimitNOFILE,KillMode",
+          "-p", "DevicePolicy,DeviceAllow,CapabilityBoundingSet,TimeoutStopUSec,PartOf",
+          "-p", "OOMScoreAdjust,ProtectHostname,RestrictSUIDSGID,ProtectSystem,SupplementaryGroups,UMask,Before",
         ])
-      // systemd keeps addresses in no order.
-      let lines = Set(
-        shown.output.split(separator: "\n").map { line in
-          line.hasPrefix("IP") ? line.split { "= ".contains($0) }.sorted().joined(separator: " ") : String(line)
-        })
+      let lines = Set(shown.output.split(separator: "\n").map(String.init))
       let expected: Set = [
-        "CPUAffinity=0", "NUMAPolicy=preferred", "NUMAMask=0", "MemoryMax=1073741824", "TasksMax=512",
+        "Description=A unit with every property", "User=daemon", "MemoryMax=1073741824", "TasksMax=512",
         "LimitNOFILE=65536", "KillMode=mixed", "DevicePolicy=closed", "DeviceAllow=/dev/null rw",
         "CapabilityBoundingSet=", "TimeoutStopUSec=5s", "PartOf=multi-user.target", "OOMScoreAdjust=200",
-        "ProtectClock=yes", "RestrictSUIDSGID=yes", "ProtectSystem=strict", "SupplementaryGroups=video", "UMask=0077",
-        "127.0.0.0/8 ::1/128 IPAddressAllow", "0.0.0.0/0 ::/0 IPAddressDeny", "Before=shutdown.target",
+        "ProtectHostname=yes", "RestrictSUIDSGID=yes", "ProtectSystem=strict", "SupplementaryGroups=video",
+        "UMask=0077",
+        "Before=shutdown.target",
       ]
       #expect(expected.subtracting(lines) == [])
       // The program's own view, and the extra fields on its output.
@@ -182,9 +169,10 @@ struct SystemdBusTests {
       // The first to connect brings up the user's bus, and systemd comes to it a moment later.
       let bus = try await SystemdBus.connect(to: .user)
       let started = try await bus.startTransientUnit("t-user.service", properties: Self.sleep)
-      let group = try await bus.unitProperties("t-user.service").controlGroup
+      let mainPID = try #require(try await bus.unitProperties("t-user.service").state.mainPID)
+      let group = try String(contentsOfFile: "/proc/\(mainPID)/cgroup", encoding: .utf8)
       let stopped = try await bus.stopUnit("t-user.service")
-      try #require(started == .done && stopped == .done && group.hasPrefix("/user.slice/"))
+      try #require(started == .done && stopped == .done && group.contains("/user.slice/"))
     }
   }
 
@@ -264,7 +252,7 @@ struct SystemdBusTests {
       }
       let states = seen.compactMap { if case .changed(let state) = $0 { state } else { nil } }
       #expect(Set(states.map(\.name)) == ["t-watched-a.service"])
-      #expect(states.contains { $0.activeState == .active && $0.subState == "running" && $0.mainPID != nil })
+      #expect(states.contains { $0.activeState == .active && $0.mainPID != nil })
       #expect(states.contains { $0.activeState == .failed && $0.result == "signal" && $0.mainPID == nil })
       #expect(zip(states, states.dropFirst()).allSatisfy { $0 != $1 })
     }
@@ -277,12 +265,12 @@ struct SystemdBusTests {
       let changes = try await bus.unitChanges(withPrefix: "t-dbus-")
       let waiting = Task { try await bus.startTransientUnit("t-dbus-a.service", properties: Self.neverReady) }
       try await eventually("the unit is starting") {
-        try await bus.listUnits(patterns: ["t-dbus-a.service"]).first?.activeState == .activating
+        try await bus.unitProperties("t-dbus-a.service").state.activeState == .activating
       }
       try await systemctl("restart", "dbus.service")
       #expect(try await code { _ = try await waiting.value } == .connectionLost)
-      await waitForReconnection(changes)
-      #expect(try await bus.listUnits(patterns: ["t-dbus-*"]).map(\.name) == ["t-dbus-a.service"])
+      await wait(for: .reconnected, in: changes)
+      #expect(try await bus.listUnits(patterns: ["t-dbus-*"]) == ["t-dbus-a.service"])
       #expect(try await bus.startTransientUnit("t-dbus-b.service", properties: Self.sleep) == .done)
       try await bus.stopUnit("t-dbus-b.service")
       try await bus.stopUnit("t-dbus-a.service")
@@ -300,7 +288,7 @@ struct SystemdBusTests {
       #expect(try await code { _ = try await bus.listUnits(patterns: []) } == .connectionLost)
       #expect(ContinuousClock.now - begun < .seconds(1))
       try await systemctl("start", "dbus.socket", "dbus.service")
-      await waitForReconnection(changes)
+      await wait(for: .reconnected, in: changes)
       #expect(try await bus.version().isEmpty == false)
     }
   }
@@ -326,11 +314,11 @@ struct SystemdBusTests {
       let mainPID = try await bus.unitProperties("t-reexec-b.service").state.mainPID
       let waiting = Task { try await bus.startTransientUnit("t-reexec-a.service", properties: Self.neverReady) }
       try await eventually("the unit is starting") {
-        try await bus.listUnits(patterns: ["t-reexec-a.service"]).first?.activeState == .activating
+        try await bus.unitProperties("t-reexec-a.service").state.activeState == .activating
       }
       try await systemctl("daemon-reexec")
       #expect(try await code { _ = try await waiting.value } == .connectionLost)
-      await waitForReconnection(changes)
+      await wait(for: .reconnected, in: changes)
       #expect(try await bus.unitProperties("t-reexec-b.service").state.mainPID == mainPID)
       // Signals come again: a job's end is told.
       #expect(try await bus.stopUnit("t-reexec-b.service") == .done)
@@ -342,7 +330,7 @@ struct SystemdBusTests {
     try await withBus { bus in
       let changes = try await bus.unitChanges(withPrefix: "t-reload-")
       try await systemctl("daemon-reload")
-      await waitForReconnection(changes)
+      await wait(for: .reloaded, in: changes)
       #expect(try await bus.startTransientUnit("t-reload-a.service", properties: Self.sleep) == .done)
       try await bus.stopUnit("t-reload-a.service")
     }
@@ -366,11 +354,11 @@ struct SystemdBusTests {
     try await withBus { bus in
       let waiting = Task { try await bus.startTransientUnit("t-cancelled.service", properties: Self.neverReady) }
       try await eventually("the unit is starting") {
-        try await bus.listUnits(patterns: ["t-cancelled.service"]).first?.activeState == .activating
+        try await bus.unitProperties("t-cancelled.service").state.activeState == .activating
       }
       waiting.cancel()
       #expect(try await code { _ = try await waiting.value } == .cancelled)
-      #expect(try await bus.listUnits(patterns: ["t-cancelled.service"]).first?.activeState == .activating)
+      #expect(try await bus.unitProperties("t-cancelled.service").state.activeState == .activating)
       try await bus.stopUnit("t-cancelled.service")
     }
   }
@@ -379,7 +367,7 @@ struct SystemdBusTests {
     try await withBus { bus in
       async let start = bus.startTransientUnit("t-canceled.service", properties: Self.neverReady)
       try await eventually("the unit is starting") {
-        try await bus.listUnits(patterns: ["t-canceled.service"]).first?.activeState == .activating
+        try await bus.unitProperties("t-canceled.service").state.activeState == .activating
       }
       #expect(try await bus.stopUnit("t-canceled.service") == .done)
       #expect(try await start == .canceled)
@@ -391,7 +379,7 @@ struct SystemdBusTests {
     let changes = try await bus.unitChanges(withPrefix: "t-")
     let waiting = Task { try await bus.startTransientUnit("t-closed.service", properties: Self.neverReady) }
     try await eventually("the unit is starting") {
-      try await bus.listUnits(patterns: ["t-closed.service"]).first?.activeState == .activating
+      try await bus.unitProperties("t-closed.service").state.activeState == .activating
     }
     await bus.close()
     await bus.close()
@@ -428,9 +416,9 @@ struct SystemdBusTests {
     .type(.notify), .execStart("/bin/sleep", ["1000"]), .collectMode(.inactiveOrFailed),
   ]
 
-  private func waitForReconnection(_ changes: AsyncStream<UnitChange>) async {
-    for await change in changes where change == .reconnected { return }
-    Issue.record("the stream ended without .reconnected")
+  private func wait(for expected: UnitChange, in changes: AsyncStream<UnitChange>) async {
+    for await change in changes where change == expected { return }
+    Issue.record("the stream ended without .\(expected)")
   }
 }
 

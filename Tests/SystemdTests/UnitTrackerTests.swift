@@ -60,12 +60,10 @@ import Testing
     let status = UnitStatus(
       name: "a.service",
       properties: [
-        "MainPID": .uint32(0), "UID": .uint32(.max), "InvocationID": .bytes([]),
-        "ActiveEnterTimestampMonotonic": .uint64(0),
+        "MainPID": .uint32(0), "InvocationID": .bytes([]), "ActiveEnterTimestampMonotonic": .uint64(0),
         "Environment": .strings(["A=b", "C=d e"]), "ActiveState": .string("refreshing"),
       ])
     #expect(status.state.mainPID == nil)
-    #expect(status.uid == nil)
     #expect(status.state.invocationID == nil)
     #expect(status.activeEnterTimestampMonotonic == nil)
     #expect(status.environment == ["A=b", "C=d e"])

@@ -9,7 +9,6 @@ enum {
   CNVML_SUCCESS = 0,
   CNVML_UNINITIALIZED = 1,
   CNVML_NOT_SUPPORTED = 3,
-  CNVML_INSUFFICIENT_SIZE = 7,
   CNVML_DRIVER_NOT_LOADED = 9,
   CNVML_FUNCTION_NOT_FOUND = 13,
   CNVML_GPU_IS_LOST = 15,
@@ -41,15 +40,6 @@ typedef struct {
   char bus_id[32];
 } cnvml_pci_info;
 
-// nvmlProcessInfo_v2_t, which the functions with the suffixes _v2 and _v3 take (the one without has a smaller one).
-// CNVML_NOT_AVAILABLE as memory where the driver can't tell, as in containers.
-typedef struct {
-  unsigned int pid;
-  unsigned long long used_memory;
-  unsigned int gpu_instance, compute_instance;
-} cnvml_process;
-#define CNVML_NOT_AVAILABLE 0xffffffffffffffffULL
-
 // Sensor 0 is the GPU's own.
 enum { CNVML_TEMPERATURE_GPU = 0 };
 
@@ -65,6 +55,5 @@ typedef cnvml_return (*cnvml_memory_v2_function)(cnvml_device, cnvml_memory_v2 *
 typedef cnvml_return (*cnvml_utilization_function)(cnvml_device, cnvml_utilization *);
 typedef cnvml_return (*cnvml_temperature_function)(cnvml_device, int, unsigned int *);
 typedef cnvml_return (*cnvml_pci_info_function)(cnvml_device, cnvml_pci_info *);
-typedef cnvml_return (*cnvml_processes_function)(cnvml_device, unsigned int *, cnvml_process *);
 
 #endif

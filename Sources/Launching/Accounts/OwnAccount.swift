@@ -5,7 +5,7 @@ enum OwnAccount {
   /// HOME for instances.
   /// - Parameter user: the key `instance_user`, which can't name anybody else here.
   static func home(ifNotAskedFor user: String?) throws(LaunchError) -> String {
-    let own = Passwd.user(id: geteuid())
+    let own = User(id: geteuid())
     if let user, user != own?.name {
       throw LaunchError(
         .unusableUser,

@@ -1,5 +1,6 @@
 import Dispatch
 import Glibc
+import PoolConfiguration
 package import PoolCore
 import Synchronization
 package import Systemd
@@ -144,15 +145,9 @@ package final class ChildLauncher: Launcher {
 
   private func environment(_ specification: InstanceSpecification, port: UInt16, home: String) -> [String] {
     let own = specification.environment(port: port, home: home)
-    let replaced = Self.ownVariables.union(InstanceSpecification.pinningVariables).union(own.map(\.name))
-    var entries = own.map { "\($0.name)=\($0.value)" }
-    var next = environ
-    while let entry = next.pointee {
-      let text = String(cString: entry)
-      if !replaced.contains(String(text.prefix { $0 != "=" })) { entries.append(text) }
-      next += 1
-    }
-    return entries
+    let replaced = Self.ownVariables.union(InstanceEnvironment.pinningVariables).union(own.map(\.name))
+    return own.map { "\($0.name)=\($0.value)" }
+      + ownEnvironment.filter { !replaced.contains(String($0.prefix { $0 != "=" })) }
   }
 
   private static func newInvocation() -> InvocationID {

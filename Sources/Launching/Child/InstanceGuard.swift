@@ -185,16 +185,6 @@ package struct InstanceGuard {
     closedir(folder)
     for descriptor in open { close(descriptor) }
   }
-
-  private static var ownEnvironment: [String] {
-    var entries: [String] = []
-    var next = environ
-    while let entry = next.pointee {
-      entries.append(String(cString: entry))
-      next += 1
-    }
-    return entries
-  }
 }
 
 /// Signals made readable: a handler may do little more than write a byte.

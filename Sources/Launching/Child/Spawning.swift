@@ -1,14 +1,16 @@
 import CLinux
-import Glibc
+package import Glibc
+import Systemd
 
 /// Starting programs with posix_spawn.
-enum Spawning {
+package enum Spawning {
   /// Starts a program as the leader of a new session, with default signal dispositions and an empty signal mask.
   /// - Parameters:
+  ///   - program: a path, or a name that is looked up on the PATH.
   ///   - arguments: with the program's own name first.
   ///   - descriptors: what it finds at which number; nil opens /dev/null there.
   /// - Returns: its process id, or the errno of what failed.
-  static func spawn(
+  package static func spawn(
     _ program: String, _ arguments: [String], environment: [String],
     descriptors: [(own: Int32?, inProgram: Int32)]
   ) -> Result<pid_t, Errno> {
@@ -37,27 +39,32 @@ enum Spawning {
     let variablePointers = environment.map { strdup($0) } + [nil]
     defer { for pointer in argumentPointers + variablePointers { free(pointer) } }
     var processID: pid_t = 0
-    let result = posix_spawn(&processID, program, &actions, &attributes, argumentPointers, variablePointers)
+    let result = posix_spawnp(&processID, program, &actions, &attributes, argumentPointers, variablePointers)
     return result == 0 ? .success(processID) : .failure(Errno(code: result))
   }
 }
 
-struct Errno: Error, Equatable {
+package struct Errno: Error, Equatable {
   var code: Int32
 
-  var text: String {
-    withUnsafeTemporaryAllocation(of: CChar.self, capacity: 256) { buffer in
-      buffer.initialize(repeating: 0)
-      guard let start = buffer.baseAddress, strerror_r(code, start, buffer.count) == 0 else { return "error \(code)" }
-      return String(cString: start)
-    }
+  var text: String { describe(errno: code) }
+}
+
+/// This process's variables, "NAME=value" each.
+package var ownEnvironment: [String] {
+  var entries: [String] = []
+  var next = environ
+  while let entry = next.pointee {
+    entries.append(String(cString: entry))
+    next += 1
   }
+  return entries
 }
 
 /// A pair of connected descriptors that no program inherits.
-struct DescriptorPair {
-  var first: Int32
-  var second: Int32
+package struct DescriptorPair {
+  package var first: Int32
+  package var second: Int32
 
   /// Both ends read and write.
   static func sockets() throws(LaunchError) -> DescriptorPair {
@@ -69,7 +76,7 @@ struct DescriptorPair {
   }
 
   /// The first reads what the second writes. (A program can reopen a pipe through /dev/stderr, and no socket.)
-  static func pipe() throws(LaunchError) -> DescriptorPair {
+  package static func pipe() throws(LaunchError) -> DescriptorPair {
     var ends: [Int32] = [-1, -1]
     guard Glibc.pipe(&ends) == 0 else {
       throw LaunchError(.refused, "no pipe for an instance's output: \(Errno(code: errno).text)")

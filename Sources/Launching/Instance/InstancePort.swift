@@ -5,11 +5,10 @@ package enum InstancePort {
   /// The port for an attempt to start.
   ///
   /// Placement i of n has the ports `first` + i, + i + n, + i + 2n, … within ``Settings/instancePortSpan``, and takes the
-  /// next one at each attempt, then the first again. So no two placements ever try the same port. With more placements
-  /// than the span has ports each has just one, `first` + i.
+  /// next one at each attempt, then the first again. So no two placements ever try the same port.
   ///
-  ///     first 11500, 4 placements    attempt 0   1       2       …  24      25
-  ///     placement 1                  11501       11505   11509   …  11597   11501
+  ///     first 11500, 4 placements    attempt 0   1       2       …  63      64
+  ///     placement 1                  11501       11505   11509   …  11753   11501
   ///
   /// - Parameters:
   ///   - index: the placement's position, from 0.

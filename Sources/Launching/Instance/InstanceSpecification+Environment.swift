@@ -3,13 +3,6 @@ import PoolConfiguration
 import PoolCore
 
 extension InstanceSpecification {
-  /// Variables that say which GPUs a program sees. A launcher whose instances inherit its own environment removes
-  /// them first.
-  static let pinningVariables = [
-    "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL",
-    "GGML_VK_VISIBLE_DEVICES", "OLLAMA_VULKAN",
-  ]
-
   /// The instance's variables, sorted by name.
   /// - Parameter home: where Ollama keeps its key and, unless `modelsPath` says otherwise, its models.
   func environment(port: UInt16, home: String) -> [(name: String, value: String)] {
@@ -18,6 +11,8 @@ extension InstanceSpecification {
     variables["OLLAMA_HOST"] = Self.address(port: port)
     variables["POOL_PORT"] = String(port)
     variables["POOL_SPECIFICATION"] = digest
+    // Whether a placement is the first changes with the others, and must not have a healthy instance replaced.
+    if !prunesStore { variables["OLLAMA_NOPRUNE"] = extraEnvironment["OLLAMA_NOPRUNE"] ?? "1" }
     return Self.sorted(variables)
   }
 
@@ -31,26 +26,30 @@ extension InstanceSpecification {
     variables["OLLAMA_MODELS"] = modelsPath
     variables["OLLAMA_CONTEXT_LENGTH"] = contextLength.map { String($0) }
     variables["OLLAMA_KEEP_ALIVE"] = keepAlive?.environmentValue
-    if !prunesStore { variables["OLLAMA_NOPRUNE"] = "1" }
     variables["POOL_INSTANCE"] = id.name
     // The stand-in is a Swift program: one that crashes is to end at once, and not to write a long backtrace first.
-    variables["SWIFT_BACKTRACE"] = "enable=no"
+    variables["SWIFT_BACKTRACE"] = extraEnvironment["SWIFT_BACKTRACE"] ?? "enable=no"
     return Self.sorted(variables)
   }
 
   /// Its own GPUs for their vendor's runtime, and none for every other: Ollama would use what it finds. Vulkan ignores
   /// CUDA_VISIBLE_DEVICES and counts anew, so it stays off.
   private var pins: [String: String] {
-    func devices(_ vendor: GPU.Vendor) -> String? {
-      let uuids = gpus.filter { $0.vendor == vendor }.map(\.uuid)
-      return uuids.isEmpty ? nil : uuids.joined(separator: ",")
+    func devices(_ vendor: GPU.Vendor) -> [String] { gpus.filter { $0.vendor == vendor }.map(\.uuid) }
+    let (nvidia, amd) = (devices(.nvidia), devices(.amd))
+    var pins = ["OLLAMA_VULKAN": "0", "GGML_VK_VISIBLE_DEVICES": "-1"]
+    pins["ROCR_VISIBLE_DEVICES"] = amd.isEmpty ? "-1" : amd.joined(separator: ",")
+    // AMD's runtime takes HIP_VISIBLE_DEVICES, and where that is not set CUDA_VISIBLE_DEVICES, as a choice among what
+    // ROCR_VISIBLE_DEVICES leaves.
+    switch (nvidia.isEmpty, amd.isEmpty) {
+    case (true, true): (pins["CUDA_VISIBLE_DEVICES"], pins["HIP_VISIBLE_DEVICES"]) = ("-1", "-1")
+    case (true, false): break  // NVIDIA's GPUs, on a machine that has both, are hidden by DeviceAllow= alone.
+    case (false, true):
+      (pins["CUDA_VISIBLE_DEVICES"], pins["HIP_VISIBLE_DEVICES"]) = (nvidia.joined(separator: ","), "-1")
+    case (false, false):
+      pins["CUDA_VISIBLE_DEVICES"] = nvidia.joined(separator: ",")
+      pins["HIP_VISIBLE_DEVICES"] = amd.indices.map(String.init).joined(separator: ",")
     }
-    var pins = [
-      "CUDA_VISIBLE_DEVICES": devices(.nvidia) ?? "-1", "ROCR_VISIBLE_DEVICES": devices(.amd) ?? "-1",
-      "OLLAMA_VULKAN": "0", "GGML_VK_VISIBLE_DEVICES": "-1",
-    ]
-    // It counts within what ROCR_VISIBLE_DEVICES leaves, so it must not be set where that names GPUs.
-    if devices(.amd) == nil { pins["HIP_VISIBLE_DEVICES"] = "-1" }
     return pins
   }
 

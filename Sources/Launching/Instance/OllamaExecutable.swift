@@ -36,14 +36,15 @@ package struct OllamaExecutable: Sendable, Equatable {
   package static let usualFolders = ["/usr/local/bin", "/usr/bin", "/opt/ollama/bin"]
   private static let simulatorName = "ollama-simulator"
 
-  /// Finds the program: the configured one; else `ollama` in PATH and then in ``usualFolders``; else, so that the pool
-  /// can be tried without it, the `ollama-simulator` beside the pool's own executable.
+  /// Finds the program: the configured one; else `ollama` in PATH and then in ``usualFolders``; else, where that may
+  /// stand in for it, the `ollama-simulator` beside the pool's own executable.
   /// - Parameters:
   ///   - setting: the key `ollama`, an absolute path.
   ///   - path: the variable PATH.
   ///   - ownFolder: where the simulator may be; nil for where this process's executable is.
   package static func find(
-    setting: String?, path: String? = getenv("PATH").map { String(cString: $0) }, ownFolder: String? = nil
+    setting: String?, _ standIns: StandIns, path: String? = getenv("PATH").map { String(cString: $0) },
+    ownFolder: String? = nil
   ) throws(LaunchError) -> OllamaExecutable {
     if let setting { return try configured(setting) }
     let inPath = (path ?? "").split(separator: ":").map(String.init).filter { $0.hasPrefix("/") }
@@ -51,7 +52,9 @@ package struct OllamaExecutable: Sendable, Equatable {
     for folder in folders {
       if let found = program(at: "\(folder)/ollama") { return found }
     }
-    if let folder = ownFolder ?? folderOfThisProcess, let found = program(at: "\(folder)/\(simulatorName)") {
+    if standIns == .allowed, let folder = ownFolder ?? folderOfThisProcess,
+      let found = program(at: "\(folder)/\(simulatorName)")
+    {
       return found
     }
     throw LaunchError(
@@ -72,7 +75,7 @@ package struct OllamaExecutable: Sendable, Equatable {
     var status = stat()
     guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG, access(path, X_OK) == 0 else { return nil }
     // An `ollama` that is a link to the stand-in is the stand-in.
-    let target = resolved(path) ?? path
+    let target = RealPath.of(path) ?? path
     return OllamaExecutable(
       path: path, kind: target.hasSuffix("/\(simulatorName)") ? .simulator : .ollama,
       identity: Identity(
@@ -80,14 +83,8 @@ package struct OllamaExecutable: Sendable, Equatable {
         inode: UInt64(status.st_ino)))
   }
 
-  private static func resolved(_ path: String) -> String? {
-    guard let text = realpath(path, nil) else { return nil }
-    defer { free(text) }
-    return String(cString: text)
-  }
-
   private static var folderOfThisProcess: String? {
-    guard let own = resolved("/proc/self/exe"), let slash = own.lastIndex(of: "/") else { return nil }
+    guard let own = RealPath.of("/proc/self/exe"), let slash = own.lastIndex(of: "/") else { return nil }
     return String(own[..<slash])
   }
 }

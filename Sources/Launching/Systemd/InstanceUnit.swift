@@ -4,6 +4,10 @@ package import PoolCore
 import Systemd
 
 /// The transient unit of one instance: its name and its properties.
+///
+/// Several pools may run on a machine, such as an installed one and a `serve` beside it. Each unit says in POOL_OWNER
+/// whose it is: the folder of the control sockets, which no two pools have in common at a time. A pool leaves the
+/// others' units alone.
 package enum InstanceUnit {
   package static let slice = "ollamapool.slice"
   static let namePrefix = "ollama-instance-"
@@ -14,35 +18,44 @@ package enum InstanceUnit {
 
   static func id(ofUnit name: String) -> InstanceID? {
     guard name.hasPrefix(namePrefix), name.hasSuffix(nameSuffix) else { return nil }
-    let id = name.dropFirst(namePrefix.count).dropLast(nameSuffix.count)
-    let isName = id.utf8.allSatisfy {
-      (0x61...0x7a).contains($0) || (0x30...0x39).contains($0) || [0x2e, 0x2d, 0x5f].contains($0)
-    }
-    return isName && (1...32).contains(id.utf8.count) ? InstanceID(String(id)) : nil
+    return InstanceID(validating: name.dropFirst(namePrefix.count).dropLast(nameSuffix.count))
   }
 
-  /// What an adopted unit is, read back; nil where it is none of the pool's.
-  static func unit(_ status: UnitStatus) -> RunningInstance.Unit? {
+  /// Whose a unit is.
+  enum Reading: Equatable {
+    case own(RunningInstance.Unit)
+    /// That of the pool whose control sockets are in this folder.
+    case others(owner: String)
+    /// It has the name of an instance's, and nothing else.
+    case foreign
+
+    var ownUnit: RunningInstance.Unit? { if case .own(let unit) = self { unit } else { nil } }
+  }
+
+  /// What an adopted unit is, read back.
+  static func read(_ status: UnitStatus, owner: String) -> Reading {
     func value(_ name: String) -> String? {
       status.environment.first { $0.hasPrefix(name + "=") }.map { String($0.dropFirst(name.utf8.count + 1)) }
     }
     guard let invocation = status.state.invocationID, let address = value("OLLAMA_HOST"),
-      let specification = value("POOL_SPECIFICATION")
-    else { return nil }
-    return RunningInstance.Unit(
-      invocation: InvocationID(invocation), mainPID: status.state.mainPID ?? 0, address: address,
-      specification: specification,
-      startedAt: status.activeEnterTimestampMonotonic.map { Instant.zero + .microseconds(Int64(clamping: $0)) })
+      let specification = value("POOL_SPECIFICATION"), let itsOwner = value("POOL_OWNER")
+    else { return .foreign }
+    guard itsOwner == owner else { return .others(owner: itsOwner) }
+    return .own(
+      RunningInstance.Unit(
+        invocation: InvocationID(invocation), mainPID: status.state.mainPID ?? 0, address: address,
+        specification: specification,
+        startedAt: status.activeEnterTimestampMonotonic.map { Instant.zero + .microseconds(Int64(clamping: $0)) }))
   }
 
   // MARK: Properties
 
   /// For the system manager, which gives the instance a user and a sandbox of its own.
   static func properties(
-    of specification: InstanceSpecification, port: UInt16, as account: InstanceAccount
+    of specification: InstanceSpecification, port: UInt16, owner: String, as account: InstanceAccount
   ) -> [UnitProperty] {
     let home = specification.extraEnvironment["HOME"] ?? account.home
-    var properties = common(specification, port: port, home: home)
+    var properties = common(specification, port: port, owner: owner, home: home)
     properties += [.user(account.name), .supplementaryGroups(account.groups), .umask(0o027)]
     if account.homeIsStateDirectory {
       properties += [.stateDirectory([InstanceAccount.ownName]), .stateDirectoryMode(0o750)]
@@ -53,13 +66,13 @@ package enum InstanceUnit {
 
   /// For the manager of a user, who has no right to most of the sandbox and can't be another user.
   static func properties(
-    of specification: InstanceSpecification, port: UInt16, home: String
+    of specification: InstanceSpecification, port: UInt16, owner: String, home: String
   ) -> [UnitProperty] {
-    common(specification, port: port, home: home)
+    common(specification, port: port, owner: owner, home: home)
   }
 
   private static func common(
-    _ specification: InstanceSpecification, port: UInt16, home: String
+    _ specification: InstanceSpecification, port: UInt16, owner: String, home: String
   ) -> [UnitProperty] {
     let id = specification.id.name
     let gpus = specification.gpus.map(\.uuid)
@@ -69,7 +82,7 @@ package enum InstanceUnit {
       // Bound to neither daemon, so that it outlives both. When the target stops, the dispatcher drains first.
       .partOf(["ollama-pool.target"]), .before(["ollama-pool-dispatcher.service"]),
       .type(.exec), .execStart(specification.executable.path, ["serve"]),
-      .environment(specification.environment(port: port, home: home)),
+      .environment(specification.environment(port: port, home: home) + [("POOL_OWNER", owner)]),
       .collectMode(.inactiveOrFailed), .addRef(true),
       .syslogIdentifier("ollama-\(id)"),
       .logExtraFields(
@@ -95,7 +108,9 @@ package enum InstanceUnit {
     _ specification: InstanceSpecification, account: InstanceAccount, home: String
   ) -> [UnitProperty] {
     let writable = [specification.modelsPath].compactMap { $0 } + (account.homeIsStateDirectory ? [] : [account.home])
-    let needed = writable + [home, specification.executable.path]
+    let named = writable + [home, specification.executable.path]
+    // What is hidden is hidden from whoever follows a link into it, too.
+    let needed = named + named.compactMap(RealPath.of)
     let isInHomes = needed.contains { $0.isBelow(anyOf: ["/home", "/root", "/run/user"]) }
     let isInTemporary = needed.contains { $0.isBelow(anyOf: ["/tmp", "/var/tmp"]) }
     var properties: [UnitProperty] = [

@@ -23,35 +23,53 @@ package actor SystemdLauncher: Launcher {
   let continuation: AsyncStream<LauncherEvent>.Continuation
   let units: UnitCalls
   private let manager: Manager
+  private let owner: String
+  /// Between two attempts to connect.
+  private static let pause = Duration.milliseconds(200)
   /// What runs, as far as the owner knows.
   var lives: [InstanceID: Life] = [:]
   /// What is told of these meanwhile is not looked at.
   var starting: Set<InstanceID> = []
 
-  package static func connect(to manager: Manager) async throws(LaunchError) -> SystemdLauncher {
-    let bus: SystemdBus
-    do throws(SystemdError) {
-      bus = try await SystemdBus.connect(
-        to: manager == .system ? .system : .user, deadline: InstanceSpecification.stopGrace + .seconds(20))
-    } catch {
-      throw LaunchError(error)
+  /// - Parameters:
+  ///   - owner: whose units to look after, see ``InstanceUnit``.
+  ///   - patience: how long a systemd or a bus that is away just now is waited for.
+  package static func connect(
+    to manager: Manager, owner: String, patience: Duration = .zero
+  ) async throws(LaunchError) -> SystemdLauncher {
+    let deadline = ContinuousClock.now + patience
+    while true {
+      do throws(SystemdError) {
+        return try await attempt(manager, owner: owner)
+      } catch {
+        guard error.code == .connectionLost, ContinuousClock.now < deadline, !Task.isCancelled else {
+          throw LaunchError(error)
+        }
+      }
+      try? await Task.sleep(for: pause)
     }
+  }
+
+  private static func attempt(_ manager: Manager, owner: String) async throws(SystemdError) -> SystemdLauncher {
+    let bus = try await SystemdBus.connect(
+      to: manager == .system ? .system : .user, deadline: InstanceSpecification.stopGrace + .seconds(20))
     do throws(SystemdError) {
       let version = try await bus.version()
       let changes = try await bus.unitChanges(withPrefix: InstanceUnit.namePrefix)
-      let launcher = SystemdLauncher(manager, bus, version: version)
+      let launcher = SystemdLauncher(manager, bus, owner: owner, version: version)
       // Ends when the bus is closed.
       Task { for await change in changes { await launcher.unitChanged(change) } }
       return launcher
     } catch {
       await bus.close()
-      throw LaunchError(error)
+      throw error
     }
   }
 
-  private init(_ manager: Manager, _ bus: SystemdBus, version: String) {
+  private init(_ manager: Manager, _ bus: SystemdBus, owner: String, version: String) {
     self.manager = manager
-    units = UnitCalls(bus: bus)
+    self.owner = owner
+    units = UnitCalls(bus: bus, owner: owner)
     description = "transient units of the \(manager.rawValue) manager (systemd \(version))"
     (events, continuation) = AsyncStream.makeStream()
   }
@@ -66,7 +84,8 @@ package actor SystemdLauncher: Launcher {
   package func existing() async throws(LaunchError) -> [FoundUnit] {
     var found: [FoundUnit] = []
     for id in try await units.list() {
-      guard let status = try await units.status(of: id), status.state.isRunning, let unit = InstanceUnit.unit(status)
+      guard let status = try await units.status(of: id), status.state.isRunning,
+        case .own(let unit) = InstanceUnit.read(status, owner: owner)
       else { continue }
       await adopt(id, unit)
       found.append(FoundUnit(id: id, unit: unit))
@@ -110,10 +129,10 @@ package actor SystemdLauncher: Launcher {
     switch manager {
     case .system:
       return InstanceUnit.properties(
-        of: specification, port: port, as: try InstanceAccount.resolve(specification.user))
+        of: specification, port: port, owner: owner, as: try InstanceAccount.resolve(specification.user))
     case .user:
       return InstanceUnit.properties(
-        of: specification, port: port, home: try OwnAccount.home(ifNotAskedFor: specification.user))
+        of: specification, port: port, owner: owner, home: try OwnAccount.home(ifNotAskedFor: specification.user))
     }
   }
 
@@ -127,7 +146,7 @@ package actor SystemdLauncher: Launcher {
       if state.isRunning && !isKnown || state.hasEnded && isKnown { await reconcile(id) }
     case .removed(let name):
       if let id = InstanceUnit.id(ofUnit: name), lives[id] != nil { await reconcile(id) }
-    case .overflowed:
+    case .overflowed, .reloaded:
       await reconcileAll()
     case .reconnected:
       await reconcileAll()
@@ -150,7 +169,7 @@ package actor SystemdLauncher: Launcher {
     // What can't be read now will be told again when the bus is back.
     guard !starting.contains(id), case .success(let status) = await units.lookAt(id) else { return }
     guard lives[id] == known, !starting.contains(id) else { return }
-    let unit = status.flatMap { $0.state.isRunning ? InstanceUnit.unit($0) : nil }
+    let unit = status.flatMap { $0.state.isRunning ? InstanceUnit.read($0, owner: owner).ownUnit : nil }
     if let known {
       let isOther = status?.state.invocationID != known.invocation.text
       guard isOther || status?.state.hasEnded == true else { return }

@@ -12,13 +12,14 @@ struct UnitCalls: Sendable {
   private static let patienceWithJournal = Duration.milliseconds(300)
 
   let bus: SystemdBus
+  let owner: String
 
   /// Instances that have a unit in memory, whatever its state.
   func list() async throws(LaunchError) -> [InstanceID] {
     do throws(SystemdError) {
       return try await patiently { () throws(SystemdError) in try await bus.listUnits(patterns: [InstanceUnit.pattern])
       }
-      .compactMap { InstanceUnit.id(ofUnit: $0.name) }.sorted()
+      .compactMap(InstanceUnit.id).sorted()
     } catch {
       throw LaunchError(error)
     }
@@ -73,10 +74,16 @@ struct UnitCalls: Sendable {
       let status = try await status(of: id)
       switch status?.state {
       case let state? where state.isRunning:
-        guard let unit = status.flatMap(InstanceUnit.unit) else {
+        switch status.map({ InstanceUnit.read($0, owner: owner) }) {
+        case .own(let unit): return unit
+        case .others(let other):
+          throw LaunchError(
+            .refused,
+            "\(name) runs for another pool, whose sockets are in \(other): stop that one, or give the placements of one "
+              + "of them other ids")
+        case .foreign, nil:
           throw LaunchError(.refused, "\(name) runs and is not the pool's: stop it, or rename the placement")
         }
-        return unit
       case let state? where state.hasEnded:
         await release(id)
         guard !hasBegun else {

@@ -70,6 +70,12 @@ package struct Fleet: Sendable {
     return reconcile(at: now)
   }
 
+  /// What made starts fail everywhere is over: each placement may be tried again at once.
+  package mutating func forgetFailures(at now: Instant) -> [FleetAction] {
+    for id in placements.keys where placements[id]?.life == .absent { placements[id]?.restarts.reset() }
+    return reconcile(at: now)
+  }
+
   /// The units that run already; starts come only after this.
   package mutating func began(found units: [InstanceID: RunningInstance.Unit], at now: Instant) -> [FleetAction] {
     hasBegun = true

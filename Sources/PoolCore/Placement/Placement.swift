@@ -1,6 +1,9 @@
 /// Where an instance may run: a GPU (or several, or none for the CPU), under a name of its own. At most one instance
 /// runs in a placement.
 package struct Placement: Hashable, Sendable {
+  /// More than any machine has places for: bounds what configuration, control socket and ports have room for.
+  package static let most = 256
+
   package var id: InstanceID
   /// UUIDs of its GPUs; empty for the CPU.
   package var gpus: [String]

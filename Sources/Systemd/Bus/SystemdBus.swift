@@ -146,7 +146,7 @@ package actor SystemdBus {
     guard systemdName != sender else { return }
     systemdName = sender
     if opening == nil {
-      tellToListAgain()
+      tellToListAgain(.reconnected)
     } else {
       finishOpening(nil)
     }
@@ -180,9 +180,9 @@ package actor SystemdBus {
     carryOut(ledger.failAll(.connectionLost, message))
   }
 
-  private func tellToListAgain() {
+  private func tellToListAgain(_ change: UnitChange) {
     tracker.reset()
-    for stream in streams.values { stream.continuation.tell(.reconnected) }
+    for stream in streams.values { stream.continuation.tell(change) }
   }
 
   // MARK: Events
@@ -224,7 +224,7 @@ package actor SystemdBus {
       guard let name = arguments.first?.text else { return }
       tell(tracker.removed(name), of: name)
     case "Reloading":  // true at its beginning, false at its end
-      if arguments.first?.flag == false { tellToListAgain() }
+      if arguments.first?.flag == false { tellToListAgain(.reloaded) }
     default:
       break
     }

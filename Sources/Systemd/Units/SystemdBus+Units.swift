@@ -45,14 +45,14 @@ extension SystemdBus {
     _ = try await manager("UnrefUnit", name)
   }
 
-  /// The units in memory whose names match one of the patterns (as a shell's: `ollama-instance-*.service`).
-  package func listUnits(patterns: [String]) async throws(SystemdError) -> [UnitListEntry] {
+  /// The names of the units in memory that match one of the patterns (as a shell's: `ollama-instance-*.service`).
+  package func listUnits(patterns: [String]) async throws(SystemdError) -> [String] {
     let answer = try await call(
       BusRequest(
         path: Self.managerPath, interface: Self.managerInterface, member: "ListUnitsByPatterns",
         arguments: [.strings([]), .strings(patterns)],
         operation: "ListUnitsByPatterns \(patterns.joined(separator: " "))"))
-    return answer.first?.elements?.compactMap { UnitListEntry($0) } ?? []
+    return answer.first?.elements?.compactMap { $0.elements?.first?.text } ?? []
   }
 
   /// All that is known of one service, read in one go. One that is not there is ``SystemdError/Code/noSuchUnit``.

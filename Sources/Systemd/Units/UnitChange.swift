@@ -1,15 +1,17 @@
 /// What the stream of ``SystemdBus/unitChanges(withPrefix:)`` tells.
 ///
-/// It is about *changes*: list the units first, and again after ``reconnected`` and ``overflowed``, when some may
-/// have gone unseen.
+/// It is about *changes*: list the units first, and again after all but the first two, when some may have gone
+/// unseen.
 package enum UnitChange: Equatable, Sendable {
   /// A unit is in a new state; the same state is never told twice in a row.
   case changed(UnitState)
   /// systemd has unloaded the unit: a transient one is gone for good.
   case removed(name: String)
-  /// The bus or systemd was away and is back, or systemd has reloaded: list the units again. References (`AddRef`)
-  /// are gone after a restart of dbus.
+  /// The bus or systemd was away and is back: list the units again. References (`AddRef`) are gone after a restart of
+  /// dbus.
   case reconnected
+  /// systemd has read its units' files anew (`systemctl daemon-reload`): list the units again.
+  case reloaded
   /// The reader was too slow and changes were dropped: list the units again.
   case overflowed
 }

@@ -1,7 +1,5 @@
-import Glibc
-
 /// One setting of a transient unit, with the D-Bus type that systemd wants for it. Named as in systemd.exec(5),
-/// systemd.service(5), systemd.unit(5) and so on.
+/// systemd.service(5), systemd.unit(5) and so on; only what the pool uses.
 package struct UnitProperty: Equatable, Sendable {
   package let name: String
   package let value: BusValue
@@ -28,7 +26,6 @@ extension UnitProperty {
   package static func slice(_ name: String) -> Self { .text("Slice", name) }
   package static func partOf(_ units: [String]) -> Self { .texts("PartOf", units) }
   package static func before(_ units: [String]) -> Self { .texts("Before", units) }
-  package static func after(_ units: [String]) -> Self { .texts("After", units) }
   /// Whether a failed unit is unloaded too, and its result with it unless someone holds a reference.
   package static func collectMode(_ mode: CollectMode) -> Self { .text("CollectMode", mode.rawValue) }
   /// The connection that starts the unit holds a reference to it, so that its result can be read after its end.
@@ -39,12 +36,11 @@ extension UnitProperty {
 
 extension UnitProperty {
   package enum ServiceType: String, Sendable {
-    case simple, exec, notify, oneshot
+    case exec, notify
   }
 
   package enum KillMode: String, Sendable {
-    case controlGroup = "control-group"
-    case mixed, process, none
+    case mixed
   }
 
   package static func type(_ type: ServiceType) -> Self { .text("Type", type.rawValue) }
@@ -61,7 +57,6 @@ extension UnitProperty {
   package static func killMode(_ mode: KillMode) -> Self { .text("KillMode", mode.rawValue) }
   package static func killSignal(_ signal: Int32) -> Self { .init("KillSignal", .int32(signal)) }
   package static func sendSIGKILL(_ on: Bool) -> Self { .flag("SendSIGKILL", on) }
-  package static func timeoutStart(_ time: Duration) -> Self { .init("TimeoutStartUSec", .uint64(time.microseconds)) }
   package static func timeoutStop(_ time: Duration) -> Self { .init("TimeoutStopUSec", .uint64(time.microseconds)) }
 }
 
@@ -73,16 +68,11 @@ extension UnitProperty {
   }
 
   package static func user(_ name: String) -> Self { .text("User", name) }
-  package static func group(_ name: String) -> Self { .text("Group", name) }
   package static func supplementaryGroups(_ names: [String]) -> Self { .texts("SupplementaryGroups", names) }
-  package static func workingDirectory(_ path: String) -> Self { .text("WorkingDirectory", path) }
   package static func umask(_ mask: UInt32) -> Self { .init("UMask", .uint32(mask)) }
   /// Below /var/lib, made for the unit's user; the environment has STATE_DIRECTORY.
   package static func stateDirectory(_ names: [String]) -> Self { .texts("StateDirectory", names) }
   package static func stateDirectoryMode(_ mode: UInt32) -> Self { .init("StateDirectoryMode", .uint32(mode)) }
-  /// "journal", "null", "file:PATH"…
-  package static func standardOutput(_ target: String) -> Self { .text("StandardOutput", target) }
-  package static func standardError(_ target: String) -> Self { .text("StandardError", target) }
   package static func syslogIdentifier(_ name: String) -> Self { .text("SyslogIdentifier", name) }
   /// Journal fields that every line of the unit's output gets.
   package static func logExtraFields(_ fields: [(name: String, value: String)]) -> Self {
@@ -93,34 +83,18 @@ extension UnitProperty {
 // MARK: Resources
 
 extension UnitProperty {
-  /// MPOL_* of set_mempolicy(2).
-  package enum NUMAPolicy: Int32, Sendable {
-    case `default`, preferred, bind, interleave, local
-  }
-
-  package static func cpuAffinity(_ cpus: [Int]) -> Self { .init("CPUAffinity", .bytes(bitMask(cpus))) }
-  package static func numaPolicy(_ policy: NUMAPolicy) -> Self { .init("NUMAPolicy", .int32(policy.rawValue)) }
-  package static func numaMask(_ nodes: [Int]) -> Self { .init("NUMAMask", .bytes(bitMask(nodes))) }
   package static func memoryMax(bytes: UInt64) -> Self { .init("MemoryMax", .uint64(bytes)) }
   package static func tasksMax(_ count: UInt64) -> Self { .init("TasksMax", .uint64(count)) }
   package static func limitNOFILE(_ count: UInt64) -> Self { .init("LimitNOFILE", .uint64(count)) }
   /// From −1000 (never killed) to 1000 (killed first).
   package static func oomScoreAdjust(_ value: Int32) -> Self { .init("OOMScoreAdjust", .int32(value)) }
-
-  /// Bit n stands for n; negative numbers are left out.
-  private static func bitMask(_ numbers: [Int]) -> [UInt8] {
-    let numbers = numbers.filter { $0 >= 0 }
-    var mask = [UInt8](repeating: 0, count: (numbers.max() ?? 0) / 8 + 1)
-    for number in numbers { mask[number / 8] |= 1 << (number % 8) }
-    return mask
-  }
 }
 
 // MARK: Devices
 
 extension UnitProperty {
   package enum DevicePolicy: String, Sendable {
-    case auto, closed, strict
+    case closed
   }
 
   package static func devicePolicy(_ policy: DevicePolicy) -> Self { .text("DevicePolicy", policy.rawValue) }
@@ -135,18 +109,16 @@ extension UnitProperty {
 
 extension UnitProperty {
   package enum ProtectSystem: String, Sendable {
-    case no, yes, full, strict
+    case strict
   }
 
   package enum ProtectHome: String, Sendable {
-    case no, yes
+    case yes
     case readOnly = "read-only"
-    case tmpfs
   }
 
   /// The protections that are only on or off.
   package enum Protection: String, Sendable, CaseIterable {
-    case protectClock = "ProtectClock"
     case protectControlGroups = "ProtectControlGroups"
     case protectHostname = "ProtectHostname"
     case protectKernelLogs = "ProtectKernelLogs"
@@ -155,9 +127,6 @@ extension UnitProperty {
     case restrictRealtime = "RestrictRealtime"
     case restrictSUIDSGID = "RestrictSUIDSGID"
     case lockPersonality = "LockPersonality"
-    case removeIPC = "RemoveIPC"
-    case privateTmp = "PrivateTmp"
-    case noNewPrivileges = "NoNewPrivileges"
   }
 
   package static func enable(_ protection: Protection) -> Self { .flag(protection.rawValue, true) }
@@ -166,12 +135,6 @@ extension UnitProperty {
   package static func protectSystem(_ level: ProtectSystem) -> Self { .text("ProtectSystem", level.rawValue) }
   package static func protectHome(_ level: ProtectHome) -> Self { .text("ProtectHome", level.rawValue) }
   package static func readWritePaths(_ paths: [String]) -> Self { .texts("ReadWritePaths", paths) }
-  package static func bindReadOnlyPaths(_ paths: [(source: String, destination: String)]) -> Self {
-    binds("BindReadOnlyPaths", paths)
-  }
-  package static func bindPaths(_ paths: [(source: String, destination: String)]) -> Self {
-    binds("BindPaths", paths)
-  }
   /// A mask of 1 << CAP_…; 0 leaves none.
   package static func capabilityBoundingSet(_ mask: UInt64) -> Self { .init("CapabilityBoundingSet", .uint64(mask)) }
   /// Only these, such as "AF_UNIX".
@@ -183,46 +146,6 @@ extension UnitProperty {
     .init("SystemCallFilter", .structure([.boolean(true), .strings(calls)]))
   }
   package static func systemCallArchitectures(_ names: [String]) -> Self { .texts("SystemCallArchitectures", names) }
-  package static func ipAddressAllow(_ prefixes: [IPPrefix]) -> Self { addresses("IPAddressAllow", prefixes) }
-  package static func ipAddressDeny(_ prefixes: [IPPrefix]) -> Self { addresses("IPAddressDeny", prefixes) }
-
-  private static func binds(_ name: String, _ paths: [(source: String, destination: String)]) -> Self {
-    // source, destination, whether a missing source is ignored, and the flag MS_REC: mounts below it come along.
-    let recursive: UInt64 = 1 << 14
-    return .init(
-      name,
-      .array(
-        of: "(ssbt)",
-        paths.map {
-          .structure([.string($0.source), .string($0.destination), .boolean(false), .uint64(recursive)])
-        }))
-  }
-
-  private static func addresses(_ name: String, _ prefixes: [IPPrefix]) -> Self {
-    .init(
-      name,
-      .array(
-        of: "(iayu)",
-        prefixes.map { .structure([.int32($0.family), .bytes($0.address), .uint32($0.length)]) }))
-  }
-}
-
-/// A range of IP addresses, for IPAddressAllow= and IPAddressDeny=.
-package struct IPPrefix: Equatable, Sendable {
-  let family: Int32
-  let address: [UInt8]
-  let length: UInt32
-
-  /// All addresses there are: "any".
-  package static let any = [
-    IPPrefix(family: AF_INET, address: [0, 0, 0, 0], length: 0),
-    IPPrefix(family: AF_INET6, address: Array(repeating: 0, count: 16), length: 0),
-  ]
-  /// 127.0.0.0/8 and ::1: "localhost".
-  package static let loopback = [
-    IPPrefix(family: AF_INET, address: [127, 0, 0, 0], length: 8),
-    IPPrefix(family: AF_INET6, address: Array(repeating: 0, count: 15) + [1], length: 128),
-  ]
 }
 
 extension String {

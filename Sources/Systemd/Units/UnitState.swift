@@ -39,8 +39,6 @@ package enum JobResult: Hashable, Sendable {
 package struct UnitState: Equatable, Sendable {
   package let name: String
   package internal(set) var activeState = ActiveState.inactive
-  /// "running", "start", "stop-sigterm", "dead", "failed"…
-  package internal(set) var subState = ""
   /// nil where no main process runs.
   package internal(set) var mainPID: Int32?
   /// The last main process, also after its end; nil before the first.
@@ -59,7 +57,6 @@ package struct UnitState: Equatable, Sendable {
   /// Takes over what `properties` of either interface tell, and leaves the rest.
   mutating func update(from properties: [String: BusValue]) {
     if let text = properties["ActiveState"]?.text { activeState = ActiveState(text) }
-    if let text = properties["SubState"]?.text { subState = text }
     if let value = properties["MainPID"]?.integer(as: Int32.self) { mainPID = value == 0 ? nil : value }
     if let value = properties["ExecMainPID"]?.integer(as: Int32.self) { execMainPID = value == 0 ? nil : value }
     if let bytes = properties["InvocationID"]?.rawBytes { invocationID = Self.hexadecimal(bytes) }
@@ -76,59 +73,21 @@ package struct UnitState: Equatable, Sendable {
   }
 }
 
-/// All that is read back of a unit: its state, and how it was made.
+/// What is read back of a unit: its state, and how it was made.
 package struct UnitStatus: Equatable, Sendable {
   package let state: UnitState
-  package let description: String
-  package let slice: String
   /// "NAME=value" each, in order.
   package let environment: [String]
-  /// Below the cgroup root; empty while nothing runs.
-  package let controlGroup: String
-  /// The user as it was given; empty means root.
-  package let user: String
-  /// The user it runs as, nil until systemd has looked it up.
-  package let uid: UInt32?
   /// When it last became active, in microseconds of CLOCK_MONOTONIC; nil if it never did.
   package let activeEnterTimestampMonotonic: UInt64?
-  package let isTransient: Bool
 
   /// - Parameter properties: of the interfaces Unit and Service together.
   init(name: String, properties: [String: BusValue]) {
     var state = UnitState(name: name)
     state.update(from: properties)
     self.state = state
-    description = properties["Description"]?.text ?? ""
-    slice = properties["Slice"]?.text ?? ""
     environment = properties["Environment"]?.texts ?? []
-    controlGroup = properties["ControlGroup"]?.text ?? ""
-    user = properties["User"]?.text ?? ""
-    uid = properties["UID"]?.integer(as: UInt32.self).flatMap { $0 == .max ? nil : $0 }
     activeEnterTimestampMonotonic =
       properties["ActiveEnterTimestampMonotonic"]?.integer().flatMap { $0 == 0 ? nil : $0 }
-    isTransient = properties["Transient"]?.flag ?? false
-  }
-}
-
-/// A line of `systemctl list-units`.
-package struct UnitListEntry: Equatable, Sendable {
-  package let name: String
-  package let description: String
-  /// "loaded", "not-found", "error"…
-  package let loadState: String
-  package let activeState: ActiveState
-  package let subState: String
-
-  /// From the ten fields of ListUnits; nil where they are others.
-  init?(_ value: BusValue) {
-    guard let fields = value.elements, fields.count >= 5, let name = fields[0].text,
-      let description = fields[1].text, let loadState = fields[2].text, let activeState = fields[3].text,
-      let subState = fields[4].text
-    else { return nil }
-    self.name = name
-    self.description = description
-    self.loadState = loadState
-    self.activeState = ActiveState(activeState)
-    self.subState = subState
   }
 }

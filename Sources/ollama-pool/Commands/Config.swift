@@ -3,7 +3,7 @@ import PoolConfiguration
 
 struct Config: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Check the configuration, or show what is in force and where it came from.",
+    abstract: "Check the configuration files, or show what they say.",
     discussion: """
       For example, before a reload:
         ollama-pool config check && systemctl reload ollama-pool-dispatcher ollama-pool-supervisor
@@ -37,8 +37,12 @@ struct Config: ParsableCommand {
 
   struct Show: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Show every value in force, and which file and line it came from.",
-      discussion: "What it prints is a configuration itself. For example: ollama-pool config show --json | jq .scaling")
+      abstract: "Show what the files say, with all defaults filled in, and where each value comes from.",
+      discussion: """
+        What it prints is a configuration itself. Daemons that run go by what they read at their last start or reload.
+
+        For example: ollama-pool config show --json | jq .scaling
+        """)
 
     @OptionGroup var configuration: ConfigurationOptions
     @Flag(help: "Print JSON, which is a configuration too.") var json = false

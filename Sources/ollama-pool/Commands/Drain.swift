@@ -6,8 +6,8 @@ struct Drain: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Stop an instance once it has served what it has, and keep it stopped.",
     discussion: """
-      Its placement is cordoned: `ollama-pool uncordon ID` takes that back. Nothing waits for it here: watch it with \
-      `ollama-pool status --watch`.
+      Its GPU is cordoned, and with it every placement that uses it: `ollama-pool uncordon ID` takes that back. Nothing \
+      waits for it here: watch it with `ollama-pool status --watch`.
 
       For example, before taking a GPU out: ollama-pool drain gpu2 --timeout 10m
       """)

@@ -1,5 +1,7 @@
 import ArgumentParser
 import Glibc
+import PoolCore
+import Systemd
 
 struct Logs: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -31,10 +33,7 @@ struct Logs: ParsableCommand {
     if follow { command.append("--follow") }
     if let lines { command.append("--lines=\(lines)") }
     guard let instance else { return command + Daemon.allCases.flatMap { ["-t", $0.journalIdentifier] } }
-    let isName =
-      (1...32).contains(instance.utf8.count)
-      && instance.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "_.-".contains($0)) }
-    guard isName else {
+    guard InstanceID(validating: instance) != nil else {
       throw CommandFailure(
         "\(Printable.text(instance)) can't be the name of an instance: see `ollama-pool status` for those there are")
     }
@@ -45,6 +44,6 @@ struct Logs: ParsableCommand {
 extension CommandFailure {
   static func couldNotRun(_ program: String, errno code: Int32) -> CommandFailure {
     let remedy = code == ENOENT ? "install it, or see that it is on the PATH" : "see whether this user may run it"
-    return CommandFailure("\(program) can't be run (\(String(cString: strerror(code)))): \(remedy)")
+    return CommandFailure("\(program) can't be run (\(describe(errno: code))): \(remedy)")
   }
 }

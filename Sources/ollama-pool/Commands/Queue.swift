@@ -11,7 +11,7 @@ struct Queue: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "List the requests that wait and those that are being served.",
       discussion: """
-        In order of arrival. PLACE is the place in the queue, from 1; a request that is being served has an instance \
+        In order of arrival, at most the \(DispatcherCalls.ListRequestsReply.most) oldest. PLACE is the place in the queue, from 1; a request that is being served has an instance \
         instead.
         """)
 
@@ -25,6 +25,9 @@ struct Queue: AsyncParsableCommand {
       if json { return try Output.say(json: requests.requests) }
       if requests.requests.isEmpty { return Output.say("No request waits, and none is being served.") }
       Output.say(Self.table(requests.requests).text(on: .current))
+      if requests.requests.count >= DispatcherCalls.ListRequestsReply.most {
+        Output.say("These are the oldest; `ollama-pool status` says how many there are.")
+      }
     }
 
     static func table(_ requests: [DispatcherTypes.Request]) -> Table {

@@ -28,7 +28,7 @@ struct Serve: AsyncParsableCommand {
     // Root's sockets are there for the group too; a user's own are nobody else's business.
     try Folders.make(sockets.path, mode: geteuid() == 0 ? 0o755 : 0o700)
     try Folders.make(state.folder, mode: 0o700)
-    let pool = try await WholePool.start(
+    var pool = try await WholePool.start(
       loaded, readAgain: configuration.reader, sockets: sockets.folder, state: state.folder, nextFreePort: nextFreePort)
     Output.say(
       Welcome(

@@ -40,7 +40,7 @@ struct SupervisorCommand: AsyncParsableCommand {
         eventLoopGroup: MultiThreadedEventLoopGroup(numberOfThreads: 1), notifiesServiceManager: true))
     await signals.wait {
       // A refusal is in the journal.
-      try? await daemon.reload()
+      _ = try? await daemon.reload()
     }
     await daemon.stop(instances: .leave)
   }

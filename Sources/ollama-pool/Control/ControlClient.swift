@@ -1,5 +1,6 @@
 import ControlInterface
 import Glibc
+import Launching
 import NIOPosix
 import Varlink
 
@@ -83,41 +84,33 @@ struct ControlClient {
     switch error.code {
     case .cannotConnect(_, ENOENT), .cannotConnect(_, ECONNREFUSED), .cannotConnect(_, ENOTDIR):
       CommandFailure(
-        """
-        the \(daemon) is not running (nobody answers at \(path)): start the pool with \
-        `systemctl start ollama-pool.target`, or without systemd with `ollama-pool serve`
-        """)
+        "the \(daemon) is not running (nobody answers at \(path))",
+        remedy: "start the pool with `systemctl start ollama-pool.target`, or without systemd with `ollama-pool serve`")
     case .cannotConnect(_, EACCES), .cannotConnect(_, EPERM):
       CommandFailure(
-        """
-        no right to use \(path): be root (sudo), or in the group ollama-pool \
-        (`sudo usermod -aG ollama-pool \(User.current)`, then log in again)
-        """)
+        "no right to use \(path)",
+        remedy: """
+          be root (sudo), or in the group ollama-pool (`sudo usermod -aG ollama-pool \(User.current)`, then log in again)
+          """)
     case .remote(.permissionDenied):
       CommandFailure(
-        "user \(User.current) may look at the pool and not change it: be root (sudo), or the user that the pool runs as"
-      )
+        "user \(User.current) may look at the pool and not change it",
+        remedy: "be root (sudo), or the user that the pool runs as")
     case .remote(let reply) where reply.name.hasPrefix("org.varlink.service."):
       CommandFailure(
-        """
-        \(path) does not understand this command (\(reply)): it is not the \(daemon) of ollama-pool \(Version.current); \
-        see `ollama-pool doctor`
-        """)
+        "\(path) does not understand this command (\(reply))",
+        remedy: "it is not the \(daemon) of ollama-pool \(Version.current); see `ollama-pool doctor`")
     case .remote(let reply): CommandFailure("the \(daemon) refused: \(reply)")
     case .timeout, .cannotConnect(_, ETIMEDOUT), .cannotConnect(_, EAGAIN):
       CommandFailure(
-        """
-        the \(daemon) does not answer at \(path): see `ollama-pool logs`, and restart it with \
-        `systemctl restart \(daemon.unit)`
-        """)
+        "the \(daemon) does not answer at \(path)",
+        remedy: "see `ollama-pool logs`, and restart it with `systemctl restart \(daemon.unit)`")
     case .closed:
-      CommandFailure("the \(daemon) went away before it answered: see `ollama-pool logs`, then try again")
+      CommandFailure("the \(daemon) went away before it answered", remedy: "see `ollama-pool logs`, then try again")
     case .malformed:
       CommandFailure(
-        """
-        the \(daemon) at \(path) speaks another version (\(error.message)): restart it with \
-        `systemctl restart \(daemon.unit)` to run ollama-pool \(Version.current)
-        """)
+        "the \(daemon) at \(path) speaks another version (\(error.message))",
+        remedy: "restart it with `systemctl restart \(daemon.unit)` to run ollama-pool \(Version.current)")
     default: CommandFailure(error.message)
     }
   }

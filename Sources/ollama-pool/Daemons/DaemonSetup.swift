@@ -15,6 +15,6 @@ enum DaemonSetup {
 
   /// The user of units of the system manager, in numbers.
   static func instanceUserID(_ settings: Settings) -> uid_t? {
-    (try? InstanceAccount.resolve(settings.instanceUser)).flatMap { User(named: $0.name) }?.userID
+    (try? InstanceAccount.resolve(settings.instanceUser))?.userID
   }
 }

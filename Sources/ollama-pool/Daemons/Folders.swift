@@ -1,4 +1,6 @@
 import Glibc
+import Launching
+import Systemd
 
 /// The folders that a pool keeps things in.
 enum Folders {
@@ -32,7 +34,7 @@ enum Folders {
 
   private static func unusable(_ path: String) -> CommandFailure {
     CommandFailure(
-      "the folder \(path) can't be made or written to (\(String(cString: strerror(errno)))): correct its owner, or name "
+      "the folder \(path) can't be made or written to (\(describe(errno: errno))): correct its owner, or name "
         + "another one, see `ollama-pool serve --help`")
   }
 }

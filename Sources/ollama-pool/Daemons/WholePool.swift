@@ -11,8 +11,7 @@ import Varlink
 struct WholePool: Sendable {
   let dispatcher: DispatcherDaemon
   private let supervisor: SupervisorDaemon
-  private let readAgain: @Sendable () throws(ConfigurationError) -> LoadedConfiguration
-  private let drainTimeout: Duration
+  private var drainTimeout: Duration
   /// What the instances run; nil where nothing was found, which `status` reports.
   let program: OllamaExecutable?
 
@@ -34,10 +33,10 @@ struct WholePool: Sendable {
           dispatcherSocket: sockets.dispatcher, controlSocket: .path(sockets.supervisor),
           journal: Journal(identifier: Daemon.supervisor.journalIdentifier), version: Version.current,
           eventLoopGroup: MultiThreadedEventLoopGroup(numberOfThreads: 1), notifiesServiceManager: false,
-          launcher: launcher))
+          standIns: .allowed, launcher: launcher))
       return WholePool(
-        dispatcher: dispatcher, supervisor: supervisor, readAgain: readAgain, drainTimeout: settings.drainTimeout,
-        program: try? OllamaExecutable.find(setting: settings.ollama))
+        dispatcher: dispatcher, supervisor: supervisor, drainTimeout: settings.drainTimeout,
+        program: try? OllamaExecutable.find(setting: settings.ollama, .allowed))
     } catch {
       await dispatcher.close()
       throw error
@@ -65,14 +64,11 @@ struct WholePool: Sendable {
     }
   }
 
-  func reload() async {
-    do {
-      // What refuses says so in the log; then nothing changes in the other one either.
-      try await supervisor.reload()
-      await dispatcher.reload(try readAgain().settings)
-    } catch {
-      return
-    }
+  mutating func reload() async {
+    // What refuses says so in the log; then nothing changes in the other one either.
+    guard let settings = try? await supervisor.reload() else { return }
+    drainTimeout = settings.drainTimeout
+    await dispatcher.reload(settings)
   }
 
   /// Lets running requests end, and leaves no process behind.

@@ -5,13 +5,13 @@ import PoolConfiguration
 /// The program that instances run, and its models.
 enum OllamaExamination {
   static func run(_ installation: Installation, _ settings: Settings) -> [Finding] {
-    [program(settings), store(installation, settings)]
+    [program(settings, installation.isService ? .refused : .allowed), store(installation, settings)]
   }
 
-  private static func program(_ settings: Settings) -> Finding {
+  private static func program(_ settings: Settings, _ standIns: StandIns) -> Finding {
     let found: OllamaExecutable
     do throws(LaunchError) {
-      found = try OllamaExecutable.find(setting: settings.ollama)
+      found = try OllamaExecutable.find(setting: settings.ollama, standIns)
     } catch {
       return .problem(
         "ollama", error.message, remedy: "install it (https://ollama.com/download), or correct the key `ollama`")

@@ -1,6 +1,7 @@
 import Dispatcher
 import Glibc
 import PoolConfiguration
+import Systemd
 
 /// The daemons behind their control sockets, and the ports.
 enum SocketExamination {
@@ -14,7 +15,7 @@ enum SocketExamination {
   }
 
   private static func daemon(_ daemon: Daemon, _ state: PoolStatus.DaemonState) -> Finding {
-    guard let error = state.error else {
+    guard let failure = state.failure else {
       let version = state.version ?? "?"
       guard version == Version.current else {
         return .warning(
@@ -23,10 +24,7 @@ enum SocketExamination {
       }
       return .ok(daemon.rawValue, "answers at \(state.socket) (process \(state.processID.map { "\($0)" } ?? "?"))")
     }
-    // The line says both what is wrong and, after the colon, what helps.
-    let parts = error.split(separator: ": ", maxSplits: 1)
-    return .problem(
-      daemon.rawValue, String(parts.first ?? ""), remedy: parts.count > 1 ? String(parts[1]) : "see `ollama-pool logs`")
+    return .problem(daemon.rawValue, failure.what, remedy: failure.remedy ?? "see `ollama-pool logs`")
   }
 
   private static func port(_ address: ListenAddress, isOwn: Bool) -> Finding {
@@ -41,7 +39,7 @@ enum SocketExamination {
         remedy: "\(PortHolder.remedy(against: holder)), or configure another address")
     case .failed(let code):
       return .problem(
-        "port", "\(address) can't be had: \(String(cString: strerror(code)))", remedy: "configure another address")
+        "port", "\(address) can't be had: \(describe(errno: code))", remedy: "configure another address")
     }
   }
 }

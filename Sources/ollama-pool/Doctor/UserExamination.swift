@@ -1,4 +1,5 @@
 import Glibc
+import Launching
 import PoolConfiguration
 
 /// The users and groups that the installed pool runs with.

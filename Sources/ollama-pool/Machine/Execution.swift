@@ -1,4 +1,5 @@
 import Glibc
+import Launching
 
 /// Running other programs.
 enum Execution {
@@ -21,41 +22,21 @@ enum Execution {
   static func output(
     of command: [String], variables: [String: String] = [:], within limit: Duration = .seconds(5)
   ) -> String? {
-    var ends: [Int32] = [-1, -1]
-    guard pipe(&ends) == 0 else { return nil }
-    defer { close(ends[0]) }
-    // Only its copy at 1 is the program's.
-    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-    let processID = spawn(command, variables: variables, output: ends[1])
-    close(ends[1])
-    guard let processID else { return nil }
-    let (bytes, isComplete) = read(ends[0], until: .now + limit)
+    guard let pipe = try? DescriptorPair.pipe() else { return nil }
+    defer { close(pipe.first) }
+    let environment =
+      ownEnvironment.filter { variables[String($0.prefix { $0 != "=" })] == nil }
+      + variables.map { "\($0.key)=\($0.value)" }
+    let started = Spawning.spawn(
+      command[0], command, environment: environment,
+      descriptors: [(nil, STDIN_FILENO), (pipe.second, STDOUT_FILENO), (nil, STDERR_FILENO)])
+    close(pipe.second)
+    guard case .success(let processID) = started else { return nil }
+    let (bytes, isComplete) = read(pipe.first, until: .now + limit)
     if !isComplete { kill(processID, SIGKILL) }
     var status: Int32 = 0
     while waitpid(processID, &status, 0) == -1, errno == EINTR {}
     return isComplete && status == 0 ? String(decoding: bytes, as: UTF8.self) : nil
-  }
-
-  private static func spawn(_ command: [String], variables: [String: String], output: Int32) -> pid_t? {
-    var actions = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&actions)
-    defer { posix_spawn_file_actions_destroy(&actions) }
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-    posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
-    posix_spawn_file_actions_adddup2(&actions, output, 1)
-    var environment: [String] = []
-    var next = environ
-    while let entry = next.pointee {
-      let text = String(cString: entry)
-      if variables[String(text.prefix { $0 != "=" })] == nil { environment.append(text) }
-      next += 1
-    }
-    environment += variables.map { "\($0.key)=\($0.value)" }
-    let arguments = command.map { strdup($0) } + [nil]
-    let entries = environment.map { strdup($0) } + [nil]
-    defer { for pointer in arguments + entries { free(pointer) } }
-    var processID: pid_t = 0
-    return posix_spawnp(&processID, command[0], &actions, nil, arguments, entries) == 0 ? processID : nil
   }
 
   private static func read(_ descriptor: Int32, until deadline: ContinuousClock.Instant) -> ([UInt8], isComplete: Bool)

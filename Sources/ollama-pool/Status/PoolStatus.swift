@@ -26,6 +26,10 @@ struct PoolStatus: Encodable, Equatable, Sendable {
     @OrNull var runningSeconds: Double?
     /// Why it can't be asked.
     @OrNull var error: String?
+    /// The same in its parts.
+    var failure: CommandFailure?
+
+    private enum CodingKeys: CodingKey { case running, socket, version, processID, runningSeconds, error }
   }
 
   struct Instance: Encodable, Equatable, Sendable {
@@ -105,7 +109,8 @@ extension PoolStatus {
     inventory = wanted?.inventory
     problems = wanted?.problems ?? []
     if let wanted, seen != nil, !wanted.dispatcherConnected {
-      problems.append("the supervisor has no connection to the dispatcher: nothing is started or stopped meanwhile")
+      problems.append(
+        "the supervisor has no connection to the dispatcher: nothing shrinks, and no more than the minimum is started")
     }
     instances = Self.merge(wanted, queue)
     self.dispatcher = DaemonState(dispatcher, sockets.dispatcher) { ($0.version, $0.processID, $0.startedSecondsAgo) }
@@ -155,6 +160,7 @@ extension PoolStatus.DaemonState {
     case .failure(let failure):
       running = false
       error = failure.message
+      self.failure = failure
     }
   }
 }

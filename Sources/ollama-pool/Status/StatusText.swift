@@ -54,7 +54,7 @@ enum StatusText {
 
   private static func table(_ instances: [PoolStatus.Instance]) -> Table {
     var table = Table([
-      "INSTANCE", "STATE", "GPU", "URL", "UNIT", .number("PID"), .number("SLOTS"), .number("ACTIVE"), .number("SINCE"),
+      "INSTANCE", "STATE", "GPU", "URL", "UNIT", .number("PID"), .number("SLOTS"), .number("ACTIVE"), .number("AGE"),
       "REASON",
     ])
     table.rows = instances.map { instance in
