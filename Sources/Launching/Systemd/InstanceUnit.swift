@@ -82,7 +82,7 @@ package enum InstanceUnit {
       // Bound to neither daemon, so that it outlives both. When the target stops, the dispatcher drains first.
       .partOf(["ollama-pool.target"]), .before(["ollama-pool-dispatcher.service"]),
       .type(.exec), .execStart(specification.executable.path, ["serve"]),
-      .environment(specification.environment(port: port, home: home) + [("POOL_OWNER", owner)]),
+      .environment(specification.environment(port: port, home: home) + [(name: "POOL_OWNER", value: owner)]),
       .collectMode(.inactiveOrFailed), .addRef(true),
       .syslogIdentifier("ollama-\(id)"),
       .logExtraFields(
