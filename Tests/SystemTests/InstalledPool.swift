@@ -16,6 +16,8 @@ actor InstalledPool {
       var slots: Int
       var active: Int
       var reason: String?
+      var failures: Int?
+      var retryInSeconds: Double?
     }
     var maxConcurrent: Int
     var queueDepth: Int
@@ -30,7 +32,11 @@ actor InstalledPool {
   static let port = 11434
   static let faults = "/etc/ollama-simulator.faults"
   static let configuration = "/etc/ollama-pool/ollama-pool.yaml"
-  static let daemons = ["ollama-pool-supervisor.service", "ollama-pool-dispatcher.service"]
+  static let supervisor = "ollama-pool-supervisor.service"
+  static let dispatcher = "ollama-pool-dispatcher.service"
+
+  /// Where the journal stood when the test began: what earlier tests left there proves nothing.
+  var storyBegins: String?
 
   /// Starts the pool with `settings` added to the configuration for tests, runs `body`, and stops everything.
   static func running(
@@ -42,15 +48,16 @@ actor InstalledPool {
     try await pool.setFaults("")
     // What an earlier test's operator ordered.
     try? FileManager.default.removeItem(atPath: "/var/lib/ollama-pool")
-    try await systemctl("start", "ollama-pool.target")
+    try await pool.beginStory()
     do {
+      try await systemctl("start", "ollama-pool.target")
       try await body(pool)
+      try await pool.stop()
     } catch {
-      print(await pool.journal(lines: 80))
+      print(await pool.journal())
       try? await pool.stop()
       throw error
     }
-    try await pool.stop()
   }
 
   private func installOnce() async throws {
@@ -94,10 +101,15 @@ actor InstalledPool {
   /// Stops the target and waits until nothing of the pool is left.
   func stop() async throws {
     try await systemctl("stop", "ollama-pool.target")
-    try await eventually(within: .seconds(60), "nothing of the pool is left") {
-      let units = try await self.activeUnits("ollama-*")
-      let processes = try await self.processes(named: "ollama-simulator")
-      return units.isEmpty && processes.isEmpty
+    var left: [String] = []
+    do {
+      try await eventually(within: .seconds(30), "nothing of the pool is left") {
+        left = try await self.activeUnits("ollama-*")
+        left += try await self.processes(named: "ollama-simulator").map { "process \($0)" }
+        return left.isEmpty
+      }
+    } catch {
+      throw Failed("\(error); left is: \(left.joined(separator: ", "))")
     }
     _ = try await run("systemctl", ["reset-failed"])
   }
@@ -149,14 +161,44 @@ actor InstalledPool {
 
   func mainPID(of unit: String) async throws -> Int32 { Int32(try await property("MainPID", of: unit)) ?? 0 }
 
+  /// When the unit last became active, which a Type=notify service does with its READY, since the machine's start.
+  func becameActive(_ unit: String) async throws -> Duration {
+    try await time("ActiveEnterTimestampMonotonic", of: unit)
+  }
+
+  /// A property that is a time since the machine's start.
+  func time(_ name: String, of unit: String) async throws -> Duration {
+    let text = try await property(name, of: unit)
+    guard let microseconds = Int64(text), microseconds > 0 else { throw Failed("\(name) of \(unit) is '\(text)'") }
+    return .microseconds(microseconds)
+  }
+
   func processes(named name: String) async throws -> [Int32] {
     let list = try await run("pgrep", ["-f", name])
     return list.output.split(separator: "\n").compactMap { Int32($0) }
   }
 
-  func journal(lines: Int = 400, _ matches: String...) async -> String {
-    let command = try? await run("journalctl", ["-o", "short-precise", "-n", "\(lines)", "--no-pager"] + matches)
-    return command.map { $0.output + $0.errorOutput } ?? ""
+  /// What `ollama-pool queue list --json` tells of a request.
+  struct Request: Decodable {
+    var id: Int
+    var instance: String?
+    /// Its answer.
+    var begun: Bool
+  }
+
+  /// In order of arrival.
+  func requests() async throws -> [Request] {
+    let command = try await run("/usr/bin/ollama-pool", ["queue", "list", "--json"])
+    guard command.end == .exited(0) else { throw Failed("ollama-pool queue list: \(command.errorOutput)") }
+    return try JSONDecoder().decode([Request].self, from: Data(command.output.utf8))
+  }
+
+  /// Waits until `value` finds something in the list of requests, and returns it.
+  @discardableResult
+  func requests<Value>(
+    within limit: Duration = .seconds(20), _ expectation: String, _ value: ([Request]) -> Value?
+  ) async throws -> Value {
+    try await eventualValue(within: limit, every: .milliseconds(20), expectation) { value(try await self.requests()) }
   }
 
   // MARK: Doing
@@ -180,4 +222,15 @@ func systemctl(_ arguments: String...) async throws {
   guard command.end == .exited(0) else {
     throw Failed("systemctl \(arguments.joined(separator: " ")): \(command.output)\(command.errorOutput)")
   }
+}
+
+/// systemd's clock: the time since the machine's start, without the time in suspension.
+enum MonotonicTime {
+  static var now: Duration {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return .seconds(Int64(time.tv_sec)) + .nanoseconds(Int64(time.tv_nsec))
+  }
+
+  static func of(_ instant: ContinuousClock.Instant) -> Duration { now - (ContinuousClock.now - instant) }
 }

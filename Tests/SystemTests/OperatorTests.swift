@@ -25,7 +25,7 @@ extension SystemTests {
         #expect(try await pool.pool("scale", "reset").end == .exited(0))
         try await pool.status("the pool shrinks") { $0.running.count == 1 }
         // Cordons outlive the supervisor.
-        try await pool.kill("SIGKILL", "ollama-pool-supervisor.service")
+        try await pool.kill("SIGKILL", InstalledPool.supervisor)
         try await eventually("the cordon is still there") { try await pool.pool("gpus").output.contains("training") }
       }
     }
