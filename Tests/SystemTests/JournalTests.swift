@@ -1,0 +1,97 @@
+import Foundation
+import TestSupport
+import Testing
+
+extension SystemTests {
+  @Suite(.serialized) struct JournalTests {
+    @Test func theJournalTellsTheStoryOnceWithItsReasonsAndFieldsAndExplainsIt() async throws {
+      try await InstalledPool.running("scaling: {max: 2, cold_start: 1s, window: 2s, idle_hold: 1s}") { pool in
+        _ = try await pool.ready(1)
+        let before = try await pool.journalCursor()
+        #expect(try await Conversation.chat(tokens: 60).isDone)
+        try await pool.entry(within: .seconds(30), containing: "gpu1 has stopped")
+        let catalog = try await JournalCatalog.installed()
+        let story = try await pool.story(after: before)
+        let supervisor = story.filter { $0.identifier == "ollama-pool-supervisor" }
+        let dispatcher = story.filter { $0.identifier == "ollama-pool-dispatcher" }
+
+        // What happened, in the words that explain it, and nothing else.
+        #expect(
+          supervisor.map { catalog.subject(of: $0) } == [
+            "Another number of instances is wanted", "gpu1 is being started", "gpu1 runs and is not ready yet",
+            "gpu1 is ready", "Another number of instances is wanted", "gpu1 is being stopped", "gpu1 has stopped",
+          ])
+        #expect(
+          dispatcher.map { catalog.subject(of: $0) } == [
+            "Instance gpu1 is registered", "Instance gpu1 answers", "Instance gpu1 is ready",
+            "Instance gpu1 is deregistered",
+          ])
+        for entry in story {
+          let text = entry.messageID.flatMap { catalog.texts[$0] }
+          #expect(text?.explanation.isEmpty == false, "\(entry)")
+          #expect(entry.message.contains("gpu1") || entry.instance == nil, "\(entry)")
+          #expect(entry.instance == (entry.message.contains("gpu1") ? "gpu1" : nil), "\(entry)")
+          #expect(entry.gpu == entry.instance.map { _ in "GPU-00000001" }, "\(entry)")
+        }
+        try #require(supervisor.count == 7 && dispatcher.count == 4)
+        let forms = [
+          (supervisor[0], #"target 2 \(was 1\): .+; 1 ready, 1 request"#), (supervisor[1], "gpu1 starts"),
+          (supervisor[2], #"gpu1 runs: process \d+ at 127\.0\.0\.1:11501, not ready yet"#),
+          (supervisor[3], #"gpu1 ready after [\d.]+ s"#),
+          (supervisor[4], #"target 1 \(was 2\): .+; 2 ready, 0 requests"#),
+          (supervisor[5], #"gpu1 stops: surplus, and empty for \d+ s"#),
+          (dispatcher[0], #"gpu1 is registered at 127\.0\.0\.1:11501, with 1 slot"#),
+          (dispatcher[2], #"gpu1 ready after [\d.]+ s; max_concurrent is now 2"#),
+        ]
+        for (entry, form) in forms {
+          #expect(try Regex(form).wholeMatch(in: entry.message) != nil, "\(entry) is no \(form)")
+        }
+        // Why, as a field of its own.
+        for entry in [supervisor[0], supervisor[4], supervisor[5]] {
+          #expect(entry.reason.map { entry.message.hasSuffix($0) } == true, "\(entry), \(entry.reason ?? "nil")")
+        }
+        let explained = try await run("journalctl", ["-x", "--no-pager", "--after-cursor=\(before)"])
+        #expect(explained.output.contains("Subject: gpu1 is being stopped\n"))
+        #expect(explained.output.contains("The rule is: need = "))
+      }
+    }
+
+    @Test func anInstancesJournalHasThePoolsEntriesAndItsOwnOutputAndNoOthers() async throws {
+      try await InstalledPool.running(SystemTests.two) { pool in
+        let status = try await pool.ready(2)
+        let unit = try #require(status.instance("gpu1")?.unit)
+        let start = try await pool.time("InactiveExitTimestampMonotonic", of: unit)
+        let logs = try await pool.pool("logs", "--instance", "gpu1")
+        #expect(logs.end == .exited(0))
+        for text in ["gpu1 starts", "gpu1 is registered", "Listening on 127.0.0.1:11501"] {
+          #expect(logs.output.contains(text), "\(text)")
+        }
+        #expect(!logs.output.contains("gpu0") && !logs.output.contains("127.0.0.1:11500"))
+        let own = try await pool.entries(about: "gpu1").filter { $0.identifier == "ollama-gpu1" && $0.time >= start }
+        #expect(own.contains { $0.message.contains("Listening on 127.0.0.1:11501") })
+        #expect(own.allSatisfy { $0.gpu == "GPU-00000001" })
+        // The pool's own story is without it.
+        let all = try await pool.pool("logs", "-n", "1000").output
+        #expect(all.contains("gpu1 starts") && !all.contains("Listening on 127.0.0.1:11501"))
+      }
+    }
+
+    @Test func nothingIsSaidWhileNothingHappens() async throws {
+      try await InstalledPool.running(SystemTests.two) { pool in
+        _ = try await pool.ready(2)
+        // The entries that told of it may come a moment after the status.
+        try await eventually("both are told to be ready") {
+          let supervisor = try await pool.story().filter { $0.identifier == "ollama-pool-supervisor" }
+          return supervisor.count { $0.message.contains(" ready after ") } == 2
+        }
+        let before = try await pool.journalCursor()
+        let begun = ContinuousClock.now
+        try await eventually("five seconds have passed") { ContinuousClock.now - begun >= .seconds(5) }
+        let said = try await pool.entries(after: before).filter {
+          InstalledPool.identifiers.contains($0.identifier) || $0.instance != nil
+        }
+        #expect(said.isEmpty)
+      }
+    }
+  }
+}
