@@ -135,8 +135,12 @@ struct ControlSocketTests {
   @Test("A malformed message closes its own connection, and no other")
   func malformed() async throws {
     try await withPool { pool in
-      let lines = try await script("malformed", pool.dispatcherSocket)
-      #expect(lines.count == 9, "\(lines)")
+      for (socket, interface) in [
+        (pool.dispatcherSocket, "ollamapool.Dispatcher"), (pool.supervisorSocket, "ollamapool.Supervisor"),
+      ] {
+        let lines = try await script("malformed", socket, interface)
+        #expect(lines.count == 9, "\(interface): \(lines)")
+      }
       #expect(try await pool.status.maxConcurrent == 1)
     }
   }

@@ -4,7 +4,7 @@
     control_socket.py call SOCKET METHOD [JSON]     print the answer, or the error's name and parameters
     control_socket.py watch SOCKET METHOD           print each answer on a line, until standard input ends
     control_socket.py report SOCKET NAME            report each number from standard input as an outside queue's depth
-    control_socket.py malformed SOCKET              send what is no message beside a connection that goes on
+    control_socket.py malformed SOCKET INTERFACE    send what is no message beside a connection that goes on
 
 METHOD is qualified: ollamapool.Dispatcher.GetStatus. With AS_USER in the environment it becomes that user first.
 """
@@ -76,9 +76,13 @@ def report(path, front_end):
             print("reported", line.strip(), flush=True)
 
 
-def malformed(path):
-    with client_of(path) as client, client.open("ollamapool.Dispatcher") as bystander:
-        before = bystander.GetStatus()["processID"]
+def malformed(path, interface):
+    def process():
+        answer = bystander.GetStatus()
+        return answer.get("status", answer)["processID"]
+
+    with client_of(path) as client, client.open(interface) as bystander:
+        before = process()
         for message in (
             b"no JSON\0", b"\0", b"[]\0", b'{"method":1}\0', b"{}\0", b'{"method":"a.b.C","parameters":[]}\0', b"\xff\0",
             b'{"method":' + b"[" * 100_000 + b"\0", b"x" * (65 << 20),
@@ -93,7 +97,7 @@ def malformed(path):
                     answer = b""
                 print(message[:40].decode(errors="replace").rstrip("\0"), "->", answer.decode(errors="replace"))
                 assert not answer, answer
-        assert bystander.GetStatus()["processID"] == before
+        assert process() == before
 
 
 if __name__ == "__main__":
