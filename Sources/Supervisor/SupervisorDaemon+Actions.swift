@@ -86,7 +86,8 @@ extension SupervisorDaemon {
       let (specification, port) = try prepareStart(id, attempt: attempt)
       started(id, try await launcher.start(specification, port: port), launch: launch)
     } catch {
-      if launches.isLast(launch, of: id) { apply { $0.startFailed(id, reason: "\(error)", at: $1) } }
+      // Given up when the supervisor ends.
+      if launches.isLast(launch, of: id), !Task.isCancelled { apply { $0.startFailed(id, reason: "\(error)", at: $1) } }
     }
   }
 
@@ -111,6 +112,8 @@ extension SupervisorDaemon {
       do throws(LaunchError) {
         return try await launcher.stop(id, invocation, kill: kill)
       } catch {
+        // The supervisor ends: the order was given, and its outcome is not waited for.
+        if Task.isCancelled { return }
         tell(
           SupervisorEvent(
             .stopRefused, "\(id) can't be stopped", why: "\(error.message); tried again in \(pause.brief)",

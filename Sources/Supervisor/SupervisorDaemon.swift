@@ -150,13 +150,17 @@ package actor SupervisorDaemon {
   /// How long stopping may take beyond the grace that each instance has.
   private static let stopMargin = Duration.seconds(20)
 
+  /// How long a start may take to come through before it is given up. Where the whole pool stops it can't come
+  /// through any more: by its unit's Before= it waits for the dispatcher, which waits for this process.
+  private static let startMargin = Duration.seconds(2)
+
   /// Ends the supervision. Once it has returned, nothing of it is left but, where they are left, the instances.
   package func stop(instances: InstancesAtStop) async {
     if options.notifiesServiceManager { ServiceManager.notifyStopping() }
     switch instances {
     case .leave:
       apply { $0.leave(at: $1) }
-      await settled(within: Self.stopMargin / 2) { if case .launching = $0 { false } else { true } }
+      await settled(within: Self.startMargin) { if case .launching = $0 { false } else { true } }
       // Where the whole pool stops, systemd ends an instance only after this process: then the order is all it takes.
       await settled(within: .seconds(1)) { if case .stopping = $0 { false } else { true } }
     case .stop:

@@ -160,6 +160,7 @@ extension SystemTests {
         // With the bus standing still the order to stop can't reach systemd: the supervisor dies with it unsaid.
         let bus = try await pool.mainPID(of: "dbus.service")
         kill(bus, SIGSTOP)
+        defer { kill(bus, SIGCONT) }
         for stream in load { #expect(try await Conversation.finish(stream).isDone) }
         // The dispatcher has answered `retired`, and has no lease for it any more.
         let stops = try await pool.entry(containing: " stops: surplus")

@@ -110,6 +110,11 @@ struct UnitCalls: Sendable {
       case .timedOut:
         _ = try? await bus.stopUnit(name)
         throw LaunchError(error)
+      case .cancelled:
+        // While the whole pool stops, the start waits for the dispatcher's end, which waits for this process. Left
+        // alone it would come through after both.
+        await Task { [bus] in try? await bus.orderStop(name) }.value
+        throw LaunchError(error)
       default: throw LaunchError(error)
       }
     }

@@ -24,6 +24,11 @@ extension SystemdBus {
     try await job("StopUnit", name, [.string("replace")])
   }
 
+  /// Orders a stop, which also takes back a start that has not come through, and does not wait for either.
+  package func orderStop(_ name: String) async throws(SystemdError) {
+    _ = try await manager("StopUnit", name, [.string("replace")])
+  }
+
   /// Sends a signal, and does not wait for what it does.
   package func killUnit(_ name: String, whom: Whom, signal: Int32) async throws(SystemdError) {
     _ = try await manager("KillUnit", name, [.string(whom.rawValue), .int32(signal)])
