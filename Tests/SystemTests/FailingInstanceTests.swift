@@ -184,5 +184,22 @@ extension SystemTests {
         _ = try await pool.ready(1)
       }
     }
+
+    @Test func aUnitFileInTheWayOfAnInstanceIsNamedAtOnceAndTheOthersServe() async throws {
+      let unit = "ollama-instance-gpu0.service"
+      try await systemctl("mask", "--runtime", unit)
+      try await InstalledPool.running("restarts: {pause: 1s}") { pool in
+        // gpu1 takes its place.
+        let refused = try await pool.status(within: .seconds(10), "gpu0 is refused, and gpu1 serves") {
+          $0.instance("gpu0")?.failures ?? 0 > 0 && $0.maxConcurrent == 1
+        }
+        #expect(refused.instance("gpu0")?.reason?.contains("a unit file \(unit) is in the way") == true)
+        #expect(refused.instance("gpu1")?.state == "ready")
+        #expect(try await Conversation.chat(tokens: 2).isDone)
+        let entry = try await pool.entry(containing: "gpu0 failed: ")
+        #expect(entry.message.contains("a unit file \(unit) is in the way"))
+      }
+      try await systemctl("unmask", "--runtime", unit)
+    }
   }
 }

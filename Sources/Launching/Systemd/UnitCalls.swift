@@ -89,6 +89,12 @@ struct UnitCalls: Sendable {
         guard !hasBegun else {
           throw LaunchError(.ended, "\(id) did not start: \(await reason(state, id, specification))")
         }
+        guard status?.isTransient == true else {
+          throw LaunchError(
+            .refused,
+            "a unit file \(name) is in the way: remove it (`systemctl cat \(name)` shows where it is), or `systemctl "
+              + "unmask` it, or rename the placement")
+        }
       case nil where hasBegun:
         throw LaunchError(.ended, "\(id) did not start: its unit is gone")
       default: break
