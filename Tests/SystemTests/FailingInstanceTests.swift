@@ -32,7 +32,7 @@ extension SystemTests {
         _ = try await pool.ready(2)
         // The one on gpu0, whoever gets it, waits for a model's load; on gpu1 all is well.
         try await pool.setFaults("gpu0: load-seconds 300")
-        let answers = (0..<2).map { _ in Task { try await Conversation.chat(tokens: 100) } }
+        let answers = (0..<2).map { _ in Task { try await Conversation.chat(tokens: 60) } }
         let stuck = try await pool.requests("one waits on gpu0, the other was served") { requests in
           requests.count == 1 && requests[0].instance == "gpu0" && !requests[0].begun ? requests[0] : nil
         }
@@ -42,7 +42,7 @@ extension SystemTests {
         }
         for answer in answers {
           let answer = try await answer.value
-          #expect(answer.status == 200 && answer.isDone && answer.tokens == 100)
+          #expect(answer.status == 200 && answer.isDone && answer.tokens == 60)
         }
         let putBack = try await pool.entry(containing: "request \(stuck.id) goes back to the queue")
         #expect(putBack.instance == "gpu0")

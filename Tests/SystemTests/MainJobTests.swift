@@ -55,12 +55,12 @@ extension SystemTests {
         let capacities = Capacities()
         try await capacities.watch()
         // One after the other, and late enough that all three are wanted before the first of them is ready.
-        try await pool.setFaults("gpu1: slow-start 1.5\ngpu2: slow-start 2\ngpu3: slow-start 2.5")
+        try await pool.setFaults("gpu1: slow-start 1.2\ngpu2: slow-start 1.6\ngpu3: slow-start 2")
 
         async let overtaking = overtakers(pool, of: 8)
         let answers = try await withThrowingTaskGroup(of: Conversation.Answer.self) { group in
           for number in 0..<8 {
-            group.addTask { try await Conversation.chat(tokens: 150) }
+            group.addTask { try await Conversation.chat(tokens: 100) }
             // Each is in the queue or being served before the next is sent, so that their order is known.
             try await pool.status("request \(number) has arrived") {
               $0.queueDepth + $0.inFlight == number + 1
@@ -70,7 +70,7 @@ extension SystemTests {
           try await expectParallelStarts(pool, since: before)
           return try await group.reduce(into: [Conversation.Answer]()) { $0.append($1) }
         }
-        #expect(answers.count == 8 && answers.allSatisfy { $0.status == 200 && $0.isDone && $0.tokens == 150 })
+        #expect(answers.count == 8 && answers.allSatisfy { $0.status == 200 && $0.isDone && $0.tokens == 100 })
         let overtakers = try await overtaking
         #expect(overtakers.isEmpty, "in service although one that came before still waits: \(overtakers)")
 

@@ -62,7 +62,7 @@ extension SystemTests {
         #expect(groups.count > 2 && ofProcess?.contains(groups[2]) == false)
         expectRefused(try await self.pool(as: user, ["status"]), noEntry)
         // Not even where somebody has put it into the group.
-        let stream = try await Conversation.begun(tokens: 120)
+        let stream = try await Conversation.begun(tokens: 100)
         let request = try await pool.requests("it is being served") { $0.first?.id }
         for order in [
           ["queue", "cancel", "\(request)"], ["scale", "--fixed", "0"], ["restart", "gpu0"], ["cordon", "gpu1"],

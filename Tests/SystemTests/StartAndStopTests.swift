@@ -15,13 +15,8 @@ extension SystemTests {
       }
     }
 
-    /// A stop may come at any moment of a start.
-    @Test(arguments: [0, 30])
-    func aPoolThatIsStoppedWhileItStartsLeavesNothing(milliseconds: Int) async throws {
-      try await InstalledPool.running { _ in
-        let begun = ContinuousClock.now
-        try await eventually("the time has come") { ContinuousClock.now - begun >= .milliseconds(milliseconds) }
-      }
+    @Test func aPoolThatIsStoppedAsSoonAsItRunsLeavesNothing() async throws {
+      try await InstalledPool.running { _ in }
     }
 
     @Test func aStartThatReachesSystemdOnlyWhenTheTargetStopsIsTakenBack() async throws {
@@ -127,7 +122,8 @@ extension SystemTests {
         try await pool.stop()
         try await pool.beginStory()
         try await pool.configure("slotz: 2")
-        _ = try await run("systemctl", ["start", "ollama-pool.target"])
+        // Both at the same time, though one is ordered after the other: each takes its time.
+        _ = try await run("systemctl", ["start", "--no-block", "--job-mode=ignore-dependencies"] + daemons)
         for daemon in daemons {
           // Not at once, so that whoever waits in the socket can't start it many times a second.
           try await eventually(within: .seconds(20), "\(daemon) has failed") {
