@@ -173,33 +173,34 @@ extension SystemTests {
     }
 
     @Test func aUnitThatSystemdRefusesIsToldInSystemdsOwnWordsAndTriedAgain() async throws {
-      try await systemctl("mask", "--runtime", "ollamapool.slice")
-      try await InstalledPool.running("placements: [{gpus: [0]}]\nrestarts: {pause: 1s}") { pool in
-        let refused = try await pool.status("gpu0 backs off") { $0.instance("gpu0")?.state == "backingOff" }
-        let reason = refused.instance("gpu0")?.reason ?? ""
-        #expect(reason.contains("ollamapool.slice is masked"), "\(reason)")
-        let entry = try await pool.entry(containing: "gpu0 failed: ")
-        #expect(entry.message.contains("ollamapool.slice is masked"), "\(entry)")
-        try await systemctl("unmask", "--runtime", "ollamapool.slice")
-        _ = try await pool.ready(1)
+      try await masking("ollamapool.slice") {
+        try await InstalledPool.running("placements: [{gpus: [0]}]\nrestarts: {pause: 1s}") { pool in
+          let refused = try await pool.status("gpu0 backs off") { $0.instance("gpu0")?.state == "backingOff" }
+          let reason = refused.instance("gpu0")?.reason ?? ""
+          #expect(reason.contains("ollamapool.slice is masked"), "\(reason)")
+          let entry = try await pool.entry(containing: "gpu0 failed: ")
+          #expect(entry.message.contains("ollamapool.slice is masked"), "\(entry)")
+          try await systemctl("unmask", "--runtime", "ollamapool.slice")
+          _ = try await pool.ready(1)
+        }
       }
     }
 
     @Test func aUnitFileInTheWayOfAnInstanceIsNamedAtOnceAndTheOthersServe() async throws {
       let unit = "ollama-instance-gpu0.service"
-      try await systemctl("mask", "--runtime", unit)
-      try await InstalledPool.running("restarts: {pause: 1s}") { pool in
-        // gpu1 takes its place.
-        let refused = try await pool.status(within: .seconds(10), "gpu0 is refused, and gpu1 serves") {
-          $0.instance("gpu0")?.failures ?? 0 > 0 && $0.maxConcurrent == 1
+      try await masking(unit) {
+        try await InstalledPool.running("restarts: {pause: 1s}") { pool in
+          // gpu1 takes its place.
+          let refused = try await pool.status(within: .seconds(10), "gpu0 is refused, and gpu1 serves") {
+            $0.instance("gpu0")?.failures ?? 0 > 0 && $0.maxConcurrent == 1
+          }
+          #expect(refused.instance("gpu0")?.reason?.contains("a unit file \(unit) is in the way") == true)
+          #expect(refused.instance("gpu1")?.state == "ready")
+          #expect(try await Conversation.chat(tokens: 2).isDone)
+          let entry = try await pool.entry(containing: "gpu0 failed: ")
+          #expect(entry.message.contains("a unit file \(unit) is in the way"))
         }
-        #expect(refused.instance("gpu0")?.reason?.contains("a unit file \(unit) is in the way") == true)
-        #expect(refused.instance("gpu1")?.state == "ready")
-        #expect(try await Conversation.chat(tokens: 2).isDone)
-        let entry = try await pool.entry(containing: "gpu0 failed: ")
-        #expect(entry.message.contains("a unit file \(unit) is in the way"))
       }
-      try await systemctl("unmask", "--runtime", unit)
     }
   }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import TestSupport
 
 /// The pool on a machine with four GPUs, installed and driven as an operator does it: `make install`, a configuration,
@@ -55,7 +56,7 @@ actor InstalledPool {
       try await pool.stop()
     } catch {
       print(await pool.journal())
-      try? await pool.stop()
+      await pool.clearAway()
       throw error
     }
   }
@@ -112,6 +113,14 @@ actor InstalledPool {
       throw Failed("\(error); left is: \(left.joined(separator: ", "))")
     }
     _ = try await run("systemctl", ["reset-failed"])
+  }
+
+  /// After a failed test, so that it costs no other one.
+  private func clearAway() async {
+    _ = try? await run("systemctl", ["stop", "--no-block", "ollama-pool.target"])
+    _ = try? await run("systemctl", ["kill", "--signal=KILL", "ollama-pool-*.service", "ollama-instance-*.service"])
+    for process in (try? await processes(named: "ollama-simulator")) ?? [] { Glibc.kill(process, SIGKILL) }
+    try? await stop()
   }
 
   // MARK: Looking
@@ -215,6 +224,22 @@ actor InstalledPool {
 struct Failed: Error, CustomStringConvertible {
   let description: String
   init(_ description: String) { self.description = description }
+}
+
+/// Runs `body` while systemd starts none of the units. It may unmask them itself.
+func masking(_ units: String..., body: () async throws -> Void) async throws {
+  func change(_ verb: String) async throws {
+    let command = try await run("systemctl", [verb, "--runtime"] + units)
+    guard command.end == .exited(0) else { throw Failed("systemctl \(verb) \(units): \(command.errorOutput)") }
+  }
+  try await change("mask")
+  do {
+    try await body()
+  } catch {
+    try? await change("unmask")
+    throw error
+  }
+  try await change("unmask")
 }
 
 func systemctl(_ arguments: String...) async throws {

@@ -122,12 +122,12 @@ extension SystemTests {
       try await InstalledPool.running(SystemTests.two) { pool in
         let before = try await pool.ready(2)
         let stream = try await Conversation.begun(tokens: 100)
-        try await systemctl("mask", "--runtime", "dbus.socket", "dbus.service")
-        try await systemctl("stop", "dbus.socket", "dbus.service")
-        kill(try await pool.mainPID(of: InstalledPool.supervisor), SIGKILL)
-        let killed = ContinuousClock.now
-        try await eventually("it has had a second to start") { ContinuousClock.now - killed >= .seconds(1) }
-        try await systemctl("unmask", "--runtime", "dbus.socket", "dbus.service")
+        try await masking("dbus.socket", "dbus.service") {
+          try await systemctl("stop", "dbus.socket", "dbus.service")
+          kill(try await pool.mainPID(of: InstalledPool.supervisor), SIGKILL)
+          let killed = ContinuousClock.now
+          try await eventually("it has had a second to start") { ContinuousClock.now - killed >= .seconds(1) }
+        }
         try await systemctl("start", "dbus.socket", "dbus.service")
         try await expectAdoption(of: before, in: pool)
         #expect(try await Conversation.finish(stream).isDone)
