@@ -80,6 +80,8 @@ package struct UnitStatus: Equatable, Sendable {
   package let environment: [String]
   /// When it last became active, in microseconds of CLOCK_MONOTONIC; nil if it never did.
   package let activeEnterTimestampMonotonic: UInt64?
+  /// Made over the bus. False for one that has a file, also where the file masks it.
+  package let isTransient: Bool
 
   /// - Parameter properties: of the interfaces Unit and Service together.
   init(name: String, properties: [String: BusValue]) {
@@ -89,5 +91,6 @@ package struct UnitStatus: Equatable, Sendable {
     environment = properties["Environment"]?.texts ?? []
     activeEnterTimestampMonotonic =
       properties["ActiveEnterTimestampMonotonic"]?.integer().flatMap { $0 == 0 ? nil : $0 }
+    isTransient = properties["Transient"]?.flag ?? false
   }
 }
