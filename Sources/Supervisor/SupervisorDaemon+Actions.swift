@@ -153,6 +153,6 @@ extension InstanceLife {
   fileprivate var isLaunching: Bool { if case .launching = self { true } else { false } }
 
   fileprivate func isStopping(_ invocation: InvocationID) -> Bool {
-    if case .stopping(invocation, _, _) = self { true } else { false }
+    if case .stopping(let instance, _) = self { instance.unit.invocation == invocation } else { false }
   }
 }

@@ -52,7 +52,7 @@ extension SupervisorDaemon {
       shown.memoryUsedBytes = gpu.memoryUsed.map { Int(clamping: $0) }
       shown.utilisationPercent = gpu.utilisation
       shown.temperatureCelsius = gpu.temperature
-      shown.instances = fleet.placements.values.filter { $0.placement.gpus.contains(gpu.uuid) }.map(\.placement.id.name)
+      shown.instances = fleet.placements.values.filter { $0.gpus.contains(gpu.uuid) }.map(\.placement.id.name)
       shown.cordon = fleet.cordons[gpu.uuid]
       let missing = gpu.missingDeviceNodes()
       shown.problem =
@@ -134,12 +134,12 @@ extension SupervisorTypes.Inventory {
 extension SupervisorTypes.Instance {
   init(_ record: Fleet.Record, cordon: String?, at now: Instant) {
     self.init(id: record.placement.id.name, state: .absent)
-    gpus = record.placement.gpus
+    gpus = record.gpus
     slots = record.placement.slots
     failures = record.restarts.failures
     switch record.life {
     case .absent: describeAbsence(record.restarts, cordon, at: now)
-    case .launching(let since):
+    case .launching(_, let since):
       state = .launching
       reason = "so for \((now - since).brief)"
     case .running(let instance):
@@ -149,10 +149,10 @@ extension SupervisorTypes.Instance {
       address = instance.unit.address
       leases = instance.leases
       runningSeconds = (now - instance.launchedAt).seconds
-    case .stopping(let ending, _, let because):
+    case .stopping(let ending, let because):
       state = .stopping
       reason = because.description
-      invocation = ending.text
+      invocation = ending.unit.invocation.text
     }
   }
 

@@ -19,7 +19,7 @@ extension SupervisorEvent {
     let appendedBy = by.isEmpty ? "" : ", \(by)"
     func about(_ id: InstanceID, _ kind: Kind, _ what: String, why: String = "") -> SupervisorEvent {
       SupervisorEvent(
-        kind, "\(id) \(what)", why: why, instance: id, gpus: fleet.placements[id]?.placement.gpus ?? [])
+        kind, "\(id) \(what)", why: why, instance: id, gpus: fleet.placements[id]?.gpus ?? [])
     }
     func aboutGPU(_ key: String, _ kind: Kind, _ what: String, why: String) -> SupervisorEvent {
       let placement = fleet.placements.values.first { $0.placement.gpus.contains(key) || $0.placement.id.name == key }

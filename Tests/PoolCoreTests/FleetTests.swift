@@ -106,70 +106,6 @@ import Testing
     #expect(fleet.starts == ["gpu0", "gpu0"])
   }
 
-  @Test func aNewSpecificationReplacesOneAtATimeWithTheNewReadyFirst() {
-    var fleet = FleetUnderTest(gpus: 3, minimum: 2)
-    fleet.runs("gpu0")
-    fleet.runs("gpu1")
-    fleet.connect()
-    fleet.observe(demand: 0, idle: ["gpu0": .zero, "gpu1": .zero])
-    fleet.change(specification: "new")
-    #expect(fleet.starts == ["gpu0", "gpu1", "gpu2"])
-    #expect(fleet.draining.isEmpty)
-    fleet.runs("gpu2")
-    fleet.observe(demand: 0, idle: ["gpu0": .zero, "gpu1": .zero, "gpu2": .zero])
-    #expect(fleet.draining == ["gpu1"])
-    #expect(fleet.retirements == ["gpu1"])
-    fleet.answer("gpu1", .retired)
-    fleet.dies("gpu1")
-    #expect(fleet.starts == ["gpu0", "gpu1", "gpu2", "gpu1"])
-    #expect(fleet.draining.isEmpty)
-  }
-
-  @Test func aSpecificationThatDoesNotRunCostsNoRunningInstance() {
-    var fleet = FleetUnderTest(gpus: 2, minimum: 1)
-    fleet.runs("gpu0")
-    fleet.connect()
-    fleet.observe(demand: 0, idle: ["gpu0": .zero])
-    fleet.change(specification: "broken")
-    fleet.fails("gpu1", "exit status 1")
-    for _ in 0..<30 {
-      fleet.advance(.seconds(1))
-      fleet.fails("gpu1", "exit status 1")
-      fleet.observe(demand: 0, idle: ["gpu0": .zero])
-    }
-    #expect(fleet.draining.isEmpty)
-    #expect(fleet.stops.isEmpty)
-  }
-
-  @Test func operatorsDrainRestartAndCordon() {
-    var fleet = FleetUnderTest(gpus: 2, minimum: 1)
-    fleet.runs("gpu0")
-    fleet.connect()
-    fleet.observe(demand: 0, idle: ["gpu0": .zero])
-    fleet.perform(fleet.fleet.drain("gpu0", deadline: nil, at: fleet.now) ?? [])
-    #expect(fleet.starts == ["gpu0", "gpu1"])
-    fleet.answer("gpu0", .retired)
-    fleet.dies("gpu0")
-    #expect(fleet.starts.count == 2)
-    #expect(fleet.fleet.cordons == ["GPU-0": "an operator drains it"])
-    fleet.perform(fleet.fleet.uncordon("gpu0", at: fleet.now) ?? [])
-    #expect(fleet.fleet.cordons.isEmpty)
-    #expect(fleet.fleet.cordon("nothing", reason: "", at: fleet.now) == nil)
-  }
-
-  @Test func aPlacementThatIsNoLongerConfiguredDrains() {
-    var fleet = FleetUnderTest(gpus: 2, minimum: 2)
-    fleet.runs("gpu0")
-    fleet.runs("gpu1")
-    fleet.connect()
-    fleet.observe(demand: 0, idle: ["gpu0": .zero, "gpu1": .zero])
-    fleet.configure(gpus: 1)
-    #expect(fleet.draining == ["gpu1"])
-    fleet.answer("gpu1", .retired)
-    fleet.dies("gpu1")
-    #expect(Array(fleet.fleet.placements.keys) == ["gpu0"])
-  }
-
   @Test func aSupervisorThatEndsTakesBackWhatItHasOnlyJustStartedAndLeavesTheRest() {
     var fleet = FleetUnderTest(gpus: 3, minimum: 3)
     fleet.runs("gpu0")
@@ -178,10 +114,24 @@ import Testing
     fleet.observe(demand: 0, idle: ["gpu0": .zero])
     fleet.perform(fleet.fleet.leave(at: fleet.now))
     fleet.runs("gpu2")
-    #expect(fleet.stops == ["gpu1", "gpu2"])
+    // The dispatcher was not told of this one.
+    #expect(fleet.stops == ["gpu2"] && fleet.retirements == ["gpu1"])
+    fleet.answer("gpu1", .retired)
+    #expect(fleet.stops == ["gpu2", "gpu1"])
     fleet.dies("gpu1")
     fleet.advance(.seconds(5))
     #expect(fleet.starts.count == 3)
+  }
+
+  @Test func aSupervisorThatEndsWithoutADispatcherTakesBackAtOnce() {
+    var fleet = FleetUnderTest(gpus: 2, minimum: 2)
+    fleet.runs("gpu0")
+    fleet.runs("gpu1")
+    fleet.connect()
+    fleet.perform(fleet.fleet.leave(at: fleet.now))
+    #expect(fleet.retirements == ["gpu0", "gpu1"])
+    fleet.perform(fleet.fleet.dispatcherLost(at: fleet.now))
+    #expect(fleet.stops == ["gpu0", "gpu1"])
   }
 
   @Test func stoppingEndsEveryInstanceAndStartsNone() {
@@ -193,5 +143,37 @@ import Testing
     fleet.dies("gpu0")
     fleet.advance(.seconds(10))
     #expect(fleet.starts.count == 2)
+  }
+
+  @Test func aStartThatIsNotNeededAnyMoreIsRetiredFirst() {
+    var fleet = FleetUnderTest(gpus: 2, minimum: 1, window: .seconds(1))
+    fleet.runs("gpu0")
+    fleet.connect()
+    fleet.observe(demand: 2, idle: ["gpu0": nil])
+    fleet.runs("gpu1")
+    fleet.advance(.seconds(2))
+    fleet.observe(demand: 0, idle: ["gpu0": .zero])
+    #expect(fleet.retirements == ["gpu1"] && fleet.stops.isEmpty)
+    // It was given a request meanwhile.
+    fleet.answer("gpu1", .busy)
+    fleet.advance(.seconds(1))
+    #expect(fleet.retirements == ["gpu1"] && fleet.stops.isEmpty)
+    fleet.observe(starting: "gpu1")
+    fleet.answer("gpu1", .retired)
+    #expect(fleet.retirements == ["gpu1", "gpu1"] && fleet.stops == ["gpu1"] && fleet.kills.isEmpty)
+  }
+
+  @Test func theTimeWithoutADispatcherIsNoColdStart() {
+    var fleet = FleetUnderTest(gpus: 2, minimum: 1)
+    fleet.runs("gpu0")
+    fleet.advance(.seconds(100))
+    fleet.connect()
+    fleet.observe(demand: 2, idle: ["gpu0": nil])
+    #expect(fleet.reports.contains(.ready("gpu0", after: .seconds(100))))
+    #expect(fleet.fleet.scaler.coldStart == .seconds(20))
+    fleet.runs("gpu1")
+    fleet.advance(.seconds(3))
+    fleet.observe(demand: 2, idle: ["gpu0": nil, "gpu1": .zero])
+    #expect(fleet.fleet.scaler.coldStart == .seconds(3))
   }
 }

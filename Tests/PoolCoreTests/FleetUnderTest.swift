@@ -24,12 +24,17 @@ struct FleetUnderTest {
     if begins { begin(found: []) }
   }
 
-  mutating func configure(gpus: Int) {
+  mutating func configure(gpus: Int, areAll: Bool = true) {
     self.gpus = gpus
-    let placements = (0..<gpus).map {
-      Placement(id: InstanceID("gpu\($0)"), gpus: ["GPU-\($0)"], specification: specification)
-    }
-    perform(fleet.placementsChanged(placements, at: now))
+    configure((0..<gpus).map { placement(InstanceID("gpu\($0)"), on: "GPU-\($0)") }, areAll: areAll)
+  }
+
+  mutating func configure(_ placements: [Placement], areAll: Bool = true) {
+    perform(fleet.placementsChanged(placements, areAll: areAll, at: now))
+  }
+
+  func placement(_ id: InstanceID, on gpus: String..., isShared: Bool = false) -> Placement {
+    Placement(id: id, gpus: gpus, isShared: isShared, specification: specification)
   }
 
   mutating func change(specification: String) {
@@ -37,9 +42,9 @@ struct FleetUnderTest {
     configure(gpus: gpus)
   }
 
-  mutating func begin(found: [String]) {
+  mutating func begin(found: [String], orders: [InstanceID: OperatorOrder] = [:]) {
     let units = Dictionary(uniqueKeysWithValues: found.map { (InstanceID($0), unit($0)) })
-    perform(fleet.began(found: units, at: now))
+    perform(fleet.began(found: units, orders: orders, at: now))
   }
 
   private mutating func unit(_ id: String) -> RunningInstance.Unit {
@@ -62,8 +67,8 @@ struct FleetUnderTest {
     switch fleet.placements[InstanceID(id)]?.life {
     case .running(let instance):
       perform(fleet.unitEnded(InstanceID(id), instance.unit.invocation, reason: "killed by SIGKILL", at: now))
-    case .stopping(let invocation, _, _):
-      perform(fleet.unitEnded(InstanceID(id), invocation, reason: "stopped", at: now))
+    case .stopping(let instance, _):
+      perform(fleet.unitEnded(InstanceID(id), instance.unit.invocation, reason: "stopped", at: now))
     default: break
     }
   }
@@ -88,6 +93,16 @@ struct FleetUnderTest {
     perform(fleet.observed(observation, at: now))
   }
 
+  /// The dispatcher waits for this one to be ready; it holds nothing.
+  mutating func observe(starting id: String) {
+    guard let instance = fleet.placements[InstanceID(id)]?.running else { return }
+    var observation = QueueObservation()
+    observation.instances = [
+      InstanceObservation(id: InstanceID(id), invocation: instance.unit.invocation, health: .starting, idle: .zero)
+    ]
+    perform(fleet.observed(observation, at: now))
+  }
+
   mutating func observe(unhealthy id: String, since: Duration) {
     guard let instance = fleet.placements[InstanceID(id)]?.running else { return }
     var observation = QueueObservation()
@@ -102,6 +117,14 @@ struct FleetUnderTest {
   mutating func answer(_ id: String, _ answer: Dispatch.RetireAnswer) {
     guard let instance = fleet.placements[InstanceID(id)]?.running else { return }
     perform(fleet.retireAnswered(InstanceID(id), instance.unit.invocation, answer, at: now))
+  }
+
+  mutating func drain(_ id: InstanceID, deadline: Instant? = nil) {
+    perform(fleet.drain(id, deadline: deadline, at: now) ?? [])
+  }
+
+  mutating func restart(_ id: InstanceID, deadline: Instant? = nil) {
+    perform(fleet.restart(id, deadline: deadline, at: now) ?? [])
   }
 
   var roles: [String: WantedInstance.Role] { Dictionary(uniqueKeysWithValues: told.map { ($0.id.name, $0.role) }) }

@@ -6,7 +6,8 @@ extension Fleet {
     guard hasBegun else { return [] }
     if isStopping { return stopEverything(at: now) }
     if isLeaving { return takeBackStarts(at: now) }
-    var actions = killOverdue(at: now)
+    var actions = stopOverdue(at: now)
+    actions += drainRemoved()
     actions += decide(at: now)
     let extra = replaceOneStale(&actions)
     actions += start(upTo: decision.target + extra, at: now)
@@ -29,10 +30,10 @@ extension Fleet {
   private mutating func takeBackStarts(at now: Instant) -> [FleetAction] {
     var actions: [FleetAction] = []
     for (id, record) in placements {
-      guard let instance = record.running, instance.isColdStart, now - instance.launchedAt < Self.freshStart else {
-        continue
-      }
-      actions += stop(id, instance, .poolStops, at: now)
+      guard let instance = record.running, instance.isColdStart, instance.isEmpty, !instance.isRetiring,
+        now - instance.launchedAt < Self.freshStart
+      else { continue }
+      actions += letGo(id, instance, .poolStops, at: now)
     }
     return actions + tellDispatcher()
   }
@@ -41,7 +42,9 @@ extension Fleet {
   static let freshStart: Duration = .seconds(10)
 
   private mutating func decide(at now: Instant) -> [FleetAction] {
-    let capacity = placements.values.count { isPlaceable($0) || ($0.isConfigured && $0.life != .absent) }
+    let capacity = placements.values.count {
+      isPlaceable($0) || $0.life != .absent && ($0.isConfigured || !knowsAllPlacements)
+    }
     let old = decision
     decision = scaler.target(capacity: capacity, at: now)
     if !decision.mayShrink {
@@ -57,17 +60,13 @@ extension Fleet {
     ]
   }
 
-  /// Kills what has been starting for too long, and drains that reached their deadline.
-  private mutating func killOverdue(at now: Instant) -> [FleetAction] {
+  /// Ends what has been starting for too long, and drains that reached their deadline.
+  private mutating func stopOverdue(at now: Instant) -> [FleetAction] {
     var actions: [FleetAction] = []
     for (id, record) in placements {
-      guard var instance = record.running else { continue }
+      guard let instance = record.running else { continue }
       if case .starting(let since) = instance.standing, isConnected, now - since >= limits.startTimeout {
         actions += stop(id, instance, .neverReady(after: now - since), at: now)
-      } else if !record.isConfigured, instance.drain == nil {
-        instance.drain = RunningInstance.Drain(reason: .placementRemoved)
-        placements[id]?.running = instance
-        actions.append(.report(.draining(id, .placementRemoved)))
       } else if let drain = instance.drain, let deadline = drain.deadline, deadline <= now {
         actions += stop(id, instance, .drained(drain.reason), at: now)
       }
@@ -75,49 +74,19 @@ extension Fleet {
     return actions
   }
 
-  /// Replaces instances of an old specification one at a time: a new one is ready before an old one drains where a
-  /// placement is free; else the old one drains first.
-  ///
-  /// - Returns: how many instances beyond the target are wanted for it.
-  private mutating func replaceOneStale(_ actions: inout [FleetAction]) -> Int {
-    // Without the dispatcher nothing can drain, and what is there counts as wanted: with one more at each turn all
-    // placements would fill up.
-    guard isConnected, decision.mayShrink else { return 0 }
-    let stale = serving.filter { id, instance in
-      placements[id].map { $0.placement.specification != instance.unit.specification } ?? false
+  private mutating func drainRemoved() -> [FleetAction] {
+    guard knowsAllPlacements else { return [] }
+    var actions: [FleetAction] = []
+    for (id, record) in placements where !record.isConfigured && record.running?.drain == nil {
+      actions += begin(RunningInstance.Drain(reason: .placementRemoved), of: id)
     }
-    guard let (id, instance) = stale.last else {
-      heldReplacement = nil
-      return 0
-    }
-    // What does not run with the new specification must not cost the instances that run with the old one.
-    if let (broken, record) = placements.first(where: { $1.life == .absent && $1.restarts.failures > 0 }) {
-      if heldReplacement != broken {
-        heldReplacement = broken
-        actions.append(.report(.replacementHeld(by: broken, reason: record.restarts.lastFailure ?? "")))
-      }
-      return 0
-    }
-    let isUnderWay = placements.values.contains {
-      if case .stopping(_, _, .drained(.specificationChanged)) = $0.life { return true }
-      return $0.running?.drain?.reason == .specificationChanged
-    }
-    if isUnderWay { return 0 }
-    // The replacement is on its way: it counts beyond the target until it is ready.
-    if launching + starting > 0 { return 1 }
-    let hasFreePlacement = placements.values.contains { $0.life == .absent && isPlaceable($0) }
-    if ready <= decision.target, hasFreePlacement { return 1 }
-    var draining = instance
-    draining.drain = RunningInstance.Drain(reason: .specificationChanged)
-    placements[id]?.running = draining
-    actions.append(.report(.draining(id, .specificationChanged)))
-    return 0
+    return actions
   }
 
   private mutating func start(upTo target: Int, at now: Instant) -> [FleetAction] {
     let underWay = launching + starting
     // Those that an operator restarts, then those that failed least; among equals the configured order.
-    let free = placements.values.filter { $0.life == .absent && isPlaceable($0) && $0.restarts.mayStart(at: now) }
+    let free = startable.filter { $0.restarts.mayStart(at: now) }
     let order = free.enumerated().sorted { one, other in
       (one.element.isRestarting ? 0 : 1, one.element.restarts.failures, one.offset)
         < (other.element.isRestarting ? 0 : 1, other.element.restarts.failures, other.offset)
@@ -126,7 +95,7 @@ extension Fleet {
     var actions: [FleetAction] = []
     for record in order.prefix(max(0, min(wanted, scaler.settings.parallelStarts - underWay))) {
       let id = record.placement.id
-      placements[id]?.life = .launching(since: now)
+      placements[id]?.life = .launching(record.placement, since: now)
       actions += [
         .report(.starting(id, attempt: record.restarts.failures)), .start(id, attempt: record.restarts.failures),
       ]
@@ -135,22 +104,23 @@ extension Fleet {
   }
 
   /// Work-conserving: what is beyond the target is surplus; it is retired only when it has been empty for the idle
-  /// hold. A start is cancelled only if nobody waits and more than half of a cold start remains.
+  /// hold. A start is cancelled only if nobody waits and more than half of a cold start remains. What has no placement
+  /// just now could not be started again, and stays.
   private mutating func shrink(to target: Int, at now: Instant) -> [FleetAction] {
     guard decision.mayShrink, isConnected else { return [] }
     var actions: [FleetAction] = []
-    for (id, instance) in readyBeyond(target) where instance.isEmpty && !instance.isRetiring {
+    for (id, instance) in readyBeyond(target)
+    where instance.isEmpty && !instance.isRetiring && placements[id]?.isConfigured == true {
       guard let idle = instance.idle, idle >= scaler.idleHold else { continue }
-      placements[id]?.running?.isRetiring = true
-      actions.append(.retire(id, instance.unit.invocation))
+      actions += letGo(id, instance, .surplus(idle: idle), at: now)
     }
     guard observation?.depth == 0, observation?.outsideDepth == 0 else { return actions }
     let spare = ready + starting - target
     for (id, instance) in serving.reversed().filter(\.instance.isStarting).prefix(max(0, spare))
-    where instance.isColdStart && placements[id]?.isRestarting != true
+    where instance.isColdStart && instance.isEmpty && !instance.isRetiring && placements[id]?.isRestarting != true
       && now - instance.launchedAt < scaler.coldStart / 2
     {
-      actions += stop(id, instance, .notNeededAnyMore, at: now)
+      actions += letGo(id, instance, .notNeededAnyMore, at: now)
     }
     return actions
   }
@@ -159,17 +129,28 @@ extension Fleet {
     guard isConnected else { return [] }
     var actions: [FleetAction] = []
     for (id, record) in placements {
-      guard let instance = record.running, instance.drain != nil, instance.isEmpty, instance.idle != nil,
+      guard let instance = record.running, let drain = instance.drain, instance.isEmpty, instance.idle != nil,
         !instance.isRetiring, toldSet?.contains(where: { $0.id == id && $0.role == .draining }) == true
       else { continue }
-      placements[id]?.running?.isRetiring = true
-      actions.append(.retire(id, instance.unit.invocation))
+      actions += letGo(id, instance, .drained(drain.reason), at: now)
     }
     return actions
   }
 
+  /// Stops what holds nothing as far as is known. The dispatcher is asked first if it was told of it, also while it
+  /// is starting: it may have given it a request this very moment.
+  private mutating func letGo(
+    _ id: InstanceID, _ instance: RunningInstance, _ reason: StopReason, at now: Instant
+  ) -> [FleetAction] {
+    let invocation = instance.unit.invocation
+    let isTold = toldSet?.contains { $0.id == id && $0.invocation == invocation } ?? true
+    guard isConnected, isTold else { return stop(id, instance, reason, at: now) }
+    placements[id]?.running?.retiring = reason
+    return [.retire(id, invocation)]
+  }
+
   /// The wanted set, where it differs from what the dispatcher was told.
-  private mutating func tellDispatcher() -> [FleetAction] {
+  mutating func tellDispatcher() -> [FleetAction] {
     guard isConnected else { return [] }
     let set = wantedSet
     guard set != toldSet else { return [] }
@@ -182,9 +163,10 @@ extension Fleet {
   /// Every unit that runs and is not being stopped, oldest first, with its role.
   var wantedSet: [WantedInstance] {
     let surplus = Set(readyBeyond(decision.target).map(\.id))
-    return placements.values.compactMap { record in record.running.map { (record.placement, $0) } }
-      .sorted { ($0.1.launchedAt, $0.0.id) < ($1.1.launchedAt, $1.0.id) }
-      .map { placement, instance in
+    return placements.values.compactMap(\.running)
+      .sorted { ($0.launchedAt, $0.placement.id) < ($1.launchedAt, $1.placement.id) }
+      .map { instance in
+        let placement = instance.placement
         let (role, reason): (WantedInstance.Role, String) =
           if let drain = instance.drain {
             (.draining, drain.reason.rawValue)
@@ -195,7 +177,7 @@ extension Fleet {
           }
         return WantedInstance(
           id: placement.id, invocation: instance.unit.invocation, address: instance.unit.address,
-          gpus: placement.gpus, slots: placement.slots, models: placement.models, role: role, reason: reason)
+          gpus: placement.gpus, slots: placement.slots, role: role, reason: reason)
       }
   }
 
@@ -213,9 +195,23 @@ extension Fleet {
     placements.values.count { if case .launching = $0.life { true } else { false } }
   }
 
-  /// Whether an instance may be started there, once its pause is over.
+  /// Where an instance can be started now, once its pause is over.
+  var startable: [Record] {
+    placements.values.filter { $0.life == .absent && isPlaceable($0) && !isOccupied($0) }
+  }
+
+  /// Whether an instance may be started there at all.
   private func isPlaceable(_ record: Record) -> Bool {
     record.isConfigured && cordons[record.placement.id.name] == nil
       && !record.placement.gpus.contains { cordons[$0] != nil }
+  }
+
+  /// Whether something of another placement is on one of its GPUs that doesn't share it.
+  private func isOccupied(_ record: Record) -> Bool {
+    placements.values.contains { other in
+      guard let held = other.life.placement, other.placement.id != record.placement.id else { return false }
+      return !(record.placement.isShared && other.placement.isShared)
+        && held.gpus.contains(where: record.placement.gpus.contains)
+    }
   }
 }

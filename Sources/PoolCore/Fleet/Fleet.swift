@@ -6,9 +6,10 @@ package import OrderedCollections
 /// and returns what to do about the difference. So a restart of either daemon needs no special way: the units that
 /// were found and the dispatcher's next observation are events like any other.
 ///
-/// - here: events;
-/// - `Fleet+Reconcile`: from the difference to actions;
-/// - `Fleet+Operator`: what operators may order.
+/// - here: what the shell found out;
+/// - `Fleet+Dispatcher`: what the dispatcher says;
+/// - `Fleet+Operator`: what operators may order;
+/// - `Fleet+Reconcile`, `Fleet+Replacement`: from the difference to actions.
 package struct Fleet: Sendable {
   package var limits: FleetLimits
   package var scaler: Scaler
@@ -26,6 +27,10 @@ package struct Fleet: Sendable {
   var isStopping = false
   var isLeaving = false
   var isConnected = false
+  /// Whether all placements are known: where not, that one is missing says nothing about what runs there.
+  var knowsAllPlacements = true
+  /// When a placement's specification last became another one; nil for not in this supervisor's life.
+  var specificationsChangedAt: Instant?
   /// What the dispatcher was told last on this connection.
   var toldSet: [WantedInstance]?
   var heldReplacement: InstanceID?
@@ -39,8 +44,12 @@ package struct Fleet: Sendable {
     package var placement: Placement
     package var life = InstanceLife.absent
     package var restarts = Restarts()
+    /// What the last failure was made with.
+    var failedSpecification: String?
     /// An operator restarts it: it is started again whatever the target is, until it is ready or has failed.
     var isRestarting = false
+    /// An operator drained it while its start was under way.
+    var drainOnceStarted: RunningInstance.Drain?
     /// False once the configuration no longer has it; the record goes when its unit is gone.
     package var isConfigured = true
 
@@ -48,19 +57,32 @@ package struct Fleet: Sendable {
       get { if case .running(let instance) = life { instance } else { nil } }
       set { if let newValue { life = .running(newValue) } }
     }
+
+    /// UUIDs of the GPUs of what is there, or else of what would be started there.
+    package var gpus: [String] { (life.placement ?? placement).gpus }
   }
 
   // MARK: What the shell found out
 
   /// The configured placements, at the start and whenever configuration or inventory changed.
-  package mutating func placementsChanged(_ new: [Placement], at now: Instant) -> [FleetAction] {
+  ///
+  /// - Parameter areAll: false where some may be missing because a GPU can't be asked: then what runs without a
+  ///   placement stays as it is until they are all known.
+  package mutating func placementsChanged(
+    _ new: [Placement], areAll: Bool = true, at now: Instant
+  ) -> [FleetAction] {
     let old = placements
     placements = [:]
+    knowsAllPlacements = areAll
     for placement in new {
       var record = old[placement.id] ?? Record(placement: placement)
-      if record.placement.specification != placement.specification { record.restarts.reset() }
+      if record.placement.specification != placement.specification {
+        record.restarts.reset()
+        specificationsChangedAt = now
+      }
       record.placement = placement
       record.isConfigured = true
+      if record.running?.drain?.reason == .placementRemoved { record.running?.drain = nil }
       placements[placement.id] = record
     }
     for (id, var record) in old where placements[id] == nil && record.life != .absent {
@@ -77,10 +99,15 @@ package struct Fleet: Sendable {
   }
 
   /// The units that run already; starts come only after this.
-  package mutating func began(found units: [InstanceID: RunningInstance.Unit], at now: Instant) -> [FleetAction] {
+  ///
+  /// - Parameter orders: what operators had ordered of an earlier supervisor, and what was not carried out yet.
+  package mutating func began(
+    found units: [InstanceID: RunningInstance.Unit], orders: [InstanceID: OperatorOrder] = [:], at now: Instant
+  ) -> [FleetAction] {
     hasBegun = true
     var actions: [FleetAction] = []
     for (id, unit) in units.sorted(by: { $0.key < $1.key }) { actions.append(adopt(id, unit, at: now)) }
+    for (id, order) in orders.sorted(by: { $0.key < $1.key }) { actions += takeUp(order, of: id) }
     // Why they run is not known any more; the pool does not shrink below them before it has seen the load for a while.
     scaler.assumeNeeded(units.count, at: now)
     return actions + reconcile(at: now)
@@ -89,10 +116,12 @@ package struct Fleet: Sendable {
   /// A unit runs: one that was ordered, or one that an earlier supervisor had ordered before it died.
   package mutating func unitStarted(_ id: InstanceID, _ unit: RunningInstance.Unit, at now: Instant) -> [FleetAction] {
     switch placements[id]?.life {
-    case .launching(let since):
+    case .launching(var placement, let since):
+      if let gpus = unit.gpus { placement.gpus = gpus }
       placements[id]?.running = RunningInstance(
-        unit: unit, launchedAt: since, isColdStart: true, standing: .starting(since: now))
-      return [.report(.running(id, unit))] + reconcile(at: now)
+        unit: unit, placement: placement, launchedAt: since, isColdStart: true, isMeasurable: isConnected,
+        standing: .starting(since: now))
+      return [.report(.running(id, unit))] + drainWhatHasStarted(id) + reconcile(at: now)
     case .absent, nil:
       return [adopt(id, unit, at: now)] + reconcile(at: now)
     case .running, .stopping: return []
@@ -101,107 +130,19 @@ package struct Fleet: Sendable {
 
   package mutating func startFailed(_ id: InstanceID, reason: String, at now: Instant) -> [FleetAction] {
     guard case .launching = placements[id]?.life else { return [] }
-    placements[id]?.life = .absent
-    return failed(id, reason, hadRun: false, at: now) + reconcile(at: now)
+    return gone(id, failure: reason, hadRun: false, at: now) + reconcile(at: now)
   }
 
   /// A unit is gone, with what systemd says of its end.
   package mutating func unitEnded(
     _ id: InstanceID, _ invocation: InvocationID, reason: String, at now: Instant
   ) -> [FleetAction] {
-    var actions: [FleetAction] = []
-    switch placements[id]?.life {
-    case .running(let instance) where instance.unit.invocation == invocation:
-      placements[id]?.life = .absent
-      actions = failed(id, reason, at: now)
-    case .stopping(invocation, _, let because):
-      placements[id]?.life = .absent
-      actions = [.report(.stopped(id, because))]
-      if because.isFault { actions += failed(id, because.description, at: now) }
-    default: return []
+    guard let life = placements[id]?.life, life.instance?.unit.invocation == invocation else { return [] }
+    guard case .stopping(_, let because) = life else {
+      return gone(id, failure: reason, at: now) + reconcile(at: now)
     }
-    if placements[id]?.isConfigured == false { placements[id] = nil }
-    return actions + reconcile(at: now)
-  }
-
-  // MARK: What the dispatcher says
-
-  package mutating func dispatcherConnected(at now: Instant) -> [FleetAction] {
-    isConnected = true
-    toldSet = nil
-    for id in placements.keys where placements[id]?.running?.isStarting == true {
-      placements[id]?.running?.standing = .starting(since: now)
-    }
-    scaler.assumeNeeded(serving.count, at: now)
-    return [.report(.dispatcherFound)] + reconcile(at: now)
-  }
-
-  package mutating func dispatcherLost(at now: Instant) -> [FleetAction] {
-    guard isConnected else { return [] }
-    isConnected = false
-    observation = nil
-    for id in placements.keys { placements[id]?.running?.isRetiring = false }
-    return [.report(.dispatcherLost)] + reconcile(at: now)
-  }
-
-  package mutating func observed(_ observation: QueueObservation, at now: Instant) -> [FleetAction] {
-    guard isConnected else { return [] }
-    self.observation = observation
-    let slots = placements.values.lazy.filter(\.isConfigured).map(\.placement.slots).min() ?? 1
-    scaler.observed(demand: observation.demand, slots: slots, at: now)
-    var actions: [FleetAction] = []
-    for seen in observation.instances {
-      guard var instance = placements[seen.id]?.running, instance.unit.invocation == seen.invocation else { continue }
-      instance.leases = seen.leases
-      instance.references = seen.references
-      instance.idle = seen.idle
-      switch (instance.standing, seen.health) {
-      case (.ready(let since), .healthy):
-        if now - since >= limits.restarts.steadyAfter { placements[seen.id]?.restarts.reset() }
-      case (_, .healthy):
-        instance.standing = .ready(since: now)
-        placements[seen.id]?.isRestarting = false
-        if instance.isColdStart {
-          instance.isColdStart = false
-          actions.append(.report(.ready(seen.id, after: now - instance.launchedAt)))
-          scaler.measured(coldStart: now - instance.launchedAt)
-        }
-      case (.starting, .starting): break
-      case (_, .starting): instance.standing = .starting(since: now)
-      case (_, .unhealthy(let reason, let isFinal, let since)):
-        instance.standing = .unhealthy(reason: reason)
-        if isFinal || since >= limits.unhealthyGrace {
-          actions += stop(seen.id, instance, .unhealthy(reason), at: now)
-          continue
-        }
-      }
-      placements[seen.id]?.running = instance
-    }
-    return actions + reconcile(at: now)
-  }
-
-  /// The answer to `.retire`, given on the present connection.
-  package mutating func retireAnswered(
-    _ id: InstanceID, _ invocation: InvocationID, _ answer: Dispatch.RetireAnswer, at now: Instant
-  ) -> [FleetAction] {
-    guard var instance = placements[id]?.running, instance.unit.invocation == invocation, instance.isRetiring,
-      isConnected
-    else { return [] }
-    instance.isRetiring = false
-    placements[id]?.running = instance
-    switch answer {
-    case .retired:
-      let reason: StopReason = instance.drain.map { .drained($0.reason) } ?? .surplus(idle: instance.idle ?? .zero)
-      return stop(id, instance, reason, at: now) + reconcile(at: now)
-    case .busy:
-      placements[id]?.running?.idle = nil
-      placements[id]?.running?.leases = max(1, instance.leases)
-      return []
-    case .unknown:
-      // It does not know the present set: tell it again, and ask again at its next word.
-      toldSet = nil
-      return reconcile(at: now)
-    }
+    return [.report(.stopped(id, because))]
+      + gone(id, failure: because.isFault ? because.description : nil, at: now) + reconcile(at: now)
   }
 
   package mutating func tick(at now: Instant) -> [FleetAction] { reconcile(at: now) }
@@ -222,31 +163,47 @@ package struct Fleet: Sendable {
   // MARK: Helpers
 
   private mutating func adopt(_ id: InstanceID, _ unit: RunningInstance.Unit, at now: Instant) -> FleetAction {
-    if placements[id] == nil {
-      placements[id] = Record(placement: Placement(id: id, gpus: []), isConfigured: false)
-    }
+    var placement = placements[id]?.placement ?? Placement(id: id, gpus: [])
+    if let gpus = unit.gpus { placement.gpus = gpus }
+    if placements[id] == nil { placements[id] = Record(placement: placement, isConfigured: false) }
     placements[id]?.running = RunningInstance(
-      unit: unit, launchedAt: min(unit.startedAt ?? now, now), isColdStart: false, standing: .starting(since: now))
+      unit: unit, placement: placement, launchedAt: min(unit.startedAt ?? now, now), isColdStart: false,
+      isMeasurable: false, standing: .starting(since: now))
     return .report(.adopted(id, unit))
   }
 
-  mutating func failed(_ id: InstanceID, _ reason: String, hadRun: Bool = true, at now: Instant) -> [FleetAction] {
-    guard var restarts = placements[id]?.restarts else { return [] }
-    let pause = restarts.failed(reason, hadRun: hadRun, limits: limits.restarts, at: now)
-    placements[id]?.restarts = restarts
-    placements[id]?.isRestarting = false
-    return [
-      .report(
-        restarts.isQuarantined
-          ? .quarantined(id, reason: reason, failures: restarts.failures, retryIn: pause)
-          : .failed(id, reason: reason, failures: restarts.failures, retryIn: pause))
-    ]
+  /// Nothing is there any more.
+  ///
+  /// - Parameter failure: nil where that was wanted.
+  private mutating func gone(
+    _ id: InstanceID, failure: String?, hadRun: Bool = true, at now: Instant
+  ) -> [FleetAction] {
+    guard var record = placements[id] else { return [] }
+    let life = record.life
+    record.life = .absent
+    record.drainOnceStarted = nil
+    var actions: [FleetAction] = []
+    if let failure {
+      let pause = record.restarts.failed(failure, hadRun: hadRun, limits: limits.restarts, at: now)
+      record.failedSpecification = life.instance?.unit.specification ?? life.placement?.specification
+      // The order to restart is for what comes after a life that was to go anyway.
+      if life.instance?.isToRestart != true { record.isRestarting = false }
+      let failures = record.restarts.failures
+      actions = [
+        .report(
+          record.restarts.isQuarantined
+            ? .quarantined(id, reason: failure, failures: failures, retryIn: pause)
+            : .failed(id, reason: failure, failures: failures, retryIn: pause))
+      ]
+    }
+    placements[id] = record.isConfigured ? record : nil
+    return actions
   }
 
   mutating func stop(_ id: InstanceID, _ instance: RunningInstance, _ reason: StopReason, at now: Instant)
     -> [FleetAction]
   {
-    placements[id]?.life = .stopping(instance.unit.invocation, since: now, because: reason)
+    placements[id]?.life = .stopping(instance, because: reason)
     return [.report(.stopping(id, reason)), .stop(id, instance.unit.invocation, kill: reason.isFault)]
   }
 

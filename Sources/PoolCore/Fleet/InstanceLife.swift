@@ -2,12 +2,25 @@
 package enum InstanceLife: Hashable, Sendable {
   /// There is no unit. Goes to launching.
   case absent
-  /// A start was ordered. Goes to running, or to absent when it failed.
-  case launching(since: Instant)
+  /// A start was ordered, in the placement as it was then. Goes to running, or to absent when it failed.
+  case launching(Placement, since: Instant)
   /// The unit runs. Goes to stopping by our wish, or to absent when it ends by itself.
   case running(RunningInstance)
   /// A stop was ordered. Goes to absent when the unit is gone.
-  case stopping(InvocationID, since: Instant, because: StopReason)
+  case stopping(RunningInstance, because: StopReason)
+
+  /// The instance that runs or is being stopped.
+  package var instance: RunningInstance? {
+    switch self {
+    case .running(let instance), .stopping(let instance, _): instance
+    case .absent, .launching: nil
+    }
+  }
+
+  /// The placement as it was when what is there was started; nil while there is nothing.
+  package var placement: Placement? {
+    if case .launching(let placement, _) = self { placement } else { instance?.placement }
+  }
 }
 
 package struct RunningInstance: Hashable, Sendable {
@@ -21,40 +34,48 @@ package struct RunningInstance: Hashable, Sendable {
     package var specification: String
     /// Since when it runs; nil where the launcher doesn't know.
     package var startedAt: Instant?
+    /// UUIDs of the GPUs it was started with; nil where the launcher doesn't know.
+    package var gpus: [String]?
 
     package init(
-      invocation: InvocationID, mainPID: Int32, address: String, specification: String, startedAt: Instant? = nil
+      invocation: InvocationID, mainPID: Int32, address: String, specification: String, startedAt: Instant? = nil,
+      gpus: [String]? = nil
     ) {
       self.invocation = invocation
       self.mainPID = mainPID
       self.address = address
       self.specification = specification
       self.startedAt = startedAt
+      self.gpus = gpus
     }
   }
 
   /// What the dispatcher thinks of it.
   package enum Standing: Hashable, Sendable {
-    /// Not ready yet, so long.
+    /// Not ready yet, for this long.
     case starting(since: Instant)
     case ready(since: Instant)
     case unhealthy(reason: String)
   }
 
   package var unit: Unit
+  /// Its placement as it was when it was started; the configuration may have another one by now.
+  package var placement: Placement
   /// When its start was ordered, or, where another supervisor ordered it, since when it runs.
   package var launchedAt: Instant
-  /// Started by this supervisor and not ready yet: its cold start is still to be measured.
+  /// Started by this supervisor and not ready yet.
   package var isColdStart: Bool
+  /// Whether the dispatcher has been there ever since it runs: only then its cold start says something.
+  var isMeasurable: Bool
   package var standing: Standing
   /// Set once it must go as soon as it is empty.
   package var drain: Drain?
   package var leases = 0
   package var references = 0
-  /// Since when it has been empty, by the dispatcher's last word; nil while it holds something.
+  /// For how long it had been empty at the dispatcher's last word; nil while it holds something.
   package var idle: Duration?
-  /// A retirement was asked for and not answered yet.
-  var isRetiring = false
+  /// Why a retirement was asked for that is not answered yet.
+  var retiring: StopReason?
 
   package struct Drain: Hashable, Sendable {
     package var reason: DrainReason
@@ -62,9 +83,12 @@ package struct RunningInstance: Hashable, Sendable {
     package var deadline: Instant?
   }
 
+  package var isRetiring: Bool { retiring != nil }
   package var isReady: Bool { if case .ready = standing { true } else { false } }
   package var isStarting: Bool { if case .starting = standing { true } else { false } }
   package var isEmpty: Bool { leases == 0 && references == 0 }
+  /// An operator wants a new life in its place.
+  var isToRestart: Bool { drain?.reason == .operatorRestart }
 }
 
 /// Why an instance finishes what it has and gets nothing new.

@@ -9,19 +9,19 @@ package struct Placement: Hashable, Sendable {
   package var gpus: [String]
   /// How many requests its instance serves at once.
   package var slots: Int
-  /// The only models that its instance serves; empty for any.
-  package var models: [String]
+  /// Whether its GPUs may have other instances, of placements that say so too.
+  package var isShared: Bool
   /// A digest of everything that the instance is started with but its port. An instance of another digest is
   /// replaced.
   package var specification: String
 
   package init(
-    id: InstanceID, gpus: [String], slots: Int = 1, models: [String] = [], specification: String = ""
+    id: InstanceID, gpus: [String], slots: Int = 1, isShared: Bool = false, specification: String = ""
   ) {
     self.id = id
     self.gpus = gpus
     self.slots = max(1, slots)
-    self.models = models
+    self.isShared = isShared
     self.specification = specification
   }
 }

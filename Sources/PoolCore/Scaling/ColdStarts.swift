@@ -16,6 +16,6 @@ package struct ColdStarts: Hashable, Sendable {
   package func typical(assumed: Duration) -> Duration {
     guard !samples.isEmpty else { return assumed }
     let sorted = samples.sorted()
-    return sorted[min(sorted.count - 1, sorted.count * 9 / 10)]
+    return sorted[(sorted.count - 1) * 9 / 10]
   }
 }

@@ -18,14 +18,15 @@ package struct Scaler: Sendable {
   package static let observationLifetime: Duration = .seconds(15)
 
   package struct Override: Hashable, Sendable {
-    package var minimum: Int?
-    package var maximum: Int?
+    /// At least 0 each.
+    package let minimum: Int?
+    package let maximum: Int?
     /// When it ends; nil for never.
     package var until: Instant?
 
     package init(minimum: Int?, maximum: Int?, until: Instant?) {
-      self.minimum = minimum
-      self.maximum = maximum
+      self.minimum = minimum.map { max(0, $0) }
+      self.maximum = maximum.map { max(0, $0) }
       self.until = until
     }
   }

@@ -1,0 +1,85 @@
+import OrderedCollections
+
+/// What the dispatcher says.
+extension Fleet {
+  package mutating func dispatcherConnected(at now: Instant) -> [FleetAction] {
+    isConnected = true
+    toldSet = nil
+    for id in placements.keys {
+      placements[id]?.running?.isMeasurable = false
+      if placements[id]?.running?.isStarting == true { placements[id]?.running?.standing = .starting(since: now) }
+    }
+    scaler.assumeNeeded(serving.count, at: now)
+    return [.report(.dispatcherFound)] + reconcile(at: now)
+  }
+
+  package mutating func dispatcherLost(at now: Instant) -> [FleetAction] {
+    guard isConnected else { return [] }
+    isConnected = false
+    observation = nil
+    for id in placements.keys { placements[id]?.running?.retiring = nil }
+    return [.report(.dispatcherLost)] + reconcile(at: now)
+  }
+
+  package mutating func observed(_ observation: QueueObservation, at now: Instant) -> [FleetAction] {
+    guard isConnected else { return [] }
+    self.observation = observation
+    let slots = placements.values.lazy.filter(\.isConfigured).map(\.placement.slots).min() ?? 1
+    scaler.observed(demand: observation.demand, slots: slots, at: now)
+    var actions: [FleetAction] = []
+    for seen in observation.instances { actions += observed(seen, at: now) }
+    return actions + reconcile(at: now)
+  }
+
+  private mutating func observed(_ seen: InstanceObservation, at now: Instant) -> [FleetAction] {
+    guard var instance = placements[seen.id]?.running, instance.unit.invocation == seen.invocation else { return [] }
+    instance.leases = seen.leases
+    instance.references = seen.references
+    instance.idle = seen.idle
+    var actions: [FleetAction] = []
+    switch (instance.standing, seen.health) {
+    case (.ready(let since), .healthy):
+      if now - since >= limits.restarts.steadyAfter { placements[seen.id]?.restarts.reset() }
+    case (_, .healthy):
+      instance.standing = .ready(since: now)
+      if !instance.isToRestart { placements[seen.id]?.isRestarting = false }
+      if instance.isColdStart {
+        instance.isColdStart = false
+        actions.append(.report(.ready(seen.id, after: now - instance.launchedAt)))
+        if instance.isMeasurable { scaler.measured(coldStart: now - instance.launchedAt) }
+      }
+    case (.starting, .starting): break
+    case (_, .starting): instance.standing = .starting(since: now)
+    case (_, .unhealthy(let reason, let isFinal, let since)):
+      instance.standing = .unhealthy(reason: reason)
+      if isFinal || since >= limits.unhealthyGrace {
+        return stop(seen.id, instance, .unhealthy(reason), at: now)
+      }
+    }
+    placements[seen.id]?.running = instance
+    return actions
+  }
+
+  /// The answer to `.retire`, given on the present connection.
+  package mutating func retireAnswered(
+    _ id: InstanceID, _ invocation: InvocationID, _ answer: Dispatch.RetireAnswer, at now: Instant
+  ) -> [FleetAction] {
+    guard isConnected, var instance = placements[id]?.running, instance.unit.invocation == invocation,
+      let reason = instance.retiring
+    else { return [] }
+    instance.retiring = nil
+    placements[id]?.running = instance
+    switch answer {
+    case .retired:
+      return stop(id, instance, instance.drain.map { .drained($0.reason) } ?? reason, at: now) + reconcile(at: now)
+    case .busy:
+      placements[id]?.running?.idle = nil
+      placements[id]?.running?.leases = max(1, instance.leases)
+      return []
+    case .unknown:
+      // It does not know the present set: tell it again, and ask again at its next word.
+      toldSet = nil
+      return tellDispatcher()
+    }
+  }
+}

@@ -1,0 +1,59 @@
+import OrderedCollections
+
+/// From an old specification to a new one.
+extension Fleet {
+  /// Replaces instances of an old specification one at a time: a new one is ready before an old one drains where a
+  /// placement is free; else the old one drains first. No old one drains while the new specification fails and has not
+  /// run anywhere.
+  ///
+  /// - Returns: how many instances beyond the target are wanted for it.
+  mutating func replaceOneStale(_ actions: inout [FleetAction]) -> Int {
+    // Without the dispatcher nothing can drain, and what is there counts as wanted: with one more at each turn all
+    // placements would fill up.
+    guard isConnected, decision.mayShrink else { return 0 }
+    guard let stale = serving.last(where: { isStale($0.id) }) else {
+      heldReplacement = nil
+      return 0
+    }
+    let isUnderWay = placements.values.contains {
+      if case .stopping(_, .drained(.specificationChanged)) = $0.life { return true }
+      return $0.running?.drain?.reason == .specificationChanged
+    }
+    if isUnderWay { return 0 }
+    // The replacement is on its way: it counts beyond the target until it is ready.
+    if launching + starting > 0 { return 1 }
+    let free = startable
+    if !isNewSpecificationProven, let broken = free.first(where: \.hasFailedAsItIs) {
+      let id = broken.placement.id
+      if heldReplacement != id {
+        heldReplacement = id
+        actions.append(.report(.replacementHeld(by: id, reason: broken.restarts.lastFailure ?? "")))
+      }
+      // It is tried again, there or elsewhere. What is beyond the target goes as any surplus does.
+      return ready <= decision.target ? 1 : 0
+    }
+    heldReplacement = nil
+    if ready <= decision.target, free.contains(where: { !$0.restarts.isQuarantined }) { return 1 }
+    actions += begin(RunningInstance.Drain(reason: .specificationChanged), of: stale.id)
+    return 0
+  }
+
+  private func isStale(_ id: InstanceID) -> Bool {
+    guard let record = placements[id], let instance = record.running else { return false }
+    return record.isConfigured && record.placement.specification != instance.unit.specification
+  }
+
+  /// Whether an instance that was started after the change, with what it brought, is ready.
+  private var isNewSpecificationProven: Bool {
+    serving.contains { id, instance in
+      instance.isReady && !isStale(id) && specificationsChangedAt.map { instance.launchedAt >= $0 } ?? true
+    }
+  }
+}
+
+extension Fleet.Record {
+  /// Whether the last start or life with the present specification failed.
+  fileprivate var hasFailedAsItIs: Bool {
+    restarts.failures > 0 && failedSpecification == placement.specification
+  }
+}

@@ -1,0 +1,162 @@
+import OrderedCollections
+import PoolCore
+import Testing
+
+/// From an old specification to a new one, and from old placements to new ones.
+@Suite struct ReplacementTests {
+  @Test func aNewSpecificationReplacesOneAtATimeWithTheNewReadyFirst() {
+    var fleet = FleetUnderTest(gpus: 3, minimum: 2)
+    fleet.runs("gpu0")
+    fleet.runs("gpu1")
+    fleet.connect()
+    fleet.observe(demand: 0, idle: ["gpu0": .zero, "gpu1": .zero])
+    fleet.change(specification: "new")
+    #expect(fleet.starts == ["gpu0", "gpu1", "gpu2"])
+    #expect(fleet.draining.isEmpty)
+    fleet.runs("gpu2")
+    fleet.observe(demand: 0, idle: ["gpu0": .zero, "gpu1": .zero, "gpu2": .zero])
+    #expect(fleet.draining == ["gpu1"])
+    #expect(fleet.retirements == ["gpu1"])
+    fleet.answer("gpu1", .retired)
+    fleet.dies("gpu1")
+    #expect(fleet.starts == ["gpu0", "gpu1", "gpu2", "gpu1"])
+    #expect(fleet.draining.isEmpty)
+  }
+
+  @Test func aSpecificationThatDoesNotRunCostsNoRunningInstanceAndIsTriedAgainAndElsewhere() {
+    var fleet = FleetUnderTest(gpus: 3, minimum: 1)
+    fleet.runs("gpu0")
+    fleet.connect()
+    fleet.observe(demand: 0, idle: ["gpu0": .zero])
+    fleet.change(specification: "broken")
+    #expect(fleet.starts == ["gpu0", "gpu1"])
+    fleet.fails("gpu1", "exit status 1")
+    #expect(fleet.starts == ["gpu0", "gpu1", "gpu2"])
+    fleet.fails("gpu2", "exit status 1")
+    for _ in 0..<30 {
+      fleet.advance(.seconds(1))
+      for gpu in ["gpu1", "gpu2"] { fleet.fails(gpu, "exit status 1") }
+      fleet.observe(demand: 0, idle: ["gpu0": .zero])
+    }
+    #expect(fleet.draining.isEmpty && fleet.stops.isEmpty)
+    #expect(fleet.starts.count { $0 == "gpu1" } == 5 && fleet.starts.count { $0 == "gpu2" } == 5)
+    #expect(fleet.reports.count { if case .replacementHeld = $0 { true } else { false } } == 1)
+
+    // The cause is mended.
+    fleet.advance(.seconds(600))
+    fleet.observe(demand: 0, idle: ["gpu0": .zero])
+    fleet.runs("gpu1")
+    fleet.observe(demand: 0, idle: ["gpu0": .zero, "gpu1": .zero])
+    #expect(fleet.draining == ["gpu0"])
+  }
+
+  @Test func aFailureOfTheOldSpecificationOrOnACordonedGPUHoldsNothing() {
+    var fleet = FleetUnderTest(gpus: 3, minimum: 2)
+    for gpu in ["gpu0", "gpu1"] { fleet.runs(gpu) }
+    fleet.connect()
+    fleet.observe(demand: 0, idle: ["gpu0": .zero, "gpu1": .zero])
+    fleet.perform(fleet.fleet.cordon("gpu1", reason: "hot", at: fleet.now) ?? [])
+    fleet.change(specification: "new")
+    #expect(fleet.starts == ["gpu0", "gpu1", "gpu2"])
+    fleet.dies("gpu1")
+    fleet.runs("gpu2")
+    fleet.observe(demand: 0, idle: ["gpu0": .zero, "gpu2": .zero])
+    #expect(fleet.draining == ["gpu0"])
+    #expect(!fleet.reports.contains { if case .replacementHeld = $0 { true } else { false } })
+  }
+
+  @Test func aGPUThatFailsDoesNotHoldWhatRunsElsewhere() {
+    var fleet = FleetUnderTest(gpus: 3, minimum: 2)
+    for gpu in ["gpu0", "gpu1"] { fleet.runs(gpu) }
+    fleet.connect()
+    fleet.observe(demand: 0, idle: ["gpu0": .zero, "gpu1": .zero])
+    fleet.advance(.seconds(1))
+    fleet.change(specification: "new")
+    fleet.runs("gpu2")
+    fleet.observe(demand: 0, idle: ["gpu0": .zero, "gpu1": .zero, "gpu2": .zero])
+    fleet.answer("gpu1", .retired)
+    fleet.dies("gpu1")
+    // The new one runs on gpu2, and fails on gpu1 until that is in quarantine.
+    for _ in 0..<30 where fleet.fleet.placements["gpu1"]?.restarts.isQuarantined == false {
+      fleet.fails("gpu1", "exit status 1")
+      #expect(fleet.draining.isEmpty || fleet.fleet.placements["gpu1"]?.restarts.isQuarantined == true)
+      fleet.advance(.seconds(1))
+      fleet.observe(demand: 0, idle: ["gpu0": .zero, "gpu2": .zero])
+    }
+    #expect(fleet.draining == ["gpu0"])
+  }
+
+  @Test func aPlacementThatIsNoLongerConfiguredDrains() {
+    var fleet = FleetUnderTest(gpus: 2, minimum: 2)
+    fleet.runs("gpu0")
+    fleet.runs("gpu1")
+    fleet.connect()
+    fleet.observe(demand: 0, idle: ["gpu0": .zero, "gpu1": .zero])
+    fleet.configure(gpus: 1)
+    #expect(fleet.draining == ["gpu1"])
+    fleet.answer("gpu1", .retired)
+    fleet.dies("gpu1")
+    #expect(Array(fleet.fleet.placements.keys) == ["gpu0"])
+  }
+
+  @Test func whatRunsStaysWhilePlacementsMayBeMissing() {
+    var fleet = FleetUnderTest(gpus: 0, minimum: 1, window: .seconds(1), idleHold: .seconds(1), begins: false)
+    fleet.configure(gpus: 0, areAll: false)
+    fleet.begin(found: ["gpu0", "gpu1"])
+    fleet.connect()
+    for _ in 0..<100 {
+      fleet.advance(.seconds(1))
+      fleet.observe(demand: 0, idle: ["gpu0": .seconds(100), "gpu1": .seconds(100)])
+    }
+    #expect(fleet.draining.isEmpty && fleet.retirements.isEmpty && fleet.stops.isEmpty)
+    #expect(fleet.told.map(\.id) == ["gpu0", "gpu1"])
+    // Known again: of gpu1 nothing is left.
+    fleet.configure(gpus: 1)
+    #expect(fleet.draining == ["gpu1"])
+    fleet.configure(gpus: 2)
+    #expect(fleet.draining.isEmpty)
+  }
+
+  @Test func aPlacementThatComesAndGoesWhileItsStartIsUnderWayLeavesNoRecord() {
+    var fleet = FleetUnderTest(gpus: 1, minimum: 1)
+    fleet.configure(gpus: 0)
+    fleet.fails("gpu0", "exit status 1")
+    #expect(fleet.fleet.placements.isEmpty)
+  }
+
+  @Test func nothingStartsOnAGPUThatAnotherPlacementsInstanceStillHas() {
+    var fleet = FleetUnderTest(gpus: 2, minimum: 2)
+    for gpu in ["gpu0", "gpu1"] { fleet.runs(gpu) }
+    fleet.connect()
+    fleet.observe(demand: 0, idle: ["gpu0": .zero, "gpu1": nil])
+    fleet.configure([fleet.placement("gpu0", on: "GPU-0"), fleet.placement("big", on: "GPU-1", "GPU-2")])
+    #expect(fleet.draining == ["gpu1"] && fleet.starts == ["gpu0", "gpu1"])
+    fleet.observe(demand: 0, idle: ["gpu0": .zero, "gpu1": .zero])
+    fleet.answer("gpu1", .retired)
+    // It is being stopped, and has the GPU still.
+    fleet.advance(.seconds(1))
+    #expect(fleet.starts == ["gpu0", "gpu1"])
+    fleet.dies("gpu1")
+    #expect(fleet.starts == ["gpu0", "gpu1", "big"])
+  }
+
+  @Test func aPlacementThatGetsOtherGPUsKeepsTheOldOnesUntilItIsEmpty() {
+    var fleet = FleetUnderTest(gpus: 1, minimum: 1)
+    fleet.runs("gpu0")
+    fleet.connect()
+    fleet.observe(demand: 8, idle: ["gpu0": nil])
+    fleet.change(specification: "new")
+    fleet.configure([fleet.placement("gpu0", on: "GPU-1"), fleet.placement("other", on: "GPU-0")])
+    fleet.advance(.seconds(1))
+    #expect(fleet.starts == ["gpu0"])
+    #expect(fleet.told.map(\.gpus) == [["GPU-0"]])
+  }
+
+  @Test func placementsThatShareAGPUStartBesideEachOther() {
+    var fleet = FleetUnderTest(gpus: 0, minimum: 3)
+    fleet.configure([
+      fleet.placement("a", on: "GPU-0", isShared: true), fleet.placement("b", on: "GPU-0", isShared: true),
+    ])
+    #expect(fleet.starts == ["a", "b"])
+  }
+}
