@@ -9,7 +9,9 @@ extension Settings {
   }
 
   /// `knownGPUs` is `nil` where they aren't known yet: then every GPU exists, and a number is never the same as a UUID.
-  func placementProblems(knownGPUs: [String]?, positions: Positions) -> [ConfigurationProblem] {
+  package func placementProblems(
+    knownGPUs: [String]?, positions: [String: ConfigurationPosition]
+  ) -> [ConfigurationProblem] {
     guard case .list(let placements) = placements else { return [] }
     var problems: [ConfigurationProblem] = []
     var users: [GPUReference: (key: String, isShared: Bool)] = [:]

@@ -5,7 +5,7 @@ import PoolCore
 
 /// What is in force: the settings, and what follows from them on this machine at this time.
 struct CurrentPlan: Sendable {
-  let settings: Settings
+  let configuration: LoadedConfiguration
   let inventory: Inventory
   let numbering: GPUNumbering
   let placements: PlacementPlan
@@ -21,23 +21,27 @@ struct CurrentPlan: Sendable {
   /// - Parameter digests: of the specifications that hold as long as there is no program: instances that run must not
   ///   be replaced because their program is gone.
   init(
-    _ settings: Settings, _ inventory: Inventory, numbering: GPUNumbering, _ standIns: StandIns,
+    _ configuration: LoadedConfiguration, _ inventory: Inventory, numbering: GPUNumbering, _ standIns: StandIns,
     keeping digests: [InstanceID: String]
   ) throws(ConfigurationError) {
-    self.settings = settings
+    self.configuration = configuration
     self.inventory = inventory
     self.standIns = standIns
     self.digests = digests
     var numbering = numbering
-    placements = try PlacementPlan(settings: settings, inventory: inventory, numbering: &numbering)
+    placements = try PlacementPlan(configuration, inventory: inventory, numbering: &numbering)
     self.numbering = numbering
-    program = Self.find(settings, standIns)
+    program = Self.find(configuration.settings, standIns)
     specify()
   }
 
-  /// The same with other settings.
-  func changed(to settings: Settings, _ inventory: Inventory) throws(ConfigurationError) -> CurrentPlan {
-    try CurrentPlan(settings, inventory, numbering: numbering, standIns, keeping: digests)
+  var settings: Settings { configuration.settings }
+
+  /// The same with another configuration.
+  func changed(
+    to configuration: LoadedConfiguration, _ inventory: Inventory
+  ) throws(ConfigurationError) -> CurrentPlan {
+    try CurrentPlan(configuration, inventory, numbering: numbering, standIns, keeping: digests)
   }
 
   /// Looks for the program as it is now.
@@ -68,15 +72,24 @@ struct CurrentPlan: Sendable {
   var corePlacements: [Placement] { placements.placements(digests: digests) }
 
   /// What an attempt to start is made with.
+  ///
+  /// - Parameter taken: ports of other instances. The placements may have been others when these were started, so that
+  ///   one of them may have this placement's port.
   /// - Throws: `LaunchError`, `SupervisorError`
-  func order(for id: InstanceID, attempt: Int) throws -> (InstanceSpecification, port: UInt16) {
+  func order(
+    for id: InstanceID, attempt: Int, avoiding taken: Set<UInt16>
+  ) throws -> (InstanceSpecification, port: UInt16) {
     _ = try program.get()
     guard let specification = specifications[id], let index = placements.sites.firstIndex(where: { $0.id == id }) else {
       throw SupervisorError(.noSuchPlacement, "\(id) is no longer configured")
     }
-    let port = try InstancePort.port(
-      first: settings.instancePorts, placement: index, of: placements.sites.count, attempt: attempt)
-    return (specification, port)
+    for attempt in attempt..<attempt + Settings.instancePortSpan {
+      let port = try InstancePort.port(
+        first: settings.instancePorts, placement: index, of: placements.sites.count, attempt: attempt)
+      if !taken.contains(port) { return (specification, port) }
+    }
+    throw SupervisorError(
+      .noFreePort, "other instances still have all ports of \(id); choose an instance_ports that is free")
   }
 
   /// For people.
@@ -108,8 +121,10 @@ struct CurrentPlan: Sendable {
   /// Whether another look at the GPUs may find more: a driver that comes late, a GPU that is back.
   var mayFindMore: Bool { !inventory.problems.isEmpty || !placements.leftOut.isEmpty }
 
-  /// Whether all places are still there and others with them; GPUs instead of the CPU are more, too.
+  /// Whether all places are still there and others with them; GPUs instead of the CPU are more, and so is it to know
+  /// at last which places there are.
   func finds(moreThan old: CurrentPlan) -> Bool {
+    if placements.areAll, !old.placements.areAll { return true }
     let (new, known) = (Set(placements.sites.map(\.id)), Set(old.placements.sites.map(\.id)))
     return old.inventory.source == .cpu ? inventory.source != .cpu && !new.isEmpty : new.isStrictSuperset(of: known)
   }

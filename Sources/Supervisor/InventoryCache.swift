@@ -1,5 +1,6 @@
 import Dispatch
 import GPUInventory
+import PoolCore
 import Synchronization
 
 /// The GPUs as they were last read: at most once a second, and only when somebody asks.
@@ -36,6 +37,15 @@ final class InventoryCache: Sendable {
   func read(_ source: GPUSource) async -> Inventory {
     await withCheckedContinuation { continuation in
       readers.async { [reader] in continuation.resume(returning: reader.read(source)) }
+    }
+  }
+
+  /// The same; nil where the GPUs don't answer in time.
+  func read(_ source: GPUSource, within limit: Duration) async -> Inventory? {
+    await withCheckedContinuation { continuation in
+      let answer = FirstAnswer(continuation)
+      readers.async { [reader] in answer.give(reader.read(source)) }
+      waiters.asyncAfter(deadline: .now() + limit.seconds) { answer.give(nil) }
     }
   }
 
@@ -83,4 +93,13 @@ final class InventoryCache: Sendable {
     }
     return group
   }
+}
+
+/// Of two answers, the one that comes first.
+private final class FirstAnswer: Sendable {
+  private let continuation: Mutex<CheckedContinuation<Inventory?, Never>?>
+
+  init(_ continuation: CheckedContinuation<Inventory?, Never>) { self.continuation = Mutex(continuation) }
+
+  func give(_ reading: Inventory?) { continuation.withLock { $0.take() }?.resume(returning: reading) }
 }

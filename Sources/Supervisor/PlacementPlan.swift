@@ -11,6 +11,8 @@ struct PlacementPlan: Sendable {
     /// Empty: the CPU.
     var gpus: [GPU]
     var slots: Int
+    /// Whether its GPUs may have other instances.
+    var isShared = false
     /// Variables of this instance alone.
     var environment: [String: String]
   }
@@ -21,12 +23,21 @@ struct PlacementPlan: Sendable {
   let numbers: [String: Int]
   /// The placements that name a GPU which is not there.
   private(set) var leftOut: [ConfigurationProblem] = []
+  /// False where a place may be missing only because its GPU could not be asked.
+  var areAll: Bool { !mayHideGPUs || isByHand && leftOut.isEmpty }
+  private let mayHideGPUs: Bool
+  private let isByHand: Bool
 
   /// - Parameter numbering: learns the GPUs that are new.
   /// - Throws: where placements contradict each other. One whose GPU is not there is only left out: the others must not
   ///   suffer for it.
-  init(settings: Settings, inventory: Inventory, numbering: inout GPUNumbering) throws(ConfigurationError) {
+  init(
+    _ configuration: LoadedConfiguration, inventory: Inventory, numbering: inout GPUNumbering
+  ) throws(ConfigurationError) {
+    let settings = configuration.settings
     var inventory = inventory
+    mayHideGPUs = inventory.mayHideGPUs
+    isByHand = settings.placements != .auto
     let lost = Set(inventory.problems.filter(\.isGPULost).compactMap(\.gpu))
     if inventory.source == .nvml { numbering.add(inventory.gpus.map(\.uuid)) }
     numbers = Self.numbers(of: inventory, numbering)
@@ -37,7 +48,7 @@ struct PlacementPlan: Sendable {
     case .auto: sites = Self.oneForEach(inventory, slots: settings.slots, numbers)
     case .list(let placements):
       sites = []
-      try place(placements, settings, inventory.gpus)
+      try place(placements, configuration, inventory.gpus)
     }
   }
 
@@ -59,8 +70,9 @@ struct PlacementPlan: Sendable {
   }
 
   private mutating func place(
-    _ placements: [PlacementSettings], _ settings: Settings, _ gpus: [GPU]
+    _ placements: [PlacementSettings], _ configuration: LoadedConfiguration, _ gpus: [GPU]
   ) throws(ConfigurationError) {
+    let settings = configuration.settings
     let byUUID = Dictionary(gpus.map { ($0.uuid, $0) }) { first, _ in first }
     let byNumber = Dictionary(gpus.map { (numbers[$0.uuid, default: $0.index], $0.uuid) }) { first, _ in first }
     var placed: [PlacementSettings] = []
@@ -75,33 +87,38 @@ struct PlacementPlan: Sendable {
       let present = found.compactMap(\.self)
       guard present.count == found.count else {
         let missing = zip(placement.gpus, found).filter { $1 == nil }.map { $0.0.description }
+        let key = "placements[\(index)].gpus"
         leftOut.append(
           ConfigurationProblem(
-            at: nil, key: "placements[\(index)].gpus", "\(missing.joined(separator: ", ")) is not there",
+            at: configuration.positions[key], key: key, "\(missing.joined(separator: ", ")) is not there",
             expected: "GPUs that `ollama-pool gpus` shows"))
+        // It keeps its position, for the others' names in the file, and contradicts nobody.
+        resolved.gpus = []
+        placed.append(resolved)
         continue
       }
       let first = present.first.map { numbers[$0.uuid, default: $0.index] } ?? 0
       sites.append(
         Site(
           id: InstanceID(placement.id ?? "gpu\(first)"), gpus: present, slots: placement.slots ?? settings.slots,
-          environment: placement.environment))
+          isShared: placement.shared, environment: placement.environment))
       placed.append(resolved)
     }
-    try refuseContradictions(of: placed, settings, gpus)
+    try refuseContradictions(of: placed, configuration, gpus)
   }
 
   private func refuseContradictions(
-    of placed: [PlacementSettings], _ settings: Settings, _ gpus: [GPU]
+    of placed: [PlacementSettings], _ configuration: LoadedConfiguration, _ gpus: [GPU]
   ) throws(ConfigurationError) {
-    var settings = settings
+    var settings = configuration.settings
     settings.placements = .list(placed)
-    var problems = settings.placementProblems(knownGPUs: gpus.map(\.uuid))
+    var problems = settings.placementProblems(
+      knownGPUs: gpus.map(\.uuid), positions: configuration.positions)
     var names: Set<InstanceID> = []
     for site in sites where !names.insert(site.id).inserted {
       problems.append(
         ConfigurationProblem(
-          at: nil, key: "placements", "two of them are named \(site.id)", expected: "an id of its own for each"))
+          at: configuration.positions["placements"], key: "placements", "two of them are named \(site.id)", expected: "an id of its own for each"))
     }
     if !problems.isEmpty { throw ConfigurationError(problems: problems) }
   }
@@ -123,8 +140,17 @@ extension PlacementPlan {
   func placements(digests: [InstanceID: String]) -> [Placement] {
     sites.map { site in
       Placement(
-        id: site.id, gpus: site.gpus.map(\.uuid), slots: site.slots, specification: digests[site.id] ?? "")
+        id: site.id, gpus: site.gpus.map(\.uuid), slots: site.slots, isShared: site.isShared,
+        specification: digests[site.id] ?? "")
     }
+  }
+}
+
+extension Inventory {
+  /// Whether a GPU may be there that could not be read. One that is lost is not there.
+  fileprivate var mayHideGPUs: Bool {
+    let read = gpus.map(\.uuid)
+    return source == .nvml && problems.contains { !$0.isGPULost && !read.contains($0.gpu ?? "") }
   }
 }
 

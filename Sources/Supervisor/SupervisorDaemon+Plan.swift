@@ -14,12 +14,10 @@ extension SupervisorDaemon {
     if options.notifiesServiceManager { ServiceManager.notifyReloading() }
     defer { notifyReady() }
     do throws(ConfigurationError) {
-      let settings = try options.readConfiguration().settings
+      let configuration = try options.readConfiguration()
+      let settings = configuration.settings
       let old = plan.settings
-      var reading = await inventory.read(settings.gpuSource)
-      // A driver that can't be asked just now must not cost the instances on its GPUs.
-      if reading.source == .nvml, reading.gpus.isEmpty, settings.gpus == plan.settings.gpus { reading = plan.inventory }
-      let new = try plan.changed(to: settings, reading)
+      let new = try plan.changed(to: configuration, try await reading(for: settings))
       if !new.placements.leftOut.isEmpty, new.placements.leftOut != plan.placements.leftOut {
         throw ConfigurationError(problems: new.placements.leftOut)
       }
@@ -32,6 +30,21 @@ extension SupervisorDaemon {
       tell(SupervisorEvent(.reloadRefused, "configuration not reloaded, nothing has changed", why: error.description))
       throw error
     }
+  }
+
+  private func reading(for settings: Settings) async throws(ConfigurationError) -> Inventory {
+    let reading = await inventory.read(settings.gpuSource, within: options.gpuPatience)
+    let isKnown = reading.map { $0.source != .nvml || !$0.gpus.isEmpty } ?? false
+    // A driver that can't be asked just now must not cost the instances on its GPUs.
+    if !isKnown, settings.gpus == plan.settings.gpus { return plan.inventory }
+    guard let reading else {
+      throw ConfigurationError(problems: [
+        ConfigurationProblem(
+          at: nil, key: "gpus", "the GPUs have not answered within \(options.gpuPatience.brief)",
+          expected: "a driver that answers: see `nvidia-smi`")
+      ])
+    }
+    return reading
   }
 
   /// Puts a plan into force.
@@ -47,7 +60,7 @@ extension SupervisorDaemon {
     apply { [plan] fleet, now in
       fleet.limits = plan.settings.fleetLimits
       fleet.scaler.settings = plan.settings.scaling.rule
-      return fleet.placementsChanged(plan.corePlacements, at: now)
+      return fleet.placementsChanged(plan.corePlacements, areAll: plan.placements.areAll, at: now)
     }
   }
 
@@ -72,7 +85,23 @@ extension SupervisorDaemon {
   /// - Throws: `LaunchError`, `SupervisorError`
   func prepareStart(_ id: InstanceID, attempt: Int) throws -> (InstanceSpecification, port: UInt16) {
     use(plan.findProgram())
-    return try plan.order(for: id, attempt: attempt)
+    let order = try plan.order(for: id, attempt: attempt, avoiding: ports(ofOthersThan: id))
+    launches.take(order.port, for: id)
+    return order
+  }
+
+  /// Of what runs, is being stopped, or is being started.
+  private func ports(ofOthersThan id: InstanceID) -> Set<UInt16> {
+    Set(
+      fleet.placements.compactMap { other, record in
+        if other == id { return nil }
+        return switch record.life {
+        case .absent: nil
+        case .launching: launches.port(of: other)
+        case .running(let instance), .stopping(let instance, _):
+          instance.unit.address.split(separator: ":").last.flatMap { UInt16($0) }
+        }
+      })
   }
 
   /// Notices an upgrade: the instances are then replaced, one at a time.
@@ -104,9 +133,10 @@ extension SupervisorDaemon {
   func lookForMissingGPUs() async {
     isLookingForGPUs = true
     defer { isLookingForGPUs = false }
-    let settings = plan.settings
-    let reading = await inventory.read(settings.gpuSource)
-    guard plan.settings == settings, let new = try? plan.changed(to: settings, reading), new.finds(moreThan: plan)
+    let configuration = plan.configuration
+    guard let reading = await inventory.read(configuration.settings.gpuSource, within: options.gpuPatience),
+      plan.configuration == configuration, let new = try? plan.changed(to: configuration, reading),
+      new.finds(moreThan: plan)
     else { return }
     take(new)
     tell(SupervisorEvent(.placementsChanged, "other GPUs are there than before", why: plan.description))

@@ -5,6 +5,8 @@ package struct SupervisorError: Error, Sendable, CustomStringConvertible {
     case state
     /// A placement that the configuration doesn't have any more.
     case noSuchPlacement
+    /// Every port that an instance may have is another one's.
+    case noFreePort
   }
 
   package let code: Code

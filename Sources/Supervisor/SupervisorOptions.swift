@@ -11,7 +11,7 @@ package struct SupervisorOptions: Sendable {
   package var configuration: LoadedConfiguration
   /// Reads the configuration again, for `Reload` and SIGHUP.
   package var readConfiguration: @Sendable () throws(ConfigurationError) -> LoadedConfiguration
-  /// Must exist and be writable: GPU numbers, cordons and an operator's bounds are kept in it.
+  /// Must exist and be writable: GPU numbers and operators' orders are kept in it.
   package var stateDirectory: String
   /// The dispatcher's control socket. It need not be there yet.
   package var dispatcherSocket: String
@@ -29,6 +29,8 @@ package struct SupervisorOptions: Sendable {
   package var inventory: InventoryReader
   /// How long a silent dispatcher is waited for; it speaks every 5 s.
   package var dispatcherSilence = Duration.seconds(15)
+  /// How long a reload waits for the GPUs.
+  package var gpuPatience = Duration.seconds(10)
 
   package init(
     configuration: LoadedConfiguration,

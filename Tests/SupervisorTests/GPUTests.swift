@@ -1,5 +1,6 @@
 import ControlInterface
 import GPUInventory
+import PoolConfiguration
 import PoolCore
 import TestSupport
 import Testing
@@ -46,6 +47,63 @@ struct GPUTests {
     try await daemon.reload()
     #expect(try await stage.status().instances.map(\.id) == ["gpu0", "gpu1"])
     #expect(try await stage.status().instances.allSatisfy { $0.state == .starting })
+    await daemon.stop(instances: .stop)
+  }
+
+  @Test func aSupervisorThatStartsWhileTheDriverFailsLeavesWhatRunsAlone() async throws {
+    let fake = try await FakeNVML(state: Self.gpu("a", bus: 0) + Self.gpu("b", bus: 4))
+    let stage = try Stage("scaling: {min: 2, window: 1s, idle_hold: 1s}\n")
+    try await stage.startDispatcher()
+    let first = try await stage.start(inventory: reader(fake))
+    // What is not ready yet would be taken back.
+    try await eventually(within: patience, "two are ready") { await first.fleet.ready == 2 }
+    await first.stop(instances: .leave)
+
+    // All of it, then a single GPU.
+    for failure in ["fail nvmlInit_v2 18\n", "fail nvmlDeviceGetUUID 999 gpu=1\n"] {
+      try fake.show(Self.gpu("a", bus: 0) + Self.gpu("b", bus: 4) + failure)
+      let launcher = stage.launcher.successor()
+      let daemon = try await stage.start(launcher, inventory: reader(fake))
+      try await eventually(within: patience, "both are told of") { stage.told(.core) == ["gpu0", "gpu1"] }
+      let since = await daemon.ticks
+      try await eventually(within: patience, "three ticks") { await daemon.ticks >= since + 3 }
+      try await daemon.reload()
+      #expect(launcher.world.units.keys.sorted() == ["gpu0", "gpu1"] && launcher.world.orders == [])
+      #expect(stage.told(.draining) == [])
+      await daemon.stop(instances: .leave)
+    }
+
+    // Now it is known that one is gone.
+    try fake.show(Self.gpu("a", bus: 0) + "fail nvmlInit_v2 18\n")
+    let launcher = stage.launcher.successor()
+    let last = try await stage.start(launcher, inventory: reader(fake))
+    try await eventually(within: patience, "both are told of") { stage.told(.core) == ["gpu0", "gpu1"] }
+    try fake.show(Self.gpu("a", bus: 0))
+    await last.lookForMissingGPUs()
+    try await eventually(within: patience, "gpu0 is left") {
+      stage.dispatcher.change { _ in }
+      return launcher.world.units.keys.sorted() == ["gpu0"]
+    }
+    try await stage.tells("gpu1 drains: its placement is no longer configured")
+    await last.stop(instances: .stop)
+    await stage.dispatcher.stop()
+    #expect(launcher.world.violations == [])
+  }
+
+  @Test func aReloadDoesNotWaitForADriverThatHangs() async throws {
+    let fake = try await FakeNVML(state: Self.gpu("a", bus: 0))
+    let stage = try Stage("scaling: {min: 1}\n")
+    let daemon = try await stage.start(inventory: reader(fake), gpuPatience: .milliseconds(200))
+    try await stage.running("gpu0")
+    let release = try fake.hang()
+    stage.configure("scaling: {min: 0}\n")
+    try await daemon.reload()
+    try await stage.tells("configuration reloaded")
+    stage.configure("gpus: [{uuid: GPU-a}]\n")
+    await #expect(throws: ConfigurationError.self) { try await daemon.reload() }
+    try await stage.tells("gpus: the GPUs have not answered within 0.2 s")
+    #expect(stage.launcher.world.units.count == 1)
+    release()
     await daemon.stop(instances: .stop)
   }
 

@@ -11,8 +11,8 @@ import Testing
     _ text: String, _ inventory: Inventory, numbering: GPUNumbering = GPUNumbering()
   ) throws -> (plan: PlacementPlan, numbering: GPUNumbering) {
     var numbering = numbering
-    let settings = try ConfigurationReader.read(text: text, name: "test.yaml").settings
-    return (try PlacementPlan(settings: settings, inventory: inventory, numbering: &numbering), numbering)
+    let configuration = try ConfigurationReader.read(text: text, name: "test.yaml")
+    return (try PlacementPlan(configuration, inventory: inventory, numbering: &numbering), numbering)
   }
 
   private func nvml(_ uuids: String...) -> Inventory {
@@ -61,7 +61,7 @@ import Testing
     #expect(names(made.plan) == ["gpu0: A", "gpu2: C"])
     #expect(
       made.plan.leftOut.map(\.description) == [
-        "placements[1].gpus: 1 is not there; expected GPUs that `ollama-pool gpus` shows"
+        "test.yaml:1:34: placements[1].gpus: 1 is not there; expected GPUs that `ollama-pool gpus` shows"
       ])
   }
 
@@ -77,5 +77,30 @@ import Testing
     "placements: [{id: gpu1, gpus: [0]}, {gpus: [1]}]\n",
   ]) func placementsThatContradictEachOtherAreRefused(_ text: String) throws {
     #expect(throws: ConfigurationError.self) { try plan(text, nvml("A", "B")) }
+  }
+
+  @Test func aContradictionIsNamedByItsPlaceInTheFileAlsoBehindAPlacementThatIsLeftOut() throws {
+    let error = try #require(throws: ConfigurationError.self) {
+      try plan("placements:\n- {gpus: [7]}\n- {id: a, gpus: [0]}\n- {id: b, gpus: [1, A]}\n", nvml("A", "B"))
+    }
+    #expect(
+      error.description
+        == "test.yaml:4:21: placements[2].gpus[1]: A is also used by placements[1]; "
+        + "expected a GPU of its own, or shared: true on both")
+  }
+
+  @Test func placesMayBeMissingOnlyWhereAGPUCouldNotBeAsked() throws {
+    func areAll(_ text: String, _ problem: InventoryProblem) throws -> Bool {
+      var inventory = nvml("A", "B")
+      inventory.problems = [problem]
+      return try plan(text, inventory).plan.areAll
+    }
+    let mismatch = InventoryProblem(subject: "nvmlInit_v2", code: 18, text: "driver/library version mismatch")
+    let unread = InventoryProblem(gpu: "GPU 2", subject: "nvmlDeviceGetUUID", code: 999, text: "unknown error")
+    #expect(try !areAll("", mismatch) && !areAll("", unread))
+    #expect(try areAll("", InventoryProblem(gpu: "A", subject: "nvmlDeviceGetName", code: 999, text: "unknown error")))
+    #expect(try areAll("", InventoryProblem(gpu: "GPU 2", subject: "nvmlDeviceGetUUID", code: 15, text: "lost")))
+    // What the file names and what is there is all there is.
+    #expect(try areAll("placements: [{gpus: [0]}]\n", unread) && !areAll("placements: [{gpus: [2]}]\n", unread))
   }
 }

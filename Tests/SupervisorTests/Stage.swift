@@ -54,7 +54,8 @@ final class Stage: Sendable {
 
   /// - Parameter launcher: for a later supervisor, one with the same units.
   func start(
-    _ launcher: ScriptedLauncher? = nil, inventory: InventoryReader = Stage.noDriver, silence: Duration? = nil
+    _ launcher: ScriptedLauncher? = nil, inventory: InventoryReader = Stage.noDriver, silence: Duration? = nil,
+    gpuPatience: Duration? = nil
   ) async throws -> SupervisorDaemon {
     var options = SupervisorOptions(
       configuration: try read(), readConfiguration: { [self] () throws(ConfigurationError) in try read() },
@@ -64,6 +65,7 @@ final class Stage: Sendable {
       version: "1.2.3", eventLoopGroup: MultiThreadedEventLoopGroup.singleton, notifiesServiceManager: false,
       launcher: launcher ?? self.launcher, inventory: inventory)
     if let silence { options.dispatcherSilence = silence }
+    if let gpuPatience { options.gpuPatience = gpuPatience }
     return try await SupervisorDaemon.start(options)
   }
 

@@ -42,5 +42,19 @@ package final class FakeNVML {
     guard rename(next, folder.path(to: "nvml.state")) == 0 else { throw SystemCallFailed("rename") }
   }
 
+  /// From now on no call of the library returns, until the closure that comes back is called.
+  package func hang() throws -> () -> Void {
+    let next = folder.path(to: "nvml.state.next")
+    guard mkfifo(next, 0o600) == 0, rename(next, folder.path(to: "nvml.state")) == 0 else {
+      throw SystemCallFailed("mkfifo")
+    }
+    let path = folder.path(to: "nvml.state")
+    return {
+      // Who opens a pipe for reading waits for somebody to write.
+      let descriptor = open(path, O_WRONLY | O_NONBLOCK)
+      if descriptor >= 0 { close(descriptor) }
+    }
+  }
+
   private struct NotCompiled: Error, CustomStringConvertible { let description: String }
 }
