@@ -44,8 +44,21 @@ struct DispatcherLink: Sendable {
   /// Why a session ended.
   struct End: Sendable {
     var reason: String
-    /// The dispatcher is there and takes no orders: trying again at once is of no use.
-    var isRefusal = false
+    var refusal = Refusal.none
+  }
+
+  /// Whether the dispatcher is there and took no order.
+  enum Refusal: Sendable {
+    case none
+    /// This one order was wrong: the next may be right.
+    case ofOrder
+    /// It takes none from this supervisor, and that won't change soon.
+    case ofAll
+
+    init(_ error: VarlinkErrorReply) {
+      let ofAll = [VarlinkErrorReply.permissionDenied, .methodNotFound(""), .methodNotImplemented("")]
+      self = ofAll.contains { $0.name == error.name } ? .ofAll : .ofOrder
+    }
   }
 
   /// Passes on what either side says, until the session ends.
@@ -106,7 +119,9 @@ struct DispatcherLink: Sendable {
       try await body()
       return .inOrder
     } catch {
-      if case .remote = error.code { return End(reason: "it refuses: \(error.message)", isRefusal: true) }
+      if case .remote(let reply) = error.code {
+        return End(reason: "it refuses: \(error.message)", refusal: Refusal(reply))
+      }
       return End(reason: error.message)
     }
   }

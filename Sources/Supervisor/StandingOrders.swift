@@ -9,12 +9,37 @@ struct StandingOrders: Codable, Equatable, Sendable {
     var until: Double?
   }
 
+  /// An order to one instance that was not carried out yet.
+  struct ToInstance: Codable, Equatable, Sendable {
+    var kind: OperatorOrder.Kind
+    var invocation: String?
+    /// When it ends although it still serves, in seconds since 1970; nil for never.
+    var deadline: Double?
+  }
+
   var scale: Scale?
   /// Why nothing is started, by the GPU's UUID, or by the placement's name where it has no GPU. Also of GPUs that are
   /// not there at present.
   var cordons: [String: String] = [:]
+  /// By the placement's name.
+  var instances: [String: ToInstance] = [:]
 
   init() {}
+
+  /// - Throws: also for what no operator could have ordered.
+  init(from decoder: any Decoder) throws {
+    let container = try decoder.container(keyedBy: CodingKeys.self)
+    scale = try container.decodeIfPresent(Scale.self, forKey: .scale)
+    cordons = try container.decodeIfPresent([String: String].self, forKey: .cordons) ?? [:]
+    instances = try container.decodeIfPresent([String: ToInstance].self, forKey: .instances) ?? [:]
+    let problem = scale.flatMap {
+      Scale.problem(
+        minimum: $0.minimum, maximum: $0.maximum, fixed: nil, forSeconds: nil, configuredMaximum: .max)
+    }
+    if let problem {
+      throw DecodingError.dataCorruptedError(forKey: .scale, in: container, debugDescription: problem)
+    }
+  }
 
   /// In words; nil where nothing holds.
   var summary: String? {
@@ -24,6 +49,32 @@ struct StandingOrders: Codable, Equatable, Sendable {
     }
     let parts = [bounds].compactMap(\.self) + cordons.sorted { $0.key < $1.key }.map { "\($0) is cordoned (\($1))" }
     return parts.isEmpty ? nil : parts.joined(separator: "; ")
+  }
+
+  /// The orders to instances as the core takes them up. `now` and `wallSeconds` are one moment on two clocks.
+  func operatorOrders(now: Instant, wallSeconds: Double) -> [InstanceID: OperatorOrder] {
+    Dictionary(
+      instances.map { name, order in
+        (
+          InstanceID(name),
+          OperatorOrder(
+            order.kind, order.invocation.map { InvocationID($0) },
+            deadline: order.deadline.map { now + .seconds(rounding: $0 - wallSeconds) })
+        )
+      }, uniquingKeysWith: { first, _ in first })
+  }
+
+  /// The other way round.
+  mutating func keep(_ orders: [InstanceID: OperatorOrder], now: Instant, wallSeconds: Double) {
+    instances = Dictionary(
+      orders.map { id, order in
+        (
+          id.name,
+          ToInstance(
+            kind: order.kind, invocation: order.invocation?.text,
+            deadline: order.deadline.map { wallSeconds + ($0 - now).seconds })
+        )
+      }, uniquingKeysWith: { first, _ in first })
   }
 
   /// As if it had never been given, if its end has come.

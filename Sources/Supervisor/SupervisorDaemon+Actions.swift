@@ -22,14 +22,21 @@ struct Launches {
   private var numbers: [InstanceID: Int] = [:]
   /// What ended in a placement while a start was under way in it.
   private var ends: [InstanceID: (invocation: InvocationID, reason: String)] = [:]
+  private var ports: [InstanceID: UInt16] = [:]
 
   mutating func begin(_ id: InstanceID) -> Int {
     ends[id] = nil
+    ports[id] = nil
     numbers[id, default: 0] += 1
     return numbers[id, default: 0]
   }
 
   mutating func ended(_ id: InstanceID, _ invocation: InvocationID, reason: String) { ends[id] = (invocation, reason) }
+
+  mutating func take(_ port: UInt16, for id: InstanceID) { ports[id] = port }
+
+  /// What the last start in a placement was made with; nil while that is not decided.
+  func port(of id: InstanceID) -> UInt16? { ports[id] }
 
   func isLast(_ launch: Int, of id: InstanceID) -> Bool { numbers[id] == launch }
 
@@ -105,12 +112,13 @@ extension SupervisorDaemon {
     apply { $0.unitEnded(id, invocation, reason: reason, at: $1) }
   }
 
-  /// Until the unit has ended: what can't be stopped now must be stopped later. Its end comes as an event.
+  /// Until the unit has ended, which comes as an event: what can't be stopped now must be stopped later, and where the
+  /// end was missed, to stop it again makes the launcher look again.
   private func stop(_ id: InstanceID, _ invocation: InvocationID, kill: Bool) async {
     var pause = Duration.seconds(1)
     while fleet.placements[id]?.life.isStopping(invocation) == true, !Task.isCancelled {
       do throws(LaunchError) {
-        return try await launcher.stop(id, invocation, kill: kill)
+        try await launcher.stop(id, invocation, kill: kill)
       } catch {
         // The supervisor ends: the order was given, and its outcome is not waited for.
         if Task.isCancelled { return }

@@ -41,7 +41,7 @@ extension SupervisorDaemon {
   /// The pause between two attempts to connect: 50 ms, doubled up to 1 s.
   private static let pause = Duration.milliseconds(50)
   private static let pauseMaximum = Duration.seconds(1)
-  /// After a dispatcher has refused an order.
+  /// After a dispatcher has refused to take orders at all.
   private static let pauseAfterRefusal = Duration.seconds(30)
   /// For so long a dispatcher may be away before that is worth an entry: both daemons start at the same time.
   private static let quietAbsence = Duration.seconds(5)
@@ -54,7 +54,12 @@ extension SupervisorDaemon {
         let session = try await DispatcherLink.open(
           options.dispatcherSocket, silence: options.dispatcherSilence, on: options.eventLoopGroup)
         let end = await hold(session)
-        pause = end.isRefusal ? Self.pauseAfterRefusal : Self.pause
+        pause =
+          switch end.refusal {
+          case .none: Self.pause
+          case .ofOrder: Self.pauseMaximum
+          case .ofAll: Self.pauseAfterRefusal
+          }
         awaySince = MonotonicClock.now
       } catch {
         if MonotonicClock.now - awaySince >= Self.quietAbsence { tellUnreachable(error) }

@@ -18,10 +18,22 @@ extension SupervisorDaemon {
     tell(SupervisorEvent(.ordersRestored, "orders of before hold on", why: summary))
   }
 
+  /// What an earlier supervisor didn't get to, once the units that run were found.
+  func takeUpOrders(_ found: [InstanceID: RunningInstance.Unit]) {
+    let earlier = orders.operatorOrders(now: MonotonicClock.now, wallSeconds: MonotonicClock.wallSeconds)
+    apply { $0.began(found: found, orders: earlier, at: $1) }
+    takenOrders = earlier
+    keepOrders()
+  }
+
   /// Stores what has changed by an order, or by the core itself: a drain cordons, and bounds have an end.
   func keepOrders() {
     var kept = orders
     kept.cordons = fleet.cordons
+    if let takenOrders, takenOrders != fleet.operatorOrders {
+      self.takenOrders = fleet.operatorOrders
+      kept.keep(fleet.operatorOrders, now: MonotonicClock.now, wallSeconds: MonotonicClock.wallSeconds)
+    }
     if kept.scale != nil, fleet.scaler.override == nil {
       kept.scale = nil
       tell(SupervisorEvent(.scaleEnded, "the configured bounds hold again", why: "the operator's have ended"))

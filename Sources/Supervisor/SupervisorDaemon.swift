@@ -38,6 +38,8 @@ package actor SupervisorDaemon {
   var fleet: Fleet
   var plan: CurrentPlan
   var orders: StandingOrders
+  /// Those to instances, as they were stored last; nil before the units that run were found.
+  var takenOrders: [InstanceID: OperatorOrder]?
   var decisions = DecisionLog()
   var watchers = Watchers()
   var link = LinkState()
@@ -95,7 +97,8 @@ package actor SupervisorDaemon {
     do {
       let found = Dictionary(try await launcher.existing().map { ($0.id, $0.unit) }) { first, _ in first }
       let plan = try CurrentPlan(
-        settings, reading, numbering: numbering, options.standIns, keeping: found.mapValues(\.specification))
+        options.configuration, reading, numbering: numbering, options.standIns,
+        keeping: found.mapValues(\.specification))
       let daemon = SupervisorDaemon(
         options, launcher: launcher, inventory: inventory, state: state, plan: plan, orders: orders)
       try await daemon.begin(found, numbering, because: reason, troubles)
@@ -120,7 +123,7 @@ package actor SupervisorDaemon {
     if plan.numbering != numbering { storeNumbering() }
     restoreOrders()
     applyPlan()
-    apply { $0.began(found: found, at: $1) }
+    takeUpOrders(found)
     let administrators = ControlService.administrators(instanceUser: plan.settings.instanceUser)
     let service = ControlService(administrators: administrators) { [workQueue] method, call in
       workQueue.yield(.answer(method, call))
@@ -160,7 +163,9 @@ package actor SupervisorDaemon {
     switch instances {
     case .leave:
       apply { $0.leave(at: $1) }
-      await settled(within: Self.startMargin) { if case .launching = $0 { false } else { true } }
+      await settled(within: Self.startMargin) {
+        if case .launching = $0 { false } else { $0.instance?.isRetiring != true }
+      }
       // Where the whole pool stops, systemd ends an instance only after this process: then the order is all it takes.
       await settled(within: .seconds(1)) { if case .stopping = $0 { false } else { true } }
     case .stop:

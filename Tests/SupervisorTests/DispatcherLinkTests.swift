@@ -50,6 +50,16 @@ import Testing
     }
   }
 
+  @Test func aDispatcherThatFindsOneOrderWrongIsAskedAgainSoon() async throws {
+    let stage = try Stage()
+    stage.dispatcher.change { $0.wrongSets = 1 }
+    try await withSupervisor(stage) { _ in
+      try await stage.tells("dispatcher lost: it refuses: ")
+      // Much less than the pause after a refusal for good.
+      try await eventually(within: .seconds(20), "the next set is taken") { stage.told(.core) == ["gpu0"] }
+    }
+  }
+
   @Test func aSilentDispatcherIsGivenUp() async throws {
     let stage = try Stage()
     try await stage.startDispatcher()

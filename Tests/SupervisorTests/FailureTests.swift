@@ -74,6 +74,18 @@ import Testing
     }
   }
 
+  @Test func anEndThatWasMissedIsLookedForAgain() async throws {
+    let stage = try Stage()
+    try await withSupervisor(stage) { _ in
+      try await stage.tells("gpu0 ready")
+      stage.launcher.change { $0.missedEnds = 1 }
+      stage.dispatcher.change { $0.idleSeconds = 0 }
+      try await stage.order(.restartInstance, SupervisorCalls.InstanceOrder(id: "gpu0"))
+      try await stage.tells("gpu0 has stopped")
+      try await eventually(within: patience, "it runs again") { stage.launcher.world.units["gpu0"] != nil }
+    }
+  }
+
   @Test func withoutAProgramNothingStartsUntilItIsThere() async throws {
     let stage = try Stage("gpus: cpu\nrestarts: {pause: 50ms, pause_max: 50ms, quarantine_after: 100}\n")
     try FileManager.default.removeItem(atPath: stage.ollama)

@@ -68,6 +68,20 @@ import Varlink
     }
   }
 
+  @Test func aNewPlacementTakesNoPortOfAnInstanceThatRuns() async throws {
+    let gpus = Stage.fourGPUs.replacing("min: 1", with: "min: 2")
+    let stage = try Stage(gpus + "placements: [{id: a, gpus: [0]}, {id: b, gpus: [1]}]\n")
+    try await withSupervisor(stage) { _ in
+      try await stage.running("a", "b")
+      #expect(stage.launcher.world.units["b"]?.port == 11501)
+      stage.configure(gpus + "placements: [{id: b, gpus: [1]}, {id: c, gpus: [2]}]\n")
+      try await stage.order(.reload, NoParameters())
+      try await stage.running("b", "c")
+      #expect(stage.launcher.world.units["c"]?.port == 11503)
+      #expect(!stage.journal.contains { $0.contains("failed") })
+    }
+  }
+
   @Test func scalingSettingsHoldAtOnce() async throws {
     let stage = try Stage()
     try await withSupervisor(stage) { _ in

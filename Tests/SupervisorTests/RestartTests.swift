@@ -10,18 +10,6 @@ import Varlink
 
 /// A supervisor goes, and another one comes.
 @Suite struct RestartTests {
-  /// A launcher as the next supervisor finds it: the same units, and no memory.
-  private func successor(of launcher: ScriptedLauncher) -> ScriptedLauncher {
-    let next = ScriptedLauncher()
-    let (units, lives, known) = (launcher.world.units, launcher.world.lives, launcher.world.known)
-    next.change {
-      $0.units = units
-      $0.lives = lives
-      $0.known = known
-    }
-    return next
-  }
-
   @Test func theFolderOfTheControlSocketsNamesThePoolsUnits() async throws {
     let stage = try Stage()
     try await withSupervisor(stage) { daemon in
@@ -46,7 +34,7 @@ import Varlink
     await first.stop(instances: .leave)
     #expect(stage.launcher.world.isClosed && stage.launcher.world.units.count == 4)
 
-    let launcher = successor(of: stage.launcher)
+    let launcher = stage.launcher.successor()
     let second = try await stage.start(launcher)
     try await eventually(within: patience, "the same four are told of") {
       stage.dispatcher.world.set.sorted { $0.id < $1.id }.map(\.invocation)
@@ -131,6 +119,51 @@ import Varlink
     try await stage.tells(
       "orders of before hold on: at least 3 instances, at most 3 instances; GPU-b is cordoned (a fan is loud)")
     await second.stop(instances: .stop)
+  }
+
+  @Test func drainsAndRestartsOutliveTheSupervisor() async throws {
+    let stage = try Stage(Stage.fourGPUs.replacing("min: 1", with: "min: 3"))
+    try await stage.startDispatcher()
+    let first = try await stage.start()
+    stage.dispatcher.change { $0.leases = ["gpu0": 1, "gpu1": 1, "gpu2": 1] }
+    try await eventually(within: patience, "three are ready") { await first.fleet.ready == 3 }
+    try await stage.order(.drainInstance, SupervisorCalls.InstanceOrder(id: "gpu0"))
+    try await stage.order(.restartInstance, SupervisorCalls.InstanceOrder(id: "gpu1"))
+    try await stage.order(.drainInstance, SupervisorCalls.InstanceOrder(id: "gpu2", timeoutSeconds: 3600))
+    let kept = await first.fleet.operatorOrders
+    #expect(kept.count == 3)
+    await first.stop(instances: .leave)
+
+    let launcher = stage.launcher.successor()
+    let second = try await stage.start(launcher)
+    try await eventually(within: patience, "they drain") { stage.told(.draining) == ["gpu0", "gpu1", "gpu2"] }
+    let taken = await second.fleet.operatorOrders
+    #expect(taken.mapValues(\.kind) == kept.mapValues(\.kind))
+    #expect(taken.mapValues(\.invocation) == kept.mapValues(\.invocation))
+    let left = (try #require(taken["gpu2"]?.deadline) - MonotonicClock.now).seconds
+    #expect((3000...3600).contains(left) && taken["gpu0"]?.deadline == nil)
+    let restarted = launcher.world.units["gpu1"]
+    stage.dispatcher.change { $0.leases = [:] }
+    try await eventually(within: patience, "gpu1 has another life, and the others are gone") {
+      stage.dispatcher.change { _ in }
+      let units = launcher.world.units
+      return units["gpu0"] == nil && units["gpu2"] == nil && units["gpu1"].map { $0 != restarted } ?? false
+    }
+    await second.stop(instances: .stop)
+    await stage.dispatcher.stop()
+    // What was carried out is not done again.
+    let stored = try #require(try StateDirectory(stage.folder.path).load(.orders, as: StandingOrders.self))
+    #expect(stored.instances == [:] && stored.cordons.count == 2)
+  }
+
+  @Test func boundsThatNoOperatorCouldHaveOrderedAreNotTakenUp() async throws {
+    let stage = try Stage()
+    try stage.folder.write(#"{"cordons":{},"scale":{"minimum":-1,"maximum":-5}}"#, to: "orders.json")
+    try await withSupervisor(stage) { daemon in
+      try await stage.tells("orders.json is damaged: min is -1; expected 0 to 1024")
+      try await stage.tells("gpu0 ready")
+      #expect(await daemon.fleet.scaler.override == nil)
+    }
   }
 
   @Test func aCordonHoldsForAGPUThatComesBack() async throws {

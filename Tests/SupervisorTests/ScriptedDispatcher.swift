@@ -27,6 +27,8 @@ final class ScriptedDispatcher: VarlinkInterface {
     var violations: [String] = []
     var sets = 0
     var refusesSets = false
+    /// So many sets are found wrong first.
+    var wrongSets = 0
     var isSilent = false
     var isDraining = false
     var watchers: [VarlinkCall] = []
@@ -79,6 +81,11 @@ final class ScriptedDispatcher: VarlinkInterface {
       if !world.isSilent { call.reply(DispatcherCalls.WatchQueueReply(queue: world.queue)) }
     case .setInstances:
       if world.refusesSets { throw .permissionDenied }
+      let isWrong = state.withLock { world in
+        defer { world.wrongSets = max(0, world.wrongSets - 1) }
+        return world.wrongSets > 0
+      }
+      if isWrong { throw .invalidParameter("instances[1].address") }
       let set = try call.parameters(as: DispatcherCalls.SetInstances.self).instances
       state.withLock { world in
         world.set = set

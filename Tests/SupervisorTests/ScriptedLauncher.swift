@@ -33,6 +33,10 @@ final class ScriptedLauncher: Launcher {
     var dyingEarly: [InstanceID: String] = [:]
     /// So many stops are refused first.
     var refusedStops = 0
+    /// The ends of so many stops are told only when the same stop is ordered again.
+    var missedEnds = 0
+    /// Units that have ended, and whose end was not told.
+    var untold: [InvocationID: InstanceID] = [:]
     var isClosed = false
     /// The specifications that were asked for, newest last.
     var specifications: [InstanceSpecification] = []
@@ -48,6 +52,18 @@ final class ScriptedLauncher: Launcher {
   var world: World { state.withLock { $0 } }
 
   func change(_ change: @Sendable (inout World) -> Void) { state.withLock { change(&$0) } }
+
+  /// A launcher as the next supervisor finds it: the same units, and no memory.
+  func successor() -> ScriptedLauncher {
+    let next = ScriptedLauncher()
+    let (units, lives, known) = (world.units, world.lives, world.known)
+    next.change {
+      $0.units = units
+      $0.lives = lives
+      $0.known = known
+    }
+    return next
+  }
 
   // MARK: The launcher
 
@@ -91,7 +107,18 @@ final class ScriptedLauncher: Launcher {
       return world.refusedStops > 0
     }
     if isRefused { throw LaunchError(.timedOut, "systemd does not answer") }
+    let isMissed = state.withLock { world in
+      guard world.missedEnds > 0, world.units[id]?.unit.invocation == invocation else { return false }
+      world.missedEnds -= 1
+      world.units[id] = nil
+      world.untold[invocation] = id
+      return true
+    }
+    if isMissed { return }
     if world.units[id]?.unit.invocation == invocation { end(id, "stopped") }
+    if state.withLock({ $0.untold.removeValue(forKey: invocation) }) != nil {
+      told.yield(.ended(id, invocation, reason: "stopped"))
+    }
   }
 
   func close() async {

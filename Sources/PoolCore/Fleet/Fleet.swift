@@ -157,6 +157,7 @@ package struct Fleet: Sendable {
   /// The pool stops for good, and its instances with it.
   package mutating func stopAll(at now: Instant) -> [FleetAction] {
     isStopping = true
+    for id in placements.keys { placements[id]?.isRestarting = false }
     return reconcile(at: now)
   }
 
