@@ -18,6 +18,14 @@ struct Invariants: Sendable {
     if let unit = units[id], !unit.isStopping { note("\(id) was started while \(unit.invocation) runs there") }
   }
 
+  /// No two placements' instances on one GPU. What an earlier supervisor stops has left its name, which is all that is
+  /// seen of it.
+  mutating func begun(_ placement: Placement, units: [InstanceID: PoolSimulation.Unit], by life: UInt64) {
+    for (id, unit) in units where unit.placement.gpus.contains(where: placement.gpus.contains) && unit.stoppedBy ?? life == life {
+      note("\(placement.id) was started on a GPU that \(id) has")
+    }
+  }
+
   /// "First in is first out": what starts now has nobody before it who could have started.
   mutating func started(_ id: RequestID, dispatch: Dispatch?) {
     guard let dispatch, let first = dispatch.queue.first, first < id else { return }
@@ -80,7 +88,10 @@ struct Invariants: Sendable {
     if let (earlier, later) = zip(order, order.dropFirst()).first(where: { $0 > $1 }) {
       note("request \(earlier) stands before request \(later), which came earlier")
     }
-    let someSlotIsFree = dispatch.instances.values.contains { $0.freeSlots > 0 }
+    let inRotation = dispatch.instances.values.filter {
+      $0.health == .healthy && $0.retiredBy == nil && [.core, .surplus].contains($0.wanted.role)
+    }
+    let free = inRotation.filter { $0.leases.count < $0.wanted.slots }
     var waiting = 0
     var assigned = 0
     for (id, record) in dispatch.requests {
@@ -88,7 +99,9 @@ struct Invariants: Sendable {
       case .waiting:
         waiting += 1
         if !dispatch.queue.isWaiting(id) { note("request \(id) waits, but not in the queue") }
-        if someSlotIsFree, dispatch.leastBusy(for: record) != nil {
+        // An instance that failed it may serve it only where all have.
+        let untried = inRotation.filter { !record.failedOn.contains($0.wanted.id) }
+        if free.contains(where: { untried.isEmpty || !record.failedOn.contains($0.wanted.id) }) {
           note("a free slot beside request \(id), which may use it")
         }
       case .assigned: assigned += 1

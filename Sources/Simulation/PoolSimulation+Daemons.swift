@@ -1,3 +1,4 @@
+import OrderedCollections
 import PoolCore
 
 /// The shells of both daemons, in virtual time: they carry out the cores' actions.
@@ -77,30 +78,40 @@ extension PoolSimulation {
 
   mutating func startSupervisor() {
     supervisorLife += 1
-    fleet = Fleet(limits: settings.fleetLimits, scaling: settings.scaling)
+    let earlier = stored
+    var new = Fleet(limits: settings.fleetLimits, scaling: settings.scaling)
+    new.restore(cordons: earlier.cordons)
+    new.scaler.override = earlier.bounds
+    fleet = new
     apply { [placements] in $0.placementsChanged(placements, at: $1) }
     let found = units.filter { !$0.value.isStopping }.mapValues { runningUnit($0) }
-    apply { $0.began(found: found, at: $1) }
+    apply { $0.began(found: found, orders: earlier.orders, at: $1) }
     events.schedule(.supervisorTicks(life: supervisorLife), at: now + .seconds(1))
     connect()
   }
 
   var placements: [Placement] {
-    (0..<settings.gpus).map {
-      Placement(
-        id: InstanceID("gpu\($0)"), gpus: ["GPU-\($0)"], slots: settings.slots, specification: "\(specification)")
-    }
+    let big = hasBigPlacement ? [placement("big", on: "GPU-0", "GPU-1")] : []
+    let first = hasBigPlacement ? 2 : 0
+    return big + (first..<settings.gpus).map { placement(InstanceID("gpu\($0)"), on: "GPU-\($0)") }
+  }
+
+  private func placement(_ id: InstanceID, on gpus: String...) -> Placement {
+    Placement(id: id, gpus: gpus, slots: settings.slots, specification: "\(specification)")
   }
 
   func runningUnit(_ unit: Unit) -> RunningInstance.Unit {
     RunningInstance.Unit(
-      invocation: unit.invocation, mainPID: 1, address: "127.0.0.1:1", specification: unit.specification)
+      invocation: unit.invocation, mainPID: 1, address: "127.0.0.1:1",
+      specification: unit.placement.specification, gpus: unit.placement.gpus, slots: unit.placement.slots)
   }
 
   /// Applies an event to the supervisor's core and carries out its actions.
   mutating func apply(_ event: (inout Fleet, Instant) -> [FleetAction]) {
     guard fleet != nil, let actions = fleet.map({ _ in event(&fleet!, now) }) else { return }
     for action in actions { perform(action) }
+    guard let fleet else { return }
+    stored = Stored(cordons: fleet.cordons, bounds: fleet.scaler.override, orders: fleet.operatorOrders)
   }
 
   mutating func apply(operator event: (inout Fleet, Instant) -> [FleetAction]?) {
@@ -111,14 +122,25 @@ extension PoolSimulation {
     switch action {
     case .start(let id, _):
       invariants.ordered(start: id, units: units)
-      after(settings.unitStart, .unitStarts(id, specification: "\(specification)", life: supervisorLife))
+      guard let placement = placements.first(where: { $0.id == id }) else { return }
+      after(settings.unitStart, .unitStarts(placement, life: supervisorLife))
     case .stop(let id, let invocation, let kill):
-      send(.unitStops(id, invocation, kill: kill), over: .supervisorToSystemd)
+      let isForced = isForced(id)
+      if isForced { cut.insert(invocation) }
+      send(
+        .unitStops(id, invocation, kill ? .kill : isForced ? .forced : .empty, life: supervisorLife),
+        over: .supervisorToSystemd)
     case .setInstances(let set):
       send(.setInstances(set, from: supervisorLife, to: dispatcherLife), over: .supervisorToDispatcher)
     case .retire(let id, let invocation):
       send(.retire(id, invocation, from: supervisorLife, to: dispatcherLife), over: .supervisorToDispatcher)
     case .report: break
     }
+  }
+
+  private func isForced(_ id: InstanceID) -> Bool {
+    guard case .stopping(let instance, let because) = fleet?.placements[id]?.life else { return false }
+    if case .poolStops = because { return !isLeaving }
+    return instance.drain?.deadline.map { $0 <= now } ?? false
   }
 }

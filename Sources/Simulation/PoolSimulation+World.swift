@@ -45,32 +45,34 @@ extension PoolSimulation {
       apply(dispatch: { dispatch, now in dispatch.tick(at: now, lastProgress: lastProgress) })
       scheduleTick()
     case .pushDue(let life): push(life)
-    case .observation(let observation, let life):
-      guard life == supervisorLife, isConnected else { return }
+    case .observation(let observation, let from, let to):
+      guard from == dispatcherLife, to == supervisorLife, isConnected else { return }
       apply { $0.observed(observation, at: $1) }
     case .setInstances(let set, let from, let to):
       guard to == dispatcherLife else { return }
       if let dispatch {
         let well = units.keys.filter { isAnswering($0, units[$0]?.invocation ?? "") && !isStalled($0) }
-        invariants.deregistered(by: set, dispatch: dispatch, well: units.filter { well.contains($0.key) })
+        invariants.deregistered(
+          by: set, dispatch: dispatch, well: units.filter { well.contains($0.key) && !cut.contains($0.value.invocation) })
       }
       apply(dispatch: { $0.setInstances(set, session: from, at: $1) })
     case .retire(let id, let invocation, let from, let to):
       guard to == dispatcherLife, let answer = dispatch?.retire(id, invocation, session: from) else { return }
-      send(.retireAnswer(id, invocation, answer, life: from), over: .dispatcherToSupervisor)
-    case .retireAnswer(let id, let invocation, let answer, let life):
-      guard life == supervisorLife, isConnected else { return }
+      send(.retireAnswer(id, invocation, answer, from: to, to: from), over: .dispatcherToSupervisor)
+    case .retireAnswer(let id, let invocation, let answer, let from, let to):
+      guard from == dispatcherLife, to == supervisorLife, isConnected else { return }
       apply { $0.retireAnswered(id, invocation, answer, at: $1) }
-    case .unitStarts(let id, let specification, let life): startUnit(id, specification, life)
-    case .unitStops(let id, let invocation, let kill): stopUnit(id, invocation, kill: kill)
+    case .unitStarts(let placement, let life): startUnit(placement, life)
+    case .unitStops(let id, let invocation, let stop, let life): stopUnit(id, invocation, stop, life)
+    case .unitStopped(let id, let invocation): die(id, invocation, reason: "stopped")
     case .unitEnded(let id, let invocation, let reason):
       apply { $0.unitEnded(id, invocation, reason: reason, at: $1) }
     case .supervisorTicks(let life):
       guard life == supervisorLife, fleet != nil else { return }
       apply { $0.tick(at: $1) }
       events.schedule(.supervisorTicks(life: life), at: now + .seconds(1))
-    case .dispatcherRestarts, .dispatcherReturns, .supervisorRestarts, .supervisorReturns, .specificationChanges,
-      .operatorOrders:
+    case .dispatcherRestarts, .dispatcherReturns, .supervisorRestarts, .supervisorLeaves, .supervisorReturns,
+      .specificationChanges, .operatorOrders:
       misfortune(event)
     }
   }
@@ -91,7 +93,9 @@ extension PoolSimulation {
     pacing.pushed(at: now)
     self.dispatch?.startNewPeak()
     if self.dispatch?.revision != dispatch.revision { pacing.changed() }
-    send(.observation(dispatch.observation(at: now), life: supervisorLife), over: .dispatcherToSupervisor)
+    send(
+      .observation(dispatch.observation(at: now), from: dispatcherLife, to: supervisorLife),
+      over: .dispatcherToSupervisor)
     events.schedule(.pushDue(life: life), at: pacing.nextPush(at: now))
   }
 
@@ -167,11 +171,13 @@ extension PoolSimulation {
 
   // MARK: Units
 
-  private mutating func startUnit(_ id: InstanceID, _ specification: String, _ life: UInt64) {
+  private mutating func startUnit(_ placement: Placement, _ life: UInt64) {
+    let id = placement.id
     let faults = isCalm ? SimulationSettings.Faults() : settings.faults
     if let unit = units[id] {
-      // systemd refuses a second unit of a name; the launcher takes the one that is there.
-      guard life == supervisorLife, !unit.isStopping else { return }
+      // systemd refuses a second unit of a name; the launcher takes the one that is there, or waits for its end.
+      guard life == supervisorLife, fleet != nil else { return }
+      if unit.isStopping { return after(settings.unitStart, .unitStarts(placement, life: life)) }
       let running = runningUnit(unit)
       return apply { $0.unitStarted(id, running, at: $1) }
     }
@@ -181,21 +187,25 @@ extension PoolSimulation {
       if life == supervisorLife { apply { $0.startFailed(id, reason: "exit status 1", at: $1) } }
       return
     }
+    invariants.begun(placement, units: units, by: life)
     let unit = Unit(
-      invocation: InvocationID("i\(invocations)"), specification: specification,
+      invocation: InvocationID("i\(invocations)"),
       answersFrom: random.happens(faults.neverAnswers) ? nil : now + random.duration(settings.discovery),
-      startedAt: now)
+      placement: placement)
     units[id] = unit
     // Also a start that an earlier supervisor had ordered: the launcher sees every unit of its pattern.
     let running = runningUnit(unit)
     apply { $0.unitStarted(id, running, at: $1) }
   }
 
-  private mutating func stopUnit(_ id: InstanceID, _ invocation: InvocationID, kill: Bool) {
-    guard units[id]?.invocation == invocation else { return }
-    if !kill { invariants.stopped(id, attempts: attempts) }
+  private mutating func stopUnit(_ id: InstanceID, _ invocation: InvocationID, _ stop: Stop, _ life: UInt64) {
+    guard let unit = units[id], unit.invocation == invocation else { return }
     statistics.stops += 1
-    die(id, invocation, reason: "stopped")
+    if case .kill = stop { return die(id, invocation, reason: "killed") }
+    if case .empty = stop { invariants.stopped(id, attempts: attempts) }
+    guard !unit.isStopping else { return }
+    units[id]?.stoppedBy = life
+    after(settings.unitStop, .unitStopped(id, invocation))
   }
 
   private mutating func die(_ id: InstanceID, _ invocation: InvocationID, reason: String) {
@@ -237,16 +247,18 @@ extension PoolSimulation {
       again(settings.faults.dispatcherRestarts, .dispatcherRestarts)
     case .supervisorRestarts:
       guard !isCalm, fleet != nil else { return }
-      fleet = nil
-      isConnected = false
-      after(.seconds(1)...(.seconds(5)), .supervisorReturns)
+      guard random.happens(0.5) else { return endSupervisor() }
+      isLeaving = true
+      apply { $0.leave(at: $1) }
+      after(.milliseconds(10)...(.seconds(3)), .supervisorLeaves(life: supervisorLife))
+    case .supervisorLeaves(let life):
+      if life == supervisorLife, fleet != nil { endSupervisor() }
     case .supervisorReturns:
       startSupervisor()
       again(settings.faults.supervisorRestarts, .supervisorRestarts)
     case .specificationChanges:
       guard !isCalm else { return }
-      specification += 1
-      apply { [placements] in $0.placementsChanged(placements, at: $1) }
+      changePlacements()
       again(settings.faults.specificationChanges, .specificationChanges)
     case .operatorOrders:
       guard !isCalm else { return }
@@ -256,12 +268,35 @@ extension PoolSimulation {
     }
   }
 
+  private mutating func endSupervisor() {
+    fleet = nil
+    isConnected = false
+    isLeaving = false
+    after(.seconds(1)...(.seconds(5)), .supervisorReturns)
+  }
+
+  private mutating func changePlacements() {
+    switch Int.random(in: 0..<4, using: &random) {
+    case 0 where settings.gpus > 1: hasBigPlacement.toggle()
+    case 1:
+      // Until the next change some of the GPUs can't be asked.
+      let some = placements.filter { _ in random.happens(0.5) }
+      return apply { $0.placementsChanged(some, areAll: false, at: $1) }
+    default: specification += 1
+    }
+    apply { [placements] in $0.placementsChanged(placements, at: $1) }
+  }
+
   private mutating func orderSomething() {
-    let id = InstanceID("gpu\(Int.random(in: 0..<settings.gpus, using: &random))")
-    switch Int.random(in: 0..<5, using: &random) {
-    case 0: apply(operator: { $0.drain(id, deadline: nil, at: $1) })
-    case 1: apply(operator: { $0.restart(id, deadline: nil, at: $1) })
+    let id = placements.map(\.id).randomElement(using: &random) ?? "gpu0"
+    let deadline = random.happens(0.3) ? now + random.duration(.zero...(.seconds(20))) : nil
+    switch Int.random(in: 0..<6, using: &random) {
+    case 0: apply(operator: { $0.drain(id, deadline: deadline, at: $1) })
+    case 1: apply(operator: { $0.restart(id, deadline: deadline, at: $1) })
     case 2: apply(operator: { $0.cordon(id.name, reason: "training", at: $1) })
+    case 3:
+      let (one, other) = (Int.random(in: 0...4, using: &random), Int.random(in: 0...4, using: &random))
+      apply { $0.setScale(minimum: min(one, other), maximum: max(one, other), until: deadline, at: $1) }
     default: apply(operator: { $0.uncordon(id.name, at: $1) })
     }
   }

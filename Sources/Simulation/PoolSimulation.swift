@@ -19,6 +19,8 @@ package struct PoolSimulation: Sendable {
   var dispatcherLife = 0
   var supervisorLife: UInt64 = 0
   var isConnected = false
+  /// The supervisor is about to end in order.
+  var isLeaving = false
   var units: [InstanceID: Unit] = [:]
   var attempts: [RequestID: Attempt] = [:]
   var requests: [RequestID: SimulatedRequest] = [:]
@@ -27,6 +29,11 @@ package struct PoolSimulation: Sendable {
   var invocations = 0
   var attemptsMade = 0
   var specification = 0
+  /// One placement has the first two GPUs, in place of one on each.
+  var hasBigPlacement = false
+  var stored = Stored()
+  /// Lives that were ended although they served.
+  var cut: Set<InvocationID> = []
   var pacing = PushPacing()
   /// When the last message over each wire arrives.
   var lastArrival: [Wire: Instant] = [:]
@@ -50,14 +57,15 @@ package struct PoolSimulation: Sendable {
 
   struct Unit: Hashable, Sendable {
     var invocation: InvocationID
-    var specification: String
     /// Answers probes from then on; nil for never.
     var answersFrom: Instant?
-    /// A graceful stop is on its way.
-    var isStopping = false
+    /// What it was started with.
+    var placement: Placement
+    /// The life of the supervisor that asked it to end; nil while it may go on.
+    var stoppedBy: UInt64?
+    var isStopping: Bool { stoppedBy != nil }
     /// When its streams stopped moving; nil while they move.
     var stalledAt: Instant?
-    var startedAt: Instant
   }
 
   enum Wire: Hashable, Sendable {
@@ -82,20 +90,38 @@ package struct PoolSimulation: Sendable {
     case loadEnds(InstanceID, InvocationID, model: String, life: Int)
     case dispatcherTicks(life: Int)
     case pushDue(life: Int)
-    case observation(QueueObservation, life: UInt64)
+    case observation(QueueObservation, from: Int, to: UInt64)
     case setInstances([WantedInstance], from: UInt64, to: Int)
     case retire(InstanceID, InvocationID, from: UInt64, to: Int)
-    case retireAnswer(InstanceID, InvocationID, Dispatch.RetireAnswer, life: UInt64)
-    case unitStarts(InstanceID, specification: String, life: UInt64)
-    case unitStops(InstanceID, InvocationID, kill: Bool)
+    case retireAnswer(InstanceID, InvocationID, Dispatch.RetireAnswer, from: Int, to: UInt64)
+    case unitStarts(Placement, life: UInt64)
+    case unitStops(InstanceID, InvocationID, Stop, life: UInt64)
+    case unitStopped(InstanceID, InvocationID)
     case unitEnded(InstanceID, InvocationID, reason: String)
     case supervisorTicks(life: UInt64)
     case dispatcherRestarts
     case dispatcherReturns
     case supervisorRestarts
+    case supervisorLeaves(life: UInt64)
     case supervisorReturns
     case specificationChanges
     case operatorOrders
+  }
+
+  /// How a unit is asked to end.
+  enum Stop: Sendable {
+    /// Nothing is left of what it serves.
+    case empty
+    /// A deadline has passed, or the whole pool stops: what it serves is cut.
+    case forced
+    case kill
+  }
+
+  /// What the supervisor has on its disk.
+  struct Stored: Hashable, Sendable {
+    var cordons: [String: String] = [:]
+    var bounds: Scaler.Override?
+    var orders: [InstanceID: OperatorOrder] = [:]
   }
 
   /// - Parameter workload: in any order of arrival.
@@ -131,14 +157,21 @@ package struct PoolSimulation: Sendable {
     try invariants.check(self, after: event)
   }
 
-  /// Misfortunes stop, cordons end, and what is left may come to rest.
+  /// Misfortunes stop, operators take their orders back, and what is left may come to rest.
   package mutating func calm() {
     isCalm = true
+    hasBigPlacement = false
+    stored = Stored()
+    apply { [placements] in $0.placementsChanged(placements, at: $1) }
+    apply { $0.setScale(minimum: nil, maximum: nil, until: nil, at: $1) }
     for id in placements.map(\.id.name) { apply(operator: { $0.uncordon(id, at: $1) }) }
   }
+
+  /// The whole pool stops.
+  package mutating func stopAll() { apply { $0.stopAll(at: $1) } }
+
   var isCalm = false
 
   package var runningUnits: [InstanceID] { units.keys.sorted() }
   package var maxConcurrent: Int { dispatch?.maxConcurrent ?? 0 }
-  package var fleetTarget: Int { fleet?.decision.target ?? 0 }
 }

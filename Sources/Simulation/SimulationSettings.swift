@@ -11,6 +11,8 @@ package struct SimulationSettings: Sendable {
   /// From the start's order to the unit running, and from there to the first 200.
   package var unitStart: ClosedRange<Duration> = .milliseconds(5)...(.milliseconds(50))
   package var discovery: ClosedRange<Duration> = .milliseconds(100)...(.seconds(3))
+  /// From a stop that is no kill to the unit's end.
+  package var unitStop: ClosedRange<Duration> = .milliseconds(5)...(.seconds(3))
   /// From the request's bytes to the first byte of the answer.
   package var firstByte: ClosedRange<Duration> = .milliseconds(50)...(.milliseconds(500))
   /// From one daemon to the other, and from the supervisor to systemd.
@@ -33,9 +35,9 @@ package struct SimulationSettings: Sendable {
     /// Mean time between restarts of each daemon; nil for never.
     package var dispatcherRestarts: Duration?
     package var supervisorRestarts: Duration?
-    /// Mean time between changes of the wanted specification; nil for never.
+    /// Mean time between changes of the wanted specification and of the placements; nil for never.
     package var specificationChanges: Duration?
-    /// Mean time between orders of an operator (drain, restart, cordon, uncordon); nil for never.
+    /// Mean time between orders of an operator (drain, restart, cordon, uncordon, bounds); nil for never.
     package var operatorOrders: Duration?
 
     package init() {}

@@ -118,7 +118,8 @@ struct PlacementPlan: Sendable {
     for site in sites where !names.insert(site.id).inserted {
       problems.append(
         ConfigurationProblem(
-          at: configuration.positions["placements"], key: "placements", "two of them are named \(site.id)", expected: "an id of its own for each"))
+          at: configuration.positions["placements"], key: "placements", "two of them are named \(site.id)",
+          expected: "an id of its own for each"))
     }
     if !problems.isEmpty { throw ConfigurationError(problems: problems) }
   }

@@ -159,7 +159,9 @@ import Testing
         == .own(
           RunningInstance.Unit(
             invocation: InvocationID(String(repeating: "ab", count: 16)), mainPID: 42, address: "127.0.0.1:11509",
-            specification: specification.digest, startedAt: Instant(nanoseconds: 5_000_000_000))))
+            specification: specification.digest, startedAt: Instant(nanoseconds: 5_000_000_000),
+            gpus: specification.gpus.map(\.uuid), slots: specification.slots)))
+    #expect(specification.gpus.count == 1)
     #expect(InstanceUnit.read(status(environment), owner: "/run/other") == .others(owner: owner))
     for name in ["OLLAMA_HOST=", "POOL_SPECIFICATION=", "POOL_OWNER="] {
       #expect(read(status(environment.filter { !$0.hasPrefix(name) })) == .foreign)

@@ -27,6 +27,17 @@ import Testing
     #expect(fleet.placements["gpu0"]?.running?.launchedAt == since)
   }
 
+  @Test func anAdoptedInstanceHasTheGPUsAndSlotsThatItsUnitHas() {
+    var fleet = FleetUnderTest(gpus: 0, minimum: 1, begins: false)
+    fleet.configure([fleet.placement("big", on: "GPU-0", "GPU-1")])
+    let unit = RunningInstance.Unit(
+      invocation: "1", mainPID: 1, address: "127.0.0.1:1", specification: "old", gpus: ["GPU-1"], slots: 3)
+    fleet.perform(fleet.fleet.began(found: ["gpu1": unit], at: fleet.now))
+    fleet.connect()
+    #expect(fleet.told.map(\.gpus) == [["GPU-1"]] && fleet.told.map(\.slots) == [3])
+    #expect(fleet.starts.isEmpty)
+  }
+
   @Test func eightRequestsStartTheOthersAtOnceAndWhatIsStartingCounts() {
     var fleet = FleetUnderTest(gpus: 4, minimum: 1)
     fleet.runs("gpu0")

@@ -95,15 +95,20 @@ struct HistoryOfSeed {
     do {
       try pool.run(until: .zero + .seconds(120))
       pool.calm()
+      // Both daemons are back by then.
+      try pool.run(until: pool.now + .seconds(10))
       for _ in 0..<300 where !(pool.results.count == requests && pool.runningUnits.count == minimum) {
         try pool.run(until: pool.now + .seconds(10))
       }
+      // Every request ended, and nothing outlives the wish for it.
+      #expect(pool.results.count == requests, "seed \(seed): some requests never ended")
+      #expect(pool.runningUnits.count == minimum, "seed \(seed): \(pool.runningUnits) run, the minimum is \(minimum)")
+      pool.stopAll()
+      try pool.run(until: pool.now + .seconds(10))
+      #expect(pool.runningUnits.isEmpty, "seed \(seed): \(pool.runningUnits) run after the whole pool was stopped")
     } catch {
       Issue.record("seed \(seed): \(error)")
       return
     }
-    // Every request ended, and nothing outlives the wish for it.
-    #expect(pool.results.count == requests, "seed \(seed): some requests never ended")
-    #expect(pool.runningUnits.count == minimum, "seed \(seed): \(pool.runningUnits) run, the minimum is \(minimum)")
   }
 }

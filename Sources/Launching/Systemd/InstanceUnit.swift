@@ -45,7 +45,10 @@ package enum InstanceUnit {
       RunningInstance.Unit(
         invocation: InvocationID(invocation), mainPID: status.state.mainPID ?? 0, address: address,
         specification: specification,
-        startedAt: status.activeEnterTimestampMonotonic.map { Instant.zero + .microseconds(Int64(clamping: $0)) }))
+        startedAt: status.activeEnterTimestampMonotonic.map { Instant.zero + .microseconds(Int64(clamping: $0)) },
+        gpus: ["CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"].compactMap(value)
+          .flatMap { $0.split(separator: ",").map(String.init) }.filter { $0 != "-1" },
+        slots: value("OLLAMA_NUM_PARALLEL").flatMap { Int($0) }))
   }
 
   // MARK: Properties

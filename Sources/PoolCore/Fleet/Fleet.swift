@@ -116,10 +116,9 @@ package struct Fleet: Sendable {
   /// A unit runs: one that was ordered, or one that an earlier supervisor had ordered before it died.
   package mutating func unitStarted(_ id: InstanceID, _ unit: RunningInstance.Unit, at now: Instant) -> [FleetAction] {
     switch placements[id]?.life {
-    case .launching(var placement, let since):
-      if let gpus = unit.gpus { placement.gpus = gpus }
+    case .launching(let placement, let since):
       placements[id]?.running = RunningInstance(
-        unit: unit, placement: placement, launchedAt: since, isColdStart: true, isMeasurable: isConnected,
+        unit: unit, placement: placement.as(found: unit), launchedAt: since, isColdStart: true, isMeasurable: isConnected,
         standing: .starting(since: now))
       return [.report(.running(id, unit))] + drainWhatHasStarted(id) + reconcile(at: now)
     case .absent, nil:
@@ -164,8 +163,7 @@ package struct Fleet: Sendable {
   // MARK: Helpers
 
   private mutating func adopt(_ id: InstanceID, _ unit: RunningInstance.Unit, at now: Instant) -> FleetAction {
-    var placement = placements[id]?.placement ?? Placement(id: id, gpus: [])
-    if let gpus = unit.gpus { placement.gpus = gpus }
+    let placement = (placements[id]?.placement ?? Placement(id: id, gpus: [])).as(found: unit)
     if placements[id] == nil { placements[id] = Record(placement: placement, isConfigured: false) }
     placements[id]?.running = RunningInstance(
       unit: unit, placement: placement, launchedAt: min(unit.startedAt ?? now, now), isColdStart: false,
@@ -213,5 +211,14 @@ package struct Fleet: Sendable {
     placements.compactMap { id, record in record.running.map { (id, $0) } }
       .filter { $0.instance.drain == nil }
       .sorted { ($0.instance.launchedAt, $0.id) < ($1.instance.launchedAt, $1.id) }
+  }
+}
+
+extension Placement {
+  /// What the unit itself says of it, where it says something: it may have been started with another configuration.
+  fileprivate func `as`(found unit: RunningInstance.Unit) -> Placement {
+    Placement(
+      id: id, gpus: unit.gpus ?? gpus, slots: unit.slots ?? slots, isShared: isShared,
+      specification: unit.specification)
   }
 }

@@ -36,10 +36,12 @@ package struct RunningInstance: Hashable, Sendable {
     package var startedAt: Instant?
     /// UUIDs of the GPUs it was started with; nil where the launcher doesn't know.
     package var gpus: [String]?
+    /// How many requests it serves at once; nil where the launcher doesn't know.
+    package var slots: Int?
 
     package init(
       invocation: InvocationID, mainPID: Int32, address: String, specification: String, startedAt: Instant? = nil,
-      gpus: [String]? = nil
+      gpus: [String]? = nil, slots: Int? = nil
     ) {
       self.invocation = invocation
       self.mainPID = mainPID
@@ -47,6 +49,7 @@ package struct RunningInstance: Hashable, Sendable {
       self.specification = specification
       self.startedAt = startedAt
       self.gpus = gpus
+      self.slots = slots
     }
   }
 
