@@ -21,7 +21,8 @@ struct Invariants: Sendable {
   /// No two placements' instances on one GPU. What an earlier supervisor stops has left its name, which is all that is
   /// seen of it.
   mutating func begun(_ placement: Placement, units: [InstanceID: PoolSimulation.Unit], by life: UInt64) {
-    for (id, unit) in units where unit.placement.gpus.contains(where: placement.gpus.contains) && unit.stoppedBy ?? life == life {
+    for (id, unit) in units
+    where unit.placement.gpus.contains(where: placement.gpus.contains) && unit.stoppedBy ?? life == life {
       note("\(placement.id) was started on a GPU that \(id) has")
     }
   }

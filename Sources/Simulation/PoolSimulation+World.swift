@@ -51,9 +51,10 @@ extension PoolSimulation {
     case .setInstances(let set, let from, let to):
       guard to == dispatcherLife else { return }
       if let dispatch {
-        let well = units.keys.filter { isAnswering($0, units[$0]?.invocation ?? "") && !isStalled($0) }
-        invariants.deregistered(
-          by: set, dispatch: dispatch, well: units.filter { well.contains($0.key) && !cut.contains($0.value.invocation) })
+        let well = units.filter { id, unit in
+          isAnswering(id, unit.invocation) && !isStalled(id) && !cut.contains(unit.invocation)
+        }
+        invariants.deregistered(by: set, dispatch: dispatch, well: well)
       }
       apply(dispatch: { $0.setInstances(set, session: from, at: $1) })
     case .retire(let id, let invocation, let from, let to):

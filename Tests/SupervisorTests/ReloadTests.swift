@@ -113,10 +113,9 @@ import Varlink
     let (real, standIn) = (folder.path(to: "ollama"), folder.path(to: "ollama-simulator"))
     for name in ["ollama", "ollama-simulator"] { try folder.write("#!/bin/sh\n", to: name, permissions: 0o755) }
     func plan(_ program: String) throws -> CurrentPlan {
-      var settings = Settings()
-      settings.ollama = program
       return try CurrentPlan(
-        settings, Inventory(source: .cpu), numbering: GPUNumbering(), .allowed, keeping: [:])
+        try ConfigurationReader.read(text: "ollama: \(program)\n", name: "test.yaml"), Inventory(source: .cpu),
+        numbering: GPUNumbering(), .allowed, keeping: [:])
     }
     var ofOllama = try plan(real)
     #expect(ofOllama.standIns == .refused)
@@ -125,7 +124,7 @@ import Varlink
     // Nor after it was missed for a while, and over a reload.
     ofOllama.use(.failure(LaunchError(.missingExecutable, "no ollama")))
     #expect(ofOllama.standIns == .refused)
-    #expect(try ofOllama.changed(to: ofSimulator.settings, Inventory(source: .cpu)).standIns == .refused)
+    #expect(try ofOllama.changed(to: ofSimulator.configuration, Inventory(source: .cpu)).standIns == .refused)
   }
 
   @Test func anUpgradedProgramIsNoticed() async throws {

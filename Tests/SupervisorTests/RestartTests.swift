@@ -160,7 +160,7 @@ import Varlink
     let stage = try Stage()
     try stage.folder.write(#"{"cordons":{},"scale":{"minimum":-1,"maximum":-5}}"#, to: "orders.json")
     try await withSupervisor(stage) { daemon in
-      try await stage.tells("orders.json is damaged: min is -1; expected 0 to 1024")
+      try await stage.tells("orders.json is damaged: min is -1; expected 0 to ")
       try await stage.tells("gpu0 ready")
       #expect(await daemon.fleet.scaler.override == nil)
     }

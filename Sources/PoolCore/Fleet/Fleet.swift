@@ -118,7 +118,8 @@ package struct Fleet: Sendable {
     switch placements[id]?.life {
     case .launching(let placement, let since):
       placements[id]?.running = RunningInstance(
-        unit: unit, placement: placement.as(found: unit), launchedAt: since, isColdStart: true, isMeasurable: isConnected,
+        unit: unit, placement: placement.as(found: unit), launchedAt: since, isColdStart: true,
+        isMeasurable: isConnected,
         standing: .starting(since: now))
       return [.report(.running(id, unit))] + drainWhatHasStarted(id) + reconcile(at: now)
     case .absent, nil:
