@@ -14,15 +14,15 @@ import Testing
       #expect(result.errorOutput.isEmpty)
       #expect(
         result.output == """
-          Pool      degraded: 1 instance ready, 1 backingOff, 1 starting
+          Pool      degraded: 1 instance ready, 1 backing off, 1 starting
           Queue     3 waiting, the oldest for 12s; 1 in flight of at most 1 at once; 7 more in front ends
           Scale     2 instances wanted (1 to 4): 4 requests queued and running
           Endpoint  http://127.0.0.1:11434, metrics at http://127.0.0.1:11435/metrics
 
-          INSTANCE  STATE       GPU  URL                     UNIT                           PID  SLOTS  ACTIVE     AGE  REASON
-          gpu0      ready       0    http://127.0.0.1:11500  ollama-instance-gpu0.service  4711      1       1  1m 30s  -
-          gpu1      starting    1    http://127.0.0.1:11501  ollama-instance-gpu1.service  4712      1       0      1s  -
-          gpu2      backingOff  2    -                       -                                -      1       0       -  exit status 1; next start in 4s
+          INSTANCE  STATE        GPU  URL                     UNIT                           PID  SLOTS  ACTIVE     AGE  REASON
+          gpu0      ready        0    http://127.0.0.1:11500  ollama-instance-gpu0.service  4711      1       1  1m 30s  -
+          gpu1      starting     1    http://127.0.0.1:11501  ollama-instance-gpu1.service  4712      1       0      1s  -
+          gpu2      backing off  2    -                       -                                -      1       0       -  exit status 1; next start in 4s
 
           """)
     }

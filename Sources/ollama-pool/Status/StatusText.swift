@@ -23,7 +23,7 @@ enum StatusText {
     let ready = status.instances.filter { $0.state == "ready" }.count
     let others = Dictionary(grouping: status.instances.map(\.state).filter { $0 != "ready" && $0 != "absent" }) { $0 }
     let parts =
-      ["\(Quantity.count(ready, "instance")) ready"] + others.keys.sorted().map { "\(others[$0]?.count ?? 0) \($0)" }
+      ["\(Quantity.count(ready, "instance")) ready"] + others.keys.sorted().map { "\(others[$0]?.count ?? 0) \(words($0))" }
     return "\(status.health.rawValue): \(parts.joined(separator: ", "))"
   }
 
@@ -60,7 +60,7 @@ enum StatusText {
     table.rows = instances.map { instance in
       let gpus = instance.gpuNumbers.isEmpty ? instance.gpus : instance.gpuNumbers.map(String.init)
       return [
-        Table.Cell(instance.id), Table.Cell(instance.state, style: style(of: instance.state)),
+        Table.Cell(instance.id), Table.Cell(words(instance.state), style: style(of: instance.state)),
         Table.Cell(gpus.joined(separator: ",")), Table.Cell(instance.url), Table.Cell(instance.unit),
         Table.Cell(instance.mainPID.map(Int.init)), Table.Cell(instance.slots), Table.Cell(instance.active),
         Table.Cell(instance.runningSeconds.map(Quantity.duration)), Table.Cell(reason(instance)),
@@ -74,6 +74,9 @@ enum StatusText {
     let next = "next start in \(Quantity.duration(seconds: retry))"
     return instance.reason.map { "\($0); \(next)" } ?? next
   }
+
+  /// A state as people read it.
+  private static func words(_ state: String) -> String { state == "backingOff" ? "backing off" : state }
 
   private static func style(of state: String) -> Table.Style {
     switch state {
