@@ -94,6 +94,10 @@ struct FuzzTests {
           let text = ExampleInterface.Text(text: "still here \(round)")
           let reply: ExampleInterface.Text = try await witness.call("org.example.Test.Echo", text)
           #expect(reply == text)
+          // Else there may be more at once than one user may have, and those are refused.
+          try await eventually(within: patience, "the connections so far are closed") {
+            fixture.example.closed.count >= round
+          }
         }
       }
       try await eventually(within: patience, "all but the witness's connection are closed") {
