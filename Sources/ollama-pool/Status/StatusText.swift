@@ -23,7 +23,8 @@ enum StatusText {
     let ready = status.instances.filter { $0.state == "ready" }.count
     let others = Dictionary(grouping: status.instances.map(\.state).filter { $0 != "ready" && $0 != "absent" }) { $0 }
     let parts =
-      ["\(Quantity.count(ready, "instance")) ready"] + others.keys.sorted().map { "\(others[$0]?.count ?? 0) \(words($0))" }
+      ["\(Quantity.count(ready, "instance")) ready"]
+      + others.keys.sorted().map { "\(others[$0]?.count ?? 0) \(words($0))" }
     return "\(status.health.rawValue): \(parts.joined(separator: ", "))"
   }
 
