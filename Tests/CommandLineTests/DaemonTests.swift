@@ -13,10 +13,10 @@ import Testing
     let program: String
     let configuration: String
 
-    init() throws {
+    init() async throws {
       folder = try TemporaryDirectory()
-      program = try BuiltProduct.copy("ollama-pool", to: folder)
-      let simulator = try BuiltProduct.copy("ollama-simulator", to: folder)
+      program = try await BuiltProduct.copy("ollama-pool", to: folder)
+      let simulator = try await BuiltProduct.copy("ollama-simulator", to: folder)
       port = try freePort()
       configuration = try folder.write(
         """
@@ -66,7 +66,7 @@ import Testing
   @Test func `serve needs no option of an ordinary user: its places are the session's, and every command finds it`()
     async throws
   {
-    let place = try Place()
+    let place = try await Place()
     for path in [place.folder.path] + ["run", "state", "home", "models", "pool.yaml"].map(place.folder.path(to:)) {
       if geteuid() == 0 { chown(path, 65_534, 65_534) }
     }
@@ -100,7 +100,7 @@ import Testing
 
   @Test(.disabled(if: hasOllama, "an Ollama is installed here, which would be found"))
   func `an ollama that vanishes from under serve is missed, and the simulator does not stand in for it`() async throws {
-    let place = try Place()
+    let place = try await Place()
     let simulator = place.folder.path(to: "ollama-simulator")
     let settings = try String(contentsOfFile: place.configuration, encoding: .utf8)
     try place.folder.write(settings.replacing("ollama: \(simulator)\n", with: ""), to: "pool.yaml")
@@ -132,7 +132,7 @@ import Testing
   }
 
   @Test func `the daemons run apart, and either is missed and found again`() async throws {
-    let place = try Place()
+    let place = try await Place()
     let sockets = place.folder.path(to: "run")
     let common = ["--config", place.configuration, "--socket", sockets]
     func start(_ arguments: [String]) throws -> RunningProgram {
@@ -188,7 +188,7 @@ import Testing
   }
 
   @Test func `serve says which folder it can't use`() async throws {
-    let place = try Place()
+    let place = try await Place()
     for (option, other) in [("--socket", "--state"), ("--state", "--socket")] {
       let result = try await CommandLine.run([
         "serve", "--config", place.configuration, option, "/proc/nowhere", other, place.folder.path,

@@ -88,9 +88,12 @@ extension SystemdLauncherTests {
   @Test(.enabled(if: access(BuiltProduct.path("ollama-simulator"), X_OK) == 0, "needs ollama-simulator: swift build"))
   func `the simulator serves from within the sandbox, and its runner goes with it`() async throws {
     try await withLauncher { launcher, witness in
-      let specification = InstanceSpecification.example(
-        "sim", gpus: [], executable: BuiltProduct.path("ollama-simulator")
-      ) { $0.environment = ["OLLAMA_SIMULATOR_DISCOVERY_SECONDS": "0", "OLLAMA_SIMULATOR_LOAD_SECONDS": "0"] }
+      let folder = try TemporaryDirectory()
+      defer { withExtendedLifetime(folder) {} }
+      let simulator = try await BuiltProduct.copy("ollama-simulator", to: folder)
+      let specification = InstanceSpecification.example("sim", gpus: [], executable: simulator) {
+        $0.environment = ["OLLAMA_SIMULATOR_DISCOVERY_SECONDS": "0", "OLLAMA_SIMULATOR_LOAD_SECONDS": "0"]
+      }
       for kill in [false, true] {
         let unit = try await launcher.start(specification, port: 11555)
         try await eventually("it answers") {

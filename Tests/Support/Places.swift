@@ -21,9 +21,13 @@ package enum BuiltProduct {
   }
 
   /// A copy that every user may run: the checkout may lie where only its owner gets in.
-  package static func copy(_ name: String, to folder: TemporaryDirectory) throws -> String {
+  package static func copy(_ name: String, to folder: TemporaryDirectory) async throws -> String {
     let copy = folder.path(to: name)
-    try FileManager.default.copyItem(atPath: path(name), toPath: copy)
+    chmod(folder.path, 0o755)
+    // Written by another process: whatever this one starts meanwhile would have the file open for a moment, and what is
+    // open for writing can't be executed.
+    let result = try await run("install", ["-m", "755", path(name), copy])
+    guard result.end == .exited(0) else { throw SystemCallFailed(result.errorOutput) }
     return copy
   }
 }
