@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Measures the cost of the pool's own work, on the installed units of a release build. Runs in Tests/with-systemd.
 
-Prints a table, and the machine that it is from. README.md says what is measured.
+Prints a table, and the machine that it is from. README.md says what is measured, and against what.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import platform
 import random
 import re
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -20,10 +21,13 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ENDPOINT = "http://127.0.0.1:11434"
+ENDPOINT = "127.0.0.1:11434"
 OLLAMA = "/usr/local/lib/ollama-pool-benchmark/ollama"
 CONFIGURATION = Path("/etc/ollama-pool/ollama-pool.yaml")
 DAEMONS = ["ollama-pool-dispatcher.service", "ollama-pool-supervisor.service"]
+# The references, which run beside what they are compared with.
+PLAIN_SERVER = "127.0.0.1:11999"
+SHELL_LOOP = "benchmark-shell-loop.service"
 
 
 def command(*arguments, check=True):
@@ -79,6 +83,37 @@ class BusMonitor:
         return next(call for call in self.calls if call >= instant)
 
 
+def sent_and_answered(address):
+    """Sends one request for a generation: when that was, and the times that the server tells in its answer."""
+    body = json.dumps({"model": "benchmark", "prompt": "", "stream": False}).encode()
+    request = urllib.request.Request(f"http://{address}/api/generate", body, {"Content-Type": "application/json"})
+    sent, sent_monotonic = time.time(), time.monotonic_ns()
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return sent, sent_monotonic, json.load(answer)["times"]
+
+
+def socket_accepts(address):
+    host, port = address.split(":")
+    with socket.socket() as client:
+        return client.connect_ex((host, int(port))) == 0
+
+
+def plain_start(monitor):
+    """The reference of a start: from the start of busctl until its StartTransientUnit is seen on the bus."""
+    before = time.time()
+    command("busctl", "call", "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
+            "org.freedesktop.systemd1.Manager", "StartTransientUnit", "ssa(sv)a(sa(sv))",
+            f"benchmark-{time.monotonic_ns()}.service", "fail",
+            "1", "ExecStart", "a(sasb)", "1", "/bin/true", "1", "/bin/true", "false", "0")
+    return (monitor.first_call_after(before) - before) * 1000
+
+
+def plain_request():
+    """The reference of a lease: a request straight to a server of the same kind, until it arrives there."""
+    _, sent, times = sent_and_answered(PLAIN_SERVER)
+    return (times["last_request"] - sent) / 1e6
+
+
 def is_empty():
     state = status()
     instances = state.get("instances", [])
@@ -89,22 +124,23 @@ def measure_starts(rounds):
     """Each round: a request to a pool without an instance, until it is answered, until the instance has gone."""
     install(minimum=0)
     monitor = BusMonitor()
-    body = json.dumps({"model": "benchmark", "prompt": "", "stream": False}).encode()
-    to_start, to_lease, from_listening = [], [], []
+    server = subprocess.Popen(["/usr/bin/python3", OLLAMA], env={"OLLAMA_HOST": PLAIN_SERVER})
+    wait_until("the reference's server listens", lambda: socket_accepts(PLAIN_SERVER))
+    measured = {name: [] for name in ["start", "plain start", "lease", "plain request", "from listening"]}
     for _ in range(rounds + 1):
         wait_until("the pool is empty", is_empty)
+        measured["plain start"].append(plain_start(monitor))
+        measured["plain request"].append(plain_request())
         # Within 100 ms of another change the depth is told when its turn comes; the pool has been empty for longer.
         time.sleep(random.uniform(0.2, 0.7))
-        request = urllib.request.Request(ENDPOINT + "/api/generate", body, {"Content-Type": "application/json"})
-        sent = time.time()
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            times = json.load(answer)["times"]
-        to_start.append((monitor.first_call_after(sent) - sent) * 1000)
-        to_lease.append((times["first_request"] - times["first_200"]) / 1e6)
-        from_listening.append((times["first_request"] - times["listening"]) / 1e6)
+        sent, _, times = sent_and_answered(ENDPOINT)
+        measured["start"].append((monitor.first_call_after(sent) - sent) * 1000)
+        measured["lease"].append((times["first_request"] - times["first_200"]) / 1e6)
+        measured["from listening"].append((times["first_request"] - times["listening"]) / 1e6)
     monitor.process.terminate()
+    server.terminate()
     # The first round pages the programs in.
-    return to_start[1:], to_lease[1:], from_listening[1:]
+    return {name: values[1:] for name, values in measured.items()}
 
 
 def main_process(unit):
@@ -123,26 +159,36 @@ def anonymous_mebibytes(process):
 
 
 def measure_idling(seconds):
-    """Both daemons together, beside one instance without work: per cent of a core, and RssAnon, each second."""
+    """Each second: both daemons beside one instance without work, and a shell that sleeps a second at a time."""
     install(minimum=1)
     wait_until("the instance is ready", lambda: status().get("maxConcurrent") == 1)
+    subprocess.run(["systemd-run", "--quiet", "--collect", f"--unit={SHELL_LOOP}",
+                    "/bin/sh", "-c", "while :; do sleep 1; done"], check=True)
     time.sleep(5)
     processes = [main_process(unit) for unit in DAEMONS]
-    share, memory = [], []
-    used, at = sum(map(processor_microseconds, DAEMONS)), time.monotonic()
+    measured = {"daemons": [], "shell loop": [], "memory": []}
+
+    def used():
+        return [sum(map(processor_microseconds, DAEMONS)), processor_microseconds(SHELL_LOOP), time.monotonic() * 1e6]
+
+    before = used()
     for _ in range(seconds):
         time.sleep(1)
-        now_used, now = sum(map(processor_microseconds, DAEMONS)), time.monotonic()
-        share.append(100 * (now_used - used) / 1e6 / (now - at))
-        memory.append(sum(map(anonymous_mebibytes, processes)))
-        used, at = now_used, now
-    return share, memory
+        now = used()
+        daemons, loop, passed = (later - earlier for later, earlier in zip(now, before))
+        measured["daemons"].append(100 * daemons / passed)
+        measured["shell loop"].append(100 * loop / passed)
+        measured["memory"].append(sum(map(anonymous_mebibytes, processes)))
+        before = now
+    subprocess.run(["systemctl", "stop", SHELL_LOOP], check=True)
+    return measured
 
 
-def row(what, values, unit, goal=""):
+def row(what, values, unit, goal="", reference=None):
     ordered = sorted(values)
     figures = [ordered[0], statistics.median(ordered), ordered[max(0, -(-95 * len(ordered) // 100) - 1)], ordered[-1]]
-    return [what, *(f"{figure:.2f}" for figure in figures), unit, str(len(values)), goal]
+    ratio = f"{statistics.median(values) / statistics.median(reference):.2f}" if reference else ""
+    return [what, *(f"{figure:.2f}" for figure in figures), unit, str(len(values)), goal, ratio]
 
 
 def table(rows):
@@ -174,18 +220,23 @@ def main():
     where = machine()
     Path(OLLAMA).parent.mkdir(parents=True, exist_ok=True)
     subprocess.run(["scripts/install.sh"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    to_start, to_lease, from_listening = measure_starts(options.rounds)
-    share, memory = measure_idling(options.seconds)
+    starts = measure_starts(options.rounds)
+    idling = measure_idling(options.seconds)
     print(command("ollama-pool", "--version").strip() + " on " + where)
     table([
-        ["what", "min", "median", "p95", "max", "unit", "samples", "goal"],
-        row("a request meets an empty pool → StartTransientUnit is called", to_start, "ms", "p95 ≤ 20"),
-        row("the instance's first 200 → its first lease", to_lease, "ms", "p95 ≤ 150"),
-        row("the instance listens → its first lease", from_listening, "ms"),
-        row("both daemons, idle: processor", share, "% of a core", "< 0.5"),
-        row("both daemons, idle: RssAnon", memory, "MiB", "< 60 MB"),
+        ["what", "min", "median", "p95", "max", "unit", "samples", "goal", "ratio"],
+        row("a request meets an empty pool → StartTransientUnit is called", starts["start"], "ms", "p95 ≤ 20",
+            starts["plain start"]),
+        row("reference: busctl starts → StartTransientUnit is called", starts["plain start"], "ms"),
+        row("the instance's first 200 → its first lease", starts["lease"], "ms", "p95 ≤ 150", starts["plain request"]),
+        row("reference: a request is sent → it arrives, without a pool", starts["plain request"], "ms"),
+        row("the instance listens → its first lease", starts["from listening"], "ms"),
+        row("both daemons, idle: processor", idling["daemons"], "% of a core", "< 0.5", idling["shell loop"]),
+        row("reference: a shell runs `sleep 1` over and over", idling["shell loop"], "% of a core"),
+        row("both daemons, idle: RssAnon", idling["memory"], "MiB", "< 60 MB"),
     ])
-    print(f"Processor time over all {options.seconds} s of idling: {statistics.mean(share):.3f} % of a core.")
+    print(f"Processor time over all {options.seconds} s of idling: "
+          f"{statistics.mean(idling['daemons']):.3f} % of a core.")
 
 
 main()

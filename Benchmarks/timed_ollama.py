@@ -21,7 +21,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer({"version": "0.0.0-benchmark", "models": []})
 
     def do_POST(self):
-        times.setdefault("first_request", time.monotonic_ns())
+        times["last_request"] = time.monotonic_ns()
+        times.setdefault("first_request", times["last_request"])
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.answer({"model": "benchmark", "response": "", "done": True, "done_reason": "stop", "times": times})
 
