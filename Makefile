@@ -23,7 +23,7 @@ help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 20
 
 run: packages build ## build, and run the pool here; needs no root, systemd or GPU
-	@.build/release/ollama-pool serve --config config/ollama-pool.yaml --next-free-port
+	@'$(CURDIR)/.build/release/ollama-pool' serve --config config/ollama-pool.yaml --next-free-port
 
 packages: ## install the system packages that a build needs and that are missing
 	@scripts/packages build

@@ -84,8 +84,8 @@ install_files() {
   "$programs/ollama-pool" --generate-completion-script bash >"$bash_completion"
   "$programs/ollama-pool" --generate-completion-script zsh >"$zsh_completion"
   "$programs/ollama-pool" --generate-completion-script fish >"$fish_completion"
-  install -m 644 "$source/README.md" "$source/LICENSE" "$source/config/prometheus-alerts.yaml" "$documentation/"
-  cp -R "$source/docs" "$documentation/"
+  install -m 644 "$source/README.md" "$source/LICENSE" "$documentation/"
+  cp -R "$source/docs" "$source/config" "$documentation/"
 }
 
 install_configuration() {
@@ -112,7 +112,7 @@ say_what_is_next() {
   echo
   echo "Installed ollama-pool $(cat "$source/VERSION") below $PREFIX. Next:"
   if systemctl --quiet is-active ollama-pool.target; then
-    echo "  systemctl restart ollama-pool-dispatcher ollama-pool-supervisor   # runs the new version; streams end first"
+    echo "  systemctl restart ollama-pool-dispatcher ollama-pool-supervisor   # runs the new version; what runs ends first, what waits gets 503"
   else
     if systemctl --quiet is-active ollama.service; then
       echo "  systemctl disable --now ollama.service       # it holds port 11434; its models stay in use"

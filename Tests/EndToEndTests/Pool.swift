@@ -19,6 +19,7 @@ final class Pool: Sendable {
     var arguments: [String] = []
     /// Where `serve` is told to listen; nil: a free port.
     var port: Int?
+    var ollama = BuiltProduct.path("ollama-simulator")
   }
 
   /// Fast, so that tests are: a load of 50 ms, eight tokens at 100 a second.
@@ -54,7 +55,7 @@ final class Pool: Sendable {
       listen: [127.0.0.1:\(port)]
       metrics_listen: 127.0.0.1:\(metricsPort)
       launcher: child
-      ollama: \(BuiltProduct.path("ollama-simulator"))
+      ollama: \(setup.ollama)
       instance_ports: \(instancePorts)
       models_path: \(folder.path(to: "models"))
       \(gpus)

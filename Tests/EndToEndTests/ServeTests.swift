@@ -12,7 +12,7 @@ import Testing
       try await eventually("it says where it listens") { pool.program.output.contains("http://\(endpoint)") }
       let words = pool.program.output
       #expect(words.contains("ollama-simulator"), "it says that answers are made up: \(words)")
-      #expect(words.contains("OLLAMA_HOST=\(endpoint) ollama run "), "\(words)")
+      #expect(!words.contains("ollama run"), "there is no `ollama` to type: \(words)")
       // Lines to be typed, as a shell runs them.
       let commands = pool.program.outputLines.map { $0.trimmingPrefix(while: \.isWhitespace) }
       let curl = try #require(commands.first { $0.hasPrefix("curl ") }.map(String.init), "\(words)")
@@ -48,13 +48,17 @@ import Testing
     var setup = Pool.Setup()
     setup.port = other.port
     setup.arguments = ["--next-free-port"]
+    // Under this name it is taken for Ollama.
+    let folder = try TemporaryDirectory()
+    setup.ollama = folder.path(to: "ollama")
+    try FileManager.default.copyItem(atPath: BuiltProduct.path("ollama-simulator"), toPath: setup.ollama)
     try await withPool(setup) { pool in
       let endpoint = try #require(try await pool.status.endpoints.first)
       let port = try #require(URL(string: endpoint)?.port)
       #expect(port > other.port && port <= other.port + 100)
       let words = pool.program.output + pool.program.errorOutput
       #expect(words.contains("127.0.0.1:\(other.port)") && words.contains("127.0.0.1:\(port)"), "\(words)")
-      #expect(words.contains("OLLAMA_HOST=127.0.0.1:\(port) "), "\(words)")
+      #expect(words.contains("OLLAMA_HOST=127.0.0.1:\(port) ollama run "), "\(words)")
       #expect(try await HTTPProbe.exchange("GET", "/api/version", port: port).status == 200)
     }
   }

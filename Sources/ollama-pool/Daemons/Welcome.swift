@@ -15,15 +15,17 @@ struct Welcome {
 
   var text: String {
     let endpoint = pool.dispatcher.endpoints.first ?? ""
-    let own = CommandLine.arguments[0] + (isInUsualPlace ? " status" : " status --socket \(ShellText.quoted(sockets))")
+    let status = [CommandLine.arguments[0], "status"] + (isInUsualPlace ? [] : ["--socket", sockets])
     var lines = ["ollama-pool \(Version.current) serves at \(pool.dispatcher.endpoints.joined(separator: ", "))"]
     lines += moved
     lines.append(program)
+    lines += ["", "Try it, in another terminal:"]
+    if pool.program?.kind == .ollama {
+      lines.append("  OLLAMA_HOST=\(Run.host(of: endpoint)) ollama run \(Self.model)")
+    }
     lines += [
-      "", "Try it, in another terminal:",
-      "  OLLAMA_HOST=\(Run.host(of: endpoint)) ollama run \(Self.model)",
       "  curl \(endpoint)/api/generate -d '{\"model\":\"\(Self.model)\",\"prompt\":\"Why is the sky blue?\"}'",
-      "  \(own)",
+      "  " + ShellText.line(status),
     ]
     if let metrics = pool.dispatcher.metricsEndpoint { lines.append("  curl \(metrics)") }
     return (lines + ["", "Ctrl-C stops the pool once running requests have ended."]).joined(separator: "\n")

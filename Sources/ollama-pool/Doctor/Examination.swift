@@ -19,7 +19,9 @@ struct Examination {
       findings.append(
         .problem(
           "configuration", error.problems.first.map { "\($0)" } ?? "it is wrong",
-          remedy: "correct it; `ollama-pool config check` shows all that is wrong"))
+          remedy:
+            "correct it, or look as root if it is closed to you; `ollama-pool config check` shows all that is wrong"
+        ))
     }
     let installation = Installation.current
     findings += await SystemdExamination.run(installation)

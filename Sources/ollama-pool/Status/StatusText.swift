@@ -39,7 +39,7 @@ enum StatusText {
 
   private static func scale(_ status: PoolStatus) -> String? {
     guard let desired = status.desired, let minimum = status.minimum, let maximum = status.maximum else { return nil }
-    var bounds = minimum == maximum ? "fixed at \(minimum)" : "\(minimum) to \(maximum)"
+    var bounds = minimum == maximum ? "always \(minimum)" : "\(minimum) to \(maximum)"
     if status.isOverridden == true {
       bounds += status.overrideSecondsLeft.map { ", set for \(Quantity.duration(seconds: $0)) more" } ?? ", set by hand"
     }
