@@ -48,11 +48,11 @@ def status():
     return json.loads(text) if text else {}
 
 
-def install(minimum):
+def install(gpus, minimum):
     shutil.copy(ROOT / "Benchmarks/timed_ollama.py", OLLAMA)
     os.chmod(OLLAMA, 0o755)
     CONFIGURATION.write_text(
-        f"gpus: cpu\nollama: {OLLAMA}\nscaling: {{min: {minimum}, window: 1s, idle_hold: 0s}}\n")
+        f"gpus: {gpus}\nollama: {OLLAMA}\nscaling: {{min: {minimum}, window: 1s, idle_hold: 0s}}\n")
     os.chmod(CONFIGURATION, 0o644)
     subprocess.run(["systemctl", "restart", "ollama-pool.target"], check=True)
     for unit in DAEMONS:
@@ -122,7 +122,7 @@ def is_empty():
 
 def measure_starts(rounds):
     """Each round: a request to a pool without an instance, until it is answered, until the instance has gone."""
-    install(minimum=0)
+    install("cpu", minimum=0)
     monitor = BusMonitor()
     server = subprocess.Popen(["/usr/bin/python3", OLLAMA], env={"OLLAMA_HOST": PLAIN_SERVER})
     wait_until("the reference's server listens", lambda: socket_accepts(PLAIN_SERVER))
@@ -159,9 +159,10 @@ def anonymous_mebibytes(process):
 
 
 def measure_idling(seconds):
-    """Each second: both daemons beside one instance without work, and a shell that sleeps a second at a time."""
-    install(minimum=1)
-    wait_until("the instance is ready", lambda: status().get("maxConcurrent") == 1)
+    """Each second: both daemons beside four instances without work, and a shell that sleeps a second at a time."""
+    gpus = [{"uuid": f"GPU-benchmark-{number}"} for number in range(4)]
+    install(json.dumps(gpus), minimum=len(gpus))
+    wait_until("all instances are ready", lambda: status().get("maxConcurrent") == len(gpus))
     subprocess.run(["systemd-run", "--quiet", "--collect", f"--unit={SHELL_LOOP}",
                     "/bin/sh", "-c", "while :; do sleep 1; done"], check=True)
     time.sleep(5)
