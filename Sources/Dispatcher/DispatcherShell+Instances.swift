@@ -13,12 +13,15 @@ struct ModelLoad {
 extension DispatcherShell {
   /// How long an instance may take to say what it has loaded; one that doesn't is left out.
   private static let processListTime = TimeAmount.seconds(2)
+  /// Until an instance is asked again that this process had no connection for.
+  private static let retryPause = TimeAmount.seconds(1)
 
   // MARK: Probes and preloads
 
   func probe(_ id: InstanceID, _ invocation: InvocationID) {
     guard let request = send(.liveness, to: id, within: core.limits.probeTimeout) else { return }
     request.answer.assumeIsolated().whenComplete { [self] result in
+      if lacksConnection(result) { return later(id, invocation) { [self] in probe(id, invocation) } }
       let answered = (try? result.get())?.status == 200
       apply { core, now in core.probeEnded(id, invocation, answered ? .answered : .missed, at: now) }
     }
@@ -33,6 +36,9 @@ extension DispatcherShell {
     loads[id] = ModelLoad(invocation: invocation, request: request)
     request.answer.assumeIsolated().whenComplete { [self] result in
       if loads[id]?.invocation == invocation { loads[id] = nil }
+      if lacksConnection(result) {
+        return later(id, invocation) { [self] in load(model, on: id, invocation, by: probe) }
+      }
       switch result.map({ Probe.preloadResult(status: $0.status, body: $0.body) }) {
       case .success(.loaded): loadEnded(model, on: id, invocation, failure: nil)
       case .success(.doesNotGenerate) where probe != .preloadEmbedding(model):
@@ -47,6 +53,20 @@ extension DispatcherShell {
 
   private func loadEnded(_ model: String, on id: InstanceID, _ invocation: InvocationID, failure: String?) {
     apply { core, now in core.loadEnded(id, invocation, model: model, failure: failure, at: now) }
+  }
+
+  /// Whether it was this process that could not ask, which is no failure of the instance.
+  private func lacksConnection(_ result: Result<UpstreamAnswer, any Error>) -> Bool {
+    guard case .failure(let error) = result, case .lacksConnection = error as? UpstreamRequestError else {
+      return false
+    }
+    return true
+  }
+
+  private func later(_ id: InstanceID, _ invocation: InvocationID, _ ask: @escaping () -> Void) {
+    loop.assumeIsolated().scheduleTask(in: Self.retryPause) { [self] in
+      if !isClosed, core.instances[id]?.wanted.invocation == invocation { ask() }
+    }
   }
 
   /// nil if the instance is no longer there.

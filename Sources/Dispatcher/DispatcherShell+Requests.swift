@@ -122,12 +122,12 @@ extension DispatcherShell: GatewayDelegate {
   func withdraw(_ id: RequestID) {
     guard let exchange = carried[id]?.exchange, !exchange.withdraw() else { return }
     // A part of its body has gone for good, so it can't wait for another instance.
-    if exchange.hasBegun || !exchange.isReplayable { exchange.interrupt(PoolError(.instanceLost)) }
+    if exchange.hasBegun || !exchange.isReplayable { exchange.refuse(PoolError(.instanceLost)) }
   }
 
   func end(_ id: RequestID, _ outcome: RequestOutcome) {
     guard let exchange = carried[id]?.exchange, let error = PoolError(outcome) else { return }
     carried[id]?.decided = outcome
-    exchange.interrupt(error)
+    exchange.refuse(error)
   }
 }

@@ -24,10 +24,8 @@ package final class Gateway {
   private var closing: EventLoopPromise<Void>?
   /// Whether answers from now on close their connections.
   private(set) var isStopping = false
-  /// Bytes of request bodies that are held.
-  package internal(set) var heldBodyBytes = 0
-  /// The same of their heads.
-  package internal(set) var heldHeadBytes = 0
+  /// Bytes of requests that are held: of heads, of bodies, and of what waits behind a request under way.
+  package internal(set) var heldBytes = 0
 
   /// - Parameters:
   ///   - hosts: which names a listener on loopback answers to.
@@ -43,6 +41,8 @@ package final class Gateway {
     upstreams = UpstreamPool(loop: loop, limits: limits)
   }
 
+  /// What may be held besides. Negative where uploads under way, or what was read in one piece, went beyond.
+  var freeBytes: Int { limits.bodies - heldBytes }
   /// Clients' connections that are open.
   package var openConnections: Int { connections.count }
   /// Connections to instances that are kept for the next request.
@@ -154,6 +154,9 @@ package final class Gateway {
     connections[ObjectIdentifier(connection)] = connection
     return connections.count <= limits.connections
   }
+
+  /// Whether a connection that is refused may stay for its answer to be read.
+  var refusedMayLinger: Bool { connections.count <= limits.connections + limits.refusedConnections }
 
   func closed(_ connection: ClientConnection) {
     connections[ObjectIdentifier(connection)] = nil

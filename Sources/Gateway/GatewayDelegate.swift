@@ -45,7 +45,7 @@ package enum ExchangeOutcome: Hashable, Sendable {
 }
 
 package enum ExchangeFailure: Hashable, Sendable {
-  /// The delegate refused or interrupted it, with the error of this code.
+  /// The delegate refused it, or the gateway for want of a connection, with the error of this code.
   case refused(code: String)
   /// The instance's own 5xx was passed on.
   case status(Int)
@@ -55,6 +55,6 @@ package enum ExchangeFailure: Hashable, Sendable {
   case truncated
   /// The instance reported an error within the stream.
   case reportedInStream
-  /// A body that was being passed on broke HTTP's rules or stopped coming.
+  /// A streamed body broke HTTP's rules, stopped coming, or found no room while it waited for an instance.
   case requestBody
 }

@@ -8,10 +8,15 @@ package struct GatewayLimits: Sendable {
   package var target = 8 << 10
   /// The body of a request that is read whole before it is passed on, in bytes: 413 beyond.
   package var requestBody = 64 << 20
-  /// All such bodies that are held at once, with the heads of their requests, in bytes: 503 beyond.
+  /// What is held of all requests at once, in bytes: bodies until the answer begins, what waits of streamed ones, heads
+  /// until the answer's end, and what a client sends before its last request is answered. 503 beyond. Heads that have
+  /// not come to their end are not among it: at most `head` bytes for each connection.
   package var bodies = 512 << 20
   /// Open connections: 503 beyond, and closed.
   package var connections = 20_000
+  /// How many beyond these are given time to read the 503. Any more are closed at once, since each takes a descriptor
+  /// that requests under way may need.
+  package var refusedConnections = 16
   /// From the first byte of a request to the end of its head: 408 beyond.
   package var headTime = TimeAmount.seconds(10)
   /// Between two pieces of a request's body: 408 beyond.

@@ -44,7 +44,7 @@ struct DelegateOrderTests {
         try await upstream.send(RelayTests.head(stream.type) + RelayTests.chunk(stream.pieces[0]))
         _ = try await client.head()
         #expect(try await client.piece()?.text == stream.pieces[0])
-        try await rig.exchange(number) { $0.interrupt(.testRefusal) }
+        try await rig.exchange(number) { $0.refuse(.testRefusal) }
         var rest = ""
         while let piece = try await client.piece() { rest += piece.text }
         #expect(rest.contains("The queue is full."))
@@ -63,7 +63,7 @@ struct DelegateOrderTests {
       try await client.send("POST", "/api/chat", body: "{}")
       let upstream = try await instance.connection()
       _ = try await upstream.request()
-      try await rig.exchange { $0.interrupt(.testRefusal) }
+      try await rig.exchange { $0.refuse(.testRefusal) }
       #expect(try await client.answer().status == 503)
       try await upstream.waitUntilClosed()
     }
@@ -127,7 +127,7 @@ struct DelegateOrderTests {
       try await rig.exchange { exchange in
         exchange.relay(to: address)
         exchange.refuse(.testRefusal)
-        exchange.interrupt(.testRefusal)
+        exchange.refuse(.testRefusal)
         exchange.respond(status: 200, headers: [], body: [])
         #expect(!exchange.withdraw())
       }
@@ -140,7 +140,7 @@ struct DelegateOrderTests {
   func fromWithin() async throws {
     let instance = try await FakeInstance.start()
     try await GatewayRig.run(relayingTo: instance) { rig in
-      try await rig.set { delegate in delegate.onFirstByte = { $0.interrupt(.testRefusal) } }
+      try await rig.set { delegate in delegate.onFirstByte = { $0.refuse(.testRefusal) } }
       let client = try await rig.connect()
       try await client.send("POST", "/api/chat", body: "{}")
       let upstream = try await instance.connection()

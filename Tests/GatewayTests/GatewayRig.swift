@@ -50,8 +50,7 @@ final class GatewayRig: Sendable {
   private func checkNothingIsLeft() async throws {
     try await onLoop { gateway, delegate in
       #expect(delegate.ended.map(\.id).sorted() == delegate.allArrived.sorted(), "each exchange ends once")
-      #expect(gateway.heldBodyBytes == 0)
-      #expect(gateway.heldHeadBytes == 0)
+      #expect(gateway.heldBytes == 0)
       #expect(gateway.openConnections == 0)
       #expect(gateway.idleUpstreamConnections == 0)
     }
@@ -79,6 +78,9 @@ final class GatewayRig: Sendable {
     let parts = parts
     return try await loop.flatSubmit { open(parts.value.gateway) }.get()
   }
+
+  /// What the gateway holds of requests.
+  var heldBytes: Int { get async throws { try await onLoop { gateway, _ in gateway.heldBytes } } }
 
   func connect() async throws -> HTTPProbe { try await HTTPProbe.connect(port: port) }
 

@@ -12,9 +12,12 @@ extension ClientConnection {
   static let highWaterMark = 4 << 10
   static let lowWaterMark = 1 << 10
 
+  /// Whether no more of the answers waits for the client than the channel takes by itself.
+  var hasTakenAnswers: Bool { isWritable && backlog.readableBytes == 0 }
+
   /// Writes without flushing.
   func send(_ bytes: ByteBuffer) {
-    guard isWritable, backlog.readableBytes == 0 else {
+    guard hasTakenAnswers else {
       backlog.writeImmutableBuffer(bytes)
       return
     }
@@ -33,7 +36,7 @@ extension ClientConnection {
       let bytes = backlog
       backlog = ByteBuffer()
       context?.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
-      guard isWritable, backlog.readableBytes == 0 else { return }
+      guard hasTakenAnswers else { return }
     }
     if closesOnceSent { closeOutput() } else { caughtUp() }
   }

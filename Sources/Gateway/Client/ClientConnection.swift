@@ -32,7 +32,7 @@ final class ClientConnection: ChannelInboundHandler {
     case uploadProgress
   }
 
-  /// Parts of further requests that may wait, and the bytes of their bodies. Beyond, reading stops.
+  /// Parts of further requests that may wait, and their bytes. Beyond, reading stops.
   static let waitingPartsLimit = 32
   static let waitingBytesLimit = 16 << 10
 
@@ -47,7 +47,7 @@ final class ClientConnection: ChannelInboundHandler {
   private var waitingFault: RequestFault?
   private var isTakingWaiting = false
   private var expectation: (what: Expectation, until: NIODeadline)?
-  private var isReading = true
+  private(set) var isReading = true
   /// When the body that comes began to; for its rate.
   private var bodySince = NIODeadline.now()
   /// Whether the client sends its body only when it is asked to.
@@ -83,6 +83,7 @@ final class ClientConnection: ChannelInboundHandler {
     expect(.request)
     if !gateway.opened(self) {
       refuse(.tooManyConnections)
+      if !gateway.refusedMayLinger { close() }
     } else if gateway.isStopping {
       // It was accepted just before the listeners were closed.
       closeOnceSent()
@@ -92,7 +93,7 @@ final class ClientConnection: ChannelInboundHandler {
   func channelInactive(context: ChannelHandlerContext) {
     let exchange = currentExchange
     intake = .deaf
-    waiting = []
+    dropWaiting()
     exchange?.clientLeft()
     gateway.closed(self)
   }
@@ -140,7 +141,7 @@ final class ClientConnection: ChannelInboundHandler {
   /// Whether the next part of a request can be dealt with. A client that doesn't take its answers gets no more of them.
   private var mayTakePart: Bool {
     switch intake {
-    case .head: backlog.readableBytes == 0
+    case .head: hasTakenAnswers
     case .rest, .body: true
     case .answering, .deaf: false
     }
@@ -191,7 +192,7 @@ final class ClientConnection: ChannelInboundHandler {
     answerIsSent = false
     do throws(RequestFault) {
       switch try gateway.rules.judge(
-        head, checksHost: checksHost, heldBytes: gateway.heldBodyBytes + gateway.heldHeadBytes)
+        head, checksHost: checksHost, freeBytes: gateway.freeBytes)
       {
       case .preflight(let headers, let keepsAlive):
         answerByHead(head, keepsAlive: keepsAlive) { tail in
@@ -255,9 +256,32 @@ final class ClientConnection: ChannelInboundHandler {
   }
 
   private func hold(_ part: HTTPServerRequestPart) {
-    waiting.append(part)
-    if case .body(let bytes) = part { waitingBytes += bytes.readableBytes }
-    if waiting.count >= Self.waitingPartsLimit || waitingBytes >= Self.waitingBytesLimit { setReading(false) }
+    if case .body(let bytes) = part {
+      // A piece of what was read keeps all of it alive.
+      waiting.append(.body(ByteBuffer(buffer: bytes)))
+    } else {
+      waiting.append(part)
+    }
+    countWaiting(part.bytes)
+    if waiting.count >= Self.waitingPartsLimit || waitingBytes >= Self.waitingBytesLimit || gateway.freeBytes <= 0 {
+      setReading(false)
+    }
+  }
+
+  private func nextWaiting() -> HTTPServerRequestPart? {
+    guard let part = waiting.popFirst() else { return nil }
+    countWaiting(-part.bytes)
+    return part
+  }
+
+  private func dropWaiting() {
+    waiting = []
+    countWaiting(-waitingBytes)
+  }
+
+  private func countWaiting(_ bytes: Int) {
+    waitingBytes += bytes
+    gateway.heldBytes += bytes
   }
 
   /// Goes on with what came while another request was being answered.
@@ -265,9 +289,8 @@ final class ClientConnection: ChannelInboundHandler {
     guard !isTakingWaiting else { return }
     isTakingWaiting = true
     defer { isTakingWaiting = false }
-    while mayTakePart, let part = waiting.popFirst() { take(part) }
+    while mayTakePart, let part = nextWaiting() { take(part) }
     guard waiting.isEmpty, mayTakePart else { return }
-    waitingBytes = 0
     if case .body(let exchange) = intake, exchange.isStreamed { exchange.pumpBody() } else { setReading(true) }
     if let fault = waitingFault {
       waitingFault = nil
@@ -294,14 +317,16 @@ final class ClientConnection: ChannelInboundHandler {
       closeOnceSent()
       return
     }
-    expect(backlog.readableBytes > 0 ? .takingAnswer : .request)
+    expect(hasTakenAnswers ? .request : .takingAnswer)
     takeWaiting()
   }
 
   /// Holds back a body that the instance doesn't take as fast as it comes.
   ///
-  /// - Parameter isForInstance: whether there is an instance that has to take it; else the request waits for one. A
-  ///   client that leaves now is not noticed before that.
+  /// A client that leaves now is noticed at once all the same: the end of what it sends is told without reading. Not
+  /// so where more is on its way than the kernel's buffers hold, for then that end comes behind it.
+  ///
+  /// - Parameter isForInstance: whether there is an instance that has to take it; else the request waits for one.
   func pauseBody(isForInstance: Bool) {
     guard case .body = intake else { return }
     setReading(false)
@@ -379,8 +404,19 @@ final class ClientConnection: ChannelInboundHandler {
   /// Takes nothing more for a request.
   func turnDeaf() {
     intake = .deaf
-    waiting = []
+    dropWaiting()
     waitingFault = nil
     setReading(true)
+  }
+}
+
+extension HTTPServerRequestPart {
+  /// Of a head's or trailers' text, or of a piece of a body.
+  fileprivate var bytes: Int {
+    switch self {
+    case .head(let head): head.bytes
+    case .body(let bytes): bytes.readableBytes
+    case .end(let trailers): trailers?.bytes ?? 0
+    }
   }
 }

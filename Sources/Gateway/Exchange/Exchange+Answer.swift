@@ -83,7 +83,6 @@ extension Exchange {
   func passOn(_ bytes: ByteBuffer, _ step: ResponseScanner.BodyStep) {
     guard let client, let transport = answer?.transport else { return }
     progressedAt = .now()
-    answerBytes += step.consumed
     switch transport {
     case .verbatim:
       if let terminator = step.terminator, answer?.isTruncated == true {

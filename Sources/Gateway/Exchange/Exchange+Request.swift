@@ -16,29 +16,39 @@ extension Exchange {
 
   /// The next part of the body came from the client.
   ///
-  /// - Throws: the limit that a buffered body exceeds.
+  /// - Throws: the limit that is exceeded.
   func bodyArrived(_ part: ByteBuffer) throws(RequestFault) {
     let count = part.readableBytes
     bodyBytes += count
     if isStreamed {
-      if let last = streamedParts.last, last.readableBytes + count <= Self.smallPart {
-        streamedParts[streamedParts.index(before: streamedParts.endIndex)].writeImmutableBuffer(part)
-      } else {
-        streamedParts.append(part)
-      }
-      streamedBytes += count
+      // Where an instance takes it, holding the client back is enough.
+      if !hasInstance, count > gateway.freeBytes { throw .memoryFull }
+      keep(part)
       pumpBody()
       return
     }
     let limits = gateway.limits
     if bodyBytes > limits.requestBody { throw .bodyTooLarge(limits) }
-    if count > limits.bodies - gateway.heldBodyBytes - gateway.heldHeadBytes { throw .memoryFull }
+    if count > gateway.freeBytes { throw .memoryFull }
     if body.capacity == 0 {
       // Exact for small ones: a waiting client should cost little. A large announced length is not believed at once.
       body = ByteBufferAllocator().buffer(capacity: min(plan.contentLength ?? count, 64 << 10))
     }
     body.writeImmutableBuffer(part)
-    gateway.heldBodyBytes += count
+    hold(count)
+  }
+
+  /// Keeps a part of a streamed body until the instance takes it.
+  private func keep(_ part: ByteBuffer) {
+    let count = part.readableBytes
+    if let last = streamedParts.last, last.readableBytes + count <= Self.smallPart {
+      streamedParts[streamedParts.index(before: streamedParts.endIndex)].writeImmutableBuffer(part)
+    } else {
+      // A small piece of what was read would keep all of it alive.
+      streamedParts.append(count <= Self.smallPart ? ByteBuffer(buffer: part) : part)
+    }
+    streamedBytes += count
+    hold(count)
   }
 
   func bodyEnded() {
@@ -47,9 +57,7 @@ extension Exchange {
   }
 
   func releaseBody() {
-    gateway.heldBodyBytes -= body.readableBytes
-    gateway.heldHeadBytes -= heldHeadBytes
-    heldHeadBytes = 0
+    hold(-body.readableBytes - streamedBytes)
     body = ByteBuffer()
     streamedParts = []
     streamedBytes = 0
@@ -86,7 +94,8 @@ extension Exchange {
     if case .attempting(let upstream) = stage { pumpBody(into: upstream) }
     if case .answering(let upstream) = stage { pumpBody(into: upstream) }
     guard let client else { return }
-    if streamedBytes >= Self.streamedBytesLimit {
+    // Where memory is short, what the instance has not taken is enough.
+    if streamedBytes >= (gateway.freeBytes > 0 ? Self.streamedBytesLimit : 1) {
       client.pauseBody(isForInstance: hasInstance)
     } else {
       client.resumeBody()
@@ -105,6 +114,7 @@ extension Exchange {
     while upstream.isWritable, let part = streamedParts.popFirst() {
       progressedAt = .now()
       streamedBytes -= part.readableBytes
+      hold(-part.readableBytes)
       hasSentStreamedBody = true
       if plan.isChunked { upstream.send(ByteBuffer(string: String(part.readableBytes, radix: 16) + "\r\n")) }
       upstream.send(part)

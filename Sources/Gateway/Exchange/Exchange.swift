@@ -24,8 +24,6 @@ package final class Exchange {
 
   /// The status of the answer that went to the client; nil before.
   package internal(set) var answerStatus: Int?
-  /// Bytes of the answer that came from the instance so far, with HTTP's framing but without the head.
-  package internal(set) var answerBytes = 0
   /// When something last passed between the instance and the client; as long as the client holds it back, now.
   package var lastProgress: NIODeadline { isClientSlow ? .now() : progressedAt }
   /// Whether the instance is being held back because the client doesn't take what came.
@@ -59,7 +57,8 @@ package final class Exchange {
 
   // The request's body; see `Exchange+Request`.
   var body = ByteBuffer()
-  var heldHeadBytes: Int
+  /// Its part of what the gateway holds.
+  private(set) var heldBytes = 0
   var streamedParts: CircularBuffer<ByteBuffer> = []
   var streamedBytes = 0
   var bodyIsWhole = false
@@ -77,8 +76,13 @@ package final class Exchange {
     peerAddress = client.peerAddress
     progressedAt = .now()
     bodyIsWhole = !plan.hasBody
-    heldHeadBytes = plan.headBytes
-    gateway.heldHeadBytes += heldHeadBytes
+    hold(plan.headBytes)
+  }
+
+  /// - Parameter bytes: negative for those that are held no longer.
+  func hold(_ bytes: Int) {
+    heldBytes += bytes
+    gateway.heldBytes += bytes
   }
 
   private var upstream: UpstreamConnection? {
@@ -100,7 +104,8 @@ package final class Exchange {
     attempt(gateway.upstreams.connection(to: address, reused: !isStreamed))
   }
 
-  /// Answers with an error of the pool's own; after the answer has begun the same as ``interrupt(_:)``.
+  /// Ends the exchange with an error of the pool's own and closes its connection to the instance. A stream that has
+  /// begun ends with the error in its dialect; any other answer breaks off.
   package func refuse(_ error: PoolError) {
     switch stage {
     case .receiving, .ended: return
@@ -114,10 +119,6 @@ package final class Exchange {
       end(.failed(.refused(code: error.code)))
     }
   }
-
-  /// Ends the exchange and closes its connection to the instance. An answer that has begun ends with the error in its
-  /// dialect; else the same as ``refuse(_:)``.
-  package func interrupt(_ error: PoolError) { refuse(error) }
 
   /// Drops an attempt that has given no byte: the exchange is parked again.
   ///
@@ -186,6 +187,13 @@ package final class Exchange {
     }
   }
 
+  /// There was no connection to be had, for a reason that lies in this process or its machine: no attempt at all.
+  func connectionLacked(problem: String) {
+    guard case .attempting = stage else { return }
+    lastProblem = problem
+    refuse(.noConnection)
+  }
+
   /// An instance answered with a status of 500 or above: asks the delegate.
   ///
   /// - Returns: whether the answer is to be passed on.
@@ -232,7 +240,7 @@ package final class Exchange {
     }
   }
 
-  /// The client's streamed body broke HTTP's rules, or stopped coming.
+  /// The client's streamed body broke HTTP's rules, stopped coming, or found no room.
   func requestBodyFailed(_ fault: RequestFault) {
     if case .ended = stage { return }
     upstream?.abandon()
@@ -250,6 +258,7 @@ package final class Exchange {
     }
     stage = .ended
     releaseBody()
+    hold(-heldBytes)
     let client = client
     self.client = nil
     // The delegate first: a slot that is free now is worth more than this client's next request.

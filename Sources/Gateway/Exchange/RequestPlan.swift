@@ -8,7 +8,7 @@ struct RequestPlan {
   let target: String
   /// Go with whatever answer the client gets.
   let corsHeaders: [(name: String, value: String)]
-  /// What the head takes in memory for as long as the request may have to be sent again, in bytes.
+  /// Of the head's text.
   let headBytes: Int
   /// nil for none, or one in chunks.
   let contentLength: Int?
@@ -71,9 +71,9 @@ struct RequestRules {
 
   /// - Parameters:
   ///   - checksHost: whether the listener is on loopback, where a foreign name means DNS rebinding.
-  ///   - heldBytes: of the requests that are held already.
+  ///   - freeBytes: what may be held besides what is held already.
   func judge(
-    _ head: HTTPRequestHead, checksHost: Bool, heldBytes: Int
+    _ head: HTTPRequestHead, checksHost: Bool, freeBytes: Int
   ) throws(RequestFault) -> Verdict {
     let headers = head.headers
     let target = RequestTarget(head.uri)
@@ -104,7 +104,10 @@ struct RequestRules {
       let route = try route(head, target, dialect)
       let (contentLength, isChunked) = try framing(head, dialect)
       let headBytes = head.bytes
-      if route.body != .streamed { try admitBody(contentLength, heldBytes + headBytes, dialect) }
+      // A streamed body has any length, and little of it is held at once.
+      let bodyBytes = route.body == .streamed ? 0 : contentLength ?? 0
+      if bodyBytes > limits.requestBody { throw .bodyTooLarge(limits).spoken(dialect) }
+      if headBytes + bodyBytes > freeBytes { throw .memoryFull.spoken(dialect) }
       let plan = RequestPlan(
         route: route, target: target.originForm, corsHeaders: corsHeaders, headBytes: headBytes,
         contentLength: contentLength,
@@ -170,12 +173,6 @@ struct RequestRules {
     return (number, false)
   }
 
-  private func admitBody(_ length: Int?, _ heldBytes: Int, _ dialect: Dialect) throws(RequestFault) {
-    guard let length else { return }
-    if length > limits.requestBody { throw .bodyTooLarge(limits).spoken(dialect) }
-    if length > 0, length > limits.bodies - heldBytes { throw .memoryFull.spoken(dialect) }
-  }
-
   private func expectsContinue(_ head: HTTPRequestHead, _ dialect: Dialect) throws(RequestFault) -> Bool {
     guard head.version == .http1_1, let expectation = try single("expect", head.headers, dialect) else { return false }
     guard expectation.lowercased() == "100-continue" else {
@@ -190,11 +187,16 @@ extension HTTPRequestHead {
   var stopsDecoder: Bool { method == .CONNECT || headers.contains(name: "upgrade") }
 
   /// Of the target and the header fields.
-  var bytes: Int { headers.reduce(uri.utf8.count) { $0 + $1.name.utf8.count + $1.value.utf8.count } }
+  var bytes: Int { uri.utf8.count + headers.bytes }
 
   var announcesBody: Bool {
     headers.contains(name: "transfer-encoding") || headers["content-length"].contains { $0 != "0" }
   }
+}
+
+extension HTTPHeaders {
+  /// Of the names and the values.
+  var bytes: Int { reduce(0) { $0 + $1.name.utf8.count + $1.value.utf8.count } }
 }
 
 /// A request's target, taken apart as far as needed.
@@ -223,6 +225,11 @@ extension PoolError {
       status: 502, code: "instance_failed",
       message: "The model server failed before it answered" + (problem.map { ": \($0)." } ?? "."))
   }
+
+  static let noConnection = PoolError(
+    status: 503, code: "no_connection",
+    message: "The server can open no more connections at the moment. Please try again in a little while.",
+    retryAfterSeconds: 10)
 
   package static let instanceLost = PoolError(
     status: 502, code: "instance_lost", message: "The model stopped in the middle of the answer. Please ask again.")

@@ -164,8 +164,13 @@ final class UpstreamConnection: ChannelInboundHandler {
     isClosed = true
     guard let exchange else { return }
     self.exchange = nil
-    let isRefused = (error as? IOError)?.errnoCode == ECONNREFUSED
-    exchange.attemptFailed(isRefused ? .refused : .broken, problem: "no connection to \(host): \(error)")
+    let problem = "no connection to \(host): \(error)"
+    if UpstreamPool.isOwnWant(error) {
+      exchange.connectionLacked(problem: problem)
+    } else {
+      let isRefused = (error as? IOError)?.errnoCode == ECONNREFUSED
+      exchange.attemptFailed(isRefused ? .refused : .broken, problem: problem)
+    }
   }
 
   // MARK: The answer

@@ -1,3 +1,4 @@
+import Glibc
 import NIOCore
 import NIOPosix
 
@@ -72,6 +73,13 @@ final class UpstreamPool {
     let all = idle.values.joined()
     idle = [:]
     for connection in all { connection.close() }
+  }
+
+  /// Whether a connection failed for want of something in this process or on its machine, such as descriptors or ports,
+  /// which says nothing of the instance.
+  static func isOwnWant(_ error: any Error) -> Bool {
+    guard let code = (error as? IOError)?.errnoCode else { return false }
+    return [EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL].contains(code)
   }
 
   /// What goes into the header `Host` of a request to `address`.

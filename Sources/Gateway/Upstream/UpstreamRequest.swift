@@ -34,7 +34,7 @@ package struct UpstreamRequest {
   }
 
   /// Closes the connection, which also ends what the instance was doing; the answer fails.
-  package func cancel() { call.end(.failure(UpstreamRequestError.cancelled)) }
+  package func cancel() { call.end(.failure(.cancelled)) }
 }
 
 package struct UpstreamAnswer: Hashable, Sendable {
@@ -46,6 +46,8 @@ package struct UpstreamAnswer: Hashable, Sendable {
 package enum UpstreamRequestError: Error, Hashable, Sendable, CustomStringConvertible {
   /// Nobody listens there, or the network doesn't lead there.
   case noConnection(String)
+  /// This process could open none, which says nothing of the instance.
+  case lacksConnection(String)
   case timedOut(TimeAmount)
   case closedEarly
   case malformed(String)
@@ -54,7 +56,7 @@ package enum UpstreamRequestError: Error, Hashable, Sendable, CustomStringConver
 
   package var description: String {
     switch self {
-    case .noConnection(let reason): "no connection: \(reason)"
+    case .noConnection(let reason), .lacksConnection(let reason): "no connection: \(reason)"
     case .timedOut(let time): "no answer within \(Double(time.nanoseconds) / 1e9) s"
     case .closedEarly: "the connection ended before the answer did"
     case .malformed(let reason): "the answer is malformed: \(reason)"
@@ -93,7 +95,7 @@ private final class UpstreamCall: ChannelInboundHandler {
   func start(_ address: SocketAddress, within time: TimeAmount) {
     let isolatedLoop = loop.assumeIsolated()
     timeout = isolatedLoop.scheduleTask(in: time) { [self] in
-      end(.failure(UpstreamRequestError.timedOut(time)))
+      end(.failure(.timedOut(time)))
     }
     let handler = NIOLoopBound(self, eventLoop: loop)
     ClientBootstrap(group: loop)
@@ -104,16 +106,19 @@ private final class UpstreamCall: ChannelInboundHandler {
       }
       .connect(to: address)
       .assumeIsolated()
-      .whenFailure { [self] error in end(.failure(UpstreamRequestError.noConnection("\(error)"))) }
+      .whenFailure { [self] error in
+        let reason = "\(error)"
+        end(.failure(UpstreamPool.isOwnWant(error) ? .lacksConnection(reason) : .noConnection(reason)))
+      }
   }
 
   /// Completes the answer; the first result counts.
-  func end(_ result: Result<UpstreamAnswer, any Error>) {
+  func end(_ result: Result<UpstreamAnswer, UpstreamRequestError>) {
     guard !hasEnded else { return }
     hasEnded = true
     timeout?.cancel()
     context?.close(promise: nil)
-    promise.completeWith(result)
+    promise.completeWith(result.mapError { $0 })
   }
 
   func handlerAdded(context: ChannelHandlerContext) {
@@ -134,7 +139,7 @@ private final class UpstreamCall: ChannelInboundHandler {
     if status == nil {
       switch unread.withUnsafeReadableBytes({ scanner.readHead($0) }) {
       case .incomplete(let consumed): unread.moveReaderIndex(forwardBy: consumed)
-      case .invalid(let error): end(.failure(UpstreamRequestError.malformed(error.rawValue)))
+      case .invalid(let error): end(.failure(.malformed(error.rawValue)))
       case .head(let head):
         status = head.status
         unread.moveReaderIndex(forwardBy: head.end)
@@ -149,9 +154,9 @@ private final class UpstreamCall: ChannelInboundHandler {
     unread.moveReaderIndex(forwardBy: step.consumed)
     unread.discardReadBytes()
     if hasExceededLimit {
-      end(.failure(UpstreamRequestError.bodyTooLarge(limit: bodyLimit)))
+      end(.failure(.bodyTooLarge(limit: bodyLimit)))
     } else if let error = step.error {
-      end(.failure(UpstreamRequestError.malformed(error.rawValue)))
+      end(.failure(.malformed(error.rawValue)))
     } else if scanner.isComplete {
       end(.success(UpstreamAnswer(status: status, body: body)))
     }
@@ -163,7 +168,7 @@ private final class UpstreamCall: ChannelInboundHandler {
     if let status, scanner.endsWithConnection {
       end(.success(UpstreamAnswer(status: status, body: body)))
     } else {
-      end(.failure(UpstreamRequestError.closedEarly))
+      end(.failure(.closedEarly))
     }
   }
 }
