@@ -87,12 +87,6 @@ package final class VarlinkCall: Sendable {
   package func fail(_ error: VarlinkErrorReply) {
     answering.send(isOneway ? nil : VarlinkMessage.errorReply(error), isLast: true)
   }
-
-  /// Has `action` run once if the connection goes before the call is answered; at once if it has gone already.
-  /// On the connection's event loop, unless at once.
-  package func onClose(_ action: @escaping @Sendable () -> Void) {
-    answering.onClose(action)
-  }
 }
 
 /// `{}`
@@ -104,7 +98,7 @@ package struct NoParameters: Codable, Sendable, Equatable {
 final class Answering: Sendable {
   private enum Phase {
     /// The caller waits → `answered`, `closed`.
-    case open(closeActions: [@Sendable () -> Void])
+    case open
     /// The last reply is under way. The end.
     case answered
     /// The connection went first. The end.
@@ -112,7 +106,7 @@ final class Answering: Sendable {
   }
 
   private struct State {
-    var phase = Phase.open(closeActions: [])
+    var phase = Phase.open
     /// On their way from another thread to the event loop, where the channel will count them.
     var handedOverBytes = 0
 
@@ -160,25 +154,5 @@ final class Answering: Sendable {
     }
   }
 
-  func onClose(_ action: @escaping @Sendable () -> Void) {
-    let runsNow = state.withLock { state in
-      switch state.phase {
-      case .open(let actions):
-        state.phase = .open(closeActions: actions + [action])
-        return false
-      case .answered: return false
-      case .closed: return true
-      }
-    }
-    if runsNow { action() }
-  }
-
-  func connectionClosed() {
-    let actions = state.withLock { state in
-      guard case .open(let actions) = state.phase else { return [@Sendable () -> Void]() }
-      state.phase = .closed
-      return actions
-    }
-    for action in actions { action() }
-  }
+  func connectionClosed() { state.withLock { if $0.isOpen { $0.phase = .closed } } }
 }

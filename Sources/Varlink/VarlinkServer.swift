@@ -26,8 +26,8 @@ package final class VarlinkServer: Sendable {
   /// - Parameters:
   ///   - interfaces: each with a name of its own; `org.varlink.service` is added.
   ///   - group: the event loops of the connections. Given a single ``NIOCore/EventLoop``, all handlers run on it.
-  ///   - onClose: runs on a connection's event loop when it has gone, after the close actions of its call, so that
-  ///     the owner can forget what was told over it.
+  ///   - onClose: runs on a connection's event loop when it has gone, so that the owner can forget what was told
+  ///     over it.
   /// - Throws: `.cannotListen`
   package static func start(
     at endpoint: Endpoint, serving interfaces: [any VarlinkInterface], as service: VarlinkService,

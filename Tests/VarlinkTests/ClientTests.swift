@@ -127,7 +127,7 @@ struct ClientTests {
       #expect(try await first.value == .timeout)
       #expect(try await second.value == .closed)
       #expect(!client.isOpen)
-      try await eventually(within: patience, "the server notices") { fixture.example.closeActions == 1 }
+      try await eventually(within: patience, "the server notices") { fixture.example.closed.count == 1 }
       // Long before its time a call is left alone.
       let other = try await fixture.client()
       _ = try await other.call("org.example.Test.Echo", Text(text: "x"), as: Text.self, timeout: .seconds(60))
@@ -143,7 +143,7 @@ struct ClientTests {
       _ = try await fixture.example.heldCalls(1)
       call.cancel()
       #expect(try await call.value == .cancelled)
-      try await eventually(within: patience, "the server notices") { fixture.example.closeActions == 1 }
+      try await eventually(within: patience, "the server notices") { fixture.example.closed.count == 1 }
       #expect(try await errorCode { _ = try await client.call("org.example.Test.Hold", as: Text.self) } == .closed)
       #expect(try await errorCode { try await client.callOneway("org.example.Test.Drop") } == .closed)
     }
@@ -268,7 +268,7 @@ struct ClientTests {
       consumer.cancel()
       #expect(try await consumer.value == .cancelled)
       try await eventually(within: patience, "the server notices the cancelled one") {
-        fixture.example.closeActions == 1
+        fixture.example.closed.count == 1
       }
 
       let other = try await fixture.client()
@@ -282,7 +282,7 @@ struct ClientTests {
       }
       try await consumeOne()
       try await eventually(within: patience, "the server notices the one let go") {
-        fixture.example.closeActions == 2
+        fixture.example.closed.count == 2
       }
       #expect(!other.isOpen)
     }

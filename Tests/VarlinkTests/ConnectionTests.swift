@@ -65,26 +65,9 @@ struct ConnectionTests {
       #expect(try await waiting.value == .closed)
       try await eventually(within: patience, "the server notices") { fixture.example.closed.count == 1 }
       #expect(fixture.example.closed == [call.connection])
-      #expect(fixture.example.closeActions == 1)
       #expect(!call.isOpen && !call.isWritable)
       call.stream(Text(text: "nobody"))
       call.reply(Text(text: "nobody"))
-      let late = Mutex(false)
-      call.onClose { late.withLock { $0 = true } }
-      #expect(late.withLock { $0 })
-    }
-  }
-
-  @Test("close actions of a call that was answered do not run")
-  func answeredBeforeClosing() async throws {
-    try await withServer { fixture in
-      let client = try await fixture.client()
-      async let reply = client.call("org.example.Test.Hold", as: Text.self)
-      try await fixture.example.heldCalls(1)[0].reply(Text(text: "done"))
-      #expect(try await reply == Text(text: "done"))
-      await client.close()
-      try await eventually(within: patience, "the server notices") { fixture.example.closed.count == 1 }
-      #expect(fixture.example.closeActions == 0)
     }
   }
 
@@ -97,7 +80,7 @@ struct ConnectionTests {
       let call = "{\"method\":\"org.example.Test.Note\",\"parameters\":{\"text\":\"never\"}}\0"
       _ = try await socket?.writeUntilFull(call)
       socket = nil
-      try await eventually(within: patience, "the server notices") { fixture.example.closeActions == 1 }
+      try await eventually(within: patience, "the server notices") { fixture.example.closed.count == 1 }
       #expect(fixture.example.texts == [])
     }
   }

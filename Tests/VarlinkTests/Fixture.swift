@@ -54,8 +54,6 @@ final class ExampleInterface: VarlinkInterface {
     var texts: [String] = []
     /// Connections that the server said are gone.
     var closed: [VarlinkConnectionID] = []
-    /// How many close actions of held calls have run.
-    var closeActions = 0
   }
 
   struct Text: Codable, Equatable { var text: String }
@@ -129,7 +127,6 @@ final class ExampleInterface: VarlinkInterface {
       for number in 1..<last { call.stream(Number(number: number)) }
       call.reply(Number(number: last))
     case "Hold":
-      call.onClose { [self] in state.withLock { $0.closeActions += 1 } }
       state.withLock { $0.held.append(call) }
     case "Drop":
       break
@@ -158,7 +155,6 @@ final class ExampleInterface: VarlinkInterface {
   /// See ``State``.
   var texts: [String] { state.withLock { $0.texts } }
   var closed: [VarlinkConnectionID] { state.withLock { $0.closed } }
-  var closeActions: Int { state.withLock { $0.closeActions } }
 
   /// Waits until `count` calls of `Hold` have come, and returns them.
   func heldCalls(_ count: Int) async throws -> [VarlinkCall] {
