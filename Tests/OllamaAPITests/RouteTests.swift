@@ -121,13 +121,6 @@ import OllamaAPI
     #expect(Dialect.of(path: path) == dialect)
   }
 
-  @Test func `only model management and the account are for administrators`() {
-    for route in Route.all {
-      let expected = route.body == .streamed || route.pattern == "/api/blobs/:digest"
-      #expect(route.isForAdministrators == expected, "\(route.method) \(route.pattern)")
-    }
-  }
-
   @Test func `the body's stream overrules the route's default`() throws {
     let chat = try #require(route("POST", "/api/chat"))
     #expect(chat.streams(nil))

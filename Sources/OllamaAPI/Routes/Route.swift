@@ -9,9 +9,9 @@ package struct Route: Sendable, Hashable {
     case metadata
     /// `/api/ps`: the lists of all instances, merged.
     case processList
-    /// Changes the model store: for administrators, always to the same instance.
+    /// Changes the model store: always to the same instance.
     case modelManagement
-    /// The account at ollama.com and its cloud services: rights and way as for model management.
+    /// The account at ollama.com and its cloud services: the way of model management.
     case account
   }
 
@@ -41,9 +41,6 @@ package struct Route: Sendable, Hashable {
 
   /// Whether the answer has no body.
   package var isHead: Bool { method == "HEAD" }
-
-  /// Whether only an administrator may ask for it.
-  package var isForAdministrators: Bool { kind == .modelManagement || kind == .account }
 
   /// Whether the answer is a stream, given what the request's body says.
   package func streams(_ fields: RequestFields?) -> Bool {
