@@ -81,6 +81,55 @@ import PoolConfiguration
   }
 
   @Test(
+    "origins are taken as Ollama takes them",
+    arguments: [
+      "https://chat.example.org", "http://10.0.0.5:8080", "http://[::1]:3000", "app://obsidian.md", "app://*",
+      "file://*",
+      "chrome-extension://*", "https://*.example.org", "http://localhost:*", "*://chat.example.org", "*.example.org",
+      "*",
+    ])
+  func origins(origin: String) throws {
+    #expect(try settings("origins: [\"\(origin)\"]").origins == [origin])
+    if origin.first != "*", !origin.contains("[") { #expect(try settings("origins: [\(origin)]").origins == [origin]) }
+  }
+
+  @Test(
+    "what is no origin is refused",
+    arguments: [
+      "https://chat.example.org/", "https://*.example.*", "**", "chat.example.org", "example.*", "https://", "://x", "",
+      "https://a,https://b", "https://a b", "1x://a", "*/", "https://" + String(repeating: "a", count: 250),
+    ])
+  func noOrigins(origin: String) {
+    let problems = problems("origins: [\"\(origin)\"]")
+    #expect(problems.count == 1)
+    #expect(
+      problems.first?.hasSuffix(
+        "; expected an origin such as https://chat.example.org, https://*.example.org, http://10.0.0.5:8080 or app://*, "
+          + "without a path and with one * at most; \"*\" for any") == true)
+  }
+
+  @Test("a star without quotes is no origin, and what to do is said; many origins with one are no aliases")
+  func unquotedStars() {
+    #expect(problems("origins: [*]").count == 1)
+    #expect(problems("origins: [*]")[0].hasSuffix("expected quotes around a text that begins with *"))
+    #expect(problems("origins: [*.example.org]")[0].hasSuffix("expected quotes around a text that begins with *"))
+    let many = (0..<64).map { "https://*.example\($0).org" }.joined(separator: ", ")
+    #expect(problems("origins: [\(many)]") == [])
+  }
+
+  @Test("what one request may take is bounded by what a buffer takes")
+  func requestBody() throws {
+    let roomy = "queue: {bodies: 8GiB, request_body: "
+    #expect(try settings(roomy + "1GiB}").queue.requestBody == .mebibytes(1024))
+    for size in ["1073741825", "4GiB"] {
+      #expect(
+        problems(roomy + "\(size)}") == [
+          "f:1:37: queue.request_body: is \(size); expected a size from 1KiB to 1GiB, such as 512MiB, 64MB or plain bytes"
+        ])
+    }
+  }
+
+  @Test(
     "ids that would leave their folder or be no unit's name are refused",
     arguments: ["..", ".a", "a/b", "A", "-a", "ä", "a b", String(repeating: "a", count: 33)])
   func ids(id: String) {

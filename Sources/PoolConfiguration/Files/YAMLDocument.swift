@@ -81,12 +81,15 @@ enum YAMLDocument {
     }
   }
 
-  /// At least as many as there are: text in quotes may look like one.
+  /// At least as many as there are: text in quotes may look like one. None begins behind a letter or digit, or behind a
+  /// slash as in `https://*.example.org`.
   private static func aliasCount(_ text: String) -> Int {
     var count = 0
     var previous: Unicode.Scalar = "\n"
     for scalar in text.unicodeScalars {
-      if scalar == "*", !(previous.properties.isAlphabetic || previous.properties.numericType != nil) { count += 1 }
+      if scalar == "*", previous != "/", !(previous.properties.isAlphabetic || previous.properties.numericType != nil) {
+        count += 1
+      }
       if count > aliasesParsed { break }
       previous = scalar
     }
@@ -117,13 +120,16 @@ enum YAMLDocument {
 
   private static func syntaxProblem(_ error: YamlError, file: String) -> ConfigurationProblem {
     switch error {
-    case .scanner(_, let problem, let mark, let yaml), .parser(_, let problem, let mark, let yaml),
-      .composer(_, let problem, let mark, let yaml):
+    case .scanner(let context, let problem, let mark, let yaml), .parser(let context, let problem, let mark, let yaml),
+      .composer(let context, let problem, let mark, let yaml):
       let lines = yaml.split(separator: "\n", omittingEmptySubsequences: false)
       let tab = mark.line <= lines.count && lines[mark.line - 1].drop { $0 == " " }.first == "\t"
       return ConfigurationProblem(
         at: ConfigurationPosition(file: file, line: mark.line, column: mark.column), key: "YAML",
-        problem.isEmpty ? "is malformed" : problem, expected: tab ? "spaces, not tabs, before a key" : "valid YAML")
+        problem.isEmpty ? "is malformed" : problem,
+        expected: tab
+          ? "spaces, not tabs, before a key"
+          : context?.text == "while scanning an alias" ? "quotes around a text that begins with *" : "valid YAML")
     case .reader(let problem, let offset, _, let yaml):
       let before = yaml.prefix(offset ?? 0)
       let line = before.count { $0.isNewline } + 1

@@ -124,12 +124,19 @@ extension ValueFormat where Value == String {
   }
 
   static var origin: Self {
-    text("an origin such as https://chat.example.org or http://10.0.0.5:8080, without a path") { origin in
-      guard let separator = origin.firstRange(of: "://") else { return false }
+    text(
+      "an origin such as https://chat.example.org, https://*.example.org, http://10.0.0.5:8080 or app://*, "
+        + "without a path and with one * at most; \"*\" for any"
+    ) { origin in
+      guard origin.utf8.count <= 255, origin.count(where: { $0 == "*" }) <= 1 else { return false }
+      guard let separator = origin.firstRange(of: "://") else {
+        // As in Ollama, it may stand for the scheme, too.
+        return origin.hasPrefix("*") && origin.isMade(of: ".-_:[]*")
+      }
       let scheme = origin[..<separator.lowerBound]
       let host = origin[separator.upperBound...]
-      return origin.utf8.count <= 255 && scheme.first?.isLetter == true && String(scheme).isMade(of: "+-.")
-        && !host.isEmpty && String(host).isMade(of: ".-_:[]")
+      return scheme.first.map { $0.isLetter || $0 == "*" } == true && String(scheme).isMade(of: "+-.*")
+        && !host.isEmpty && String(host).isMade(of: ".-_:[]*")
     }
   }
 

@@ -51,7 +51,8 @@ enum SettingsKeys {
   private static let queue: [Key<Settings>] = [
     .value("requests", \.queue.requests, .integer(1...1_000_000)),
     .value("bodies", \.queue.bodies, .size(.mebibytes(1) ... .mebibytes(1 << 20))),
-    .value("request_body", \.queue.requestBody, .size(ByteCount(bytes: 1_024) ... .mebibytes(1 << 12))),
+    // The most that NIO's buffers grow to is twice as much.
+    .value("request_body", \.queue.requestBody, .size(ByteCount(bytes: 1_024) ... .mebibytes(1 << 10))),
     .value("maximum_wait", \.queue.maximumWait, ValueFormat.duration(limit).orNone("none")),
   ]
 
