@@ -108,6 +108,9 @@ package enum SupervisorCalls {
   }
 
   package struct CordonGPU: Codable, Equatable, Sendable {
+    /// Bytes of a reason, which is one line.
+    package static let longestReason = 256
+
     package var gpu: String
     package var reason: String
     package init(gpu: String, reason: String) {
@@ -123,6 +126,9 @@ package enum SupervisorCalls {
 
   /// Of DrainInstance and RestartInstance.
   package struct InstanceOrder: Codable, Equatable, Sendable {
+    /// Seconds: 30 days.
+    package static let longestTimeout = 30.0 * 24 * 3600
+
     package var id: String
     package var timeoutSeconds: Double?
     package init(id: String, timeoutSeconds: Double? = nil) {

@@ -67,7 +67,7 @@ extension SupervisorDaemon {
     _ call: VarlinkCall, _ event: (inout Fleet, InstanceID, Instant?, Instant) -> [FleetAction]?
   ) throws(VarlinkErrorReply) {
     let order = try call.parameters(as: SupervisorCalls.InstanceOrder.self)
-    if let timeout = order.timeoutSeconds, !(0...StandingOrders.Scale.longest ~= timeout) {
+    if let timeout = order.timeoutSeconds, !(0...SupervisorCalls.InstanceOrder.longestTimeout ~= timeout) {
       throw .invalidParameter("timeoutSeconds")
     }
     let isKnown = applyIfKnown(.order(userID: call.peer.userID)) { fleet, now in
@@ -106,7 +106,8 @@ extension SupervisorDaemon {
 
   /// One line of reasonable length: it stands in tables.
   private static func reason(_ text: String) throws(VarlinkErrorReply) -> String {
-    guard text.utf8.count <= 256, !text.unicodeScalars.contains(where: { $0.properties.generalCategory == .control })
+    guard text.utf8.count <= SupervisorCalls.CordonGPU.longestReason,
+      !text.unicodeScalars.contains(where: { $0.properties.generalCategory == .control })
     else { throw .invalidParameter("reason") }
     return text.isEmpty ? "an operator's order" : text
   }

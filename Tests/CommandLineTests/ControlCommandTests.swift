@@ -79,17 +79,19 @@ import Varlink
   }
 
   @Test func `explain shows the decisions with their reasons`() async throws {
-    let decisions = #"{"decisions":[{"secondsAgo":75,"what":"grew to 2","why":"4 requests queued and running"}]}"#
+    let decisions = """
+      {"decisions":[{"secondsAgo":75,"what":"target 2 (was 1)","why":"the requests of now need 2; 1 ready, 2 requests"}]}
+      """
     try await FakePool.run(supervisor: ["Explain": .json(decisions)]) { pool in
       let result = try await pool.run("explain")
       #expect(
         result.output == """
-             AGO  DECISION   BECAUSE
-          1m 15s  grew to 2  4 requests queued and running
+             AGO  DECISION          BECAUSE
+          1m 15s  target 2 (was 1)  the requests of now need 2; 1 ready, 2 requests
 
           """)
       let list = try await pool.run("explain", "--json").jsonList
-      #expect(list.map { $0["what"] as? String } == ["grew to 2"])
+      #expect(list.map { $0["what"] as? String } == ["target 2 (was 1)"])
     }
   }
 
@@ -143,6 +145,47 @@ import Varlink
       let result = try await pool.run("scale", "--min", "5")
       #expect(result.end == .exited(1))
       #expect(result.complaint == "ollama-pool: the scale was not changed: min 5 is more than the 4 placements")
+    }
+  }
+
+  @Test(arguments: [
+    (
+      ["cordon", "gpu3", "--reason", String(repeating: "x", count: 257)],
+      "--reason has 257 bytes, and 256 is the most: say it in fewer words"
+    ),
+    (
+      ["cordon", "gpu3", "--reason", "two\nlines"],
+      "--reason has a line break or another control character: give one line of text"
+    ),
+    (["drain", "gpu2", "--timeout", "744h"], "--timeout 744h is too long: give at most 720h"),
+    (["restart", "gpu2", "--timeout", "721h"], "--timeout 721h is too long: give at most 720h"),
+  ])
+  func `an order beyond its bounds says which, and what would do`(arguments: [String], said: String) async throws {
+    try await FakePool.run(supervisor: [:]) { pool in
+      let result = try await CommandLine.run(arguments, socket: pool.folder.path)
+      #expect(result.end == .exited(EX_USAGE))
+      #expect(result.complaint.hasPrefix("ollama-pool: \(said)"), "\(result.complaint)")
+      #expect(pool.calls.isEmpty)
+    }
+  }
+
+  @Test func `the longest reason and time there may be go to the supervisor`() async throws {
+    try await FakePool.run(supervisor: ["CordonGPU": .nothing, "DrainInstance": .nothing]) { pool in
+      let reason = String(repeating: "x", count: 256)
+      let cordon = try await pool.run("cordon", "gpu3", "--reason", reason)
+      let drain = try await pool.run("drain", "gpu3", "--timeout", "720h")
+      #expect(cordon.end == .exited(0) && drain.end == .exited(0))
+    }
+  }
+
+  @Test func `a parameter that the supervisor refuses all the same is named, and nobody is called a stranger`()
+    async throws
+  {
+    try await FakePool.run(supervisor: ["CordonGPU": .error(.invalidParameter("reason"))]) { pool in
+      let result = try await pool.run("cordon", "gpu3", "--reason", "fan")
+      #expect(result.end == .exited(1))
+      #expect(result.complaint.contains("the supervisor does not take the reason that this order has: see"))
+      #expect(!result.complaint.contains("does not understand"))
     }
   }
 

@@ -16,7 +16,7 @@ import Testing
         result.output == """
           Pool      degraded: 1 instance ready, 1 backing off, 1 starting
           Queue     3 waiting, the oldest for 12s; 1 in flight of at most 1 at once; 7 more in front ends
-          Scale     2 instances wanted (1 to 4): 4 requests queued and running
+          Scale     2 instances wanted (1 to 4): the requests of now need 2
           Endpoint  http://127.0.0.1:11434, metrics at http://127.0.0.1:11435/metrics
 
           INSTANCE  STATE        GPU  URL                     UNIT                           PID  SLOTS  ACTIVE     AGE  REASON

@@ -1,5 +1,6 @@
 import ArgumentParser
 import ControlInterface
+import Glibc
 import Varlink
 
 struct Drain: AsyncParsableCommand {
@@ -16,8 +17,9 @@ struct Drain: AsyncParsableCommand {
   @OptionGroup var order: InstanceOrder
 
   func run() async throws {
+    let parameters = try order.parameters
     let supervisor = try await control.connect(to: .supervisor)
-    let _: NoParameters = try await supervisor.call(.drainInstance, order.parameters)
+    let _: NoParameters = try await supervisor.call(.drainInstance, parameters)
     Output.say("\(order.id) drains\(order.limitText). Bring it back with: ollama-pool uncordon \(order.id)")
   }
 }
@@ -31,7 +33,16 @@ struct InstanceOrder: ParsableArguments {
       "Stop it after this time, as 30s or 10m, although it still serves; without it never.", valueName: "duration"))
   var timeout: DurationArgument?
 
-  var parameters: SupervisorCalls.InstanceOrder { .init(id: id, timeoutSeconds: timeout?.seconds) }
+  var parameters: SupervisorCalls.InstanceOrder {
+    get throws(CommandFailure) {
+      if let timeout, timeout.seconds > SupervisorCalls.InstanceOrder.longestTimeout {
+        throw CommandFailure(
+          "--timeout \(timeout.text) is too long: give at most 720h, or leave it out to wait for ever",
+          status: EX_USAGE)
+      }
+      return SupervisorCalls.InstanceOrder(id: id, timeoutSeconds: timeout?.seconds)
+    }
+  }
 
   var limitText: String { timeout.map { ", and is stopped after \($0.text) at the latest" } ?? "" }
 }

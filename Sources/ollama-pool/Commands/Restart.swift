@@ -14,8 +14,9 @@ struct Restart: AsyncParsableCommand {
   @OptionGroup var order: InstanceOrder
 
   func run() async throws {
+    let parameters = try order.parameters
     let supervisor = try await control.connect(to: .supervisor)
-    let _: NoParameters = try await supervisor.call(.restartInstance, order.parameters)
+    let _: NoParameters = try await supervisor.call(.restartInstance, parameters)
     Output.say("\(order.id) restarts once it is idle\(order.limitText).")
   }
 }

@@ -96,6 +96,11 @@ struct ControlClient {
       CommandFailure(
         "user \(User.current) may look at the pool and not change it",
         remedy: "be root (sudo), or the user that the pool runs as")
+    case .remote(let reply) where reply.name == VarlinkErrorReply.invalidParameter("").name:
+      CommandFailure(
+        "the \(daemon) does not take the \(reply.parameters["parameter"]?.string ?? "parameters") that this order has",
+        remedy: "see the command's --help, and whether both are of one version (this is \(Version.current)): "
+          + "`ollama-pool doctor`")
     case .remote(let reply) where reply.name.hasPrefix("org.varlink.service."):
       CommandFailure(
         "\(path) does not understand this command (\(reply))",
