@@ -77,6 +77,7 @@ let tests: [Target] = [
     name: "VarlinkTests", dependencies: ["Varlink", "TestSupport", nio("NIOCore"), nio("NIOPosix")],
     exclude: ["interoperability.py"]),
   .testTarget(name: "PoolConfigurationTests", dependencies: ["PoolCore", "PoolConfiguration"]),
+  .testTarget(name: "ControlInterfaceTests", dependencies: ["ControlInterface"]),
   .testTarget(name: "OllamaAPITests", dependencies: ["OllamaAPI"]),
   .testTarget(name: "SystemdTests", dependencies: ["CSystemd", "Systemd", "TestSupport"]),
   .testTarget(name: "GPUInventoryTests", dependencies: ["GPUInventory", "PoolCore", "TestSupport"]),

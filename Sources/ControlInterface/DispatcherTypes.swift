@@ -1,8 +1,8 @@
 /// The types of `ollamapool.Dispatcher`, field by field as in its description.
 package enum DispatcherTypes {
-  package enum Role: String, Codable, Sendable { case core, surplus, draining, out }
-  package enum Health: String, Codable, Sendable { case starting, healthy, unhealthy }
-  package enum RetireAnswer: String, Codable, Sendable { case retired, busy, unknown }
+  package enum Role: String, Codable, Sendable, CaseIterable { case core, surplus, draining, out }
+  package enum Health: String, Codable, Sendable, CaseIterable { case starting, healthy, unhealthy }
+  package enum RetireAnswer: String, Codable, Sendable, CaseIterable { case retired, busy, unknown }
 
   package struct Instance: Codable, Equatable, Sendable {
     package var id: String
