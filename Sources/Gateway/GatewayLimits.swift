@@ -38,6 +38,8 @@ package struct GatewayLimits: Sendable {
   package var connectTime = TimeAmount.seconds(5)
   /// How long a connection to an instance is kept for the next request.
   package var upstreamIdleTime = TimeAmount.seconds(30)
+  /// An instance that closes a kept connection as it is used does so within this; later it is the request's fault.
+  package var upstreamClosingTime = TimeAmount.milliseconds(500)
   /// How many are kept for each instance.
   package var upstreamIdleConnections = 8
 

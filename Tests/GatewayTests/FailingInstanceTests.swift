@@ -1,4 +1,5 @@
 import PoolCore
+import NIOCore
 import TestSupport
 import Testing
 
@@ -137,7 +138,9 @@ struct FailingInstanceTests {
   @Test("by closing a kept connection just as it is used: the request goes out again, and nobody hears of it")
   func staleConnection() async throws {
     let instance = try await FakeInstance.start()
-    try await GatewayRig.run(relayingTo: instance) { rig in
+    var limits = GatewayLimits()
+    limits.upstreamClosingTime = .minutes(1)
+    try await GatewayRig.run(limits: limits, relayingTo: instance) { rig in
       let client = try await rig.connect()
       try await client.send("GET", "/api/version")
       let upstream = try await instance.connection()

@@ -18,9 +18,6 @@ final class UpstreamConnection: ChannelInboundHandler {
   private var context: ChannelHandlerContext?
   private var exchange: Exchange?
 
-  /// An instance that closes a kept connection as it is used does so at once; later it is the request's fault.
-  private static let closingTime = TimeAmount.milliseconds(500)
-
   /// Whether it has carried an exchange before.
   private var isReused = false
   private var carriesSince = NIODeadline.now()
@@ -217,7 +214,7 @@ final class UpstreamConnection: ChannelInboundHandler {
     close()
     if head != nil {
       exchange.answerLost(problem: problem, owed: scanner.debt)
-    } else if isReused, !hasReceived, .now() - carriesSince < Self.closingTime {
+    } else if isReused, !hasReceived, .now() - carriesSince < pool.limits.upstreamClosingTime {
       exchange.retry(to: address)
     } else {
       exchange.attemptFailed(.broken, problem: problem)

@@ -5,7 +5,7 @@ import NIOPosix
 /// Makes the connections to the instances, and keeps a few that have nothing to do for the next request.
 final class UpstreamPool {
   private let loop: any EventLoop
-  private let limits: GatewayLimits
+  let limits: GatewayLimits
   /// By address; the one used last stands last, and is taken first.
   private var idle: [SocketAddress: [UpstreamConnection]] = [:]
 
