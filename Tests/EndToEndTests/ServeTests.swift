@@ -36,6 +36,7 @@ import Testing
     defer { pool.kill() }
     let end = try await pool.program.wait()
     #expect(end == .exited(1))
+    try await pool.program.waitForEndOfOutput()
     let words = pool.program.errorOutput
     #expect(words.contains("127.0.0.1:\(other.port)") && words.contains("\(getpid())"), "\(words)")
     #expect(words.contains("--next-free-port") || words.contains("listen"), "\(words)")
@@ -76,6 +77,7 @@ import Testing
       #expect(text.split(separator: "\n").count == 151 && text.contains(#""done":true"#))
       #expect(try await pool.program.wait() == .exited(0))
       try await pool.expectNothingLeft()
+      try await pool.program.waitForEndOfOutput()
       #expect(!pool.program.errorOutput.contains("instances stay in use"), "what is stopped is not said to stay")
     }
   }
@@ -145,6 +147,7 @@ import Testing
     let pool = try Pool(setup)
     defer { pool.kill() }
     #expect(try await pool.program.wait() == .exited(78))
+    try await pool.program.waitForEndOfOutput()
     let words = pool.program.errorOutput
     #expect(words.contains(pool.configuration + ":") && words.contains("slots"), "\(words)")
     #expect(pool.program.output.isEmpty)
