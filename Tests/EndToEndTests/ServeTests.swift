@@ -154,24 +154,26 @@ import Testing
   }
 }
 
-/// A port of 127.0.0.1 that this process listens on.
+/// A port of 127.0.0.1 that this process listens on. The kernel chooses it, so that those behind it are given to no
+/// other test.
 private final class HeldPort {
   let port: Int
   private let descriptor: Int32
 
   init() throws {
     descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-    port = try freePort()
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
     address.sin_addr.s_addr = in_addr_t(INADDR_LOOPBACK).bigEndian
-    address.sin_port = in_port_t(port).bigEndian
-    let bound = withUnsafePointer(to: &address) {
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let socket = descriptor
+    let listens = withUnsafeMutablePointer(to: &address) {
       $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+        bind(socket, $0, length) == 0 && listen(socket, 1) == 0 && getsockname(socket, $0, &length) == 0
       }
     }
-    guard bound == 0, listen(descriptor, 1) == 0 else { throw SystemCallFailed("listening on port \(port)") }
+    guard listens else { throw SystemCallFailed("listening on a port") }
+    port = Int(UInt16(bigEndian: address.sin_port))
   }
 
   deinit { close(descriptor) }
