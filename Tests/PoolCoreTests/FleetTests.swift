@@ -117,6 +117,49 @@ import Testing
     #expect(fleet.starts == ["gpu0", "gpu0"])
   }
 
+  @Test func whatIsCondemnedFinishesWhatTheDispatcherHasLeftToItAndCountsAsFailed() {
+    var fleet = FleetUnderTest(gpus: 2, minimum: 1)
+    fleet.runs("gpu0")
+    fleet.connect()
+    fleet.observe(demand: 0, idle: ["gpu0": .zero])
+    fleet.observe(condemned: "gpu0", leases: 1)
+    // Another one takes its place at once.
+    #expect(fleet.stops.isEmpty && fleet.starts == ["gpu0", "gpu1"])
+    fleet.runs("gpu1")
+    fleet.advance(.seconds(100))
+    fleet.observe(condemned: "gpu0", references: 1)
+    #expect(fleet.stops.isEmpty && fleet.told.map(\.id) == ["gpu0", "gpu1"])
+    fleet.observe(condemned: "gpu0")
+    #expect(fleet.kills == ["gpu0"] && fleet.retirements.isEmpty)
+    fleet.dies("gpu0")
+    #expect(fleet.fleet.placements["gpu0"]?.restarts.failures == 1)
+  }
+
+  @Test func theNextSupervisorHearsOfWhatIsCondemnedAsTheFirstDid() {
+    var fleet = FleetUnderTest(gpus: 2, minimum: 1, begins: false)
+    fleet.begin(found: ["gpu0"])
+    fleet.connect()
+    fleet.observe(condemned: "gpu0", leases: 1)
+    #expect(fleet.stops.isEmpty && fleet.starts == ["gpu1"])
+    fleet.observe(condemned: "gpu0")
+    #expect(fleet.kills == ["gpu0"])
+  }
+
+  @Test func theNextDispatcherJudgesAnewAndUntilThenNothingIsStartedForIt() {
+    var fleet = FleetUnderTest(gpus: 4, minimum: 1)
+    fleet.runs("gpu0")
+    fleet.connect()
+    fleet.observe(demand: 0, idle: ["gpu0": .zero])
+    fleet.observe(condemned: "gpu0", references: 1)
+    fleet.runs("gpu1")
+    fleet.perform(fleet.fleet.dispatcherLost(at: fleet.now))
+    for _ in 0..<100 { fleet.advance(.seconds(1)) }
+    #expect(fleet.starts == ["gpu0", "gpu1"])
+    fleet.connect()
+    fleet.observe(demand: 0, idle: ["gpu0": .zero, "gpu1": .zero])
+    #expect(fleet.fleet.ready == 2 && fleet.stops.isEmpty)
+  }
+
   @Test func aSupervisorThatEndsTakesBackWhatItHasOnlyJustStartedAndLeavesTheRest() {
     var fleet = FleetUnderTest(gpus: 3, minimum: 3)
     fleet.runs("gpu0")

@@ -114,6 +114,20 @@ struct FleetUnderTest {
     perform(fleet.observed(observation, at: now))
   }
 
+  /// Only a new process is believed again; it still holds so many requests.
+  mutating func observe(condemned id: String, leases: Int = 0, references: Int = 0) {
+    guard let instance = fleet.placements[InstanceID(id)]?.running else { return }
+    var observation = QueueObservation()
+    observation.inFlight = leases
+    observation.instances = [
+      InstanceObservation(
+        id: InstanceID(id), invocation: instance.unit.invocation,
+        health: .unhealthy(reason: "3 requests in a row failed here alone", isFinal: true, since: .zero),
+        leases: leases, references: references, idle: leases + references == 0 ? .zero : nil)
+    ]
+    perform(fleet.observed(observation, at: now))
+  }
+
   mutating func answer(_ id: String, _ answer: Dispatch.RetireAnswer) {
     guard let instance = fleet.placements[InstanceID(id)]?.running else { return }
     perform(fleet.retireAnswered(InstanceID(id), instance.unit.invocation, answer, at: now))

@@ -17,7 +17,13 @@ extension Fleet {
     guard isConnected else { return [] }
     isConnected = false
     observation = nil
-    for id in placements.keys { placements[id]?.running?.retiring = nil }
+    for id in placements.keys {
+      placements[id]?.running?.retiring = nil
+      // The next dispatcher knows nothing of its faults, and judges it anew.
+      if case .unhealthy = placements[id]?.running?.standing {
+        placements[id]?.running?.standing = .starting(since: now)
+      }
+    }
     return [.report(.dispatcherLost)] + reconcile(at: now)
   }
 
@@ -52,7 +58,9 @@ extension Fleet {
     case (_, .starting): instance.standing = .starting(since: now)
     case (_, .unhealthy(let reason, let isFinal, let since)):
       instance.standing = .unhealthy(reason: reason)
-      if isFinal || since >= limits.unhealthyGrace {
+      // What the dispatcher has left to it, it may finish; it gets nothing new, so once it is empty it stays so, and
+      // needs no retirement.
+      if isFinal ? instance.isEmpty : since >= limits.unhealthyGrace {
         return stop(seen.id, instance, .unhealthy(reason), at: now)
       }
     }
