@@ -178,6 +178,18 @@ import Testing
     #expect(pool.places.last == "gpu1")
   }
 
+  @Test func aWriterGoesWhereTheStoreIsBeingWrittenAlsoIfItFailedThere() {
+    var pool = PoolUnderTest(instances: 2)
+    pool.arrive(1, need: .storeReference)
+    pool.arrive(2, need: .storeReference)
+    #expect(pool.fail(2, .broken) == .wait)
+    #expect(pool.places == ["gpu0", "gpu0", "gpu0"])
+    pool.end(1)
+    // Nobody writes any more.
+    #expect(pool.fail(2, .broken) == .wait)
+    #expect(pool.places.last == "gpu1")
+  }
+
   @Test func theLongestWaitHoldsForAllAndWhatIsRefusedCountsAsCompleted() {
     var limits = DispatchLimits()
     limits.maximumWait = .seconds(20)

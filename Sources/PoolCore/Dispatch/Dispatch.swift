@@ -316,8 +316,8 @@ package struct Dispatch: Sendable {
       }
       // While one that drains still writes, the next waits, and lets others past.
       guard writers.allSatisfy(\.isInRotation) else { continue }
-      let chosen = candidates.first { candidate in writers.contains { $0.wanted.id == candidate.wanted.id } }
-      return (chosen ?? candidates.first).map { (id, $0.wanted.id) }
+      // The one that writes, even if it failed this request: two servers would corrupt each other's partial files.
+      return (writers.first ?? candidates.first).map { (id, $0.wanted.id) }
     }
     return nil
   }
