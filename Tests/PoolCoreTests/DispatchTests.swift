@@ -219,6 +219,40 @@ import Testing
     #expect(pool.started == [1, 1])
   }
 
+  @Test func onlyWaitingCountsAsWaiting() {
+    var limits = DispatchLimits()
+    limits.maximumWait = .seconds(20)
+    var pool = PoolUnderTest(instances: 1, limits: limits)
+    pool.arrive(1)
+    pool.advance(.seconds(25))
+    pool.arrive(2)
+    pool.set(session: 1, order: [])
+    #expect(pool.dispatch.queue.waiting.map(\.number) == [1, 2])
+    #expect(pool.dispatch.oldestWait(at: pool.now) == .zero)
+    pool.advance(.seconds(5))
+    pool.arrive(3)
+    pool.advance(.seconds(14))
+    #expect(pool.ended.isEmpty)
+    #expect(pool.dispatch.oldestWait(at: pool.now) == .seconds(19))
+    pool.advance(.seconds(1))
+    #expect(pool.ended == [1: .expired, 2: .expired])
+  }
+
+  @Test func whatWasPutBackDoesNotShieldThoseBehindIt() {
+    var limits = DispatchLimits()
+    limits.maximumWait = .seconds(20)
+    var pool = PoolUnderTest(instances: 1, limits: limits)
+    pool.arrive(1)
+    pool.arrive(2)
+    pool.advance(.seconds(15))
+    pool.set(session: 1, order: [])
+    #expect(pool.dispatch.oldestWait(at: pool.now) == .seconds(15))
+    pool.advance(.seconds(5))
+    #expect(pool.ended == [2: .expired])
+    pool.advance(.seconds(15))
+    #expect(pool.ended == [1: .expired, 2: .expired])
+  }
+
   @Test func anInstanceCountsOnlyOnceItsModelsAreLoaded() {
     var limits = DispatchLimits()
     limits.preload = ["a", "b"]

@@ -153,9 +153,8 @@ extension Dispatch {
   mutating func expire(at now: Instant) -> [DispatchAction] {
     var actions: [DispatchAction] = []
     if let limit = limits.maximumWait {
-      // The order of service is the order of arrival, so the longest wait stands first.
       for line in [\Self.queue, \Self.callers] {
-        while let id = self[keyPath: line].first, let record = requests[id], now - record.arrivedAt >= limit {
+        for id in overdue(in: self[keyPath: line], limit, at: now) {
           forget(id, .expired, at: now)
           actions.append(.end(id, .expired))
         }
@@ -168,5 +167,16 @@ extension Dispatch {
       }
     }
     return actions
+  }
+
+  /// What was put back stands where it arrived and waits anew, so the walk goes past it: to the first that has not even
+  /// been here for so long, since those behind it came later.
+  private func overdue(in line: WaitingLine, _ limit: Duration, at now: Instant) -> [RequestID] {
+    var overdue: [RequestID] = []
+    for rank in 0..<line.count {
+      guard let id = line[rank], let record = requests[id], now - record.arrivedAt >= limit else { break }
+      if case .waiting(let since) = record.phase, now - since >= limit { overdue.append(id) }
+    }
+    return overdue
   }
 }

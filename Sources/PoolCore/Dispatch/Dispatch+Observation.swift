@@ -12,8 +12,20 @@ extension Dispatch {
   /// Requests that wait.
   package var depth: Int { queue.count + callers.count }
 
+  /// The longest present wait; what a request that was put back waited or was served before doesn't count.
   package func oldestWait(at now: Instant) -> Duration? {
-    [queue.first, callers.first].compactMap { $0.flatMap { requests[$0] } }.map { now - $0.arrivedAt }.max()
+    [queue, callers].compactMap(longestWaiting).min().map { now - $0 }
+  }
+
+  /// Since when the one that waits longest has waited: behind the first that was never put back all came later.
+  private func longestWaiting(in line: WaitingLine) -> Instant? {
+    var earliest: Instant?
+    for rank in 0..<line.count {
+      guard let id = line[rank], let record = requests[id], case .waiting(let since) = record.phase else { break }
+      earliest = min(earliest ?? since, since)
+      if record.firstAssignedAt == nil { break }
+    }
+    return earliest
   }
 
   /// The place of a waiting request in the order of service, from 1; nil if it does not wait for a slot.
