@@ -78,7 +78,12 @@ extension DispatcherEvent {
       return (.notice, "\(id) takes requests\(total)", fields(id))
     case .instanceUnhealthy(let id, let reason, let interrupted, let putBack):
       let requests = affected(interrupted: interrupted, putBack: putBack)
-      let outlook = reason.isFinal ? "; only a new process is believed again" : ""
+      let outlook =
+        switch reason.consequence {
+        case .pause: ""
+        case .finish: "; it finishes what it has begun, and only a new process is believed again"
+        case .end: "; only a new process is believed again"
+        }
       return (.error, "\(id) is unhealthy: \(reason)\(requests)\(outlook)", fields(id, reason: reason.description))
     case .instanceRecovered(let id): return (.notice, "\(id) answers again", fields(id))
     case .instanceDeregistered(let id, let interrupted, let putBack):

@@ -49,7 +49,7 @@ extension DispatcherShell: GatewayDelegate {
 
   func exchangeReceivedFirstByte(_ exchange: Exchange) {
     apply { core, now in
-      core.begin(exchange.id, at: now)
+      core.begin(exchange.id, status: exchange.answerStatus ?? 200, at: now)
       return []
     }
   }

@@ -18,7 +18,7 @@ extension PoolSimulation {
     case .firstByte(let id, let number):
       guard attempts[id]?.number == number, attempts[id].map(isServing) == true else { return }
       attempts[id]?.hasBegun = true
-      dispatch?.begin(id, at: now)
+      dispatch?.begin(id, status: 200, at: now)
       events.schedule(.answered(id, attempt: number), at: now + (requests[id]?.service ?? .zero))
     case .answered(let id, let number):
       guard attempts[id]?.number == number, attempts[id].map(isServing) == true else { return }

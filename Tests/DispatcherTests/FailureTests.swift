@@ -129,20 +129,68 @@ struct FailureTests {
     }
   }
 
-  @Test func aModelThatAnswersNothingWithinTheLimitMakesItsInstanceUnhealthy() async throws {
+  @Test func aStreamThatBeginsNowhereInTimeIsTriedOnceMoreAndCondemnsBoth() async throws {
+    try await DispatcherRig.run {
+      $0.health.firstByteLimit = .seconds(1)
+    } _: { rig in
+      let (gpu0, gpu1) = (try await FakeOllama.start("gpu0"), try await FakeOllama.start("gpu1"))
+      try await rig.use(gpu0, gpu1)
+      let client = try await rig.generate()
+      let asked = [try await gpu0.ask(), try await gpu1.ask()]
+      for asked in asked { try await asked.waitUntilClosed() }
+      let answer = try await client.answer()
+      #expect(answer.status == 504)
+      #expect(answer.text.contains("did not answer in time"))
+      let queue = try await rig.queue()
+      #expect(queue.instances.filter(\.healthFinal).count == 2)
+      #expect(gpu0.asked.count + gpu1.asked.count == 2)
+    }
+  }
+
+  @Test func aDownloadThatIsNotStreamedMayBeSilentForLongerThanInference() async throws {
     try await DispatcherRig.run {
       $0.health.firstByteLimit = .seconds(1)
     } _: { rig in
       let gpu0 = try await FakeOllama.start()
       try await rig.use(gpu0)
-      let client = try await rig.generate()
+      let download = try await rig.connect()
+      try await download.send("POST", "/api/pull", body: #"{"model":"m","stream":false}"#)
       let asked = try await gpu0.ask()
-      let queue = try await rig.wait("gpu0 is unhealthy") { $0.instances[0].health == .unhealthy }
-      #expect(queue.instances[0].healthFinal)
-      try await asked.waitUntilClosed()
-      let answer = try await client.answer()
-      #expect(answer.status == 504)
-      #expect(answer.text.contains("did not answer in time"))
+      // Later by far than the other one, which is past its limit.
+      let generation = try await rig.generate(stream: false)
+      #expect(try await generation.answer().status == 504)
+      #expect(asked.isOpen)
+      try await asked.answer(#"{"status":"success"}"#)
+      #expect(try await download.answer().text == #"{"status":"success"}"#)
+    }
+  }
+
+  @Test func anInstanceThatErrsWhereAnotherServesGetsNothingNewAndFinishesItsStream() async throws {
+    try await DispatcherRig.run { rig in
+      let (gpu0, gpu1) = (try await FakeOllama.start("gpu0"), try await FakeOllama.start("gpu1"))
+      try await rig.setInstances([DispatcherRig.wanted(gpu0, slots: 2), DispatcherRig.wanted(gpu1, role: .surplus)])
+      try await rig.waitForCapacity(3)
+      let stream = try await rig.generate("long")
+      let long = try await gpu0.ask(0)
+      try await long.begin()
+      _ = try await stream.head()
+      for number in 0..<3 {
+        let client = try await rig.generate("too large")
+        try await gpu0.ask(number + 1).answer(#"{"error":"out of memory"}"#, status: 500)
+        try await gpu1.ask(number).serve()
+        #expect(try await client.answer().status == 200)
+      }
+      let queue = try await rig.wait("gpu0 is condemned") { $0.instances[0].healthFinal }
+      #expect(queue.instances[0].leases == 1 && queue.maxConcurrent == 1)
+      try await rig.waitForJournal("it finishes what it has begun")
+
+      try await long.chunk(#"{"response":"","done":true,"done_reason":"stop"}"# + "\n")
+      try await long.finish()
+      var text = ""
+      while let piece = try await stream.piece() { text += piece.text }
+      #expect(text.contains(#""done":true"#))
+      try await rig.wait("gpu0 is empty") { $0.instances[0].leases == 0 && $0.instances[0].idleSeconds != nil }
+      #expect(try await rig.metric("ollama_pool_requests_total{outcome=\"failed\"}") == 0)
     }
   }
 

@@ -96,75 +96,6 @@ import Testing
     #expect(pool.places == ["gpu0", "gpu0"])
   }
 
-  @Test func aStreamThatStandsStillTakesTheInstanceOut() {
-    var pool = PoolUnderTest(instances: 2)
-    for number: UInt64 in 1...3 { pool.arrive(number) }
-    pool.dispatch.begin(RequestID(1), at: pool.now)
-    pool.dispatch.begin(RequestID(2), at: pool.now)
-    pool.advance(.seconds(30), progress: [2: .seconds(29)])
-    #expect(pool.ended == [1: .failed(.instanceLost)])
-    #expect(pool.dispatch.maxConcurrent == 1)
-    // A ping does not bring it back.
-    pool.answerProbes()
-    #expect(pool.dispatch.maxConcurrent == 1)
-  }
-
-  @Test func aNewSetOfInstancesSaysNothingOfTheStreamsThatRun() {
-    var pool = PoolUnderTest(instances: 2)
-    pool.arrive(1)
-    pool.begin(1)
-    for _ in 0..<40 { pool.advance(.seconds(1), progress: [1: .seconds(1)]) }
-    pool.set(session: 1, roles: [1: .draining])
-    pool.set(session: 2, roles: [:])
-    #expect(pool.ended.isEmpty)
-    #expect(pool.dispatch.instances["gpu0"]?.health == .healthy)
-  }
-
-  @Test func aRequestWithoutAByteInTimeEndsAndIsTriedNowhereElse() {
-    var pool = PoolUnderTest(instances: 2)
-    pool.arrive(1)
-    pool.arrive(2, need: .reference)
-    pool.advance(pool.dispatch.limits.firstByteLimit)
-    #expect(pool.ended == [1: .failed(.noAnswer), 2: .failed(.noAnswer)])
-    #expect(pool.started.count == 2)
-    #expect(pool.dispatch.instances["gpu0"]?.health == .unhealthy(.silent(.seconds(600)), since: pool.now))
-    #expect(pool.dispatch.instances["gpu1"]?.health == .healthy)
-  }
-
-  @Test func aLongAnswerThatIsNoStreamCondemnsNothingUntilItHappensAgainAndAgain() {
-    var pool = PoolUnderTest(instances: 1)
-    for number in 1...3 as ClosedRange<UInt64> {
-      #expect(pool.dispatch.instances["gpu0"]?.health == .healthy)
-      pool.arrive(number, streams: false)
-      pool.advance(pool.dispatch.limits.firstByteLimit)
-      #expect(pool.ended[number] == .failed(.noAnswer))
-    }
-    #expect(pool.dispatch.instances["gpu0"]?.health == .unhealthy(.erring(requests: 3), since: pool.now))
-  }
-
-  @Test func errorsCountAgainstAnInstanceOnlyWhereAnotherServed() {
-    var pool = PoolUnderTest(instances: 2)
-    // Wrong everywhere: the request's own fault.
-    for number in 1...5 as ClosedRange<UInt64> {
-      pool.arrive(number)
-      #expect(pool.fail(number, .status(500)) == .wait)
-      #expect(pool.fail(number, .status(500)) == .passOn)
-      pool.end(number, .failed(.upstreamError))
-    }
-    #expect(pool.dispatch.maxConcurrent == 2)
-    for number in 6...8 as ClosedRange<UInt64> {
-      #expect(pool.dispatch.maxConcurrent == 2)
-      pool.arrive(number)
-      #expect(pool.places.last == "gpu0")
-      #expect(pool.fail(number, .status(500)) == .wait)
-      #expect(pool.places.last == "gpu1")
-      pool.begin(number)
-      pool.end(number)
-    }
-    #expect(pool.dispatch.instances["gpu0"]?.health == .unhealthy(.erring(requests: 3), since: pool.now))
-    #expect(pool.dispatch.instances["gpu1"]?.health == .healthy)
-  }
-
   @Test func whileOneThatDrainsWritesToTheStoreTheNextWriterWaitsAndLetsOthersPast() {
     var pool = PoolUnderTest(instances: 2)
     pool.arrive(1, need: .storeReference)
@@ -202,21 +133,6 @@ import Testing
     pool.advance(.seconds(20))
     #expect(pool.ended[1] == .expired && pool.ended[2] == .expired)
     #expect(pool.dispatch.totals.arrivals == 3 && pool.dispatch.totals.completions == 3)
-  }
-
-  @Test func threeMissedProbesTakeItOutAndAnAnswerBringsItBack() {
-    var pool = PoolUnderTest(instances: 1)
-    pool.arrive(1)
-    for _ in 0..<3 {
-      pool.advance(.seconds(1))
-      pool.missProbes()
-    }
-    #expect(pool.dispatch.maxConcurrent == 0)
-    #expect(pool.withdrawn == [1])
-    pool.advance(.seconds(1))
-    pool.answerProbes()
-    #expect(pool.dispatch.maxConcurrent == 1)
-    #expect(pool.started == [1, 1])
   }
 
   @Test func onlyWaitingCountsAsWaiting() {
@@ -289,7 +205,7 @@ import Testing
     var pool = PoolUnderTest(instances: 2)
     pool.arrive(1)
     pool.arrive(2)
-    pool.dispatch.begin(RequestID(2), at: pool.now)
+    pool.begin(2)
     pool.set(session: 1, order: [])
     #expect(pool.withdrawn == [1])
     #expect(pool.ended == [2: .failed(.instanceLost)])

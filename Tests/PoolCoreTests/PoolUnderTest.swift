@@ -44,7 +44,9 @@ struct PoolUnderTest {
     perform(dispatch.arrive(DispatchRequest(id: RequestID(number), need: need, streams: streams), at: now))
   }
 
-  mutating func begin(_ number: UInt64) { dispatch.begin(RequestID(number), at: now) }
+  mutating func begin(_ number: UInt64, status: Int = 200) {
+    dispatch.begin(RequestID(number), status: status, at: now)
+  }
 
   mutating func end(_ number: UInt64, _ outcome: RequestOutcome = .served) {
     perform(dispatch.end(RequestID(number), outcome, at: now))

@@ -10,7 +10,9 @@ package import OrderedCollections
 /// a count that is only polled misleads). The parts:
 /// - here: the way of a request, from arrival to end;
 /// - `Dispatch+Instances`: the wanted set and `RetireInstance`;
-/// - `Dispatch+Health`: probes, preload and the limits that make an instance unhealthy;
+/// - `Dispatch+Probes`: probes and preload;
+/// - `Dispatch+Limits`: what has gone on for too long;
+/// - `Dispatch+Health`: what speaks against an instance, and what follows from it;
 /// - `Dispatch+Observation`: what the supervisor and the operators see.
 package struct Dispatch: Sendable {
   package var limits: DispatchLimits
@@ -46,14 +48,8 @@ package struct Dispatch: Sendable {
     package var firstAssignedAt: Instant?
     /// Where its failed attempts were; it goes elsewhere as long as there is an elsewhere.
     package internal(set) var failedOn: [InstanceID] = []
-    /// Of these, those that had answered it with an error.
-    var erredOn: [ErredAttempt] = []
-  }
-
-  /// An attempt that a certain life of an instance answered with an error.
-  struct ErredAttempt: Hashable, Sendable {
-    let instance: InstanceID
-    let invocation: InvocationID
+    /// Of these, those that were answered with an error.
+    var erred: [FailedAttempt] = []
   }
 
   package struct Demand: Hashable, Sendable {
@@ -86,11 +82,13 @@ package struct Dispatch: Sendable {
     return assignFreeSlots(at: now)
   }
 
-  /// The first byte of the answer went to the client.
-  package mutating func begin(_ id: RequestID, at now: Instant) {
-    guard case .assigned(let instance, let invocation, let since, nil) = requests[id]?.phase else { return }
+  /// The first byte of the answer, which has this status, went to the client.
+  package mutating func begin(_ id: RequestID, status: Int, at now: Instant) {
+    guard let record = requests[id], case .assigned(let instance, let invocation, let since, nil) = record.phase else {
+      return
+    }
     requests[id]?.phase = .assigned(instance, invocation, since: since, begun: now)
-    instances[instance]?.brokenAttempts = 0
+    if record.request.need == .slot, status < 500 { answered(instance, at: now) }
   }
 
   /// An attempt failed before any byte of the answer had gone to the client.
@@ -100,7 +98,7 @@ package struct Dispatch: Sendable {
   package mutating func attemptFailed(
     _ id: RequestID, _ failure: AttemptFailure, at now: Instant
   ) -> (verdict: AttemptVerdict, actions: [DispatchAction]) {
-    guard let record = requests[id], case .assigned(let instance, let invocation, _, nil) = record.phase else {
+    guard let record = requests[id], case .assigned(let instance, let invocation, let since, nil) = record.phase else {
       return (.wait, [])
     }
     let elsewhere = instances.values.contains {
@@ -119,14 +117,12 @@ package struct Dispatch: Sendable {
       putBack(id, at: now)
       actions.append(.report(.requestPutBack(id, from: instance, failure)))
     }
+    let attempt = FailedAttempt(instance: instance, invocation: invocation, since: since, failedAt: now)
     switch failure {
-    case .status: requests[id]?.erredOn.append(ErredAttempt(instance: instance, invocation: invocation))
+    case .status: requests[id]?.erred.append(attempt)
     case .refused: actions += becameUnhealthy(instance, .failing, at: now)
-    case .broken:
-      instances[instance]?.brokenAttempts += 1
-      if let broken = instances[instance]?.brokenAttempts, broken >= limits.brokenAttempts {
-        actions += becameUnhealthy(instance, .failing, at: now)
-      }
+    case .broken where record.request.need == .slot: actions += broke(attempt, at: now)
+    case .broken: break
     }
     return (verdict, actions + assignFreeSlots(at: now))
   }
@@ -135,16 +131,9 @@ package struct Dispatch: Sendable {
   package mutating func end(_ id: RequestID, _ outcome: RequestOutcome, at now: Instant) -> [DispatchAction] {
     guard let record = requests[id] else { return [] }
     forget(id, outcome, at: now)
-    return judge(record, outcome, at: now) + assignFreeSlots(at: now) + reportIfDrained()
-  }
-
-  /// A request that was served speaks for the instance that served it, and against those that had failed it.
-  private mutating func judge(_ record: Record, _ outcome: RequestOutcome, at now: Instant) -> [DispatchAction] {
-    guard outcome == .served, record.request.need == .slot, case .assigned(let instance, _, _, _) = record.phase else {
-      return []
-    }
-    instances[instance]?.errors = 0
-    return record.erredOn.flatMap { erred($0.instance, $0.invocation, at: now) }
+    // What was served in the end speaks against those that had failed it.
+    let erred = outcome == .served && record.request.need == .slot ? record.erred : []
+    return erred.flatMap { self.erred($0, at: now) } + assignFreeSlots(at: now) + reportIfDrained()
   }
 
   /// An operator cancels a request, waiting or running.
@@ -235,15 +224,20 @@ package struct Dispatch: Sendable {
     revision += 1
   }
 
-  /// Begun streams of an instance end with an error; the others wait again, or fail when they have been put back too
-  /// often.
-  mutating func evict(_ instance: InstanceID, at now: Instant) -> (actions: [DispatchAction], cut: Int, putBack: Int) {
+  /// Takes an instance's requests away: begun streams end with an error; the others wait again, or fail when they have
+  /// been put back too often.
+  ///
+  /// - Parameter finishing: leaves what has begun, and what changes the model store: its body can't be sent again.
+  mutating func evict(
+    _ instance: InstanceID, finishing: Bool = false, at now: Instant
+  ) -> (actions: [DispatchAction], cut: Int, putBack: Int) {
     guard let record = instances[instance] else { return ([], 0, 0) }
     var actions: [DispatchAction] = []
     var cut = 0
     var back = 0
     for id in record.leases.union(record.references).sorted() {
       guard let request = requests[id], case .assigned(_, _, _, let begun) = request.phase else { continue }
+      if finishing, begun != nil || request.request.need == .storeReference { continue }
       if begun != nil || request.failedOn.count >= limits.attemptsPutBack {
         let failure: RequestFailure = begun != nil ? .instanceLost : .attemptsExhausted
         forget(id, .failed(failure), at: now)

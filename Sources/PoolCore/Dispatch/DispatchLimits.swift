@@ -16,6 +16,8 @@ package struct DispatchLimits: Hashable, Sendable {
   package var probeFailures = 3
   /// So many broken attempts in a row: unhealthy.
   package var brokenAttempts = 3
+  /// So many requests in a row that an instance failed and others served, or that it gave no answer: unhealthy.
+  package var erredRequests = 3
   package var probeInterval: Duration = .seconds(1)
   /// Between probes of an instance that has never answered.
   package var startingProbeInterval: Duration = .milliseconds(50)

@@ -41,26 +41,38 @@ package struct WantedInstance: Hashable, Sendable {
 
 /// Why an instance gets no work although it is wanted.
 package enum UnhealthyReason: Hashable, Sendable {
-  /// So many probes in a row had no answer. It may come back.
+  /// So many probes in a row had no answer.
   case unreachable(missedProbes: Int)
-  /// Connections were refused or broke, request after request. It may come back.
+  /// Connections were refused or broke, request after request.
   case failing
-  /// A stream that had begun said nothing for so long, while nothing held the client back. Final: only a new process
-  /// is believed again.
-  case stalled(Duration)
-  /// No first byte within the limit, which includes a load. Final.
-  case silent(Duration)
-  /// It failed so many requests in a row that another instance then served, or gave them no answer at all. Final.
+  /// It failed so many requests in a row that another instance then served, or gave them no answer at all.
   case erring(requests: Int)
-  /// A model under `preload` could not be loaded. Final.
+  /// A stream that had begun said nothing for so long, while nothing held the client back.
+  case stalled(Duration)
+  /// No first byte within the limit, which includes a load.
+  case silent(Duration)
+  /// A model under `preload` could not be loaded.
   case loadFailed(model: String, message: String)
 
-  package var isFinal: Bool {
+  /// What becomes of the instance, from the mildest on.
+  package enum Consequence: Comparable, Sendable {
+    /// Its requests are taken away, and it may come back: when it answers a probe.
+    case pause
+    /// Only a new process is believed again. What it has begun may end well, and is left to it.
+    case finish
+    /// Only a new process is believed again, and its requests are taken away.
+    case end
+  }
+
+  package var consequence: Consequence {
     switch self {
-    case .unreachable, .failing: false
-    case .stalled, .silent, .erring, .loadFailed: true
+    case .unreachable, .failing: .pause
+    case .erring: .finish
+    case .stalled, .silent, .loadFailed: .end
     }
   }
+
+  package var isFinal: Bool { consequence > .pause }
 }
 
 extension UnhealthyReason: CustomStringConvertible {
@@ -106,10 +118,17 @@ package struct DispatchedInstance: Hashable, Sendable {
   /// Models still to be loaded, first to last.
   var toLoad: [String] = []
   var isLoading = false
-  /// Attempts in a row that ended without an answer's head.
-  var brokenAttempts = 0
-  /// Requests in a row that it failed, and others didn't.
-  var errors = 0
+  var failures = Failures()
+
+  /// Inference that it failed in a row; any that it answers makes an end of both counts.
+  struct Failures: Hashable, Sendable {
+    /// Attempts that ended without an answer's head.
+    var broken = 0
+    /// Requests that it failed and another one served, or that had no answer at all.
+    var errors = 0
+    /// When it last answered, or last failed what is counted here.
+    var since: Instant?
+  }
 
   /// Timers are data: when to ask again, and whether an answer is outstanding.
   struct Probe: Hashable, Sendable {

@@ -1,0 +1,97 @@
+import OrderedCollections
+
+/// What has gone on for too long.
+extension Dispatch {
+  /// Time has passed: probes fall due, limits run out.
+  ///
+  /// - Parameter lastProgress: when a request last moved, in either direction, or its client last held it back; nil
+  ///   where there was nothing yet.
+  package mutating func tick(at now: Instant, lastProgress: (RequestID) -> Instant?) -> [DispatchAction] {
+    var actions = expire(at: now)
+    for id in instances.keys { actions += overruns(of: id, at: now, lastProgress) }
+    return actions + probesDue(at: now) + assignFreeSlots(at: now) + reportIfDrained()
+  }
+
+  /// When `tick` has something to do at the latest. Streams are looked at each second.
+  package func nextTick(at now: Instant) -> Instant {
+    let probes = instances.values.filter { !$0.probe.isOutstanding }.map(\.probe.due)
+    let second = now + .seconds(1)
+    return max(now, min(second, probes.min() ?? second))
+  }
+
+  /// Ends what waited longer than the configured maximum, and at the drain's deadline all that still runs.
+  mutating func expire(at now: Instant) -> [DispatchAction] {
+    var actions: [DispatchAction] = []
+    if let limit = limits.maximumWait {
+      for line in [\Self.queue, \Self.callers] {
+        for id in overdue(in: self[keyPath: line], limit, at: now) {
+          forget(id, .expired, at: now)
+          actions.append(.end(id, .expired))
+        }
+      }
+    }
+    if let drainDeadline, drainDeadline <= now {
+      for id in requests.keys.sorted() {
+        forget(id, .failed(.shuttingDown), at: now)
+        actions.append(.end(id, .failed(.shuttingDown)))
+      }
+    }
+    return actions
+  }
+
+  /// What was put back stands where it arrived and waits anew, so the walk goes past it: to the first that has not even
+  /// been here for so long, since those behind it came later.
+  private func overdue(in line: WaitingLine, _ limit: Duration, at now: Instant) -> [RequestID] {
+    var overdue: [RequestID] = []
+    for rank in 0..<line.count {
+      guard let id = line[rank], let record = requests[id], now - record.arrivedAt >= limit else { break }
+      if case .waiting(let since) = record.phase, now - since >= limit { overdue.append(id) }
+    }
+    return overdue
+  }
+
+  /// What follows from requests of this instance that have gone without a byte for too long.
+  ///
+  /// - A begun stream that stands still condemns the instance (`.stalled`).
+  /// - A stream without a first byte does too (`.silent`). It is put back itself, once: the fault may be its own, and it
+  ///   must not go from instance to instance. The second time it ends with `.noAnswer`.
+  /// - Of an answer that is no stream the first byte is the last, so it may just have been long: it ends with
+  ///   `.noAnswer`, since a second try would cost as much again, and counts as one error; as none beside a stream that
+  ///   moves.
+  /// - What is no inference says nothing of the instance. What changes the model store may take any time: a download or
+  ///   a conversion that isn't streamed is silent until its end.
+  private mutating func overruns(
+    of id: InstanceID, at now: Instant, _ lastProgress: (RequestID) -> Instant?
+  ) -> [DispatchAction] {
+    guard let instance = instances[id] else { return [] }
+    var actions: [DispatchAction] = []
+    var fault: UnhealthyReason?
+    var unanswered: FailedAttempt?
+    var isMoving = false
+    for request in instance.leases.union(instance.references).sorted() {
+      guard let record = requests[request], record.request.need != .storeReference,
+        case .assigned(_, let invocation, let since, let begun) = record.phase
+      else { continue }
+      let isInference = record.request.need == .slot
+      let idle = now - max(since, begun ?? since, lastProgress(request) ?? since)
+      if begun != nil {
+        if isInference, idle < limits.stallTimeout { isMoving = true }
+        if isInference, idle >= limits.stallTimeout { fault = .stalled(limits.stallTimeout) }
+        continue
+      }
+      guard idle >= limits.firstByteLimit else { continue }
+      if isInference, record.request.streams {
+        fault = fault ?? .silent(limits.firstByteLimit)
+        // Goes back with the others that have not begun.
+        if record.failedOn.isEmpty { continue }
+      } else if isInference {
+        unanswered = FailedAttempt(instance: id, invocation: invocation, since: since, failedAt: now)
+      }
+      forget(request, .failed(.noAnswer), at: now)
+      actions.append(.end(request, .failed(.noAnswer)))
+    }
+    if let fault { return actions + becameUnhealthy(id, fault, at: now) }
+    if let unanswered, !isMoving { actions += erred(unanswered, at: now) }
+    return actions
+  }
+}

@@ -1,0 +1,87 @@
+import OrderedCollections
+
+/// Whether an instance answers, and has its models.
+extension Dispatch {
+  /// How a probe of an instance ended.
+  package enum ProbeResult: Hashable, Sendable {
+    /// A 200.
+    case answered
+    /// No connection, no answer in time, or another status.
+    case missed
+  }
+
+  mutating func probesDue(at now: Instant) -> [DispatchAction] {
+    var actions: [DispatchAction] = []
+    for (id, instance) in instances where !instance.probe.isOutstanding && instance.probe.due <= now {
+      instances[id]?.probe.isOutstanding = true
+      actions.append(.probe(id, instance.wanted.invocation))
+    }
+    return actions
+  }
+
+  /// The answer to `.probe`.
+  package mutating func probeEnded(
+    _ id: InstanceID, _ invocation: InvocationID, _ result: ProbeResult, at now: Instant
+  ) -> [DispatchAction] {
+    guard var instance = instances[id], instance.wanted.invocation == invocation else { return [] }
+    instance.probe.isOutstanding = false
+    switch result {
+    case .answered:
+      instance.probe.missed = 0
+      instance.probe.due = now + limits.probeInterval
+    case .missed:
+      instance.probe.missed += 1
+      let waitsForFirst = instance.firstAnswerAt == nil
+      instance.probe.due = now + (waitsForFirst ? limits.startingProbeInterval : limits.probeInterval)
+    }
+    instances[id] = instance
+
+    switch (instance.health, result) {
+    case (.starting, .answered):
+      guard instance.firstAnswerAt == nil else { return [] }
+      instances[id]?.firstAnswerAt = now
+      revision += 1
+      let report = DispatchAction.report(.instanceAnswered(id, after: now - instance.registeredAt))
+      return [report] + loadNext(id, at: now)
+    case (.unhealthy(let reason, _), .answered) where !reason.isFinal:
+      revision += 1
+      instances[id]?.failures = DispatchedInstance.Failures()
+      instances[id]?.health = instance.readyAt == nil ? .starting : .healthy
+      return [.report(.instanceRecovered(id))] + (instance.readyAt == nil ? loadNext(id, at: now) : [])
+        + assignFreeSlots(at: now)
+    case (.healthy, .missed) where instance.probe.missed >= limits.probeFailures,
+      (.starting, .missed) where instance.firstAnswerAt != nil && instance.probe.missed >= limits.probeFailures:
+      return becameUnhealthy(id, .unreachable(missedProbes: instance.probe.missed), at: now)
+        + assignFreeSlots(at: now)
+    case (.starting, .missed), (.healthy, _), (.unhealthy, _):
+      return []
+    }
+  }
+
+  /// The answer to `.load`; `failure` is nil when the model is there.
+  package mutating func loadEnded(
+    _ id: InstanceID, _ invocation: InvocationID, model: String, failure: String?, at now: Instant
+  ) -> [DispatchAction] {
+    guard let instance = instances[id], instance.wanted.invocation == invocation, instance.isLoading else { return [] }
+    instances[id]?.isLoading = false
+    if let failure {
+      return becameUnhealthy(id, .loadFailed(model: model, message: failure), at: now) + assignFreeSlots(at: now)
+    }
+    instances[id]?.toLoad.removeAll { $0 == model }
+    return loadNext(id, at: now)
+  }
+
+  /// Loads the next model under `preload`, or makes the instance healthy when there is none left.
+  private mutating func loadNext(_ id: InstanceID, at now: Instant) -> [DispatchAction] {
+    guard let instance = instances[id], case .starting = instance.health, !instance.isLoading else { return [] }
+    if let model = instance.toLoad.first {
+      instances[id]?.isLoading = true
+      return [.load(id, instance.wanted.invocation, model: model)]
+    }
+    revision += 1
+    instances[id]?.health = .healthy
+    instances[id]?.readyAt = now
+    instances[id]?.idleSince = now
+    return [.report(.instanceReady(id, after: now - instance.registeredAt))] + assignFreeSlots(at: now)
+  }
+}
