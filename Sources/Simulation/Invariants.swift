@@ -58,12 +58,7 @@ struct Invariants: Sendable {
     }
   }
 
-  /// "Whose streams move is not taken for one whose streams stand still."
-  mutating func stalled(_ id: InstanceID, units: [InstanceID: PoolSimulation.Unit]) {
-    if let unit = units[id], unit.stalledAt == nil { note("\(id) was condemned although its streams move") }
-  }
-
-  private mutating func note(_ text: String) { broken = broken ?? text }
+  mutating func note(_ text: String) { broken = broken ?? text }
 
   // MARK: Checked after each step
 
@@ -96,6 +91,10 @@ struct Invariants: Sendable {
     var waiting = 0
     var assigned = 0
     for (id, record) in dispatch.requests {
+      guard record.request.need == .slot else {
+        check(id, record, dispatch, inRotation)
+        continue
+      }
       switch record.phase {
       case .waiting:
         waiting += 1

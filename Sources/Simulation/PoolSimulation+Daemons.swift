@@ -41,10 +41,16 @@ extension PoolSimulation {
     apply { $0.dispatcherLost(at: $1) }
   }
 
-  /// Applies an event to the dispatcher's core and carries out its actions.
+  /// Applies an event to the dispatcher's core and carries out its actions. Those of an event that comes meanwhile
+  /// follow, as in the shell.
   mutating func apply(dispatch event: (inout Dispatch, Instant) -> [DispatchAction]) {
-    guard let before = dispatch?.revision, let actions = dispatch.map({ _ in event(&dispatch!, now) }) else { return }
-    for action in actions { perform(action) }
+    guard let before = dispatch?.revision else { return }
+    pending.append(contentsOf: event(&dispatch!, now))
+    if !isCarryingOut {
+      isCarryingOut = true
+      while !pending.isEmpty { perform(pending.removeFirst()) }
+      isCarryingOut = false
+    }
     scheduleTick()
     guard dispatch?.revision != before else { return }
     pacing.changed()
@@ -54,8 +60,8 @@ extension PoolSimulation {
   private mutating func perform(_ action: DispatchAction) {
     switch action {
     case .start(let id, let instance): attempt(id, on: instance)
-    case .withdraw(let id): attempts[id] = nil
-    case .end(let id, let outcome): finish(id, outcome)
+    case .withdraw(let id): withdraw(id)
+    case .end(let id, let outcome): end(id, outcome)
     case .probe(let id, let invocation):
       let answers = isAnswering(id, invocation)
       let delay =
@@ -64,7 +70,8 @@ extension PoolSimulation {
       after(isThere ? delay : settings.latency, .probeEnds(id, invocation, life: dispatcherLife))
     case .load(let id, let invocation, let model):
       after(settings.discovery, .loadEnds(id, invocation, model: model, life: dispatcherLife))
-    case .report(.instanceUnhealthy(let id, .stalled, _, _)): invariants.stalled(id, units: units)
+    case .report(.instanceUnhealthy(let id, let reason, _, _)):
+      invariants.condemned(id, reason, settings.dispatchLimits, units: units, results: results)
     case .report: break
     }
   }

@@ -8,23 +8,15 @@ extension PoolSimulation {
     case .arrives(let id):
       guard results[id] == nil else { return }
       guard dispatch != nil else { return waitingInSocket.append(id) }
-      apply(dispatch: { $0.arrive(DispatchRequest(id: id), at: $1) })
+      arrive(id)
     case .clientLeaves(let id):
       guard results[id] == nil else { return }
       waitingInSocket.removeAll { $0 == id }
       attempts[id] = nil
       finish(id, .cancelled)
       apply(dispatch: { $0.end(id, .cancelled, at: $1) })
-    case .firstByte(let id, let number):
-      guard attempts[id]?.number == number, attempts[id].map(isServing) == true else { return }
-      attempts[id]?.hasBegun = true
-      dispatch?.begin(id, status: 200, at: now)
-      events.schedule(.answered(id, attempt: number), at: now + (requests[id]?.service ?? .zero))
-    case .answered(let id, let number):
-      guard attempts[id]?.number == number, attempts[id].map(isServing) == true else { return }
-      attempts[id] = nil
-      finish(id, .served)
-      apply(dispatch: { $0.end(id, .served, at: $1) })
+    case .firstByte(let id, let number): firstByte(id, number)
+    case .answered(let id, let number): answered(id, number)
     case .attemptFails(let id, let number, let failure):
       guard let attempt = attempts[id], attempt.number == number else { return }
       fail(id, attempt, failure)
@@ -100,75 +92,7 @@ extension PoolSimulation {
     events.schedule(.pushDue(life: life), at: pacing.nextPush(at: now))
   }
 
-  private func isStalled(_ id: InstanceID) -> Bool { units[id]?.stalledAt != nil }
-
-  /// When the stream of a request last moved.
-  private var lastProgress: (RequestID) -> Instant? {
-    { [attempts, units, now] id in
-      attempts[id].flatMap { attempt in
-        units[attempt.instance].flatMap { $0.invocation == attempt.invocation ? $0.stalledAt ?? now : nil }
-      }
-    }
-  }
-
-  // MARK: Attempts
-
-  mutating func attempt(_ id: RequestID, on instance: InstanceID) {
-    invariants.started(id, dispatch: dispatch)
-    attemptsMade += 1
-    let number = attemptsMade
-    guard let unit = units[instance], dispatch?.instances[instance]?.wanted.invocation == unit.invocation,
-      !unit.isStopping
-    else {
-      attempts[id] = Attempt(instance: instance, invocation: "gone", number: number)
-      return after(settings.latency, .attemptFails(id, attempt: number, .refused))
-    }
-    attempts[id] = Attempt(instance: instance, invocation: unit.invocation, number: number)
-    let faults = isCalm ? SimulationSettings.Faults() : settings.faults
-    if random.happens(faults.answersWithError) {
-      return after(settings.latency, .attemptFails(id, attempt: number, .status(500)))
-    }
-    after(settings.firstByte, .firstByte(id, attempt: number))
-    if random.happens(faults.instanceDies) {
-      after(.zero...(.seconds(40)), .instanceDies(instance, unit.invocation))
-    } else if random.happens(faults.streamStalls) {
-      units[instance]?.stalledAt = unit.stalledAt ?? now
-    }
-  }
-
-  private func isServing(_ attempt: Attempt) -> Bool {
-    units[attempt.instance].map { $0.invocation == attempt.invocation && $0.stalledAt == nil } ?? false
-  }
-
-  private mutating func fail(_ id: RequestID, _ attempt: Attempt, _ failure: AttemptFailure) {
-    attempts[id] = nil
-    guard dispatch != nil else { return }
-    if attempt.hasBegun {
-      finish(id, .failed(.truncated))
-      return apply(dispatch: { $0.end(id, .failed(.truncated), at: $1) })
-    }
-    var verdict = AttemptVerdict.wait
-    apply(dispatch: {
-      let (decided, actions) = $0.attemptFailed(id, failure, at: $1)
-      verdict = decided
-      return actions
-    })
-    switch verdict {
-    case .wait: break
-    case .passOn:
-      finish(id, .failed(.upstreamError))
-      apply(dispatch: { $0.end(id, .failed(.upstreamError), at: $1) })
-    case .fail(let failure): finish(id, .failed(failure))
-    }
-  }
-
-  mutating func finish(_ id: RequestID, _ outcome: RequestOutcome) {
-    attempts[id] = nil
-    invariants.ended(id, before: results[id])
-    let record = dispatch?.requests[id]
-    let wait = record.flatMap { record in record.firstAssignedAt.map { $0 - record.arrivedAt } }
-    results[id] = .ended(outcome, firstLease: wait, at: now)
-  }
+  func isStalled(_ id: InstanceID) -> Bool { units[id]?.stalledAt != nil }
 
   // MARK: Units
 
@@ -192,7 +116,7 @@ extension PoolSimulation {
     let unit = Unit(
       invocation: InvocationID("i\(invocations)"),
       answersFrom: random.happens(faults.neverAnswers) ? nil : now + random.duration(settings.discovery),
-      placement: placement)
+      placement: placement, errs: random.happens(faults.startsErring))
     units[id] = unit
     // Also a start that an earlier supervisor had ordered: the launcher sees every unit of its pattern.
     let running = runningUnit(unit)
@@ -202,7 +126,10 @@ extension PoolSimulation {
   private mutating func stopUnit(_ id: InstanceID, _ invocation: InvocationID, _ stop: Stop, _ life: UInt64) {
     guard let unit = units[id], unit.invocation == invocation else { return }
     statistics.stops += 1
-    if case .kill = stop { return die(id, invocation, reason: "killed") }
+    if case .kill = stop {
+      invariants.killed(id, attempts: attempts.filter { isServing($0.key) })
+      return die(id, invocation, reason: "killed")
+    }
     if case .empty = stop { invariants.stopped(id, attempts: attempts) }
     guard !unit.isStopping else { return }
     units[id]?.stoppedBy = life
@@ -236,9 +163,7 @@ extension PoolSimulation {
     switch event {
     case .dispatcherRestarts:
       guard !isCalm, dispatch != nil else { return }
-      for id in attempts.keys.sorted() + (dispatch?.queue.waiting ?? []) where results[id] == nil {
-        results[id] = .connectionLost
-      }
+      for id in dispatch?.requests.keys.sorted() ?? [] where results[id] == nil { results[id] = .connectionLost }
       attempts = [:]
       dispatch = nil
       disconnect()

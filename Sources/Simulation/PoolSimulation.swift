@@ -24,6 +24,13 @@ package struct PoolSimulation: Sendable {
   var units: [InstanceID: Unit] = [:]
   var attempts: [RequestID: Attempt] = [:]
   var requests: [RequestID: SimulatedRequest] = [:]
+  /// Since when each that waits has waited, this time.
+  var waitingSince: [RequestID: Instant] = [:]
+  /// Requests that some instance was given.
+  var attempted: Set<RequestID> = []
+  /// What the dispatcher's core decided, and its shell has still to carry out.
+  var pending: [DispatchAction] = []
+  var isCarryingOut = false
   /// Connections that wait in the socket while the dispatcher is down.
   var waitingInSocket: [RequestID] = []
   var invocations = 0
@@ -66,6 +73,15 @@ package struct PoolSimulation: Sendable {
     var isStopping: Bool { stoppedBy != nil }
     /// When its streams stopped moving; nil while they move.
     var stalledAt: Instant?
+    /// Whether it answers most inference with an error, for which it is too small, say.
+    var errs = false
+    /// Inference that it failed since it last began to answer any.
+    var failures: [Failure] = []
+
+    struct Failure: Hashable, Sendable {
+      var request: RequestID
+      var at: Instant
+    }
   }
 
   enum Wire: Hashable, Sendable {
@@ -76,6 +92,9 @@ package struct PoolSimulation: Sendable {
     var instance: InstanceID
     var invocation: InvocationID
     var number: Int
+    /// Whether the request was nowhere before.
+    var isFirst: Bool
+    var since: Instant
     var hasBegun = false
   }
 

@@ -32,6 +32,8 @@ package struct SimulationSettings: Sendable {
     package var neverAnswers = 0.0
     /// Per attempt: a 5xx instead of an answer.
     package var answersWithError = 0.0
+    /// Per start: from then on a 5xx to most inference.
+    package var startsErring = 0.0
     /// Mean time between restarts of each daemon; nil for never.
     package var dispatcherRestarts: Duration?
     package var supervisorRestarts: Duration?
@@ -47,10 +49,14 @@ package struct SimulationSettings: Sendable {
 /// One request of a workload.
 package struct SimulatedRequest: Hashable, Sendable {
   package var arrival: Instant
-  /// From the first byte to the end of the answer.
+  /// How long the answer takes; without a stream it comes at once, at the end of it.
   package var service: Duration
   /// When the client leaves, counted from the arrival; nil for a patient one.
   package var patience: Duration?
+  package var need = DispatchRequest.Need.slot
+  package var streams = true
+  /// Whether it can be sent again to another instance: not where its body was passed on as it came.
+  package var isReplayable = true
 
   package init(arrival: Instant, service: Duration, patience: Duration? = nil) {
     self.arrival = arrival

@@ -4,10 +4,12 @@ import Testing
 
 /// Random histories of the whole pool, with the invariants checked after every step.
 ///
-/// A failure prints its seed; `OLLAMA_POOL_SEED=… swift test --filter RandomHistory` repeats it alone.
+/// A failure prints its seed; `OLLAMA_POOL_SEED=… swift test --filter RandomHistory` repeats it alone, and
+/// `OLLAMA_POOL_HISTORIES=…` runs another number of histories.
 @Suite struct RandomHistoryTests {
   @Test func everyInvariantHoldsInTenThousandRandomHistories() async {
-    let seeds: Range<UInt64> = HistoryOfSeed.requestedSeed.map { $0..<$0 + 1 } ?? 0..<10_000
+    let histories = Environment.value("OLLAMA_POOL_HISTORIES").flatMap(UInt64.init) ?? 10_000
+    let seeds: Range<UInt64> = HistoryOfSeed.requestedSeed.map { $0..<$0 + 1 } ?? 0..<histories
     await withTaskGroup(of: Void.self) { group in
       let parts: UInt64 = 4
       for part in 0..<parts {
@@ -57,6 +59,7 @@ struct HistoryOfSeed {
       coldStart: .seconds(Int.random(in: 1...20, using: &random)))
     settings.dispatchLimits.waitingRequests = Int.random(in: 5...100, using: &random)
     settings.dispatchLimits.stallTimeout = .seconds(Int.random(in: 5...60, using: &random))
+    settings.dispatchLimits.firstByteLimit = .seconds(Int.random(in: 5...60, using: &random))
     if random.happens(0.3) { settings.dispatchLimits.preload = ["llama3.2:latest"] }
     if random.happens(0.2) { settings.dispatchLimits.maximumWait = .seconds(20) }
     settings.fleetLimits.startTimeout = .seconds(15)
@@ -71,6 +74,7 @@ struct HistoryOfSeed {
     if random.happens(0.2) { faults.startFails = 0.3 }
     if random.happens(0.2) { faults.neverAnswers = 0.2 }
     if random.happens(0.2) { faults.answersWithError = 0.2 }
+    if random.happens(0.2) { faults.startsErring = 0.4 }
     if random.happens(0.2) { faults.dispatcherRestarts = .seconds(30) }
     if random.happens(0.2) { faults.supervisorRestarts = .seconds(20) }
     if random.happens(0.2) { faults.specificationChanges = .seconds(25) }
@@ -80,11 +84,18 @@ struct HistoryOfSeed {
     let count = Int.random(in: 1...40, using: &random)
     requests = count
     let spread = Int64.random(in: 1...90, using: &random) * 1_000_000_000
+    let others = random.happens(0.5) ? 0.2 : 0
     let workload = (0..<count).map { _ in
-      SimulatedRequest(
+      var request = SimulatedRequest(
         arrival: Instant(nanoseconds: Int64.random(in: 0...spread, using: &random)),
-        service: random.duration(.milliseconds(50)...(.seconds(40))),
+        service: random.duration(.milliseconds(50)...(random.happens(0.5) ? .seconds(2) : .seconds(40))),
         patience: random.happens(0.2) ? random.duration(.zero...(.seconds(60))) : nil)
+      request.streams = !random.happens(others)
+      if random.happens(others) {
+        request.need = random.happens(0.5) ? .reference : .storeReference
+        request.isReplayable = request.need == .reference || random.happens(0.5)
+      }
+      return request
     }
     simulation = PoolSimulation(settings: settings, workload: workload, seed: random.next())
   }
