@@ -129,10 +129,10 @@ extension PlacementPlan {
   /// What each site's instance is started with.
   func specifications(_ settings: Settings, _ ollama: OllamaExecutable) -> [InstanceID: InstanceSpecification] {
     var specifications: [InstanceID: InstanceSpecification] = [:]
-    for (index, site) in sites.enumerated() {
+    for site in sites {
       specifications[site.id] = InstanceSpecification.make(
         Placement(id: site.id, gpus: site.gpus.map(\.uuid), slots: site.slots), on: site.gpus,
-        environment: site.environment, isFirst: index == 0, settings: settings, ollama: ollama)
+        environment: site.environment, settings: settings, ollama: ollama)
     }
     return specifications
   }

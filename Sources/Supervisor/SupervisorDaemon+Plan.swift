@@ -85,9 +85,21 @@ extension SupervisorDaemon {
   /// - Throws: `LaunchError`, `SupervisorError`
   func prepareStart(_ id: InstanceID, attempt: Int) throws -> (InstanceSpecification, port: UInt16) {
     use(plan.findProgram())
-    let order = try plan.order(for: id, attempt: attempt, avoiding: ports(ofOthersThan: id))
-    launches.take(order.port, for: id)
-    return order
+    var (specification, port) = try plan.order(for: id, attempt: attempt, avoiding: ports(ofOthersThan: id))
+    specification.prunesStore = isAlone(id)
+    launches.take(port, for: id)
+    return (specification, port)
+  }
+
+  /// Whether no other instance runs, is being stopped, or was sent off to start before this one: nobody can be pulling.
+  private func isAlone(_ id: InstanceID) -> Bool {
+    fleet.placements.allSatisfy { other, record in
+      switch record.life {
+      case .absent: true
+      case .launching: other == id || launches.port(of: other) == nil
+      case .running, .stopping: false
+      }
+    }
   }
 
   /// Of what runs, is being stopped, or is being started.

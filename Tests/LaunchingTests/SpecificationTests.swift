@@ -43,7 +43,7 @@ import Testing
     for name in ["OLLAMA_MODELS", "OLLAMA_CONTEXT_LENGTH", "OLLAMA_KEEP_ALIVE", "OLLAMA_NOPRUNE"] {
       #expect(plain[name] == nil)
     }
-    let configured = InstanceSpecification.example(isFirst: false) { settings in
+    let configured = InstanceSpecification.example(prunesStore: false) { settings in
       settings.slots = 4
       settings.modelsPath = "/srv/models"
       settings.contextLength = 8192
@@ -100,13 +100,13 @@ import Testing
     }
   }
 
-  @Test func `a placement that becomes the first is the same as before`() {
-    #expect(InstanceSpecification.example(isFirst: false).digest == InstanceSpecification.example().digest)
+  @Test func `whether it may prune the store makes no other instance of it`() {
+    #expect(InstanceSpecification.example(prunesStore: false).digest == InstanceSpecification.example().digest)
   }
 
   @Test func `what steers no instance is the operator's to set`() {
     let set = ["OLLAMA_NOPRUNE": "0", "SWIFT_BACKTRACE": "enable=yes"]
-    let variables = InstanceSpecification.example(isFirst: false) { $0.environment = set }.variables
+    let variables = InstanceSpecification.example(prunesStore: false) { $0.environment = set }.variables
     #expect(variables.filter { set[$0.key] != nil } == set)
     #expect(InstanceSpecification.example { $0.environment = set }.variables["OLLAMA_NOPRUNE"] == "0")
   }
@@ -141,7 +141,7 @@ import Testing
   @Test func `an instance of a placement has its name and slots, and the GPUs' nodes`() {
     let specification = InstanceSpecification.make(
       Placement(id: "pair", gpus: ["GPU-a", "GPU-b"], slots: 3),
-      on: [.nvidia("GPU-a", minor: 0), .nvidia("GPU-b", minor: 1)], isFirst: true, settings: Settings(),
+      on: [.nvidia("GPU-a", minor: 0), .nvidia("GPU-b", minor: 1)], settings: Settings(),
       ollama: InstanceSpecification.example().executable)
     #expect(specification.id == "pair")
     #expect(specification.slots == 3)

@@ -3,6 +3,7 @@ import PoolCore
 import TestSupport
 import Testing
 
+@testable import Launching
 @testable import Supervisor
 
 /// From the queue's depth to units and back.
@@ -39,6 +40,22 @@ import Testing
       for id in ["gpu1", "gpu2", "gpu3"] { try await stage.tells("\(id) ready after") }
       let ports = stage.launcher.world.units.values.map(\.port).sorted()
       #expect(ports == [11500, 11501, 11502, 11503])
+    }
+  }
+
+  @Test func onlyAnInstanceThatStartsAloneTidiesTheModelStoreUp() async throws {
+    let stage = try Stage(Stage.fourGPUs.replacing("min: 1", with: "min: 2"))
+    try await withSupervisor(stage) { _ in
+      try await stage.running("gpu0", "gpu1")
+      #expect(stage.launcher.world.specifications.count { $0.prunesStore } == 1, "of two that start at once")
+      // The first placement starts while another one may be pulling.
+      stage.launcher.end("gpu0", "exit status 1")
+      try await eventually(within: patience, "it is started again") {
+        stage.launcher.world.specifications.count == 3 && stage.launcher.world.units.count == 2
+      }
+      #expect(stage.launcher.world.specifications.last?.prunesStore == false)
+      let digests = stage.launcher.world.specifications.filter { $0.id == "gpu0" }.map(\.digest)
+      #expect(Set(digests).count == 1)
     }
   }
 

@@ -11,7 +11,7 @@ extension InstanceSpecification {
     variables["OLLAMA_HOST"] = Self.address(port: port)
     variables["POOL_PORT"] = String(port)
     variables["POOL_SPECIFICATION"] = digest
-    // Whether a placement is the first changes with the others, and must not have a healthy instance replaced.
+    // Not in the digest: what else ran when it started must not have a healthy instance replaced.
     if !prunesStore { variables["OLLAMA_NOPRUNE"] = extraEnvironment["OLLAMA_NOPRUNE"] ?? "1" }
     return Self.sorted(variables)
   }

@@ -32,9 +32,9 @@ package struct InstanceSpecification: Sendable, Equatable {
   package var modelsPath: String?
   package var contextLength: Int?
   package var keepAlive: KeepAlive?
-  /// Whether it may tidy the model store up when it starts: one of those that share a store may, else they would
-  /// delete what another is just pulling.
-  package var prunesStore: Bool
+  /// Whether it may tidy the model store up when it starts: only where no other instance of the pool runs, else it
+  /// would delete what a pull through that one has fetched so far.
+  package var prunesStore = false
   /// Further variables, from the configuration.
   package var extraEnvironment: [String: String]
   /// As configured; nil: see `InstanceAccount`.
@@ -46,16 +46,15 @@ package struct InstanceSpecification: Sendable, Equatable {
   ///   - placement: its name and slots; its `specification` is what ``digest`` is for, and is not looked at.
   ///   - gpus: those of the placement, in its order.
   ///   - environment: the placement's own variables, which win over `settings.environment`.
-  ///   - isFirst: whether it is the first of the placements.
   package static func make(
-    _ placement: Placement, on gpus: [GPU], environment: [String: String] = [:], isFirst: Bool, settings: Settings,
+    _ placement: Placement, on gpus: [GPU], environment: [String: String] = [:], settings: Settings,
     ollama: OllamaExecutable
   ) -> InstanceSpecification {
     InstanceSpecification(
       id: placement.id,
       gpus: gpus.map { PinnedGPU(uuid: $0.uuid, vendor: $0.vendor, deviceNodes: $0.deviceNodes) },
       executable: ollama, slots: placement.slots, modelsPath: settings.modelsPath,
-      contextLength: settings.contextLength, keepAlive: settings.keepAlive, prunesStore: isFirst,
+      contextLength: settings.contextLength, keepAlive: settings.keepAlive,
       extraEnvironment: settings.environment.merging(environment) { $1 }, user: settings.instanceUser,
       memoryMax: settings.memoryMax)
   }
