@@ -127,11 +127,15 @@ say_what_is_next() {
 uninstall() {
   if is_live; then
     systemctl --quiet disable ollama-pool.target 2>/dev/null || true
-    # The parts by name as well: the stop of the target alone does not wait for the streams to end.
-    echo "Stopping the pool; running streams end first."
-    systemctl stop ollama-pool.target 'ollama-pool-*.service' 'ollama-pool-*.socket' 'ollama-instance-*.service' ollamapool.slice \
-      2>/dev/null || true
-    systemctl reset-failed 'ollama-pool-*' 'ollama-instance-*' 2>/dev/null || true
+    # The parts by name as well: the stop of the target alone does not wait for the streams to end. Its instances are
+    # part of it; those of another pool, such as a `serve`, are not, and go on.
+    local parts
+    read -ra parts < <(systemctl show --property=ConsistsOf --value ollama-pool.target) || true
+    echo "Stopping the pool; running streams end first, waiting requests get status 503."
+    systemctl stop ollama-pool.target 'ollama-pool-*.service' 'ollama-pool-*.socket' "${parts[@]}" 2>/dev/null || true
+    systemctl reset-failed 'ollama-pool-*' "${parts[@]}" 2>/dev/null || true
+    [[ -n $(systemctl list-units --all --plain --no-legend 'ollama-instance-*.service') ]] ||
+      systemctl stop ollamapool.slice 2>/dev/null || true
   fi
   local file
   for file in $(names .service .socket .target .slice); do rm -f "$units/$file"; done

@@ -21,7 +21,7 @@ import Testing
     groups: ["render", "video"])
 
   private func properties(
-    _ specification: InstanceSpecification, as account: InstanceAccount = own
+    _ specification: InstanceSpecification, as account: InstanceAccount = own, owner: String = "/run/ollama-pool"
   ) -> [String: BusValue] {
     let list = InstanceUnit.properties(of: specification, port: 11500, owner: owner, as: account)
     #expect(Set(list.map(\.name)).count == list.count, "each property once")
@@ -60,6 +60,12 @@ import Testing
       $0.rawBytes.map { String(decoding: $0, as: UTF8.self) }
     }
     #expect(fields == ["POOL_INSTANCE=gpu0", "POOL_GPU=GPU-aaa"])
+  }
+
+  @Test func `a pool beside the installed one keeps its instances when that one's target stops`() {
+    let unit = properties(.example(), owner: owner)
+    #expect(unit["PartOf"] == nil && unit["Before"] == nil)
+    #expect(unit["Slice"]?.text == "ollamapool.slice")
   }
 
   @Test func `it may open its own nodes and no others, none on the CPU, and any where they aren't known`() {

@@ -76,9 +76,19 @@ struct InstallationTests {
       try await HTTPProbe.exchange("GET", "/api/tags", port: 11434).status == 200
     }
 
+    // An instance of a pool beside this one.
+    let other = "ollama-instance-other.service"
+    let slice = "ollamapool.slice"
+    #expect(try await succeeds("systemd-run", "--unit=\(other)", "--slice=\(slice)", "sleep", "1000"))
+
     try await Installing.make("uninstall", "PREFIX=/usr")
-    #expect(try await unitsOfThePool() == "")
+    #expect(
+      try await unitsOfThePool().split(separator: "\n").compactMap { $0.split(separator: " ").first } == [
+        other[...], slice[...],
+      ])
     #expect(try await !succeeds("pgrep", "-x", "ollama-pool|ollama-simulato"))
+    #expect(try await succeeds("systemctl", "stop", other, slice))
+    #expect(try await unitsOfThePool() == "")
     let left = try await run("find", ["/usr", "/run", "/etc", "/var/lib", "-name", "*ollama-pool*", "-prune"]).output
       .split(separator: "\n").map(String.init).filter { !$0.hasPrefix("/usr/src") }
     #expect(Set(left).isSubset(of: ["/etc/ollama-pool", "/var/lib/ollama-pool", "/var/lib/ollama-pool-instance"]))

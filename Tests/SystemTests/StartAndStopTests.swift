@@ -15,6 +15,31 @@ extension SystemTests {
       }
     }
 
+    @Test func stoppingTheTargetLeavesAPoolBesideItAlone() async throws {
+      try await InstalledPool.running { pool in
+        _ = try await pool.ready(1)
+        let folder = try TemporaryDirectory()
+        let file = try folder.write(
+          "gpus: cpu\nlisten: [127.0.0.1:11600]\nmetrics_listen: off\ninstance_ports: 11700\n",
+          to: "beside.yaml")
+        let beside = try RunningProgram(
+          "/usr/bin/ollama-pool",
+          ["serve", "--config", file, "--socket", folder.path(to: "run"), "--state", folder.path(to: "state")])
+        try await eventually(within: .seconds(20), "the other pool serves") {
+          (try? await HTTPProbe.exchange("GET", "/api/tags", port: 11600))?.status == 200
+        }
+        let process = try await pool.mainPID(of: "ollama-instance-cpu0.service")
+        try await systemctl("stop", "ollama-pool.target")
+        try await eventually(within: .seconds(20), "the installed pool is gone") {
+          try await pool.activeUnits("ollama-*") == ["ollama-instance-cpu0.service"]
+        }
+        #expect(try await pool.mainPID(of: "ollama-instance-cpu0.service") == process)
+        #expect(try await HTTPProbe.exchange("GET", "/api/tags", port: 11600).status == 200)
+        beside.signal(SIGTERM)
+        #expect(try await beside.wait() == .exited(0))
+      }
+    }
+
     @Test func aPoolThatIsStoppedAsSoonAsItRunsLeavesNothing() async throws {
       try await InstalledPool.running { _ in }
     }

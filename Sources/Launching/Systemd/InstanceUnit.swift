@@ -10,6 +10,8 @@ import Systemd
 /// others' units alone.
 package enum InstanceUnit {
   package static let slice = "ollamapool.slice"
+  /// The owner of an installed pool's units, which belong to `ollama-pool.target`.
+  static let installedOwner = "/run/ollama-pool"
   static let namePrefix = "ollama-instance-"
   static let pattern = "ollama-instance-*.service"
   private static let nameSuffix = ".service"
@@ -82,8 +84,6 @@ package enum InstanceUnit {
     var properties: [UnitProperty] = [
       .description("Ollama on \(gpus.isEmpty ? "the CPU" : gpus.joined(separator: " ")) (\(id))"),
       .slice(slice),
-      // Bound to neither daemon, so that it outlives both. When the target stops, the dispatcher drains first.
-      .partOf(["ollama-pool.target"]), .before(["ollama-pool-dispatcher.service"]),
       .type(.exec), .execStart(specification.executable.path, ["serve"]),
       .environment(specification.environment(port: port, home: home) + [(name: "POOL_OWNER", value: owner)]),
       .collectMode(.inactiveOrFailed), .addRef(true),
@@ -100,13 +100,19 @@ package enum InstanceUnit {
       .systemCallFilter(["@system-service"]), UnitProperty("SystemCallErrorNumber", .int32(EPERM)),
       .systemCallArchitectures(["native"]),
     ]
+    // Bound to neither daemon, so that it outlives both. When the target stops, the dispatcher drains first. What
+    // another pool runs goes on.
+    if owner == installedOwner {
+      properties += [.partOf(["ollama-pool.target"]), .before(["ollama-pool-dispatcher.service"])]
+    }
     if let memoryMax = specification.memoryMax { properties.append(.memoryMax(bytes: UInt64(memoryMax.bytes))) }
     return properties
   }
 
   /// What a GPU runtime needs stays open: no MemoryDenyWriteExecute (it compiles at run time), no PrivateDevices (it
   /// would hide the GPUs), no ProcSubset (/proc/driver/nvidia). RemoveIPC would take shared memory from the other
-  /// instances of the same user. The network stays open because instances pull models.
+  /// instances of the same user. The network stays open, with no IPAddressDeny, because instances pull models, and so
+  /// does the model store, with no BindReadOnlyPaths: any of them may be the one that a pull goes through.
   private static func sandbox(
     _ specification: InstanceSpecification, account: InstanceAccount, home: String
   ) -> [UnitProperty] {
