@@ -59,5 +59,6 @@ package enum ControlError {
   package static let noSuchGPU = "ollamapool.Supervisor.NoSuchGPU"
   package static let noSuchInstance = "ollamapool.Supervisor.NoSuchInstance"
   package static let invalidScale = "ollamapool.Supervisor.InvalidScale"
+  package static let notStored = "ollamapool.Supervisor.NotStored"
   package static let invalidConfiguration = "ollamapool.Supervisor.InvalidConfiguration"
 }

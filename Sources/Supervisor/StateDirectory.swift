@@ -1,9 +1,11 @@
 import Dispatch
 import FoundationEssentials
 import Glibc
+import Synchronization
 
-/// What outlives the supervisor: small JSON files in its StateDirectory, each replaced as a whole.
-final class StateDirectory: Sendable {
+/// What outlives the supervisor: small JSON files in its StateDirectory, each replaced as a whole. One supervisor has
+/// it at a time.
+package final class StateDirectory: Sendable {
   enum File: String, Sendable {
     /// `GPUNumbering`.
     case numbers = "gpu-numbers.json"
@@ -15,10 +17,20 @@ final class StateDirectory: Sendable {
   private static let largest = 1 << 20
 
   let path: String
+  /// The open file by which others see that the directory is in use: until ``close()``, or the end of the process,
+  /// however it comes.
+  private let lock: Mutex<Int32?>
+  /// Why a file was not stored the last time.
+  private let failures = Mutex<[File: SupervisorError]>([:])
   /// Writes one after the other, in the order they were asked for, off the supervisor's actor: a disk may be slow.
   private let queue = DispatchQueue(label: "ollama-pool.supervisor.state")
 
-  init(_ path: String) { self.path = path }
+  private init(_ path: String, lock: Int32) {
+    self.path = path
+    self.lock = Mutex(lock)
+  }
+
+  deinit { close() }
 
   /// What was stored; nil where nothing was.
   /// - Throws: where the file can't be used. A damaged one is put aside as `NAME.damaged`.
@@ -42,25 +54,37 @@ final class StateDirectory: Sendable {
   }
 
   /// Replaces the file.
-  /// - Parameter stored: is called from another thread once it is on the disk, or with the reason why it isn't.
+  /// - Parameter news: is called from another thread when it can't be stored, with the reason, and when it can be again.
   func store(
-    _ value: some Encodable & Sendable, as file: File, then stored: @escaping @Sendable (SupervisorError?) -> Void
+    _ value: some Encodable & Sendable, as file: File, news: @escaping @Sendable (SupervisorError?) -> Void
   ) {
     queue.async { [self] in
-      do throws(SupervisorError) {
-        try write(value, to: path(to: file))
-        stored(nil)
-      } catch {
-        stored(error)
+      var failure: SupervisorError?
+      do throws(SupervisorError) { try write(value, to: path(to: file)) } catch { failure = error }
+      let before = failures.withLock { failures in
+        defer { failures[file] = failure }
+        return failures[file]
       }
+      if before?.message != failure?.message { news(failure) }
     }
   }
 
-  /// Calls back, from another thread, when all that was to be stored until now has been.
-  func afterwards(_ action: @escaping @Sendable () -> Void) { queue.async { action() } }
+  /// Whether the file could not be stored the last time.
+  func isBehind(_ file: File) -> Bool { failures.withLock { $0[file] != nil } }
+
+  /// Calls back, from another thread, when all that was to be stored until now has been, or with the reason why the file
+  /// has not.
+  func afterwards(_ file: File, _ action: @escaping @Sendable (SupervisorError?) -> Void) {
+    queue.async { [self] in action(failures.withLock { $0[file] }) }
+  }
 
   /// Waits until all that was to be stored is.
   func flush() { queue.sync {} }
+
+  /// Lets the next supervisor have it.
+  func close() {
+    if let descriptor = lock.withLock({ $0.take() }) { Glibc.close(descriptor) }
+  }
 
   private func path(to file: File) -> String { "\(path)/\(file.rawValue)" }
 
@@ -93,10 +117,10 @@ final class StateDirectory: Sendable {
     }
     guard rest.isEmpty, fsync(descriptor) == 0 else {
       let error = failed()
-      close(descriptor)
+      Glibc.close(descriptor)
       throw error
     }
-    close(descriptor)
+    Glibc.close(descriptor)
     guard rename(new, name) == 0 else { throw failed() }
   }
 
@@ -109,5 +133,53 @@ final class StateDirectory: Sendable {
     }
   }
 
-  private static func errorText() -> String { String(cString: strerror(errno)) }
+  fileprivate static func errorText() -> String { String(cString: strerror(errno)) }
+}
+
+extension StateDirectory {
+  /// Takes the directory, which must exist and be writable.
+  ///
+  /// - Parameter patience: how long one that is in use is waited for.
+  package static func take(_ path: String, patience: Duration = .zero) async throws(SupervisorError) -> StateDirectory {
+    let deadline = ContinuousClock.now + patience
+    while true {
+      do throws(SupervisorError) {
+        return StateDirectory(path, lock: try lock(path))
+      } catch {
+        guard error.code == .inUse, ContinuousClock.now < deadline, !Task.isCancelled else { throw error }
+      }
+      try? await Task.sleep(for: .milliseconds(100))
+    }
+  }
+
+  /// The lock is the kernel's, so that nothing of it outlives a process that is killed; the file's text is for people.
+  private static func lock(_ path: String) throws(SupervisorError) -> Int32 {
+    let name = path + "/lock"
+    let descriptor = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o640)
+    guard descriptor >= 0 else {
+      throw .state(name, "can't be opened: \(errorText())", remedy: "see who owns \(path)")
+    }
+    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+      defer { Glibc.close(descriptor) }
+      guard errno == EWOULDBLOCK else {
+        throw .state(name, "can't be locked: \(errorText())", remedy: "name another folder with --state")
+      }
+      throw SupervisorError(
+        .inUse,
+        "the state folder \(path) is in use by another pool\(holder(descriptor)): stop that one, or give this one a "
+          + "folder of its own with --state, and one for its sockets with --socket")
+    }
+    let text = "\(getpid())\n"
+    // A full disk costs only the number in the message above.
+    if ftruncate(descriptor, 0) == 0 { _ = pwrite(descriptor, text, text.utf8.count, 0) }
+    return descriptor
+  }
+
+  private static func holder(_ descriptor: Int32) -> String {
+    var buffer = [UInt8](repeating: 0, count: 16)
+    let count = pread(descriptor, &buffer, buffer.count, 0)
+    let number = Int32(
+      String(decoding: buffer.prefix(max(0, count)).prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self))
+    return number.map { " (process \($0))" } ?? ""
+  }
 }

@@ -1,4 +1,5 @@
 import ControlInterface
+import Glibc
 import Launching
 import OrderedCollections
 import PoolConfiguration
@@ -14,6 +15,8 @@ enum Work: Sendable {
   /// Tell the watchers, so much later.
   case push(after: Duration)
   case lookForGPUs
+  /// Somebody asked for what that user may not do.
+  case tellRefused(SupervisorInterface.Method, userID: uid_t, processID: pid_t)
 }
 
 /// The starts that are under way.
@@ -85,6 +88,12 @@ extension SupervisorDaemon {
       do { try await Task.sleep(for: delay) } catch { return }
       await pushToWatchers()
     case .lookForGPUs: await lookForMissingGPUs()
+    case .tellRefused(let method, let userID, let processID):
+      guard refusals.isNews(userID, at: MonotonicClock.now) else { return }
+      tell(
+        SupervisorEvent(
+          .permissionDenied, "user \(userID) (process \(processID)) may not call \(method.rawValue)",
+          why: "only root and the pool's own user may change something"))
     }
   }
 
@@ -150,7 +159,10 @@ extension SupervisorDaemon {
       do { try await clock.sleep(for: .seconds(1), tolerance: .milliseconds(100)) } catch { return }
       ticks += 1
       apply { $0.tick(at: $1) }
-      if ticks % 10 == 0 { lookAtProgram() }
+      if ticks % 10 == 0 {
+        lookAtProgram()
+        storeAgain()
+      }
       if ticks % 30 == 0, plan.mayFindMore, !isLookingForGPUs { workQueue.yield(.lookForGPUs) }
       await notifyAlive()
     }

@@ -3,6 +3,19 @@ import PoolConfiguration
 import PoolCore
 import Varlink
 
+/// The users who were refused something lately: who asks over and over is told of now and then.
+struct Refusals {
+  private static let window = Duration.seconds(10)
+  private var told: [UInt32: Instant] = [:]
+
+  mutating func isNews(_ userID: UInt32, at now: Instant) -> Bool {
+    told = told.filter { now - $0.value < Self.window }
+    guard told[userID] == nil else { return false }
+    told[userID] = now
+    return true
+  }
+}
+
 /// What operators ask and order.
 extension SupervisorDaemon {
   func answer(_ method: SupervisorInterface.Method, _ call: VarlinkCall) async {
@@ -101,8 +114,13 @@ extension SupervisorDaemon {
     return isPossible
   }
 
-  /// An order that was answered outlives a crash.
-  private func replyWhenKept(_ call: VarlinkCall) { state.afterwards { call.reply() } }
+  /// An order that was answered with yes outlives a crash.
+  private func replyWhenKept(_ call: VarlinkCall) {
+    state.afterwards(.orders) { error in
+      guard let error else { return call.reply() }
+      call.fail(VarlinkErrorReply(ControlError.notStored, ["reason": .string(error.message)]))
+    }
+  }
 
   /// One line of reasonable length: it stands in tables.
   private static func reason(_ text: String) throws(VarlinkErrorReply) -> String {

@@ -43,8 +43,12 @@ extension SupervisorDaemon {
 
   func storeOrders(_ new: StandingOrders) {
     orders = new
-    state.store(new, as: .orders) { [journal = options.journal] error in
-      if let error { journal.send(SupervisorEvent.notStored(error).entry) }
-    }
+    state.store(new, as: .orders) { [journal = options.journal] in journal.send(SupervisorEvent.storing($0).entry) }
+  }
+
+  /// What could not be stored: the disk may have room again.
+  func storeAgain() {
+    if state.isBehind(.orders) { storeOrders(orders) }
+    if state.isBehind(.numbers) { storeNumbering() }
   }
 }

@@ -74,8 +74,8 @@ extension SupervisorDaemon {
   }
 
   func storeNumbering() {
-    state.store(plan.numbering, as: .numbers) { [journal = options.journal] error in
-      if let error { journal.send(SupervisorEvent.notStored(error).entry) }
+    state.store(plan.numbering, as: .numbers) { [journal = options.journal] in
+      journal.send(SupervisorEvent.storing($0).entry)
     }
   }
 
@@ -157,7 +157,9 @@ extension SupervisorDaemon {
 }
 
 extension SupervisorEvent {
-  static func notStored(_ error: SupervisorError) -> SupervisorEvent {
-    SupervisorEvent(.stateTrouble, "state is not stored", why: error.message)
+  /// - Parameter trouble: nil where it is over.
+  static func storing(_ trouble: SupervisorError?) -> SupervisorEvent {
+    guard let trouble else { return SupervisorEvent(.stateStored, "state is stored again") }
+    return SupervisorEvent(.stateTrouble, "state is not stored, and will be tried again", why: trouble.message)
   }
 }

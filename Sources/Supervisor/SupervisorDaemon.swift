@@ -44,6 +44,7 @@ package actor SupervisorDaemon {
   var watchers = Watchers()
   var link = LinkState()
   var launches = Launches()
+  var refusals = Refusals()
   var ticks = 0
   var isLookingForGPUs = false
   var lastNotifiedStatus = ""
@@ -73,7 +74,7 @@ package actor SupervisorDaemon {
   ///   launcher or the units that run can't be listed, `VarlinkError` for the control socket.
   package static func start(_ options: SupervisorOptions) async throws -> SupervisorDaemon {
     let settings = options.configuration.settings
-    let state = StateDirectory(options.stateDirectory)
+    let state = options.state
     let inventory = InventoryCache(options.inventory)
     var troubles: [SupervisorEvent] = []
     func stored<Value: Decodable>(_ file: StateDirectory.File, or new: Value) -> Value {
@@ -124,10 +125,10 @@ package actor SupervisorDaemon {
     restoreOrders()
     applyPlan()
     takeUpOrders(found)
-    let administrators = ControlService.administrators(instanceUser: plan.settings.instanceUser)
-    let service = ControlService(administrators: administrators) { [workQueue] method, call in
-      workQueue.yield(.answer(method, call))
-    }
+    let service = ControlService(
+      administrators: ControlService.administrators(),
+      handOn: { [workQueue] in workQueue.yield(.answer($0, $1)) },
+      refused: { [workQueue] in workQueue.yield(.tellRefused($0, userID: $1.userID, processID: $1.processID)) })
     server = try await VarlinkServer.start(
       at: options.controlSocket, serving: [service],
       as: VarlinkService(
@@ -181,6 +182,7 @@ package actor SupervisorDaemon {
     await server?.close()
     await launcher.close()
     state.flush()
+    state.close()
     options.journal.flush()
   }
 

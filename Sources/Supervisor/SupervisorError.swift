@@ -3,6 +3,8 @@ package struct SupervisorError: Error, Sendable, CustomStringConvertible {
   package enum Code: Sendable, Hashable {
     /// A file in the state directory can't be used.
     case state
+    /// Another supervisor has the state directory.
+    case inUse
     /// A placement that the configuration doesn't have any more.
     case noSuchPlacement
     /// Every port that an instance may have is another one's.

@@ -40,7 +40,8 @@ extension SupervisorEvent {
     case replacementHeld, dispatcherFound, dispatcherLost, dispatcherEnded, scaleSet, cordoned, uncordoned
     // What the daemon meets.
     case began, ends, reloaded, reloadRefused, scaleEnded, ordersRestored, dispatcherUnreachable, stopRefused
-    case serviceManagerBack, stateTrouble, inventoryTrouble, placementsChanged, programChanged, programMissing
+    case serviceManagerBack, stateTrouble, stateStored, permissionDenied, inventoryTrouble, placementsChanged,
+      programChanged, programMissing
 
     var messageID: String {
       switch self {
@@ -71,6 +72,8 @@ extension SupervisorEvent {
       case .stopRefused: "2a96222109d442319a9ab466d0a03c51"
       case .serviceManagerBack: "251e0909e6da4672a27d10483011f7f4"
       case .stateTrouble: "af1b46651a4d4eca8d12982620eea398"
+      case .stateStored: "a935a3e31b58159e58fec8a5dae8185d"
+      case .permissionDenied: "a999806b94fabefcb7ffe5070324c0da"
       case .inventoryTrouble: "c3e3ae2d7faf4c29b0f178714c76f5c7"
       case .placementsChanged: "0a1a5e7d6d6e4c93982f0b3957387513"
       case .programChanged: "cd539757c6b04a268ce49fedaf997616"
@@ -81,13 +84,14 @@ extension SupervisorEvent {
     var priority: JournalPriority {
       switch self {
       case .quarantined, .stopRefused, .reloadRefused, .programMissing: .error
-      case .failed, .replacementHeld, .dispatcherLost, .dispatcherUnreachable, .stateTrouble, .inventoryTrouble:
+      case .failed, .replacementHeld, .dispatcherLost, .dispatcherUnreachable, .stateTrouble, .inventoryTrouble,
+        .permissionDenied:
         .warning
       case .targetChanged, .began, .ends, .reloaded, .scaleSet, .scaleEnded, .cordoned, .uncordoned, .programChanged:
         .notice
       case .starting, .running, .adopted, .ready, .draining, .stopping, .stopped, .dispatcherFound, .dispatcherEnded,
         .ordersRestored,
-        .serviceManagerBack, .placementsChanged:
+        .serviceManagerBack, .stateStored, .placementsChanged:
         .info
       }
     }

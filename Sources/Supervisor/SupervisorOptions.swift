@@ -11,8 +11,8 @@ package struct SupervisorOptions: Sendable {
   package var configuration: LoadedConfiguration
   /// Reads the configuration again, for `Reload` and SIGHUP.
   package var readConfiguration: @Sendable () throws(ConfigurationError) -> LoadedConfiguration
-  /// Must exist and be writable: GPU numbers and operators' orders are kept in it.
-  package var stateDirectory: String
+  /// GPU numbers and operators' orders are kept in it.
+  package var state: StateDirectory
   /// The dispatcher's control socket. It need not be there yet.
   package var dispatcherSocket: String
   /// Where `ollamapool.Supervisor` is served.
@@ -35,13 +35,13 @@ package struct SupervisorOptions: Sendable {
   package init(
     configuration: LoadedConfiguration,
     readConfiguration: @escaping @Sendable () throws(ConfigurationError) -> LoadedConfiguration,
-    stateDirectory: String, dispatcherSocket: String, controlSocket: VarlinkServer.Endpoint, journal: Journal,
+    state: StateDirectory, dispatcherSocket: String, controlSocket: VarlinkServer.Endpoint, journal: Journal,
     version: String, eventLoopGroup: any EventLoopGroup, notifiesServiceManager: Bool,
     standIns: StandIns = .refused, launcher: (any Launcher)? = nil, inventory: InventoryReader = InventoryReader()
   ) {
     self.configuration = configuration
     self.readConfiguration = readConfiguration
-    self.stateDirectory = stateDirectory
+    self.state = state
     self.dispatcherSocket = dispatcherSocket
     self.controlSocket = controlSocket
     self.journal = journal

@@ -96,6 +96,32 @@ import Testing
     #expect(try FileManager.default.contentsOfDirectory(atPath: place.folder.path(to: "run/ollama-pool")).isEmpty)
   }
 
+  @Test func `two pools do not share a state folder, and one that was killed keeps it from nobody`() async throws {
+    let place = try await Place()
+    let state = place.folder.path(to: "state")
+    func serve() throws -> RunningProgram {
+      try RunningProgram(
+        place.program,
+        ["serve", "--config", place.configuration, "--socket", place.folder.path(to: "run"), "--state", state],
+        environment: place.variables)
+    }
+    let first = try serve()
+    try await first.line(containing: "Ctrl-C stops the pool")
+    let second = try serve()
+    #expect(try await second.wait() == .exited(1))
+    #expect(
+      second.errorOutput.contains(
+        "ollama-pool: the state folder \(state) is in use by another pool (process \(first.processID)): stop that one"),
+      "\(second.errorOutput)")
+    first.signal(SIGKILL)
+    _ = try await first.wait()
+    let third = try serve()
+    try await third.line(containing: "Ctrl-C stops the pool")
+    third.signal(SIGINT)
+    #expect(try await third.wait() == .exited(0))
+    try await eventually("no process is left") { place.processes.isEmpty }
+  }
+
   private static let hasOllama = OllamaExecutable.usualFolders.contains { access("\($0)/ollama", X_OK) == 0 }
 
   @Test(.disabled(if: hasOllama, "an Ollama is installed here, which would be found"))

@@ -1,7 +1,9 @@
 import ControlInterface
+import Foundation
 import Glibc
 import NIOPosix
 import PoolCore
+import Synchronization
 import TestSupport
 import Testing
 import Varlink
@@ -10,20 +12,17 @@ import Varlink
 
 /// What operators ask and order, over the socket.
 @Suite struct ControlTests {
-  @Test func theInstancesUserIsNoAdministrator() {
-    let users: [String: uid_t] = ["ollama-pool": 900, "ollama-pool-instance": 901, "twin": 900]
-    func administrators(_ instanceUser: String?) -> Set<uid_t> {
-      ControlService.administrators(instanceUser: instanceUser) { users[$0] }
-    }
-    #expect(administrators(nil) == [0, geteuid(), 900])
-    #expect(administrators("ollama-pool-instance") == [0, geteuid(), 900])
-    #expect(administrators("nobody-knows-it") == [0, geteuid(), 900])
-    for name in ["ollama-pool", "twin"] { #expect(administrators(name) == [0, geteuid()]) }
+  @Test func rootThePoolsUserAndTheDispatchersAreAdministrators() {
+    #expect(ControlService.administrators(dispatcher: 900) == [0, geteuid(), 900])
+    #expect(ControlService.administrators(dispatcher: nil) == [0, geteuid()])
   }
 
   @Test func readingIsOpenAndChangingIsNot() async throws {
     let folder = try TemporaryDirectory()
-    let service = ControlService(administrators: []) { _, call in call.reply() }
+    let refused = Mutex<[String]>([])
+    let service = ControlService(
+      administrators: [], handOn: { _, call in call.reply() },
+      refused: { method, peer in refused.withLock { $0.append("\(method) \(peer.userID)") } })
     let server = try await VarlinkServer.start(
       at: .path(folder.path(to: "s")), serving: [service],
       as: VarlinkService(vendor: "", product: "", version: "", url: ""),
@@ -40,7 +39,40 @@ import Varlink
     }
     await client.close()
     await server.close()
-    #expect(ControlService.administrators(instanceUser: nil).contains(0))
+    let changing = SupervisorInterface.Method.allCases.filter(\.changes)
+    #expect(refused.withLock { $0 } == changing.map { "\($0) \(geteuid())" })
+  }
+
+  @Test func whoIsRefusedOverAndOverIsToldOfOnce() {
+    var refusals = Refusals()
+    func isNews(_ userID: UInt32, at seconds: Int64) -> Bool {
+      refusals.isNews(userID, at: .zero + .seconds(seconds))
+    }
+    #expect(isNews(1000, at: 0) && !isNews(1000, at: 9) && isNews(1001, at: 9))
+    #expect(isNews(1000, at: 10) && !isNews(1001, at: 11) && !isNews(1000, at: 19))
+  }
+
+  @Test func anOrderThatCannotBeStoredIsNotAnsweredWithYesAndIsStoredLater() async throws {
+    let stage = try Stage()
+    try await withSupervisor(stage) { daemon in
+      try await stage.tells("gpu0 ready")
+      let inTheWay = stage.folder.path(to: "orders.json.new")
+      try #require(mkdir(inTheWay, 0o700) == 0)
+      for gpu in ["gpu1", "gpu2"] {
+        let refusal = try await stage.refusal(of: .cordonGPU, SupervisorCalls.CordonGPU(gpu: gpu, reason: "hot"))
+        #expect(refusal.name == ControlError.notStored)
+        #expect(refusal.parameters["reason"]?.string?.contains("orders.json can't be written: ") == true, "\(refusal)")
+      }
+      #expect(try await stage.status().gpus.map(\.cordon) == [nil, "hot", "hot", nil])
+      #expect(stage.journal.count { $0.contains("state is not stored") } == 1)
+      try #require(rmdir(inTheWay) == 0)
+      // As the tick does, every tenth time.
+      await daemon.storeAgain()
+      try await stage.tells("state is stored again")
+      let stored = try String(contentsOfFile: stage.folder.path(to: "orders.json"), encoding: .utf8)
+      #expect(stored.contains("GPU-b") && stored.contains("GPU-c"))
+      try await stage.order(.uncordonGPU, SupervisorCalls.UncordonGPU(gpu: "gpu1"))
+    }
   }
 
   @Test func boundsThatCannotBeAreRefused() async throws {

@@ -152,7 +152,7 @@ import Varlink
     await second.stop(instances: .stop)
     await stage.dispatcher.stop()
     // What was carried out is not done again.
-    let stored = try #require(try StateDirectory(stage.folder.path).load(.orders, as: StandingOrders.self))
+    let stored = try #require(try await StateDirectory.take(stage.folder.path).load(.orders, as: StandingOrders.self))
     #expect(stored.instances == [:] && stored.cordons.count == 2)
   }
 
@@ -182,6 +182,23 @@ import Varlink
     try await stage.order(.uncordonGPU, SupervisorCalls.UncordonGPU(gpu: "GPU-a"))
     try await eventually(within: patience, "it starts") { launcher.world.units["gpu0"] != nil }
     await second.stop(instances: .stop)
+  }
+
+  @Test func twoSupervisorsDoNotShareAStateFolder() async throws {
+    let stage = try Stage()
+    let first = try await stage.start()
+    let error = try await #require(throws: SupervisorError.self) { try await StateDirectory.take(stage.folder.path) }
+    #expect(error.code == .inUse)
+    #expect(
+      error.message.hasPrefix("the state folder \(stage.folder.path) is in use by another pool (process \(getpid())): ")
+    )
+    #expect(error.message.contains("--state"))
+    async let waiting = StateDirectory.take(stage.folder.path, patience: patience)
+    await first.stop(instances: .stop)
+    let taken = try await waiting
+    taken.close()
+    let again = try await StateDirectory.take(stage.folder.path)
+    #expect(again.path == stage.folder.path)
   }
 
   @Test func damagedStateIsPutAsideAndTold() async throws {

@@ -57,9 +57,9 @@ final class Stage: Sendable {
     _ launcher: ScriptedLauncher? = nil, inventory: InventoryReader = Stage.noDriver, silence: Duration? = nil,
     gpuPatience: Duration? = nil
   ) async throws -> SupervisorDaemon {
-    var options = SupervisorOptions(
+    var options = try await SupervisorOptions(
       configuration: try read(), readConfiguration: { [self] () throws(ConfigurationError) in try read() },
-      stateDirectory: folder.path, dispatcherSocket: dispatcherSocket, controlSocket: .path(controlSocket),
+      state: StateDirectory.take(folder.path), dispatcherSocket: dispatcherSocket, controlSocket: .path(controlSocket),
       journal: Journal(
         identifier: "ollama-pool-supervisor", destination: .text(descriptor: journalFile.fileDescriptor)),
       version: "1.2.3", eventLoopGroup: MultiThreadedEventLoopGroup.singleton, notifiesServiceManager: false,

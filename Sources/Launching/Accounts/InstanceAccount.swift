@@ -7,7 +7,7 @@ package struct InstanceAccount: Equatable {
   /// Ollama's installer makes it. With it the instances use the models that are there already.
   static let ollamaName = "ollama"
   /// The dispatcher's. It may change things at the control sockets, which an instance must not.
-  static let dispatcherName = "ollama-pool"
+  package static let dispatcherName = "ollama-pool"
 
   package var name: String
   package var userID: uid_t

@@ -22,7 +22,7 @@ struct StateOptions: ParsableArguments {
   @Option(
     name: .customLong("state"),
     help: ArgumentHelp(
-      "The folder for GPU numbers, cordons and the scale that was set by hand.",
+      "The folder for GPU numbers and what operators ordered: cordons, scale, drains, restarts. No two pools share one.",
       discussion: """
         Without it: $STATE_DIRECTORY as systemd sets it, /var/lib/ollama-pool for root, else \
         $XDG_STATE_HOME/ollama-pool or ~/.local/state/ollama-pool.

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import PoolConfiguration
+import Supervisor
 
 struct Serve: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -25,11 +26,13 @@ struct Serve: AsyncParsableCommand {
   func run() async throws {
     let signals = await StopSignals()
     let loaded = try configuration.read()
+    try Folders.make(state.folder, mode: 0o700)
+    // Before anything is opened: of two pools of one user this is what they can't share.
+    let state = try await StateDirectory.take(state.folder)
     // Root's sockets are there for the group too; a user's own are nobody else's business.
     try Folders.make(sockets.path, mode: geteuid() == 0 ? 0o755 : 0o700)
-    try Folders.make(state.folder, mode: 0o700)
     var pool = try await WholePool.start(
-      loaded, readAgain: configuration.reader, sockets: sockets.folder, state: state.folder, nextFreePort: nextFreePort)
+      loaded, readAgain: configuration.reader, sockets: sockets.folder, state: state, nextFreePort: nextFreePort)
     Output.say(
       Welcome(
         pool: pool, settings: loaded.settings, isInUsualPlace: sockets.socket == nil, sockets: sockets.path

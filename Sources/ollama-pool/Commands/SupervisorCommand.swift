@@ -24,8 +24,9 @@ struct SupervisorCommand: AsyncParsableCommand {
     let inherited = ListenSockets.take()
     let signals = await StopSignals()
     let loaded = try configuration.read()
-    let stateFolder = state.folder
-    try Folders.make(stateFolder, mode: 0o700)
+    try Folders.make(state.folder, mode: 0o700)
+    // The one that it succeeds may be on its way out.
+    let state = try await StateDirectory.take(state.folder, patience: .seconds(5))
     let control: VarlinkServer.Endpoint =
       if let socket = inherited.first(where: { $0.name == "control" }) {
         .inherited(descriptor: socket.descriptor)
@@ -34,7 +35,7 @@ struct SupervisorCommand: AsyncParsableCommand {
       }
     let daemon = try await SupervisorDaemon.start(
       SupervisorOptions(
-        configuration: loaded, readConfiguration: configuration.reader, stateDirectory: stateFolder,
+        configuration: loaded, readConfiguration: configuration.reader, state: state,
         dispatcherSocket: sockets.folder.dispatcher, controlSocket: control,
         journal: Journal(identifier: Daemon.supervisor.journalIdentifier), version: Version.current,
         eventLoopGroup: MultiThreadedEventLoopGroup(numberOfThreads: 1), notifiesServiceManager: true))

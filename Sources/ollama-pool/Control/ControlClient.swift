@@ -69,6 +69,10 @@ struct ControlClient {
     case ControlError.invalidScale:
       throw CommandFailure(
         "the scale was not changed: \(error.parameters["reason"]?.string ?? "the supervisor refused it")")
+    case ControlError.notStored:
+      throw CommandFailure(
+        "the order holds, but not after a restart of the supervisor: "
+          + (error.parameters["reason"]?.string ?? "it could not be stored"))
     case ControlError.invalidConfiguration:
       throw CommandFailure("nothing was changed: the configuration is wrong, see `ollama-pool config check`")
     default:

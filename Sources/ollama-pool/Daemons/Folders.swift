@@ -4,7 +4,7 @@ import Systemd
 
 /// The folders that a pool keeps things in.
 enum Folders {
-  /// Where the supervisor keeps GPU numbers, cordons and the operator's scale.
+  /// Where the supervisor keeps GPU numbers and what operators ordered.
   static func state(
     userID: uid_t = geteuid(), stateHome: String? = Environment["XDG_STATE_HOME"], home: String? = Environment["HOME"]
   ) -> String {

@@ -18,7 +18,7 @@ struct WholePool: Sendable {
   static func start(
     _ loaded: LoadedConfiguration,
     readAgain: @escaping @Sendable () throws(ConfigurationError) -> LoadedConfiguration, sockets: SocketFolder,
-    state: String, nextFreePort: Bool
+    state: StateDirectory, nextFreePort: Bool
   ) async throws -> WholePool {
     let settings = loaded.settings
     let launcher = childLauncherIfNothingIsInstalled(settings)
@@ -29,7 +29,7 @@ struct WholePool: Sendable {
     do {
       let supervisor = try await SupervisorDaemon.start(
         SupervisorOptions(
-          configuration: loaded, readConfiguration: readAgain, stateDirectory: state,
+          configuration: loaded, readConfiguration: readAgain, state: state,
           dispatcherSocket: sockets.dispatcher, controlSocket: .path(sockets.supervisor),
           journal: Journal(identifier: Daemon.supervisor.journalIdentifier), version: Version.current,
           eventLoopGroup: MultiThreadedEventLoopGroup(numberOfThreads: 1), notifiesServiceManager: false,
