@@ -115,7 +115,8 @@ struct CurrentPlan: Sendable {
   /// What is wrong with GPUs and placements, and doesn't keep the rest from running. That there is no driver is no
   /// problem where the CPU may do.
   var placementProblems: [String] {
-    (inventory.source == .cpu ? [] : inventory.problems.map(\.description)) + placements.leftOut.map(\.description)
+    (inventory.source == .cpu ? [] : inventory.problems.map(\.description))
+      + placements.leftOut.map(\.problem.description)
   }
 
   /// Whether another look at the GPUs may find more: a driver that comes late, a GPU that is back.

@@ -21,8 +21,13 @@ struct PlacementPlan: Sendable {
   private(set) var sites: [Site]
   /// The pool's numbers of the GPUs there are, by UUID.
   let numbers: [String: Int]
-  /// The placements that name a GPU which is not there.
-  private(set) var leftOut: [ConfigurationProblem] = []
+  /// A placement that names a GPU which is not there.
+  struct LeftOut: Sendable {
+    var missing: [GPUReference]
+    var problem: ConfigurationProblem
+  }
+
+  private(set) var leftOut: [LeftOut] = []
   /// False where a place may be missing only because its GPU could not be asked.
   var areAll: Bool { !mayHideGPUs || isByHand && leftOut.isEmpty }
   private let mayHideGPUs: Bool
@@ -86,12 +91,15 @@ struct PlacementPlan: Sendable {
       }
       let present = found.compactMap(\.self)
       guard present.count == found.count else {
-        let missing = zip(placement.gpus, found).filter { $1 == nil }.map { $0.0.description }
+        let missing = zip(placement.gpus, found).filter { $1 == nil }.map(\.0)
         let key = "placements[\(index)].gpus"
         leftOut.append(
-          ConfigurationProblem(
-            at: configuration.positions[key], key: key, "\(missing.joined(separator: ", ")) is not there",
-            expected: "GPUs that `ollama-pool gpus` shows"))
+          LeftOut(
+            missing: missing,
+            problem: ConfigurationProblem(
+              at: configuration.positions[key], key: key,
+              "\(missing.map(\.description).joined(separator: ", ")) is not there",
+              expected: "GPUs that `ollama-pool gpus` shows")))
         // It keeps its position, for the others' names in the file, and contradicts nobody.
         resolved.gpus = []
         placed.append(resolved)

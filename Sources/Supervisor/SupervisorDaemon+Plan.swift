@@ -18,9 +18,9 @@ extension SupervisorDaemon {
       let settings = configuration.settings
       let old = plan.settings
       let new = try plan.changed(to: configuration, try await reading(for: settings))
-      if !new.placements.leftOut.isEmpty, new.placements.leftOut != plan.placements.leftOut {
-        throw ConfigurationError(problems: new.placements.leftOut)
-      }
+      // A GPU that was named before and is away by now is no mistake in the file, and a start would accept it too.
+      let mistaken = new.placements.leftOut.filter { !old.namedGPUs.isSuperset(of: $0.missing) }
+      if !mistaken.isEmpty { throw ConfigurationError(problems: mistaken.map(\.problem)) }
       take(new)
       let needsRestart = settings.launcher == old.launcher ? "" : "launcher takes a restart of the supervisor; "
       tell(SupervisorEvent(.reloaded, "configuration reloaded", why: needsRestart + plan.description))
@@ -153,6 +153,13 @@ extension SupervisorDaemon {
     take(new)
     tell(SupervisorEvent(.placementsChanged, "other GPUs are there than before", why: plan.description))
     tellPlanProblems()
+  }
+}
+
+extension Settings {
+  /// The GPUs that placements name.
+  fileprivate var namedGPUs: Set<GPUReference> {
+    if case .list(let placements) = placements { Set(placements.flatMap(\.gpus)) } else { [] }
   }
 }
 

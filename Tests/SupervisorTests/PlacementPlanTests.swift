@@ -60,7 +60,7 @@ import Testing
     let made = try plan("placements: [{gpus: [0]}, {gpus: [1]}, {gpus: [2]}]\n", nvml("A", "C"), numbering: numbering)
     #expect(names(made.plan) == ["gpu0: A", "gpu2: C"])
     #expect(
-      made.plan.leftOut.map(\.description) == [
+      made.plan.leftOut.map(\.problem.description) == [
         "test.yaml:1:34: placements[1].gpus: 1 is not there; expected GPUs that `ollama-pool gpus` shows"
       ])
   }

@@ -68,6 +68,16 @@ import Varlink
     }
   }
 
+  @Test func aPlacementThatTheGPUsOfTheFileDoNotHaveIsRefusedThoughItWasNamedBefore() async throws {
+    let stage = try Stage("gpus: [{uuid: A}, {uuid: B}]\nplacements: [{gpus: [0]}, {gpus: [1]}]\n")
+    try await withSupervisor(stage) { daemon in
+      stage.configure("gpus: [{uuid: A}]\nplacements: [{gpus: [0]}, {gpus: [1]}]\n")
+      let refusal = try await stage.refusal(of: .reload, NoParameters())
+      #expect(refusal.name == ControlError.invalidConfiguration)
+      #expect(await daemon.plan.placements.sites.count == 2)
+    }
+  }
+
   @Test func aNewPlacementTakesNoPortOfAnInstanceThatRuns() async throws {
     let gpus = Stage.fourGPUs.replacing("min: 1", with: "min: 2")
     let stage = try Stage(gpus + "placements: [{id: a, gpus: [0]}, {id: b, gpus: [1]}]\n")
