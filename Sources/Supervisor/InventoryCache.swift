@@ -5,47 +5,77 @@ import Synchronization
 
 /// The GPUs as they were last read: at most once a second, and only when somebody asks.
 ///
-/// NVML may block for seconds while a GPU fails, so it is read on a thread of its own, and whoever asks gets the last
-/// reading if a new one takes too long.
+/// NVML may block for seconds while a GPU fails, and for good where its driver hangs. So it is read on a thread of its
+/// own, one reading at a time, and whoever asks waits for a limited time.
 final class InventoryCache: Sendable {
   /// How old a reading may be that is shown.
   private static let lifetime = Duration.seconds(1)
-  /// How long an answer waits for a new reading.
-  private static let patience = DispatchTimeInterval.milliseconds(500)
+  /// How long answers wait for a reading, from its begin. Once it takes longer, they do without it.
+  private static let patience = Duration.milliseconds(500)
+
+  private typealias Waiter = CheckedContinuation<Inventory?, Never>
+
+  private struct Reading {
+    var number: Int
+    var source: GPUSource
+    /// By numbers of their own.
+    var readers: [Int: Waiter] = [:]
+    /// Answers that show it; nil once they do without.
+    var answers: [Waiter]? = []
+  }
 
   private struct State {
-    var source: GPUSource
-    var reading: Inventory
+    var source = GPUSource.cpu
+    var shown = Inventory(source: .cpu)
     var readAt: ContinuousClock.Instant?
-    /// The reading that is under way; left when it is done.
-    var underWay: DispatchGroup?
+    var underWay: Reading?
+    /// Who wants a reading that begins after the one that is under way.
+    var next: [(number: Int, source: GPUSource, waiter: Waiter)] = []
+    var lastNumber = 0
 
     var isFresh: Bool { readAt.map { .now - $0 < InventoryCache.lifetime } ?? false }
-  }
 
-  private let reader: InventoryReader
-  private let state: Mutex<State>
-  private let readers = DispatchQueue(label: "ollama-pool.inventory.read")
-  private let waiters = DispatchQueue(label: "ollama-pool.inventory.wait")
+    mutating func newNumber() -> Int {
+      lastNumber += 1
+      return lastNumber
+    }
 
-  init(_ reader: InventoryReader) {
-    self.reader = reader
-    state = Mutex(State(source: .cpu, reading: Inventory(source: .cpu)))
-  }
+    /// - Returns: the reading to begin, if it is time for one.
+    mutating func beginNext() -> Reading? {
+      guard underWay == nil, let first = next.first else { return nil }
+      var reading = Reading(number: newNumber(), source: first.source)
+      for request in next where request.source == first.source { reading.readers[request.number] = request.waiter }
+      next.removeAll { $0.source == first.source }
+      underWay = reading
+      return reading
+    }
 
-  /// Reads now, however long it takes. What is shown does not change by it.
-  func read(_ source: GPUSource) async -> Inventory {
-    await withCheckedContinuation { continuation in
-      readers.async { [reader] in continuation.resume(returning: reader.read(source)) }
+    /// Takes back the wish for a reading.
+    mutating func giveUp(_ number: Int) -> Waiter? {
+      if let index = next.firstIndex(where: { $0.number == number }) { return next.remove(at: index).waiter }
+      return underWay?.readers.removeValue(forKey: number)
     }
   }
 
-  /// The same; nil where the GPUs don't answer in time.
+  private let reader: InventoryReader
+  private let state = Mutex(State())
+  private let thread = DispatchQueue(label: "ollama-pool.inventory.read")
+  private let timers = DispatchQueue(label: "ollama-pool.inventory.timers")
+
+  init(_ reader: InventoryReader) { self.reader = reader }
+
+  /// Reads now; nil where the GPUs don't answer in time.
   func read(_ source: GPUSource, within limit: Duration) async -> Inventory? {
-    await withCheckedContinuation { continuation in
-      let answer = FirstAnswer(continuation)
-      readers.async { [reader] in answer.give(reader.read(source)) }
-      waiters.asyncAfter(deadline: .now() + limit.seconds) { answer.give(nil) }
+    await withCheckedContinuation { waiter in
+      let (number, reading) = state.withLock { state in
+        let number = state.newNumber()
+        state.next.append((number, source, waiter))
+        return (number, state.beginNext())
+      }
+      begin(reading)
+      timers.asyncAfter(deadline: .now() + limit.seconds) { [self] in
+        state.withLock { $0.giveUp(number) }?.resume(returning: nil)
+      }
     }
   }
 
@@ -53,53 +83,52 @@ final class InventoryCache: Sendable {
   func use(_ source: GPUSource, _ reading: Inventory) {
     state.withLock {
       $0.source = source
-      $0.reading = reading
+      $0.shown = reading
       $0.readAt = .now
     }
   }
 
   /// A reading that is at most a second old, or the last one where the GPUs don't answer in time.
   func latest() async -> Inventory {
-    if let fresh = state.withLock({ $0.isFresh ? $0.reading : nil }) { return fresh }
-    return await withCheckedContinuation { continuation in
-      waiters.async { [self] in
-        _ = refresh().wait(timeout: .now() + Self.patience)
-        continuation.resume(returning: state.withLock { $0.reading })
+    let reading = await withCheckedContinuation { (waiter: Waiter) in
+      let (mayWait, reading): (Bool, Reading?) = state.withLock { state in
+        if state.isFresh { return (false, nil) }
+        if state.underWay != nil {
+          state.underWay?.answers?.append(waiter)
+          return (state.underWay?.answers != nil, nil)
+        }
+        let reading = Reading(number: state.newNumber(), source: state.source, answers: [waiter])
+        state.underWay = reading
+        return (true, reading)
       }
+      if !mayWait { waiter.resume(returning: nil) }
+      begin(reading)
+    }
+    return reading ?? state.withLock { $0.shown }
+  }
+
+  private func begin(_ reading: Reading?) {
+    guard let reading else { return }
+    thread.async { [self] in ended(reader.read(reading.source)) }
+    timers.asyncAfter(deadline: .now() + Self.patience.seconds) { [self] in
+      let impatient = state.withLock { state in
+        state.underWay?.number == reading.number ? state.underWay?.answers.take() : nil
+      }
+      for waiter in impatient ?? [] { waiter.resume(returning: nil) }
     }
   }
 
-  private func refresh() -> DispatchGroup {
-    let (group, source): (DispatchGroup, GPUSource?) = state.withLock { state in
-      if let underWay = state.underWay { return (underWay, nil) }
-      let group = DispatchGroup()
-      group.enter()
-      if state.isFresh {
-        group.leave()
-        return (group, nil)
+  private func ended(_ found: Inventory) {
+    let (ended, next) = state.withLock { state in
+      let ended = state.underWay.take()
+      if ended?.source == state.source {
+        state.shown = found
+        state.readAt = .now
       }
-      state.underWay = group
-      return (group, state.source)
+      return (ended, state.beginNext())
     }
-    guard let source else { return group }
-    readers.async { [self] in
-      let reading = reader.read(source)
-      state.withLock {
-        if $0.source == source { $0.reading = reading }
-        $0.readAt = .now
-        $0.underWay = nil
-      }
-      group.leave()
-    }
-    return group
+    for waiter in (ended?.readers.values).map(Array.init) ?? [] { waiter.resume(returning: found) }
+    for waiter in ended?.answers ?? [] { waiter.resume(returning: nil) }
+    begin(next)
   }
-}
-
-/// Of two answers, the one that comes first.
-private final class FirstAnswer: Sendable {
-  private let continuation: Mutex<CheckedContinuation<Inventory?, Never>?>
-
-  init(_ continuation: CheckedContinuation<Inventory?, Never>) { self.continuation = Mutex(continuation) }
-
-  func give(_ reading: Inventory?) { continuation.withLock { $0.take() }?.resume(returning: reading) }
 }

@@ -164,7 +164,7 @@ extension SupervisorDaemon {
         storeAgain()
       }
       if ticks % 30 == 0, plan.mayFindMore, !isLookingForGPUs { workQueue.yield(.lookForGPUs) }
-      await notifyAlive()
+      notifyAlive()
     }
   }
 }

@@ -99,8 +99,8 @@ extension SupervisorDaemon {
   // MARK: systemd
 
   /// Each second.
-  func notifyAlive() async {
-    if watchers.needHeartbeat(at: MonotonicClock.now) { await pushToWatchers() }
+  func notifyAlive() {
+    if watchers.needHeartbeat(at: MonotonicClock.now) { workQueue.yield(.push(after: .zero)) }
     guard options.notifiesServiceManager else { return }
     if ServiceManager.watchdogInterval != nil { ServiceManager.notifyWatchdog() }
     let line = statusLine

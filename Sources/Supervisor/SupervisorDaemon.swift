@@ -87,7 +87,10 @@ package actor SupervisorDaemon {
     var orders = stored(.orders, or: StandingOrders())
     orders.expire(at: MonotonicClock.wallSeconds)
 
-    let reading = await inventory.read(settings.gpuSource)
+    // A driver that hangs must not cost the pool its supervisor: what runs is adopted, and the GPUs are asked again.
+    let reading =
+      await inventory.read(settings.gpuSource, within: options.gpuPatience)
+      ?? .unanswered(within: options.gpuPatience)
     inventory.use(settings.gpuSource, reading)
     let (launcher, reason): (any Launcher, String?) =
       if let given = options.launcher {
@@ -193,6 +196,18 @@ package actor SupervisorDaemon {
     while !fleet.placements.values.allSatisfy({ isSettled($0.life) }), clock.now < deadline {
       do { try await clock.sleep(for: .milliseconds(10)) } catch { return }
     }
+  }
+}
+
+extension Inventory {
+  fileprivate static func unanswered(within limit: Duration) -> Inventory {
+    Inventory(
+      source: .nvml,
+      problems: [
+        InventoryProblem(
+          subject: "NVML",
+          text: "the driver has not answered within \(limit.brief), and is asked again: see `nvidia-smi`")
+      ])
   }
 }
 

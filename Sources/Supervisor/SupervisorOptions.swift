@@ -29,7 +29,7 @@ package struct SupervisorOptions: Sendable {
   package var inventory: InventoryReader
   /// How long a silent dispatcher is waited for; it speaks every 5 s.
   package var dispatcherSilence = Duration.seconds(15)
-  /// How long a reload waits for the GPUs.
+  /// How long a start, a reload, or a look for missing GPUs waits for the driver.
   package var gpuPatience = Duration.seconds(10)
 
   package init(

@@ -107,6 +107,78 @@ struct GPUTests {
     await daemon.stop(instances: .stop)
   }
 
+  @Test func aSupervisorThatStartsWhileTheDriverHangsAdoptsWhatRunsAndAsksAgain() async throws {
+    let fake = try await FakeNVML(state: Self.gpu("a", bus: 0) + Self.gpu("b", bus: 4))
+    let stage = try Stage("scaling: {min: 2}\n")
+    try await stage.startDispatcher()
+    let first = try await stage.start(inventory: reader(fake))
+    try await eventually(within: patience, "two are ready") { await first.fleet.ready == 2 }
+    await first.stop(instances: .leave)
+
+    let release = try fake.hang()
+    let launcher = stage.launcher.successor()
+    let second = try await stage.start(launcher, inventory: reader(fake), gpuPatience: .milliseconds(200))
+    try await stage.tells("the driver has not answered within 0.2 s")
+    try await eventually(within: patience, "both are told of") { stage.told(.core) == ["gpu0", "gpu1"] }
+    let since = await second.ticks
+    try await eventually(within: patience, "three ticks") { await second.ticks >= since + 3 }
+    #expect(launcher.world.orders == [] && stage.told(.draining) == [])
+    #expect(try await stage.status().problems.contains { $0.contains("see `nvidia-smi`") })
+
+    release()
+    try fake.show(Self.gpu("a", bus: 0) + Self.gpu("b", bus: 4))
+    await second.lookForMissingGPUs()
+    try await stage.tells("other GPUs are there than before: 2 GPUs by NVML")
+    #expect(try await stage.status().problems == [])
+    #expect(launcher.world.orders == [])
+    await second.stop(instances: .stop)
+    await stage.dispatcher.stop()
+  }
+
+  @Test func whoAsksWhileTheDriverHangsIsAnsweredAndHoldsNothingUp() async throws {
+    let fake = try await FakeNVML(state: Self.gpu("a", bus: 0))
+    let stage = try Stage("scaling: {min: 1}\n")
+    let daemon = try await stage.start(inventory: reader(fake))
+    try await stage.running("gpu0")
+    let release = try fake.hang()
+    let (since, begin) = (await daemon.ticks, ContinuousClock.now)
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for _ in 0..<60 {
+        group.addTask {
+          let shown = try await stage.status().gpus.map(\.uuid)
+          #expect(shown == ["GPU-a"])
+        }
+      }
+      try await group.waitForAll()
+    }
+    // One after the other they would take half a minute.
+    #expect(ContinuousClock.now - begin < .seconds(15))
+    try await eventually(within: .seconds(15), "three ticks") { await daemon.ticks >= since + 3 }
+    release()
+    await daemon.stop(instances: .stop)
+  }
+
+  @Test func aGPUThatIsAwayAnywayRefusesNoReload() async throws {
+    let fake = try await FakeNVML(state: Self.gpu("a", bus: 0) + Self.gpu("b", bus: 4))
+    let placements = "placements:\n- {gpus: [GPU-a]}\n- {gpus: [GPU-b]}\n"
+    let stage = try Stage("scaling: {min: 2}\n" + placements)
+    let daemon = try await stage.start(inventory: reader(fake))
+    try await stage.running("gpu0", "gpu1")
+    // It falls off the bus, and the file is edited: first above the placements, so that they move.
+    try fake.show(Self.gpu("a", bus: 0))
+    for text in ["slots: 2\nscaling: {min: 1}\n", "scaling: {min: 1}\n"] {
+      stage.configure(text + placements)
+      try await daemon.reload()
+      #expect(try await stage.status().problems.contains { $0.contains("placements[1].gpus: GPU-b is not there") })
+    }
+    // What is named for the first time has to be there.
+    stage.configure(placements + "- {gpus: [GPU-c]}\n")
+    let error = try await #require(throws: ConfigurationError.self) { try await daemon.reload() }
+    #expect(error.description.contains("placements[2].gpus: GPU-c is not there"))
+    #expect(!error.description.contains("GPU-b"))
+    await daemon.stop(instances: .stop)
+  }
+
   @Test func aDriverThatIsNotReadyYetIsAskedAgain() async throws {
     let fake = try await FakeNVML(state: "fail nvmlInit_v2 999\n")
     let stage = try Stage("scaling: {min: 1}\n")
