@@ -68,6 +68,9 @@ extension SupervisorDaemon {
     case .stop(let id, let invocation, let kill): workQueue.yield(.stop(id, invocation, kill: kill))
     case .setInstances(let set): link.send(.setInstances(set))
     case .retire(let id, let invocation): link.send(.retire(id, invocation))
+    // A dispatcher that ends each session with the same refusal is told of once.
+    case .report(.dispatcherFound) where link.refusal != nil: break
+    case .report(.dispatcherLost) where link.isRepeated: break
     case .report(let report): tell(SupervisorEvent(report, of: fleet, origin: origin))
     }
   }

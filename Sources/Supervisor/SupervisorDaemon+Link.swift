@@ -9,12 +9,19 @@ struct LinkState {
   /// Why there is none, as it was told last: the same reason again is no news.
   var toldProblem: String?
 
+  /// The refusal that ended the last session, until the present one has proved that it is over.
+  private(set) var refusal: String?
+  /// Whether that was the same as the one before, which was told.
+  private(set) var isRepeated = false
+  private var begunAt = Instant.zero
+
   /// What the dispatcher was told last of the fleet.
   private var toldFleet: DispatcherCalls.ReportFleet?
 
   var isConnected: Bool { orders != nil }
 
-  mutating func begin() -> AsyncStream<LinkOrder> {
+  mutating func begin(at now: Instant) -> AsyncStream<LinkOrder> {
+    begunAt = now
     let (stream, continuation) = AsyncStream.makeStream(of: LinkOrder.self)
     orders = continuation
     toldFleet = nil
@@ -22,10 +29,22 @@ struct LinkState {
   }
 
   /// What was not sent yet is void: the next session begins with the whole set.
-  mutating func end() {
+  mutating func end(_ end: DispatcherLink.End) {
     orders?.finish()
     orders = nil
+    isRepeated = end.refusal != .none && end.reason == refusal
+    refusal = end.refusal == .none ? nil : end.reason
   }
+
+  /// Whether the session has lasted for long enough that what ended the last one is over.
+  mutating func hasProved(at now: Instant) -> Bool {
+    guard refusal != nil, now - begunAt >= Self.proof else { return false }
+    refusal = nil
+    return true
+  }
+
+  /// Longer than a call may take.
+  private static let proof = DispatcherLink.callLimit + .seconds(1)
 
   func send(_ order: LinkOrder) { orders?.yield(order) }
 
@@ -41,6 +60,8 @@ extension SupervisorDaemon {
   /// The pause between two attempts to connect: 50 ms, doubled up to 1 s.
   private static let pause = Duration.milliseconds(50)
   private static let pauseMaximum = Duration.seconds(1)
+  /// After a refusal of one order: doubled up to ``pauseAfterRefusal`` while it is the same.
+  private static let firstPauseAfterRefusal = Duration.seconds(1)
   /// After a dispatcher has refused to take orders at all.
   private static let pauseAfterRefusal = Duration.seconds(30)
   /// For so long a dispatcher may be away before that is worth an entry: both daemons start at the same time.
@@ -48,16 +69,18 @@ extension SupervisorDaemon {
 
   func followDispatcher() async {
     var pause = Self.pause
+    var refusalPause = Self.firstPauseAfterRefusal
     var awaySince = MonotonicClock.now
     while !Task.isCancelled {
       do throws(VarlinkError) {
         let session = try await DispatcherLink.open(
           options.dispatcherSocket, silence: options.dispatcherSilence, on: options.eventLoopGroup)
         let end = await hold(session)
+        refusalPause = link.isRepeated ? min(refusalPause * 2, Self.pauseAfterRefusal) : Self.firstPauseAfterRefusal
         pause =
           switch end.refusal {
           case .none: Self.pause
-          case .ofOrder: Self.pauseMaximum
+          case .ofOrder: refusalPause
           case .ofAll: Self.pauseAfterRefusal
           }
         awaySince = MonotonicClock.now
@@ -70,7 +93,7 @@ extension SupervisorDaemon {
   }
 
   private func hold(_ session: DispatcherLink) async -> DispatcherLink.End {
-    let orders = link.begin()
+    let orders = link.begin(at: MonotonicClock.now)
     link.toldProblem = nil
     apply { $0.dispatcherConnected(at: $1) }
     observed(session.first)
@@ -79,7 +102,7 @@ extension SupervisorDaemon {
       retireAnswered: { id, invocation, answer in
         await self.apply { $0.retireAnswered(id, invocation, answer, at: $1) }
       })
-    link.end()
+    link.end(end)
     if !Task.isCancelled {
       let hadDrained = fleet.observation?.isDraining == true
       apply(.dispatcher(end: end.reason, hadDrained: hadDrained)) { $0.dispatcherLost(at: $1) }
@@ -88,6 +111,7 @@ extension SupervisorDaemon {
   }
 
   private func observed(_ observation: QueueObservation) {
+    if link.hasProved(at: MonotonicClock.now) { tell(SupervisorEvent(.dispatcherFound, "dispatcher found")) }
     apply { $0.observed(observation, at: $1) }
     watchersShouldKnow()
   }

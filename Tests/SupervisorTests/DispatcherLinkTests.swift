@@ -60,6 +60,27 @@ import Testing
     }
   }
 
+  @Test func aDispatcherThatFindsTheSameOrderWrongOverAndOverIsToldOfOnceAndAskedLessAndLess() async throws {
+    let stage = try Stage()
+    stage.dispatcher.change { $0.wrongSets = 2 }
+    try await withSupervisor(stage) { _ in
+      // After 1 and 2 s, and once the session has lasted.
+      let begin = ContinuousClock.now
+      try await eventually(within: patience, "the third set is taken") { stage.told(.core) == ["gpu0"] }
+      #expect(ContinuousClock.now - begin > .seconds(2.9))
+      #expect(stage.journal.count { $0.contains("dispatcher lost: it refuses: ") } == 1)
+      #expect(stage.journal.count { $0.contains("dispatcher found") } == 1)
+      try await eventually(within: patience, "it is told as found again") {
+        stage.dispatcher.change { _ in }
+        return stage.journal.count { $0.contains("dispatcher found") } == 2
+      }
+      await stage.dispatcher.stop()
+      try await eventually(within: patience, "its end is another one") {
+        stage.journal.count { $0.contains("dispatcher lost: ") } == 2
+      }
+    }
+  }
+
   @Test func aSilentDispatcherIsGivenUp() async throws {
     let stage = try Stage()
     try await stage.startDispatcher()
