@@ -66,6 +66,26 @@ extension SystemdLauncherTests {
     await other.close()
   }
 
+  @Test func `a start that is given up takes back its own unit, and none of another pool's`() async throws {
+    let script = try await Script(Self.waits)
+    let other = try await SystemdLauncher.connect(to: .system, owner: "/run/other")
+    let unit = try await other.start(.example("gpu0", gpus: [], executable: script.path), port: 11500)
+    try await withLauncher { launcher, _ in
+      for id in ["gpu0", "gpu1"] as [InstanceID] {
+        let start = Task { try await launcher.start(.example(id, gpus: [], executable: script.path), port: 11501) }
+        start.cancel()
+        let error = try await launchError { try await start.value }
+        #expect(error.code == .unavailable, "\(error)")
+      }
+      try await eventually("its own ends") {
+        try await shown("ollama-instance-gpu1.service", "ActiveState") == ["ActiveState=inactive"]
+      }
+      let state = try await shown("ollama-instance-gpu0.service", "ActiveState,MainPID")
+      #expect(state == ["ActiveState=active", "MainPID=\(unit.mainPID)"])
+    }
+    await other.close()
+  }
+
   @Test func `a failed unit that lingers makes way, and one that is stopping is waited for`() async throws {
     try await withLauncher { launcher, _ in
       let script = try await Script(Self.waits)

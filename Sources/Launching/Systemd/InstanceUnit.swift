@@ -36,11 +36,9 @@ package enum InstanceUnit {
 
   /// What an adopted unit is, read back.
   static func read(_ status: UnitStatus, owner: String) -> Reading {
-    func value(_ name: String) -> String? {
-      status.environment.first { $0.hasPrefix(name + "=") }.map { String($0.dropFirst(name.utf8.count + 1)) }
-    }
+    func value(_ name: String) -> String? { Self.value(name, in: status) }
     guard let invocation = status.state.invocationID, let address = value("OLLAMA_HOST"),
-      let specification = value("POOL_SPECIFICATION"), let itsOwner = value("POOL_OWNER")
+      let specification = value("POOL_SPECIFICATION"), let itsOwner = Self.owner(of: status)
     else { return .foreign }
     guard itsOwner == owner else { return .others(owner: itsOwner) }
     return .own(
@@ -51,6 +49,13 @@ package enum InstanceUnit {
         gpus: ["CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"].compactMap(value)
           .flatMap { $0.split(separator: ",").map(String.init) }.filter { $0 != "-1" },
         slots: value("OLLAMA_NUM_PARALLEL").flatMap { Int($0) }))
+  }
+
+  /// Also of a unit that does not run yet; nil for one that is no pool's.
+  static func owner(of status: UnitStatus) -> String? { value("POOL_OWNER", in: status) }
+
+  private static func value(_ name: String, in status: UnitStatus) -> String? {
+    status.environment.first { $0.hasPrefix(name + "=") }.map { String($0.dropFirst(name.utf8.count + 1)) }
   }
 
   // MARK: Properties

@@ -107,6 +107,8 @@ package actor SystemdLauncher: Launcher {
       return unit
     } catch {
       starting.remove(id)
+      // The unit may run all the same, and what was told of it meanwhile was not looked at.
+      await reconcile(id)
       throw error
     }
   }

@@ -114,16 +114,23 @@ struct UnitCalls: Sendable {
       switch error.code {
       case .unitExists, .connectionLost: return false
       case .timedOut:
-        _ = try? await bus.stopUnit(name)
+        if await isOwn(name) { _ = try? await bus.stopUnit(name) }
         throw LaunchError(error)
       case .cancelled:
         // While the whole pool stops, the start waits for the dispatcher's end, which waits for this process. Left
         // alone it would come through after both.
-        await Task { [bus] in try? await bus.orderStop(name) }.value
+        await Task { if await isOwn(name) { try? await bus.orderStop(name) } }.value
         throw LaunchError(error)
       default: throw LaunchError(error)
       }
     }
+  }
+
+  /// Whether there is a unit of that name, if only on its way, and it is this pool's. systemd answers in turn, so that
+  /// a start before is taken into account.
+  private func isOwn(_ name: String) async -> Bool {
+    guard let status = try? await bus.unitProperties(name) else { return false }
+    return InstanceUnit.owner(of: status) == owner
   }
 
   // MARK: Stopping
