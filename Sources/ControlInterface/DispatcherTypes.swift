@@ -120,11 +120,13 @@ package enum DispatcherCalls {
     package var backingOff: Int
     package var quarantined: Int
     package var cordoned: Int
-    package init(desired: Int, backingOff: Int, quarantined: Int, cordoned: Int) {
+    package var failedStarts: Int?
+    package init(desired: Int, backingOff: Int, quarantined: Int, cordoned: Int, failedStarts: Int? = nil) {
       self.desired = desired
       self.backingOff = backingOff
       self.quarantined = quarantined
       self.cordoned = cordoned
+      self.failedStarts = failedStarts
     }
   }
 

@@ -37,7 +37,7 @@ struct ControlService: VarlinkInterface {
       let report = try call.parameters(as: DispatcherCalls.ReportFleet.self)
       for (field, count) in [
         ("desired", report.desired), ("backingOff", report.backingOff), ("quarantined", report.quarantined),
-        ("cordoned", report.cordoned),
+        ("cordoned", report.cordoned), ("failedStarts", report.failedStarts ?? 0),
       ] where count < 0 {
         throw .invalidParameter(field)
       }

@@ -16,7 +16,10 @@ struct DispatcherMetrics {
   private(set) var ended: [Outcome: Int] = [:]
   private(set) var refused: [String: Int] = [:]
   private(set) var startsReady = 0
-  private(set) var startsFailed = 0
+  /// The supervisor's own counter: a start can fail before there is anything for the dispatcher to see. nil before the
+  /// first word of it, since a zero would make a fall and a rise of a counter that goes on over this process's restart.
+  /// It stays while there is no supervisor.
+  var startsFailed: Int?
   private(set) var wait = Histogram(
     bounds: [0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600])
   private(set) var service = Histogram(bounds: [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1800])
@@ -49,6 +52,4 @@ struct DispatcherMetrics {
     startsReady += 1
     start.observe(time.seconds)
   }
-
-  mutating func startFailed() { startsFailed += 1 }
 }

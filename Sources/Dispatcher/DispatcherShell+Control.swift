@@ -54,7 +54,6 @@ extension DispatcherShell {
       control.supervisor = connection
       tell(.supervisorConnected(processID: processID, instances: wanted.count))
     }
-    countFailedStarts(wanted)
     for want in wanted {
       facts[want.id] = InstanceFacts(
         invocation: want.invocation, address: want.address, gpus: want.gpus, slots: want.slots, maxConcurrent: 0)
@@ -67,16 +66,6 @@ extension DispatcherShell {
     facts = facts.filter { core.instances[$0.key] != nil }
     for (id, load) in loads where core.instances[id]?.wanted.invocation != load.invocation {
       load.request.cancel()
-    }
-  }
-
-  /// An instance that goes without ever having been ready has failed to start, unless it was no longer wanted.
-  private func countFailedStarts(_ wanted: [WantedInstance]) {
-    let lives = Dictionary(wanted.map { ($0.id, $0.invocation) }) { first, _ in first }
-    for (id, instance) in core.instances
-    where instance.readyAt == nil && lives[id] != instance.wanted.invocation && instance.wanted.role.isWorking {
-      if case .unhealthy(let reason, _) = instance.health, reason.isFinal { continue }
-      metrics.startFailed()
     }
   }
 
@@ -107,6 +96,7 @@ extension DispatcherShell {
   /// What the supervisor says of its own, for as long as its connection lives.
   func learn(_ report: DispatcherCalls.ReportFleet, from connection: VarlinkConnectionID) {
     control.fleet = (report, connection)
+    if let failedStarts = report.failedStarts { metrics.startsFailed = failedStarts }
   }
 
   /// - Returns: false if this connection reports for too many front ends.
@@ -247,9 +237,4 @@ extension ControlState.QueueWatcher {
     call.stream(DispatcherCalls.WatchQueueReply(queue: queue))
     return Self(call: call)
   }
-}
-
-extension WantedInstance.Role {
-  /// Whether it is meant to get work.
-  var isWorking: Bool { self == .core || self == .surplus }
 }

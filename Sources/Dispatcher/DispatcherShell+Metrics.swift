@@ -66,10 +66,10 @@ extension DispatcherShell {
       "ollama_pool_service_seconds", "How long served inference took, from its instance getting it to its end.",
       histogram: metrics.service)
     text.add(
-      "ollama_pool_instance_starts_total", .counter, "Starts that ended: ready, or gone before they were.",
-      samples: [
-        ([("result", "ready")], Double(metrics.startsReady)), ([("result", "failed")], Double(metrics.startsFailed)),
-      ])
+      "ollama_pool_instance_starts_total", .counter,
+      "Starts that ended: ready, since the dispatcher began, or failed for whatever reason, since the supervisor began.",
+      samples: [([("result", "ready")], Double(metrics.startsReady))]
+        + (metrics.startsFailed.map { [([("result", "failed")], Double($0))] } ?? []))
     text.add(
       "ollama_pool_instance_start_seconds", "From an instance's registration to its being ready.",
       histogram: metrics.start)
@@ -77,6 +77,11 @@ extension DispatcherShell {
       "ollama_pool_put_back_total", .counter, "Requests that went back to the queue after a failed attempt.",
       value: Double(core.totals.putBack))
   }
+}
+
+extension WantedInstance.Role {
+  /// Whether it is meant to get work.
+  fileprivate var isWorking: Bool { self == .core || self == .surplus }
 }
 
 /// An instance's state, as a label.

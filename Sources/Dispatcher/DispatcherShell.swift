@@ -90,8 +90,6 @@ final class DispatcherShell {
   private func tell(_ report: DispatchReport) {
     switch report {
     case .instanceReady(_, let time): metrics.instanceBecameReady(after: time)
-    case .instanceUnhealthy(let id, let reason, _, _) where reason.isFinal && core.instances[id]?.readyAt == nil:
-      metrics.startFailed()
     case .drained: drained.succeed()
     default: break
     }

@@ -71,7 +71,7 @@ extension SupervisorDaemon {
     func count(_ state: SupervisorTypes.State) -> Int { states.count { $0 == state } }
     return DispatcherCalls.ReportFleet(
       desired: fleet.decision.target, backingOff: count(.backingOff), quarantined: count(.quarantined),
-      cordoned: count(.cordoned))
+      cordoned: count(.cordoned), failedStarts: fleet.failedStarts)
   }
 
   // MARK: Watchers

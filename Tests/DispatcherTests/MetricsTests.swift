@@ -99,11 +99,32 @@ struct MetricsTests {
       try await client.order(
         .reportFleet, DispatcherCalls.ReportFleet(desired: 3, backingOff: 1, quarantined: 0, cordoned: 0))
       #expect(try await rig.metric("ollama_pool_desired_instances") == 3)
+      #expect(try await !rig.console("/metrics").text.contains(Self.failed), "an older supervisor does not count them")
       #expect(try await rig.metric("ollama_pool_instances{state=\"backing_off\"}") == 1)
       await client.close()
       try await eventually("there is no sample without it") {
         let text = try await rig.console("/metrics").text
         return !text.contains("desired_instances") && !text.contains("quarantined")
+      }
+    }
+  }
+
+  private static let failed = "ollama_pool_instance_starts_total{result=\"failed\"}"
+
+  @Test func failedStartsAreWhatTheSupervisorCountsAndGoOnWhereItLeftOff() async throws {
+    try await DispatcherRig.run { rig in
+      #expect(try await !rig.console("/metrics").text.contains(Self.failed), "no data is not zero")
+      for (supervisor, counts) in [("the first", [7, 9]), ("one that has just begun", [0, 1])] {
+        let client = try await rig.client()
+        for count in counts {
+          try await client.order(
+            .reportFleet,
+            DispatcherCalls.ReportFleet(desired: 1, backingOff: 0, quarantined: 0, cordoned: 0, failedStarts: count))
+          #expect(try await rig.metric(Self.failed) == Double(count), "\(supervisor)")
+        }
+        await client.close()
+        try await eventually("it is gone") { try await !rig.console("/metrics").text.contains("desired_instances") }
+        #expect(try await rig.metric(Self.failed) == counts.last.map(Double.init), "\(supervisor)")
       }
     }
   }

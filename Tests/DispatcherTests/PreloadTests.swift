@@ -46,9 +46,6 @@ struct PreloadTests {
       let queue = try await rig.wait("gpu0 is unhealthy") { $0.instances[0].health == .unhealthy }
       #expect(queue.instances[0].healthFinal)
       #expect(queue.instances[0].healthReason == "model absent could not be loaded: model 'absent' not found")
-      #expect(try await rig.metric("ollama_pool_instance_starts_total{result=\"failed\"}") == 1)
-      try await rig.setInstances([])
-      #expect(try await rig.metric("ollama_pool_instance_starts_total{result=\"failed\"}") == 1, "counted once")
     }
   }
 
@@ -57,7 +54,6 @@ struct PreloadTests {
       let load = try await gpu0.ask(0)
       try await rig.setInstances([])
       try await load.waitUntilClosed()
-      #expect(try await rig.metric("ollama_pool_instance_starts_total{result=\"failed\"}") == 1)
     }
   }
 

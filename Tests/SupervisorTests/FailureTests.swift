@@ -20,6 +20,36 @@ import Testing
     }
   }
 
+  @Test func failedStartsAreCountedAlsoOfWhatTheDispatcherNeverSaw() async throws {
+    let stage = try Stage(Stage.fourGPUs + "health: {start_timeout: 1s}\n")
+    func counts(_ failures: Int) async throws {
+      try await eventually(within: patience, "\(failures) failures are reported") {
+        stage.dispatcher.world.report?.failedStarts == failures
+      }
+    }
+    stage.launcher.change { $0.failures["gpu0"] = ["exit status 203 (EXEC)"] }
+    try await withSupervisor(stage) { daemon in
+      try await stage.tells("ready after")
+      try await counts(1)
+      // One that was ready has not failed to start.
+      let first = try #require(stage.launcher.world.units.keys.first)
+      stage.dispatcher.change { $0.slow = ["gpu0", "gpu1", "gpu2", "gpu3"] }
+      stage.launcher.end(first, "killed by SIGKILL")
+      try await stage.tells("\(first) failed: killed by SIGKILL")
+      #expect(await daemon.fleet.failedStarts == 1)
+      // But one that never gets ready has.
+      try await stage.tells("not ready after 1 s")
+      try await eventually(within: patience, "it is counted") { await daemon.fleet.failedStarts >= 2 }
+      try await eventually(within: patience, "and reported") { stage.dispatcher.world.report?.failedStarts ?? 0 >= 2 }
+      try #require(rename(stage.ollama, stage.ollama + ".away") == 0)
+      let before = await daemon.fleet.failedStarts
+      try await stage.tells("does not exist; correct the key ollama")
+      try await eventually(within: patience, "a missing program is a failed start") {
+        await daemon.fleet.failedStarts > before
+      }
+    }
+  }
+
   @Test func whatKeepsFailingIsQuarantinedWithItsReason() async throws {
     let stage = try Stage()
     stage.launcher.change {

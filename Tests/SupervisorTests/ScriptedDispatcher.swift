@@ -29,6 +29,8 @@ final class ScriptedDispatcher: VarlinkInterface {
     var refusesSets = false
     /// So many sets are found wrong first.
     var wrongSets = 0
+    /// The last one.
+    var report: DispatcherCalls.ReportFleet?
     var isSilent = false
     var isDraining = false
     var watchers: [VarlinkCall] = []
@@ -109,6 +111,10 @@ final class ScriptedDispatcher: VarlinkInterface {
         return .retired
       }
       call.reply(DispatcherCalls.RetireInstanceReply(answer: answer))
+    case .reportFleet:
+      let report = try call.parameters(as: DispatcherCalls.ReportFleet.self)
+      state.withLock { $0.report = report }
+      call.reply()
     default: throw .methodNotFound(call.name)
     }
   }

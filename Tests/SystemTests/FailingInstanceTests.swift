@@ -180,6 +180,7 @@ extension SystemTests {
           #expect(reason.contains("ollamapool.slice is masked"), "\(reason)")
           let entry = try await pool.entry(containing: "gpu0 failed: ")
           #expect(entry.message.contains("ollamapool.slice is masked"), "\(entry)")
+          try await pool.countsAFailedStart()
           try await systemctl("unmask", "--runtime", "ollamapool.slice")
           _ = try await pool.ready(1)
         }

@@ -150,6 +150,15 @@ actor InstalledPool {
     }
   }
 
+  /// Waits until the metrics count a start that failed.
+  func countsAFailedStart() async throws {
+    try await eventually(within: .seconds(20), "the metrics count a failed start") {
+      let text = try await HTTPProbe.exchange("GET", "/metrics", port: 11435).text
+      let sample = text.firstMatch(of: /\nollama_pool_instance_starts_total\{result="failed"\} ([0-9]+)\n/)
+      return sample.flatMap { Int($0.1) } ?? 0 > 0
+    }
+  }
+
   func ready(_ count: Int, within limit: Duration = .seconds(20)) async throws -> Status {
     try await status(within: limit, "\(count) instances are healthy") { $0.maxConcurrent == count }
   }

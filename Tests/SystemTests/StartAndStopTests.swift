@@ -108,6 +108,7 @@ extension SystemTests {
           return (status.output + status.errorOutput).contains("/nonexistent/ollama")
             && journal.contains("/nonexistent/ollama")
         }
+        try await pool.countsAFailedStart()
       }
     }
 
@@ -122,6 +123,7 @@ extension SystemTests {
         try await pool.status(within: .seconds(30), "bad names its node, good serves") { status in
           status.instance("bad")?.reason?.contains("/dev/nvidia3") == true && status.maxConcurrent == 1
         }
+        try await pool.countsAFailedStart()
         #expect(try await Conversation.chat(tokens: 2).isDone)
       }
     }

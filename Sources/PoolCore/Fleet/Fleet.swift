@@ -24,6 +24,8 @@ package struct Fleet: Sendable {
 
   /// Nothing is started before the units that run already have been found.
   var hasBegun = false
+  /// Starts that came to nothing, whatever the reason; never less than before.
+  package private(set) var failedStarts = 0
   var isStopping = false
   var isLeaving = false
   var isConnected = false
@@ -184,6 +186,7 @@ package struct Fleet: Sendable {
     record.drainOnceStarted = nil
     var actions: [FleetAction] = []
     if let failure {
+      if life.instance?.isColdStart ?? true { failedStarts += 1 }
       let pause = record.restarts.failed(failure, hadRun: hadRun, limits: limits.restarts, at: now)
       record.failedSpecification = life.instance?.unit.specification ?? life.placement?.specification
       // The order to restart is for what comes after a life that was to go anyway.
