@@ -16,9 +16,11 @@ extension LauncherChoice {
 
   /// Opens the launcher that the key `launcher` asks for. Only `auto` looks for another way where one is closed: on a
   /// machine without systemd, and, if the pool may do with stand-ins, also where its systemd does not answer.
-  /// - Parameter owner: whose units to look after, see `InstanceUnit`.
+  /// - Parameters:
+  ///   - instanceUser: the key `instance_user`.
+  ///   - owner: whose units to look after, see `InstanceUnit`.
   package func resolve(
-    _ standIns: StandIns, owner: String, patience: Duration = patience
+    _ standIns: StandIns, instanceUser: String? = nil, owner: String, patience: Duration = patience
   ) async throws(LaunchError) -> ResolvedLauncher {
     let patience = standIns == .allowed ? .zero : patience
     func systemd(_ manager: SystemdLauncher.Manager) async throws(LaunchError) -> SystemdLauncher {
@@ -33,6 +35,13 @@ extension LauncherChoice {
     // As sd_booted(3): the bus of a container may be the host's.
     guard access("/run/systemd/system", F_OK) == 0 else {
       return ResolvedLauncher(ChildLauncher(), "this machine was not booted with systemd")
+    }
+    // Units of the system manager never run as root, and need a user that an installation makes. A root that has
+    // installed nothing has a pool all the same.
+    if standIns == .allowed, geteuid() == 0, instanceUser == nil {
+      do throws(LaunchError) { _ = try InstanceAccount.resolve(nil) } catch {
+        return ResolvedLauncher(ChildLauncher(), "the pool runs as root, and units never do: \(error.message)")
+      }
     }
     let (manager, who): (SystemdLauncher.Manager, String) =
       geteuid() == 0 ? (.system, "the pool runs as root") : (.user, "the pool does not run as root")

@@ -29,6 +29,8 @@ package actor SupervisorDaemon {
 
   let options: SupervisorOptions
   let launcher: any Launcher
+  /// How instances are started, and why so, for people.
+  package nonisolated let launching: String
   let inventory: InventoryCache
   let state: StateDirectory
   let startedAt = MonotonicClock.now
@@ -54,8 +56,9 @@ package actor SupervisorDaemon {
 
   private init(
     _ options: SupervisorOptions, launcher: any Launcher, inventory: InventoryCache, state: StateDirectory,
-    plan: CurrentPlan, orders: StandingOrders
+    plan: CurrentPlan, orders: StandingOrders, launching: String
   ) {
+    self.launching = launching
     self.options = options
     self.launcher = launcher
     self.inventory = inventory
@@ -96,7 +99,9 @@ package actor SupervisorDaemon {
       if let given = options.launcher {
         (given, nil)
       } else {
-        try await settings.launcher.resolve(options.standIns, owner: options.owner).parts
+        try await settings.launcher.resolve(
+          options.standIns, instanceUser: settings.instanceUser, owner: options.owner
+        ).parts
       }
     do {
       let found = Dictionary(try await launcher.existing().map { ($0.id, $0.unit) }) { first, _ in first }
@@ -104,8 +109,9 @@ package actor SupervisorDaemon {
         options.configuration, reading, numbering: numbering, options.standIns,
         keeping: found.mapValues(\.specification))
       let daemon = SupervisorDaemon(
-        options, launcher: launcher, inventory: inventory, state: state, plan: plan, orders: orders)
-      try await daemon.begin(found, numbering, because: reason, troubles)
+        options, launcher: launcher, inventory: inventory, state: state, plan: plan, orders: orders,
+        launching: launcher.description + (reason.map { " (\($0))" } ?? ""))
+      try await daemon.begin(found, numbering, troubles)
       return daemon
     } catch {
       await launcher.close()
@@ -114,10 +120,8 @@ package actor SupervisorDaemon {
   }
 
   private func begin(
-    _ found: [InstanceID: RunningInstance.Unit], _ numbering: GPUNumbering, because launcherReason: String?,
-    _ troubles: [SupervisorEvent]
+    _ found: [InstanceID: RunningInstance.Unit], _ numbering: GPUNumbering, _ troubles: [SupervisorEvent]
   ) async throws {
-    let launching = launcher.description + (launcherReason.map { " (\($0))" } ?? "")
     let there = found.isEmpty ? "" : "; \(counted(found.count, "instance")) found running"
     tell(
       SupervisorEvent(

@@ -75,6 +75,7 @@ import Testing
     try await pool.line(containing: "Ctrl-C stops the pool")
     #expect(pool.output.contains("serves at http://127.0.0.1:\(place.port)\n"))
     #expect(pool.output.contains("\(place.program) status\n"))
+    #expect(pool.output.contains("Instances are child processes (as configured).\n"))
 
     let status = place.asUser(["status", "--json"])
     try await eventually("the instance is ready") {

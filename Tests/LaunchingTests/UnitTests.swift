@@ -239,6 +239,29 @@ extension SystemdLauncherTests {
     #expect(try await LauncherChoice.child.resolve(.refused, owner: owner).launcher.description == "child processes")
   }
 
+  @Test
+  func `where root has no user for units, serve says so and has child processes, and an installed pool has units`()
+    async throws
+  {
+    try await succeed("userdel", ["ollama-pool-instance"])
+    let outcome: Result<Void, any Error>
+    do {
+      let standIn = try await LauncherChoice.auto.resolve(.allowed, owner: owner)
+      #expect(standIn.launcher is ChildLauncher)
+      #expect(standIn.reason.contains("as root") && standIn.reason.contains("user ollama-pool-instance"))
+      for (standIns, user) in [(StandIns.refused, nil), (.allowed, "daemon")] {
+        let resolved = try await LauncherChoice.auto.resolve(standIns, instanceUser: user, owner: owner)
+        #expect(resolved.launcher is SystemdLauncher)
+        await resolved.launcher.close()
+      }
+      outcome = .success(())
+    } catch {
+      outcome = .failure(error)
+    }
+    _ = try await SystemdLauncherTests()
+    try outcome.get()
+  }
+
   @Test func `where the bus is away, an installed pool waits for it, and only serve has child processes instead`()
     async throws
   {

@@ -36,7 +36,7 @@ package enum InstanceUnit {
 
   /// What an adopted unit is, read back.
   static func read(_ status: UnitStatus, owner: String) -> Reading {
-    func value(_ name: String) -> String? { Self.value(name, in: status) }
+    func value(_ name: String) -> String? { Self.value(in: status, name) }
     guard let invocation = status.state.invocationID, let address = value("OLLAMA_HOST"),
       let specification = value("POOL_SPECIFICATION"), let itsOwner = Self.owner(of: status)
     else { return .foreign }
@@ -52,9 +52,9 @@ package enum InstanceUnit {
   }
 
   /// Also of a unit that does not run yet; nil for one that is no pool's.
-  static func owner(of status: UnitStatus) -> String? { value("POOL_OWNER", in: status) }
+  static func owner(of status: UnitStatus) -> String? { value(in: status, "POOL_OWNER") }
 
-  private static func value(_ name: String, in status: UnitStatus) -> String? {
+  private static func value(in status: UnitStatus, _ name: String) -> String? {
     status.environment.first { $0.hasPrefix(name + "=") }.map { String($0.dropFirst(name.utf8.count + 1)) }
   }
 

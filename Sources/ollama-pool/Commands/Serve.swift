@@ -9,7 +9,8 @@ struct Serve: AsyncParsableCommand {
     discussion: """
       For a laptop, a container, a first try: there is nothing to install. With `ollama` on the PATH it runs that; \
       without, `ollama-simulator`, whose answers are made up. Instances are units of systemd where it answers, else \
-      child processes. It says where it listens and what to type next; the log goes to standard error.
+      child processes; these too for root where there is no user that units could run as, neither ollama nor \
+      ollama-pool-instance. It says where it listens and what to type next; the log goes to standard error.
 
       Ctrl-C lets running requests end within drain_timeout, a second one cuts them; no process is left behind. SIGHUP \
       reads the configuration again.

@@ -19,6 +19,7 @@ struct Welcome {
     var lines = ["ollama-pool \(Version.current) serves at \(pool.dispatcher.endpoints.joined(separator: ", "))"]
     lines += moved
     lines.append(program)
+    lines.append("Instances are \(pool.launching).")
     lines += ["", "Try it, in another terminal:"]
     if pool.program?.kind == .ollama {
       lines.append("  OLLAMA_HOST=\(Run.host(of: endpoint)) ollama run \(Self.model)")

@@ -11,6 +11,8 @@ import Varlink
 struct WholePool: Sendable {
   let dispatcher: DispatcherDaemon
   private let supervisor: SupervisorDaemon
+  /// How instances are started, and why so.
+  var launching: String { supervisor.launching }
   private var drainTimeout: Duration
   /// What the instances run; nil where nothing was found, which `status` reports.
   let program: OllamaExecutable?
@@ -21,10 +23,9 @@ struct WholePool: Sendable {
     state: StateDirectory, nextFreePort: Bool
   ) async throws -> WholePool {
     let settings = loaded.settings
-    let launcher = childLauncherIfNothingIsInstalled(settings)
     var options = DaemonSetup.dispatcher(settings, sockets: sockets)
     options.nextFreePort = nextFreePort
-    if launcher == nil, geteuid() == 0 { options.instanceUserID = DaemonSetup.instanceUserID(settings) }
+    if geteuid() == 0 { options.instanceUserID = DaemonSetup.instanceUserID(settings) }
     let dispatcher = try await startDispatcher(options)
     do {
       let supervisor = try await SupervisorDaemon.start(
@@ -33,7 +34,7 @@ struct WholePool: Sendable {
           dispatcherSocket: sockets.dispatcher, controlSocket: .path(sockets.supervisor),
           journal: Journal(identifier: Daemon.supervisor.journalIdentifier), version: Version.current,
           eventLoopGroup: MultiThreadedEventLoopGroup(numberOfThreads: 1), notifiesServiceManager: false,
-          standIns: .allowed, launcher: launcher))
+          standIns: .allowed))
       return WholePool(
         dispatcher: dispatcher, supervisor: supervisor, drainTimeout: settings.drainTimeout,
         program: try? OllamaExecutable.find(setting: settings.ollama, .allowed))
@@ -49,18 +50,6 @@ struct WholePool: Sendable {
     } catch let error as DispatcherError {
       guard case .cannotListen(_, EADDRINUSE) = error.code, !options.nextFreePort else { throw error }
       throw CommandFailure("\(error.message); `--next-free-port` takes the next one that is free")
-    }
-  }
-
-  /// Units of the system manager never run as root, and need a user that the installation makes. A root that has
-  /// installed nothing has a pool all the same.
-  private static func childLauncherIfNothingIsInstalled(_ settings: Settings) -> ChildLauncher? {
-    guard settings.launcher == .auto, geteuid() == 0 else { return nil }
-    do throws(LaunchError) {
-      _ = try InstanceAccount.resolve(settings.instanceUser)
-      return nil
-    } catch {
-      return settings.instanceUser == nil ? ChildLauncher() : nil
     }
   }
 
