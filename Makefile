@@ -5,7 +5,7 @@ SWIFT_BUILD_FLAGS ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 PURGE ?=
-# A folder with programs to install as they are; without it they are built in release first.
+# A folder with programs to install or pack as they are; without it they are built in release first.
 PROGRAMS ?=
 
 VERSION := $(shell cat VERSION)
@@ -55,10 +55,10 @@ install: $(if $(PROGRAMS),,build) ## install for systemd (PREFIX=/usr/local, DES
 uninstall: ## stop without cutting a request, and remove; PURGE=1: configuration and state too
 	@scripts/install.sh uninstall
 
-dist: build ## make a tarball in dist/ that installs on a machine without a toolchain
+dist: $(if $(PROGRAMS),,build) ## make a tarball in dist/ that installs on a machine without a toolchain
 	@rm -rf dist/$(TARBALL)
 	@mkdir -p dist/$(TARBALL)/bin
-	@install -s -m 755 .build/release/ollama-pool .build/release/ollama-simulator dist/$(TARBALL)/bin
+	@cd $(or $(PROGRAMS),.build/release) && install -s -m 755 ollama-pool ollama-simulator $(CURDIR)/dist/$(TARBALL)/bin
 	@install -m 755 scripts/install.sh dist/$(TARBALL)
 	@cp -R VERSION LICENSE README.md config docs units dist/$(TARBALL)
 	@tar -C dist --owner=0 --group=0 --sort=name -czf dist/$(TARBALL).tar.gz $(TARBALL)

@@ -12,6 +12,17 @@ struct InstallationTests {
     try await run(program, arguments).end == .exited(0)
   }
 
+  /// What runs where no ollama is installed: the stand-in, on the CPU.
+  private func startWithStandIn(_ simulator: String) async throws {
+    _ = try await run("ln", ["-sf", simulator, "/usr/local/bin/ollama"])
+    #expect(try await succeeds("systemctl", "enable", "--now", "ollama-pool.target"))
+    try await eventually(within: .seconds(60), "an instance serves") {
+      try await HTTPProbe.exchange("GET", "/api/tags", port: 11434).status == 200
+    }
+  }
+
+  private static let generation = #"{"model":"llama3.2","prompt":"Why?","options":{"num_predict":300}}"#
+
   private func unitsOfThePool() async throws -> String {
     try await run("systemctl", ["list-units", "--all", "--plain", "--no-legend", "ollama*"]).output
   }
@@ -63,18 +74,16 @@ struct InstallationTests {
     _ = try await run("userdel", ["ollama-pool-instance"])
   }
 
-  @Test func `the pool starts with the shipped configuration, and uninstalling stops it and leaves the state`()
+  @Test func `the pool starts with the shipped configuration, and uninstalling lets a stream end and leaves the state`()
     async throws
   {
     try await Installing.make("install", "PREFIX=/usr")
-    // What runs where no ollama is installed: the stand-in, on the CPU.
-    try FileManager.default.createSymbolicLink(
-      atPath: "/usr/local/bin/ollama", withDestinationPath: "/usr/bin/ollama-simulator")
-    defer { try? FileManager.default.removeItem(atPath: "/usr/local/bin/ollama") }
-    #expect(try await succeeds("systemctl", "enable", "--now", "ollama-pool.target"))
-    try await eventually(within: .seconds(60), "an instance serves") {
-      try await HTTPProbe.exchange("GET", "/api/tags", port: 11434).status == 200
-    }
+    try await startWithStandIn("/usr/bin/ollama-simulator")
+    // Of five seconds.
+    let stream = try await HTTPProbe.connect(port: 11434)
+    try await stream.send("POST", "/api/generate", body: Self.generation)
+    #expect(try await stream.head().status == 200)
+    let asked = ContinuousClock.now
 
     // An instance of a pool beside this one.
     let other = "ollama-instance-other.service"
@@ -82,6 +91,11 @@ struct InstallationTests {
     #expect(try await succeeds("systemd-run", "--unit=\(other)", "--slice=\(slice)", "sleep", "1000"))
 
     try await Installing.make("uninstall", "PREFIX=/usr")
+    var pieces: [HTTPProbe.Piece] = []
+    while let piece = try await stream.piece() { pieces.append(piece) }
+    let lines = pieces.map(\.text).joined().split(separator: "\n")
+    #expect(lines.count == 301 && lines.last?.contains(#""done":true"#) == true, "\(lines.suffix(2))")
+    #expect(try #require(pieces.last).receivedAt > asked + .seconds(1), "it was over before the pool was stopped")
     #expect(
       try await unitsOfThePool().split(separator: "\n").compactMap { $0.split(separator: " ").first } == [
         other[...], slice[...],
@@ -95,5 +109,70 @@ struct InstallationTests {
     #expect(left.contains("/var/lib/ollama-pool"))
     try await Installing.make("uninstall", "PREFIX=/usr", "PURGE=1")
     for folder in left { #expect(!FileManager.default.fileExists(atPath: folder), "\(folder)") }
+  }
+
+  @Test func `what make dist packs installs from wherever it is unpacked, below /usr/local, and answers`() async throws
+  {
+    // The programs of the release build where there is one.
+    let packed = try await ReleaseBuild.isUpToDate() ? Installing.make("dist", "PROGRAMS=") : Installing.make("dist")
+    let name = try #require(packed.firstMatch(of: /dist\/(\S+)\.tar\.gz/)).1
+    let version = try Repository.text("VERSION").trimmingCharacters(in: .newlines)
+    let folder = try TemporaryDirectory()
+    #expect(try await succeeds("tar", "-C", folder.path, "-xzf", PackageRoot.path(to: "dist/\(name).tar.gz")))
+    func script(_ arguments: String..., purge: String? = nil) async throws -> String {
+      let result = try await run(
+        folder.path(to: "\(name)/install.sh"), arguments,
+        environment: Installing.noOuterMake.merging(["PURGE": purge]) { $1 }, workingDirectory: "/")
+      #expect(result.end == .exited(0), "\(result.errorOutput)")
+      return result.output
+    }
+    #expect(try await script().contains("Installed ollama-pool \(version) below /usr/local."))
+    try await startWithStandIn("/usr/local/bin/ollama-simulator")
+    let answer = try await HTTPProbe.exchange(
+      "POST", "/api/generate", port: 11434, body: #"{"model":"llama3.2","prompt":"Why?","stream":false}"#)
+    #expect(answer.status == 200 && answer.text.contains(#""done":true"#))
+    #expect(try await run("/usr/local/bin/ollama-pool", ["--version"]).output.contains(version))
+
+    _ = try await script("uninstall", purge: "1")
+    #expect(try await unitsOfThePool() == "")
+    #expect(!FileManager.default.fileExists(atPath: "/usr/local/bin/ollama-pool"))
+  }
+
+  @Test func `the README's steps open the endpoint to the network, at the default prefix`() async throws {
+    try await Installing.make("install")
+    try await startWithStandIn("/usr/local/bin/ollama-simulator")
+    // An address of this machine that is not loopback's.
+    #expect(try await succeeds("ip", "address", "add", "192.0.2.1/32", "dev", "lo"))
+    await #expect(throws: (any Error).self) { try await HTTPProbe.connect(host: "192.0.2.1", port: 11434) }
+
+    let readme = try Repository.text("README.md")
+    let section = readme[try #require(readme.firstRange(of: "**Beyond this machine.**")).lowerBound...]
+    let dropIn = try #require(section.firstMatch(of: /```ini\n([^`]*)```/)).1
+    let restart = try #require(section.firstMatch(of: /\n +sudo (systemctl restart [^\n]*)\n/)).1
+    let file = "/etc/ollama-pool/ollama-pool.yaml"
+    try "allow_open_listener: true\n".write(toFile: file, atomically: false, encoding: .utf8)
+    // `systemctl edit` wants a terminal, and this editor is quick.
+    let folder = try TemporaryDirectory()
+    try folder.write(String(dropIn), to: "wanted")
+    let editor = try folder.write("#!/bin/sh\ncat '\(folder.path(to: "wanted"))' >\"$1\"\n", to: "editor")
+    let edit = try await run(
+      "script", ["-qec", "systemctl edit ollama-pool-dispatcher.socket", "/dev/null"],
+      environment: ["SYSTEMD_EDITOR": "sh \(editor)"])
+    #expect(edit.end == .exited(0), "\(edit.output)")
+    let words = restart.split(separator: " ").map(String.init)
+    let restarted = try await run(words[0], Array(words.dropFirst()))
+    #expect(restarted.end == .exited(0), "\(restarted.errorOutput)")
+    for host in ["192.0.2.1", "127.0.0.1"] {
+      try await eventually(within: .seconds(30), "the pool serves at \(host)") {
+        let probe = try await HTTPProbe.connect(host: host, port: 11434)
+        try await probe.send("GET", "/api/tags")
+        return try await probe.head().status == 200
+      }
+    }
+    #expect(try await run("ollama-pool", ["status"]).output.contains("0.0.0.0:11434"))
+
+    #expect(try await succeeds("systemctl", "revert", "ollama-pool-dispatcher.socket"))
+    #expect(try await succeeds("ip", "address", "del", "192.0.2.1/32", "dev", "lo"))
+    try await Installing.make("uninstall", "PURGE=1")
   }
 }

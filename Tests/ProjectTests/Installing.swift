@@ -1,19 +1,22 @@
 import Foundation
 import TestSupport
 
-/// `make install` and `make uninstall` with the programs that were built along with the tests.
+/// `make install` and the like, with the programs that were built along with the tests.
 enum Installing {
   struct Failed: Error, CustomStringConvertible { let description: String }
+
+  /// An outer make's settings would come first.
+  static let noOuterMake: [String: String?] = [
+    "MAKEFLAGS": nil, "MAKELEVEL": nil, "PREFIX": nil, "DESTDIR": nil, "PURGE": nil, "PROGRAMS": nil,
+  ]
 
   /// What make wrote.
   @discardableResult
   static func make(_ target: String, _ variables: String...) async throws -> String {
     let built = URL(fileURLWithPath: BuiltProduct.path("ollama-pool")).deletingLastPathComponent().path
-    // An outer make's settings would come first.
     let result = try await run(
       "make", ["--no-print-directory", "-C", PackageRoot.path, target, "PROGRAMS=\(built)"] + variables,
-      environment: ["MAKEFLAGS": nil, "MAKELEVEL": nil, "PREFIX": nil, "DESTDIR": nil, "PURGE": nil],
-      within: .seconds(120))
+      environment: noOuterMake, within: .seconds(120))
     guard result.end == .exited(0) else {
       throw Failed(description: "make \(target): \(result.end): \(result.output)\(result.errorOutput)")
     }
