@@ -109,7 +109,7 @@ let tests: [Target] = [
   .testTarget(
     name: "CommandLineTests",
     dependencies: [
-      "ollama-pool", "ControlInterface", "Dispatcher", "Launching", "PoolConfiguration", "Varlink", "TestSupport",
+      "ollama-pool", "ControlInterface", "Dispatcher", "PoolConfiguration", "Varlink", "TestSupport",
       nio("NIOPosix"),
     ]),
   .testTarget(

@@ -1,6 +1,5 @@
 import Foundation
 import Glibc
-import Launching
 import TestSupport
 import Testing
 
@@ -121,41 +120,6 @@ import Testing
     third.signal(SIGINT)
     #expect(try await third.wait() == .exited(0))
     try await eventually("no process is left") { place.processes.isEmpty }
-  }
-
-  private static let hasOllama = OllamaExecutable.usualFolders.contains { access("\($0)/ollama", X_OK) == 0 }
-
-  @Test(.disabled(if: hasOllama, "an Ollama is installed here, which would be found"))
-  func `an ollama that vanishes from under serve is missed, and the simulator does not stand in for it`() async throws {
-    let place = try await Place()
-    let simulator = place.folder.path(to: "ollama-simulator")
-    let settings = try String(contentsOfFile: place.configuration, encoding: .utf8)
-    try place.folder.write(settings.replacing("ollama: \(simulator)\n", with: ""), to: "pool.yaml")
-    let script = try place.folder.write("#!/bin/sh\nexec '\(simulator)' \"$@\"\n", to: "script")
-    let ollama = place.folder.path(to: "bin/ollama")
-    // By another process: what this one has open for writing can't be executed.
-    _ = try await run("install", ["-D", "-m", "755", script, ollama])
-    var variables = place.variables
-    variables["PATH"] = place.folder.path(to: "bin") + ":/usr/bin:/bin"
-    let sockets = place.folder.path(to: "run")
-    let pool = try RunningProgram(
-      place.program,
-      ["serve", "--config", place.configuration, "--socket", sockets, "--state", place.folder.path(to: "state")],
-      environment: variables)
-    try await eventually("the instance is ready") {
-      try await CommandLine.run(["status", "--json"], socket: sockets).json["maxConcurrent"] as? Int == 1
-    }
-    #expect(pool.output.contains("Models are run by \(ollama).\n"))
-    try #require(unlink(ollama) == 0)
-    #expect(try await CommandLine.run(["restart", "cpu0"], socket: sockets).end == .exited(0))
-    try await eventually("its start fails") {
-      let instances = try await CommandLine.run(["status", "--json"], socket: sockets).json["instances"]
-      let reason = (instances as? [[String: Any]])?.first?["reason"] as? String
-      return reason?.contains("no ollama in \(place.folder.path(to: "bin")):") == true
-    }
-    #expect(try await CommandLine.run(["status", "--json"], socket: sockets).json["maxConcurrent"] as? Int == 0)
-    pool.signal(SIGINT)
-    #expect(try await pool.wait() == .exited(0))
   }
 
   @Test func `the daemons run apart, and either is missed and found again`() async throws {

@@ -53,15 +53,30 @@ import Testing
     #expect(try OllamaExecutable.find(setting: nil, .refused, path: path).path == right)
   }
 
-  /// Where this machine has an Ollama in one of the usual folders, that one is found instead.
-  private static let hasOllama = OllamaExecutable.usualFolders.contains { access("\($0)/ollama", X_OK) == 0 }
+  @Test func `where PATH has none, the usual folders are searched in their order`() throws {
+    let second = try program("b/ollama")
+    let folders = ["nowhere", "a", "b"].map { folder.path(to: $0) }
+    func find() throws -> String {
+      try OllamaExecutable.find(setting: nil, .refused, path: "/nonexistent", usualFolders: folders).path
+    }
+    #expect(try find() == second)
+    let first = try program("a/ollama")
+    #expect(try find() == first)
+  }
 
-  @Test(.disabled(if: hasOllama, "an Ollama is installed here"))
+  /// That a machine which runs the tests may have one in them doesn't matter to the tests.
+  @Test func `the usual folders are those of Ollama's installer and of packages`() {
+    #expect(OllamaExecutable.usualFolders == ["/usr/local/bin", "/usr/bin", "/opt/ollama/bin"])
+  }
+
+  @Test
   func `without ollama the simulator beside the pool stands in where it may, and else the error says where it looked`()
     throws
   {
     func find(_ standIns: StandIns) throws -> OllamaExecutable {
-      try OllamaExecutable.find(setting: nil, standIns, path: "/nonexistent/bin", ownFolder: folder.path)
+      try OllamaExecutable.find(
+        setting: nil, standIns, path: "/nonexistent/bin", usualFolders: ["/nonexistent/usual", "/nonexistent/opt"],
+        ownFolder: folder.path)
     }
     #expect(throws: LaunchError.self) { try find(.allowed) }
     let simulator = try program("ollama-simulator")
@@ -70,7 +85,7 @@ import Testing
     #expect(found.kind == .simulator)
     let error = #expect(throws: LaunchError.self) { try find(.refused) }
     #expect(error?.code == .missingExecutable)
-    #expect(error?.message.contains("/nonexistent/bin:/usr/local/bin:/usr/bin:/opt/ollama/bin") == true)
+    #expect(error?.message.contains("/nonexistent/bin:/nonexistent/usual:/nonexistent/opt") == true)
     #expect(error?.message.contains("key ollama") == true)
   }
 

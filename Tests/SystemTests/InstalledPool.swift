@@ -41,11 +41,12 @@ actor InstalledPool {
 
   /// Starts the pool with `settings` added to the configuration for tests, runs `body`, and stops everything.
   static func running(
-    _ settings: String = "", environment: [String: String] = [:], _ body: (InstalledPool) async throws -> Void
+    _ settings: String = "", gpus: String = fourGPUs, environment: [String: String] = [:],
+    _ body: (InstalledPool) async throws -> Void
   ) async throws {
     let pool = InstalledPool()
     try await pool.installOnce()
-    try await pool.configure(settings, environment: environment)
+    try await pool.configure(settings, gpus: gpus, environment: environment)
     try await pool.setFaults("")
     // What an earlier test's operator ordered.
     try? FileManager.default.removeItem(atPath: "/var/lib/ollama-pool")
@@ -61,7 +62,7 @@ actor InstalledPool {
     }
   }
 
-  private func installOnce() async throws {
+  func installOnce() async throws {
     if Self.isInstalledAlready { return }
     let products = (BuiltProduct.path("ollama-pool") as NSString).deletingLastPathComponent
     let install = try await run(
@@ -74,18 +75,30 @@ actor InstalledPool {
   /// The private systemd lives for one run of the suite, and its file system with it.
   private static var isInstalledAlready: Bool { FileManager.default.fileExists(atPath: "/usr/bin/ollama-simulator") }
 
-  func configure(_ settings: String = "", environment: [String: String] = [:]) async throws {
-    var variables = [
-      "OLLAMA_SIMULATOR_FAULTS": Self.faults, "OLLAMA_SIMULATOR_DISCOVERY_SECONDS": "0.1",
-      "OLLAMA_SIMULATOR_LOAD_SECONDS": "0.05", "OLLAMA_SIMULATOR_TOKENS_PER_SECOND": "50",
-    ]
-    variables.merge(environment) { $1 }
-    let gpus = (0..<4).map { "  - {uuid: GPU-0000000\($0), name: Test GPU, memory: 24GiB, nodes: [/dev/nvidia\($0)]}" }
+  /// The simulator at a pace at which tests are quick and see what happens.
+  static let simulator = [
+    "OLLAMA_SIMULATOR_FAULTS": faults, "OLLAMA_SIMULATOR_DISCOVERY_SECONDS": "0.1",
+    "OLLAMA_SIMULATOR_LOAD_SECONDS": "0.05", "OLLAMA_SIMULATOR_TOKENS_PER_SECOND": "50",
+  ]
+
+  /// The GPUs as a list in the configuration.
+  static let fourGPUs =
+    "gpus:\n"
+    + (0..<4).map { "  - {uuid: GPU-0000000\($0), name: Test GPU, memory: 24GiB, nodes: [/dev/nvidia\($0)]}" }
+    .joined(separator: "\n")
+
+  /// `environment` as the configuration has it.
+  static func environmentKey(_ environment: [String: String] = [:]) -> String {
+    let variables = simulator.merging(environment) { $1 }.sorted { $0.key < $1.key }
+    return "environment:\n" + variables.map { "  \($0.key): \"\($0.value)\"" }.joined(separator: "\n")
+  }
+
+  func configure(
+    _ settings: String = "", gpus: String = fourGPUs, environment: [String: String] = [:]
+  ) async throws {
     let text = """
-      gpus:
-      \(gpus.joined(separator: "\n"))
-      environment:
-      \(variables.sorted { $0.key < $1.key }.map { "  \($0.key): \"\($0.value)\"" }.joined(separator: "\n"))
+      \(gpus)
+      \(Self.environmentKey(environment))
       \(settings.contains("scaling:") ? "" : "scaling: {cold_start: 1s, window: 2s, idle_hold: 1s}")
       \(settings)
       """

@@ -36,7 +36,7 @@ package struct OllamaExecutable: Sendable, Equatable {
   package static let usualFolders = ["/usr/local/bin", "/usr/bin", "/opt/ollama/bin"]
   private static let simulatorName = "ollama-simulator"
 
-  /// Finds the program: the configured one; else `ollama` in PATH and then in ``usualFolders``; else, where that may
+  /// Finds the program: the configured one; else `ollama` in PATH and then in the usual folders; else, where that may
   /// stand in for it, the `ollama-simulator` beside the pool's own executable.
   /// - Parameters:
   ///   - setting: the key `ollama`, an absolute path.
@@ -44,7 +44,7 @@ package struct OllamaExecutable: Sendable, Equatable {
   ///   - ownFolder: where the simulator may be; nil for where this process's executable is.
   package static func find(
     setting: String?, _ standIns: StandIns, path: String? = getenv("PATH").map { String(cString: $0) },
-    ownFolder: String? = nil
+    usualFolders: [String] = usualFolders, ownFolder: String? = nil
   ) throws(LaunchError) -> OllamaExecutable {
     if let setting { return try configured(setting) }
     let inPath = (path ?? "").split(separator: ":").map(String.init).filter { $0.hasPrefix("/") }
