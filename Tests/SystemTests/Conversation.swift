@@ -53,7 +53,8 @@ enum Conversation {
     return Answer(status: begun.head.status, text: text, firstByteAt: begun.head.receivedAt)
   }
 
-  private static func ask(tokens: Int) async throws -> HTTPProbe {
+  /// A chat of which nothing is awaited yet.
+  static func ask(tokens: Int) async throws -> HTTPProbe {
     let probe = try await HTTPProbe.connect(port: InstalledPool.port)
     try await probe.send(
       "POST", "/api/chat", headers: [("Content-Type", "application/json")], body: body(tokens: tokens))

@@ -94,10 +94,14 @@ extension SystemTests {
       }
     }
 
-    @Test func aFrozenInstanceIsNoticedTakenOutAndReplaced() async throws {
+    @Test func aFrozenInstanceIsNoticedItsStreamEndsWithAnErrorLineAndItIsReplaced() async throws {
       try await InstalledPool.running("health: {unhealthy_grace: 1s, probe_timeout: 500ms}") { pool in
         let before = try await pool.ready(1)
+        let stream = try await Conversation.begun(tokens: 5_000)
         try await pool.kill("SIGSTOP", "ollama-instance-gpu0.service")
+        // By the probes that it misses, long before the stall_timeout of 30 s.
+        let cut = try await Conversation.finish(stream, within: .seconds(20))
+        #expect(cut.status == 200 && cut.hasErrorLine && !cut.isDone, "\(cut.lines.suffix(1))")
         let answer = try await Conversation.chat(tokens: 2)
         #expect(answer.isDone)
         try await pool.status("it was replaced") { status in

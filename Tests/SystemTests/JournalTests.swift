@@ -76,6 +76,37 @@ extension SystemTests {
       }
     }
 
+    /// Of the daemons and the instances.
+    private func said(in time: Duration, _ pool: InstalledPool) async throws -> [JournalEntry] {
+      let before = try await pool.journalCursor()
+      let begun = ContinuousClock.now
+      try await eventually(within: time + .seconds(10), "\(time) have passed") { ContinuousClock.now - begun >= time }
+      return try await pool.entries(after: before).filter {
+        InstalledPool.identifiers.contains($0.identifier) || $0.instance != nil
+      }
+    }
+
+    @Test func noEntryRepeatsEverySecondWhileNothingCanBeStartedAndNothingIsSaidInQuarantine() async throws {
+      let settings = "ollama: /nonexistent/ollama\nrestarts: {pause: 1s, quarantine_after: 4, quarantine: 1h}\n"
+      try await InstalledPool.running(settings + SystemTests.two) { pool in
+        // Somebody waits all the time, so that there is always a reason to start something.
+        let waiting = try await Conversation.ask(tokens: 2)
+        try await pool.status("it waits") { $0.queueDepth == 1 }
+        try await pool.status(within: .seconds(60), "all are in quarantine") { status in
+          status.instances.count == 4 && status.instances.allSatisfy { $0.state == "quarantined" }
+        }
+        try await eventually("the journal tells of all") {
+          try await pool.story().count { $0.message.contains(" is in quarantine for") } == 4
+        }
+        // Each GPU has its tries, and each try its entries, once.
+        let story = try await pool.story()
+        let counts = Dictionary(story.map { ($0.message, 1) }, uniquingKeysWith: +)
+        #expect(counts.values.allSatisfy { $0 == 1 }, "\(counts.filter { $0.value > 1 })")
+        #expect(try await said(in: .seconds(5), pool).isEmpty)
+        await waiting.close()
+      }
+    }
+
     @Test func nothingIsSaidWhileNothingHappens() async throws {
       try await InstalledPool.running(SystemTests.two) { pool in
         _ = try await pool.ready(2)
@@ -84,13 +115,7 @@ extension SystemTests {
           let supervisor = try await pool.story().filter { $0.identifier == "ollama-pool-supervisor" }
           return supervisor.count { $0.message.contains(" ready after ") } == 2
         }
-        let before = try await pool.journalCursor()
-        let begun = ContinuousClock.now
-        try await eventually("five seconds have passed") { ContinuousClock.now - begun >= .seconds(5) }
-        let said = try await pool.entries(after: before).filter {
-          InstalledPool.identifiers.contains($0.identifier) || $0.instance != nil
-        }
-        #expect(said.isEmpty)
+        #expect(try await said(in: .seconds(5), pool).isEmpty)
       }
     }
   }
