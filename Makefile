@@ -58,7 +58,7 @@ uninstall: ## stop without cutting a request, and remove; PURGE=1: configuration
 dist: $(if $(PROGRAMS),,build) ## make a tarball in dist/ that installs on a machine without a toolchain
 	@rm -rf dist/$(TARBALL)
 	@mkdir -p dist/$(TARBALL)/bin
-	@cd $(or $(PROGRAMS),.build/release) && install -s -m 755 ollama-pool ollama-simulator $(CURDIR)/dist/$(TARBALL)/bin
+	@cd $(or $(PROGRAMS),.build/release) && install -s -m 755 ollama-pool ollama-simulator '$(CURDIR)/dist/$(TARBALL)/bin'
 	@install -m 755 scripts/install.sh dist/$(TARBALL)
 	@cp -R VERSION LICENSE README.md config docs units dist/$(TARBALL)
 	@tar -C dist --owner=0 --group=0 --sort=name -czf dist/$(TARBALL).tar.gz $(TARBALL)

@@ -140,6 +140,11 @@ extension SystemTests {
         #expect(FileManager.default.fileExists(atPath: session.state))
       }
       _ = try await TestSupport.run("loginctl", ["disable-linger", name])
+      _ = try await TestSupport.run("loginctl", ["terminate-user", name])
+      try await eventually(within: .seconds(30), "the user's manager has ended") {
+        !FileManager.default.fileExists(atPath: URL(fileURLWithPath: session.sockets).deletingLastPathComponent().path)
+      }
+      #expect(try await TestSupport.run("userdel", ["--remove", name]).end == .exited(0))
     }
 
     @Test func anOllamaThatVanishesFromUnderServeIsMissedAndTheSimulatorDoesNotStandInForIt() async throws {
