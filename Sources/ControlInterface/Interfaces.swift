@@ -58,6 +58,7 @@ package enum ControlError {
   package static let tooManyFrontEnds = "ollamapool.Dispatcher.TooManyFrontEnds"
   package static let noSuchGPU = "ollamapool.Supervisor.NoSuchGPU"
   package static let noSuchInstance = "ollamapool.Supervisor.NoSuchInstance"
+  package static let cannotStart = "ollamapool.Supervisor.CannotStart"
   package static let invalidScale = "ollamapool.Supervisor.InvalidScale"
   package static let notStored = "ollamapool.Supervisor.NotStored"
   package static let invalidConfiguration = "ollamapool.Supervisor.InvalidConfiguration"

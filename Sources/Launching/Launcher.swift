@@ -11,7 +11,7 @@ package protocol Launcher: Sendable {
   /// of an invocation that it does not know yet keeps it until then.
   var events: AsyncStream<LauncherEvent> { get }
 
-  /// The instances that run already, started by an earlier supervisor; from here on their ends are told too.
+  /// The instances that are there already, started by an earlier supervisor; from here on their ends are told too.
   func existing() async throws(LaunchError) -> [FoundUnit]
 
   /// Starts an instance, and returns once its program runs. It need not be listening yet.
@@ -28,10 +28,12 @@ package protocol Launcher: Sendable {
   func close() async
 }
 
-/// An instance that runs already.
+/// An instance that is there already.
 package struct FoundUnit: Hashable, Sendable {
   package var id: InstanceID
   package var unit: RunningInstance.Unit
+  /// It is being stopped, and still has its GPUs.
+  package var isEnding = false
 }
 
 package enum LauncherEvent: Hashable, Sendable {

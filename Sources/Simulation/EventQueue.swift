@@ -5,21 +5,21 @@ package import PoolCore
 package struct EventQueue<Event: Sendable>: Sendable {
   private struct Entry: Comparable, Sendable {
     var at: Instant
-    var order: UInt64
+    var number: UInt64
     var event: Event
 
-    static func < (lhs: Entry, rhs: Entry) -> Bool { (lhs.at, lhs.order) < (rhs.at, rhs.order) }
-    static func == (lhs: Entry, rhs: Entry) -> Bool { lhs.at == rhs.at && lhs.order == rhs.order }
+    static func < (lhs: Entry, rhs: Entry) -> Bool { (lhs.at, lhs.number) < (rhs.at, rhs.number) }
+    static func == (lhs: Entry, rhs: Entry) -> Bool { lhs.at == rhs.at && lhs.number == rhs.number }
   }
 
   private var heap = Heap<Entry>()
-  private var order: UInt64 = 0
+  private var scheduled: UInt64 = 0
 
   package init() {}
 
   package mutating func schedule(_ event: Event, at time: Instant) {
-    heap.insert(Entry(at: time, order: order, event: event))
-    order += 1
+    heap.insert(Entry(at: time, number: scheduled, event: event))
+    scheduled += 1
   }
 
   package mutating func next() -> (at: Instant, event: Event)? { heap.popMin().map { ($0.at, $0.event) } }

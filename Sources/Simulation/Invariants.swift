@@ -13,17 +13,43 @@ struct Invariants: Sendable {
 
   // MARK: Noted while it happens
 
-  /// "None is started twice in a placement."
-  mutating func ordered(start id: InstanceID, units: [InstanceID: PoolSimulation.Unit]) {
-    if let unit = units[id], !unit.isStopping { note("\(id) was started while \(unit.invocation) runs there") }
+  /// "None is started twice in a placement", and none where an operator has forbidden it.
+  mutating func ordered(start placement: Placement, units: [InstanceID: PoolSimulation.Unit], _ operators: Operators) {
+    if let unit = units[placement.id], !unit.isStopping {
+      note("\(placement.id) was started while \(unit.invocation) runs there")
+    }
+    if operators.forbidStart(in: placement) { note("\(placement.id) was started although it is cordoned") }
   }
 
-  /// No two placements' instances on one GPU. What an earlier supervisor stops has left its name, which is all that is
-  /// seen of it.
-  mutating func begun(_ placement: Placement, units: [InstanceID: PoolSimulation.Unit], by life: UInt64) {
+  /// No two placements' instances on one GPU, except where a start came through that no supervisor knew of.
+  mutating func begun(
+    _ placement: Placement, _ start: PoolSimulation.UnitStart, units: [InstanceID: PoolSimulation.Unit]
+  ) {
     for (id, unit) in units
-    where unit.placement.gpus.contains(where: placement.gpus.contains) && unit.stoppedBy ?? life == life {
+    where unit.placement.gpus.contains(where: placement.gpus.contains)
+      && (unit.startedBy == start.by || unit.startedAt <= start.orderedAt)
+    {
       note("\(placement.id) was started on a GPU that \(id) has")
+    }
+  }
+
+  /// What an operator drains gets no more work, and nothing else drains in an operator's name.
+  mutating func told(_ set: [WantedInstance], _ operators: Operators) {
+    for wanted in set {
+      if operators.drains[wanted.id] != nil, wanted.role != .draining {
+        note("\(wanted.id) is \(wanted.role) although an operator drains it")
+      }
+      if wanted.reason == DrainReason.operatorDrain.rawValue, !operators.mayDrain(wanted.id) {
+        note("\(wanted.id) drains although no operator wants that")
+      }
+    }
+  }
+
+  /// What was to be gone by now is being stopped.
+  mutating func ticked(_ fleet: Fleet?, _ operators: Operators, at now: Instant) {
+    for (id, deadline) in operators.drains {
+      guard let deadline, deadline <= now, fleet?.placements[id]?.running != nil else { continue }
+      note("\(id) still runs, and was to be stopped by \(deadline.nanoseconds) ns")
     }
   }
 
@@ -80,8 +106,8 @@ struct Invariants: Sendable {
       }
     }
     // Whoever is put back stands before all that came later.
-    let order = dispatch.queue.count <= 64 ? dispatch.queue.waiting : []
-    if let (earlier, later) = zip(order, order.dropFirst()).first(where: { $0 > $1 }) {
+    let line = dispatch.queue.count <= 64 ? dispatch.queue.waiting : []
+    if let (earlier, later) = zip(line, line.dropFirst()).first(where: { $0 > $1 }) {
       note("request \(earlier) stands before request \(later), which came earlier")
     }
     let inRotation = dispatch.instances.values.filter {

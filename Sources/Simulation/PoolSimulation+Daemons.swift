@@ -31,6 +31,8 @@ extension PoolSimulation {
   mutating func connect() {
     guard dispatch != nil, fleet != nil, !isConnected else { return }
     isConnected = true
+    session += 1
+    pacing = PushPacing()
     apply { $0.dispatcherConnected(at: $1) }
     events.schedule(.pushDue(life: dispatcherLife), at: now)
   }
@@ -87,12 +89,13 @@ extension PoolSimulation {
     supervisorLife += 1
     let earlier = stored
     var new = Fleet(limits: settings.fleetLimits, scaling: settings.scaling)
-    new.restore(cordons: earlier.cordons)
+    new.restore(cordons: earlier.cordons, orders: earlier.orders)
     new.scaler.override = earlier.bounds
     fleet = new
     apply { [placements] in $0.placementsChanged(placements, at: $1) }
     let found = units.filter { !$0.value.isStopping }.mapValues { runningUnit($0) }
-    apply { $0.began(found: found, orders: earlier.orders, at: $1) }
+    let ending = units.filter(\.value.isStopping).mapValues { runningUnit($0) }
+    apply { $0.began(found: found, ending: ending, at: $1) }
     events.schedule(.supervisorTicks(life: supervisorLife), at: now + .seconds(1))
     connect()
   }
@@ -116,38 +119,43 @@ extension PoolSimulation {
   /// Applies an event to the supervisor's core and carries out its actions.
   mutating func apply(_ event: (inout Fleet, Instant) -> [FleetAction]) {
     guard fleet != nil, let actions = fleet.map({ _ in event(&fleet!, now) }) else { return }
-    for action in actions { perform(action) }
-    guard let fleet else { return }
-    stored = Stored(cordons: fleet.cordons, bounds: fleet.scaler.override, orders: fleet.operatorOrders)
+    carryOut(actions)
   }
 
-  mutating func apply(operator event: (inout Fleet, Instant) -> [FleetAction]?) {
-    apply { event(&$0, $1) ?? [] }
+  /// The same for an operator's order.
+  ///
+  /// - Parameter remember: what the operator goes by from then on, unless the order is refused.
+  mutating func order(
+    _ event: (inout Fleet, Instant) throws(OrderRefusal) -> [FleetAction],
+    remember: (inout Operators, Fleet) -> Void
+  ) {
+    guard fleet != nil, let actions = try? event(&fleet!, now), let fleet else { return }
+    remember(&operators, fleet)
+    carryOut(actions)
+  }
+
+  private mutating func carryOut(_ actions: [FleetAction]) {
+    for action in actions { perform(action) }
+    guard let fleet else { return }
+    stored = Stored(cordons: fleet.cordons, bounds: fleet.scaler.override, orders: fleet.orders)
   }
 
   private mutating func perform(_ action: FleetAction) {
     switch action {
     case .start(let id, _):
-      invariants.ordered(start: id, units: units)
       guard let placement = placements.first(where: { $0.id == id }) else { return }
-      after(settings.unitStart, .unitStarts(placement, life: supervisorLife))
+      invariants.ordered(start: placement, units: units, operators)
+      after(settings.unitStart, .unitStarts(placement, UnitStart(orderedAt: now, by: supervisorLife)))
     case .stop(let id, let invocation, let kill):
-      let isForced = isForced(id)
+      let isForced = isStopping || operators.mayCut(id, invocation, at: now)
       if isForced { cut.insert(invocation) }
-      send(
-        .unitStops(id, invocation, kill ? .kill : isForced ? .forced : .empty, life: supervisorLife),
-        over: .supervisorToSystemd)
+      send(.unitStops(id, invocation, kill ? .kill : isForced ? .forced : .empty), over: .supervisorToSystemd)
     case .setInstances(let set):
-      send(.setInstances(set, from: supervisorLife, to: dispatcherLife), over: .supervisorToDispatcher)
+      invariants.told(set, operators)
+      send(.setInstances(set, session: session, to: dispatcherLife), over: .supervisorToDispatcher)
     case .retire(let id, let invocation):
-      send(.retire(id, invocation, from: supervisorLife, to: dispatcherLife), over: .supervisorToDispatcher)
+      send(.retire(id, invocation, session: session, to: dispatcherLife), over: .supervisorToDispatcher)
     case .report: break
     }
-  }
-
-  private func isForced(_ id: InstanceID) -> Bool {
-    guard case .stopping(let instance, let because) = fleet?.placements[id]?.life else { return false }
-    if case .poolStops = because { return !isLeaving }
-    return instance.drain?.deadline.map { $0 <= now } ?? false
   }
 }

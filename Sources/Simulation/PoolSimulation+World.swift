@@ -37,10 +37,10 @@ extension PoolSimulation {
       apply(dispatch: { dispatch, now in dispatch.tick(at: now, lastProgress: lastProgress) })
       scheduleTick()
     case .pushDue(let life): push(life)
-    case .observation(let observation, let from, let to):
-      guard from == dispatcherLife, to == supervisorLife, isConnected else { return }
+    case .observation(let observation, let session):
+      guard session == self.session, isConnected else { return }
       apply { $0.observed(observation, at: $1) }
-    case .setInstances(let set, let from, let to):
+    case .setInstances(let set, let session, let to):
       guard to == dispatcherLife else { return }
       if let dispatch {
         let well = units.filter { id, unit in
@@ -48,23 +48,25 @@ extension PoolSimulation {
         }
         invariants.deregistered(by: set, dispatch: dispatch, well: well)
       }
-      apply(dispatch: { $0.setInstances(set, session: from, at: $1) })
-    case .retire(let id, let invocation, let from, let to):
-      guard to == dispatcherLife, let answer = dispatch?.retire(id, invocation, session: from) else { return }
-      send(.retireAnswer(id, invocation, answer, from: to, to: from), over: .dispatcherToSupervisor)
-    case .retireAnswer(let id, let invocation, let answer, let from, let to):
-      guard from == dispatcherLife, to == supervisorLife, isConnected else { return }
+      apply(dispatch: { $0.setInstances(set, session: session, at: $1) })
+    case .retire(let id, let invocation, let session, let to):
+      guard to == dispatcherLife, let answer = dispatch?.retire(id, invocation, session: session) else { return }
+      send(.retireAnswer(id, invocation, answer, session: session), over: .dispatcherToSupervisor)
+    case .retireAnswer(let id, let invocation, let answer, let session):
+      guard session == self.session, isConnected else { return }
       apply { $0.retireAnswered(id, invocation, answer, at: $1) }
-    case .unitStarts(let placement, let life): startUnit(placement, life)
-    case .unitStops(let id, let invocation, let stop, let life): stopUnit(id, invocation, stop, life)
+    case .unitStarts(let placement, let start): startUnit(placement, start)
+    case .unitStops(let id, let invocation, let stop): stopUnit(id, invocation, stop)
     case .unitStopped(let id, let invocation): die(id, invocation, reason: "stopped")
     case .unitEnded(let id, let invocation, let reason):
       apply { $0.unitEnded(id, invocation, reason: reason, at: $1) }
     case .supervisorTicks(let life):
       guard life == supervisorLife, fleet != nil else { return }
       apply { $0.tick(at: $1) }
+      if !isLeaving, !isStopping { invariants.ticked(fleet, operators, at: now) }
       events.schedule(.supervisorTicks(life: life), at: now + .seconds(1))
-    case .dispatcherRestarts, .dispatcherReturns, .supervisorRestarts, .supervisorLeaves, .supervisorReturns,
+    case .linkBreaks, .linkReturns, .dispatcherRestarts, .dispatcherReturns, .supervisorRestarts, .supervisorLeaves,
+      .supervisorReturns,
       .specificationChanges, .operatorOrders:
       misfortune(event)
     }
@@ -87,8 +89,7 @@ extension PoolSimulation {
     self.dispatch?.startNewPeak()
     if self.dispatch?.revision != dispatch.revision { pacing.changed() }
     send(
-      .observation(dispatch.observation(at: now), from: dispatcherLife, to: supervisorLife),
-      over: .dispatcherToSupervisor)
+      .observation(dispatch.observation(at: now), session: session), over: .dispatcherToSupervisor)
     events.schedule(.pushDue(life: life), at: pacing.nextPush(at: now))
   }
 
@@ -96,43 +97,49 @@ extension PoolSimulation {
 
   // MARK: Units
 
-  private mutating func startUnit(_ placement: Placement, _ life: UInt64) {
+  private mutating func startUnit(_ placement: Placement, _ start: UnitStart) {
     let id = placement.id
     let faults = isCalm ? SimulationSettings.Faults() : settings.faults
+    let isAwaited = start.by == supervisorLife && fleet != nil
     if let unit = units[id] {
       // systemd refuses a second unit of a name; the launcher takes the one that is there, or waits for its end.
-      guard life == supervisorLife, fleet != nil else { return }
-      if unit.isStopping { return after(settings.unitStart, .unitStarts(placement, life: life)) }
+      guard isAwaited else { return }
+      if unit.isStopping { return after(settings.unitStart, .unitStarts(placement, start)) }
       let running = runningUnit(unit)
       return apply { $0.unitStarted(id, running, at: $1) }
+    }
+    if isAwaited, random.happens(faults.startAnswersLost) {
+      after(settings.unitStart, .unitStarts(placement, UnitStart(orderedAt: start.orderedAt)))
+      return apply { $0.startFailed(id, reason: "systemd does not answer", at: $1) }
     }
     statistics.starts += 1
     invocations += 1
     if random.happens(faults.startFails) {
-      if life == supervisorLife { apply { $0.startFailed(id, reason: "exit status 1", at: $1) } }
+      if isAwaited { apply { $0.startFailed(id, reason: "exit status 1", at: $1) } }
       return
     }
-    invariants.begun(placement, units: units, by: life)
+    if isAwaited { invariants.begun(placement, start, units: units) } else { statistics.lateStarts += 1 }
     let unit = Unit(
       invocation: InvocationID("i\(invocations)"),
       answersFrom: random.happens(faults.neverAnswers) ? nil : now + random.duration(settings.discovery),
-      placement: placement, errs: random.happens(faults.startsErring))
+      placement: placement, startedAt: now, startedBy: isAwaited ? start.by : nil,
+      errs: random.happens(faults.startsErring))
     units[id] = unit
     // Also a start that an earlier supervisor had ordered: the launcher sees every unit of its pattern.
     let running = runningUnit(unit)
     apply { $0.unitStarted(id, running, at: $1) }
   }
 
-  private mutating func stopUnit(_ id: InstanceID, _ invocation: InvocationID, _ stop: Stop, _ life: UInt64) {
+  private mutating func stopUnit(_ id: InstanceID, _ invocation: InvocationID, _ stop: Stop) {
     guard let unit = units[id], unit.invocation == invocation else { return }
     statistics.stops += 1
     if case .kill = stop {
       invariants.killed(id, attempts: attempts.filter { isServing($0.key) })
       return die(id, invocation, reason: "killed")
     }
-    if case .empty = stop { invariants.stopped(id, attempts: attempts) }
     guard !unit.isStopping else { return }
-    units[id]?.stoppedBy = life
+    if case .empty = stop { invariants.stopped(id, attempts: attempts) }
+    units[id]?.isStopping = true
     after(settings.unitStop, .unitStopped(id, invocation))
   }
 
@@ -148,6 +155,7 @@ extension PoolSimulation {
 
   mutating func scheduleMisfortunes() {
     let faults = settings.faults
+    again(faults.linkBreaks, .linkBreaks)
     again(faults.dispatcherRestarts, .dispatcherRestarts)
     again(faults.supervisorRestarts, .supervisorRestarts)
     again(faults.specificationChanges, .specificationChanges)
@@ -161,6 +169,12 @@ extension PoolSimulation {
 
   private mutating func misfortune(_ event: Event) {
     switch event {
+    case .linkBreaks:
+      disconnect()
+      after(.milliseconds(50)...(.seconds(3)), .linkReturns)
+    case .linkReturns:
+      connect()
+      again(settings.faults.linkBreaks, .linkBreaks)
     case .dispatcherRestarts:
       guard !isCalm, dispatch != nil else { return }
       for id in dispatch?.requests.keys.sorted() ?? [] where results[id] == nil { results[id] = .connectionLost }
@@ -198,7 +212,7 @@ extension PoolSimulation {
     fleet = nil
     isConnected = false
     isLeaving = false
-    after(.seconds(1)...(.seconds(5)), .supervisorReturns)
+    after(.milliseconds(100)...(.seconds(5)), .supervisorReturns)
   }
 
   private mutating func changePlacements() {
@@ -210,20 +224,42 @@ extension PoolSimulation {
       return apply { $0.placementsChanged(some, areAll: false, at: $1) }
     default: specification += 1
     }
+    operators.placementsChanged(placements, units: units)
     apply { [placements] in $0.placementsChanged(placements, at: $1) }
   }
 
   private mutating func orderSomething() {
-    let id = placements.map(\.id).randomElement(using: &random) ?? "gpu0"
+    guard let placement = placements.randomElement(using: &random) else { return }
+    let id = placement.id
     let deadline = random.happens(0.3) ? now + random.duration(.zero...(.seconds(20))) : nil
     switch Int.random(in: 0..<6, using: &random) {
-    case 0: apply(operator: { $0.drain(id, deadline: deadline, at: $1) })
-    case 1: apply(operator: { $0.restart(id, deadline: deadline, at: $1) })
-    case 2: apply(operator: { $0.cordon(id.name, reason: "training", at: $1) })
+    case 0:
+      order { (fleet, now) throws(OrderRefusal) in
+        try fleet.drain(id, deadline: deadline, at: now)
+      } remember: { operators, _ in
+        operators.drained(placement, deadline)
+      }
+    case 1:
+      order { (fleet, now) throws(OrderRefusal) in
+        try fleet.restart(id, deadline: deadline, at: now)
+      } remember: { operators, fleet in
+        operators.restarted(fleet.placements[id]?.life.instance?.unit.invocation, deadline)
+      }
+    case 2:
+      order { (fleet, now) throws(OrderRefusal) in
+        try fleet.cordon(id.name, reason: "training", at: now)
+      } remember: { operators, _ in
+        operators.cordoned(placement)
+      }
     case 3:
       let (one, other) = (Int.random(in: 0...4, using: &random), Int.random(in: 0...4, using: &random))
       apply { $0.setScale(minimum: min(one, other), maximum: max(one, other), until: deadline, at: $1) }
-    default: apply(operator: { $0.uncordon(id.name, at: $1) })
+    default:
+      order { (fleet, now) throws(OrderRefusal) in
+        try fleet.uncordon(id.name, at: now)
+      } remember: { operators, _ in
+        operators.uncordoned(placement)
+      }
     }
   }
 }

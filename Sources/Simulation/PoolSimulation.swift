@@ -19,6 +19,9 @@ package struct PoolSimulation: Sendable {
   var dispatcherLife = 0
   var supervisorLife: UInt64 = 0
   var isConnected = false
+  /// One more with each connection of the two. What the supervisor has sent over one that broke still arrives, what the
+  /// dispatcher has sent does not.
+  var session: UInt64 = 0
   /// The supervisor is about to end in order.
   var isLeaving = false
   var units: [InstanceID: Unit] = [:]
@@ -39,6 +42,7 @@ package struct PoolSimulation: Sendable {
   /// One placement has the first two GPUs, in place of one on each.
   var hasBigPlacement = false
   var stored = Stored()
+  var operators = Operators()
   /// Lives that were ended although they served.
   var cut: Set<InvocationID> = []
   var pacing = PushPacing()
@@ -57,6 +61,8 @@ package struct PoolSimulation: Sendable {
 
   package struct Statistics: Hashable, Sendable {
     package var starts = 0
+    /// Starts that came through when nobody waited for them any more.
+    package var lateStarts = 0
     package var stops = 0
     package var highestMaxConcurrent = 0
     package var steps = 0
@@ -68,9 +74,10 @@ package struct PoolSimulation: Sendable {
     var answersFrom: Instant?
     /// What it was started with.
     var placement: Placement
-    /// The life of the supervisor that asked it to end; nil while it may go on.
-    var stoppedBy: UInt64?
-    var isStopping: Bool { stoppedBy != nil }
+    var startedAt: Instant
+    /// nil where the supervisor that ordered it had died, or believed that it had failed.
+    var startedBy: UInt64?
+    var isStopping = false
     /// When its streams stopped moving; nil while they move.
     var stalledAt: Instant?
     /// Whether it answers most inference with an error, for which it is too small, say.
@@ -109,15 +116,17 @@ package struct PoolSimulation: Sendable {
     case loadEnds(InstanceID, InvocationID, model: String, life: Int)
     case dispatcherTicks(life: Int)
     case pushDue(life: Int)
-    case observation(QueueObservation, from: Int, to: UInt64)
-    case setInstances([WantedInstance], from: UInt64, to: Int)
-    case retire(InstanceID, InvocationID, from: UInt64, to: Int)
-    case retireAnswer(InstanceID, InvocationID, Dispatch.RetireAnswer, from: Int, to: UInt64)
-    case unitStarts(Placement, life: UInt64)
-    case unitStops(InstanceID, InvocationID, Stop, life: UInt64)
+    case observation(QueueObservation, session: UInt64)
+    case setInstances([WantedInstance], session: UInt64, to: Int)
+    case retire(InstanceID, InvocationID, session: UInt64, to: Int)
+    case retireAnswer(InstanceID, InvocationID, Dispatch.RetireAnswer, session: UInt64)
+    case unitStarts(Placement, UnitStart)
+    case unitStops(InstanceID, InvocationID, Stop)
     case unitStopped(InstanceID, InvocationID)
     case unitEnded(InstanceID, InvocationID, reason: String)
     case supervisorTicks(life: UInt64)
+    case linkBreaks
+    case linkReturns
     case dispatcherRestarts
     case dispatcherReturns
     case supervisorRestarts
@@ -125,6 +134,13 @@ package struct PoolSimulation: Sendable {
     case supervisorReturns
     case specificationChanges
     case operatorOrders
+  }
+
+  /// An order to start a unit.
+  struct UnitStart: Hashable, Sendable {
+    var orderedAt: Instant
+    /// The life of the supervisor that ordered it; nil once that believes that it has failed.
+    var by: UInt64?
   }
 
   /// How a unit is asked to end.
@@ -181,16 +197,29 @@ package struct PoolSimulation: Sendable {
     isCalm = true
     hasBigPlacement = false
     stored = Stored()
+    if fleet == nil { operators = Operators() }
     apply { [placements] in $0.placementsChanged(placements, at: $1) }
     apply { $0.setScale(minimum: nil, maximum: nil, until: nil, at: $1) }
-    for id in placements.map(\.id.name) { apply(operator: { $0.uncordon(id, at: $1) }) }
+    for placement in placements {
+      order { (fleet, now) throws(OrderRefusal) in
+        try fleet.uncordon(placement.id.name, at: now)
+      } remember: { operators, _ in
+        operators.uncordoned(placement)
+      }
+    }
   }
 
   /// The whole pool stops.
-  package mutating func stopAll() { apply { $0.stopAll(at: $1) } }
+  package mutating func stopAll() {
+    isStopping = true
+    apply { $0.stopAll(at: $1) }
+  }
 
   var isCalm = false
+  var isStopping = false
 
   package var runningUnits: [InstanceID] { units.keys.sorted() }
   package var maxConcurrent: Int { dispatch?.maxConcurrent ?? 0 }
+  /// Operators' orders to instances that are not carried out yet.
+  package var standingOrders: [InstanceID] { fleet?.orders.keys.sorted() ?? [] }
 }

@@ -34,6 +34,10 @@ package struct SimulationSettings: Sendable {
     package var answersWithError = 0.0
     /// Per start: from then on a 5xx to most inference.
     package var startsErring = 0.0
+    /// Per start: the supervisor is told that it has failed, and it comes through all the same.
+    package var startAnswersLost = 0.0
+    /// Mean time between breaks of the daemons' connection while both live; nil for never.
+    package var linkBreaks: Duration?
     /// Mean time between restarts of each daemon; nil for never.
     package var dispatcherRestarts: Duration?
     package var supervisorRestarts: Duration?

@@ -76,8 +76,8 @@ struct CurrentPlan: Sendable {
   /// - Parameter taken: ports of other instances. The placements may have been others when these were started, so that
   ///   one of them may have this placement's port.
   /// - Throws: `LaunchError`, `SupervisorError`
-  func order(
-    for id: InstanceID, attempt: Int, avoiding taken: Set<UInt16>
+  func specification(
+    of id: InstanceID, attempt: Int, avoiding taken: Set<UInt16>
   ) throws -> (InstanceSpecification, port: UInt16) {
     _ = try program.get()
     guard let specification = specifications[id], let index = placements.sites.firstIndex(where: { $0.id == id }) else {

@@ -9,9 +9,14 @@ struct StandingOrders: Codable, Equatable, Sendable {
     var until: Double?
   }
 
-  /// An order to one instance that was not carried out yet.
+  /// An order about one placement's instance that still stands: `PoolCore.OperatorOrder`.
   struct ToInstance: Codable, Equatable, Sendable {
-    var kind: OperatorOrder.Kind
+    enum Kind: String, Codable, Sendable {
+      case drain, restart
+    }
+
+    var kind: Kind
+    /// Of a restart: the life that is to end.
     var invocation: String?
     /// When it ends although it still serves, in seconds since 1970; nil for never.
     var deadline: Double?
@@ -51,29 +56,29 @@ struct StandingOrders: Codable, Equatable, Sendable {
     return parts.isEmpty ? nil : parts.joined(separator: "; ")
   }
 
-  /// The orders to instances as the core takes them up. `now` and `wallSeconds` are one moment on two clocks.
+  /// The orders to instances as the core has them. `now` and `wallSeconds` are one moment on two clocks.
   func operatorOrders(now: Instant, wallSeconds: Double) -> [InstanceID: OperatorOrder] {
     Dictionary(
       instances.map { name, order in
-        (
-          InstanceID(name),
-          OperatorOrder(
-            order.kind, order.invocation.map { InvocationID($0) },
-            deadline: order.deadline.map { now + .seconds(rounding: $0 - wallSeconds) })
-        )
+        let deadline = order.deadline.map { now + .seconds(rounding: $0 - wallSeconds) }
+        return switch order.kind {
+        case .drain: (InstanceID(name), .drain(deadline: deadline))
+        case .restart:
+          (InstanceID(name), .restart(of: order.invocation.map { InvocationID($0) }, deadline: deadline))
+        }
       }, uniquingKeysWith: { first, _ in first })
   }
 
   /// The other way round.
   mutating func keep(_ orders: [InstanceID: OperatorOrder], now: Instant, wallSeconds: Double) {
+    func seconds(_ deadline: Instant?) -> Double? { deadline.map { wallSeconds + ($0 - now).seconds } }
     instances = Dictionary(
       orders.map { id, order in
-        (
-          id.name,
-          ToInstance(
-            kind: order.kind, invocation: order.invocation?.text,
-            deadline: order.deadline.map { wallSeconds + ($0 - now).seconds })
-        )
+        switch order {
+        case .drain(let deadline): (id.name, ToInstance(kind: .drain, deadline: seconds(deadline)))
+        case .restart(let old, let deadline):
+          (id.name, ToInstance(kind: .restart, invocation: old?.text, deadline: seconds(deadline)))
+        }
       }, uniquingKeysWith: { first, _ in first })
   }
 

@@ -149,7 +149,10 @@ extension SupervisorDaemon {
       switch event {
       case .ended(let id, let invocation, let reason): ended(id, invocation, reason)
       case .appeared(let id, let unit): apply { $0.unitStarted(id, unit, at: $1) }
-      case .reconnected: tell(SupervisorEvent(.serviceManagerBack, "the connection to systemd is back"))
+      case .reconnected:
+        tell(SupervisorEvent(.serviceManagerBack, "the connection to systemd is back"))
+        // Starts that failed for want of it say nothing about their placements.
+        apply { $0.forgetFailures(at: $1) }
       }
     }
   }

@@ -28,8 +28,14 @@ extension SupervisorDaemon {
       case .setScale: try setScale(call)
       case .cordonGPU: try cordon(call)
       case .uncordonGPU: try uncordon(call)
-      case .drainInstance: try order(call) { $0.drain($1, deadline: $2, at: $3) }
-      case .restartInstance: try order(call) { $0.restart($1, deadline: $2, at: $3) }
+      case .drainInstance:
+        try order(call) { (fleet, id, deadline, now) throws(OrderRefusal) in
+          try fleet.drain(id, deadline: deadline, at: now)
+        }
+      case .restartInstance:
+        try order(call) { (fleet, id, deadline, now) throws(OrderRefusal) in
+          try fleet.restart(id, deadline: deadline, at: now)
+        }
       case .reload: try await reload(call)
       }
     } catch {
@@ -64,30 +70,36 @@ extension SupervisorDaemon {
   private func cordon(_ call: VarlinkCall) throws(VarlinkErrorReply) {
     let order = try call.parameters(as: SupervisorCalls.CordonGPU.self)
     let reason = try Self.reason(order.reason)
-    let isKnown = applyIfKnown(.order(userID: call.peer.userID), { $0.cordon(order.gpu, reason: reason, at: $1) })
-    guard isKnown else { throw VarlinkErrorReply(ControlError.noSuchGPU, ["gpu": .string(order.gpu)]) }
+    let refusal = apply(order: call) { (fleet, now) throws(OrderRefusal) in
+      try fleet.cordon(order.gpu, reason: reason, at: now)
+    }
+    if refusal != nil { throw VarlinkErrorReply(ControlError.noSuchGPU, ["gpu": .string(order.gpu)]) }
     replyWhenKept(call)
   }
 
   private func uncordon(_ call: VarlinkCall) throws(VarlinkErrorReply) {
     let gpu = try call.parameters(as: SupervisorCalls.UncordonGPU.self).gpu
-    let isKnown = applyIfKnown(.order(userID: call.peer.userID), { $0.uncordon(gpu, at: $1) })
-    guard isKnown else { throw VarlinkErrorReply(ControlError.noSuchGPU, ["gpu": .string(gpu)]) }
+    let refusal = apply(order: call) { (fleet, now) throws(OrderRefusal) in try fleet.uncordon(gpu, at: now) }
+    if refusal != nil { throw VarlinkErrorReply(ControlError.noSuchGPU, ["gpu": .string(gpu)]) }
     replyWhenKept(call)
   }
 
   private func order(
-    _ call: VarlinkCall, _ event: (inout Fleet, InstanceID, Instant?, Instant) -> [FleetAction]?
+    _ call: VarlinkCall, _ event: (inout Fleet, InstanceID, Instant?, Instant) throws(OrderRefusal) -> [FleetAction]
   ) throws(VarlinkErrorReply) {
     let order = try call.parameters(as: SupervisorCalls.InstanceOrder.self)
     if let timeout = order.timeoutSeconds, !(0...SupervisorCalls.InstanceOrder.longestTimeout ~= timeout) {
       throw .invalidParameter("timeoutSeconds")
     }
-    let isKnown = applyIfKnown(.order(userID: call.peer.userID)) { fleet, now in
-      event(&fleet, InstanceID(order.id), order.timeoutSeconds.map { now + .seconds(rounding: $0) }, now)
+    let refusal = apply(order: call) { (fleet, now) throws(OrderRefusal) in
+      try event(&fleet, InstanceID(order.id), order.timeoutSeconds.map { now + .seconds(rounding: $0) }, now)
     }
-    guard isKnown else { throw VarlinkErrorReply(ControlError.noSuchInstance, ["id": .string(order.id)]) }
-    replyWhenKept(call)
+    switch refusal {
+    case nil: replyWhenKept(call)
+    case .nothingOfThatName: throw VarlinkErrorReply(ControlError.noSuchInstance, ["id": .string(order.id)])
+    case .cannotStart(let reason):
+      throw VarlinkErrorReply(ControlError.cannotStart, ["id": .string(order.id), "reason": .string(reason)])
+    }
   }
 
   private func reload(_ call: VarlinkCall) async throws(VarlinkErrorReply) {
@@ -101,17 +113,18 @@ extension SupervisorDaemon {
     }
   }
 
-  /// - Returns: false where the core knows nothing of that name.
-  private func applyIfKnown(
-    _ origin: SupervisorEvent.Origin, _ event: (inout Fleet, Instant) -> [FleetAction]?
-  ) -> Bool {
-    var isPossible = true
-    apply(origin) { fleet, now in
-      let actions = event(&fleet, now)
-      isPossible = actions != nil
-      return actions ?? []
+  /// - Returns: why the core does not take it.
+  private func apply(
+    order call: VarlinkCall, _ event: (inout Fleet, Instant) throws(OrderRefusal) -> [FleetAction]
+  ) -> OrderRefusal? {
+    var refusal: OrderRefusal?
+    apply(.order(userID: call.peer.userID)) { fleet, now in
+      do throws(OrderRefusal) { return try event(&fleet, now) } catch {
+        refusal = error
+        return []
+      }
     }
-    return isPossible
+    return refusal
   }
 
   /// An order that was answered with yes outlives a crash.

@@ -5,8 +5,9 @@ import Systemd
 extension SupervisorDaemon {
   /// Before anything is decided.
   func restoreOrders() {
-    apply { [orders] fleet, now in
-      fleet.restore(cordons: orders.cordons)
+    storedOrders = orders.operatorOrders(now: MonotonicClock.now, wallSeconds: MonotonicClock.wallSeconds)
+    apply { [orders, storedOrders] fleet, now in
+      fleet.restore(cordons: orders.cordons, orders: storedOrders)
       fleet.scaler.override = orders.scale.map { scale in
         Scaler.Override(
           minimum: scale.minimum, maximum: scale.maximum,
@@ -18,21 +19,13 @@ extension SupervisorDaemon {
     tell(SupervisorEvent(.ordersRestored, "orders of before hold on", why: summary))
   }
 
-  /// What an earlier supervisor didn't get to, once the units that run were found.
-  func takeUpOrders(_ found: [InstanceID: RunningInstance.Unit]) {
-    let earlier = orders.operatorOrders(now: MonotonicClock.now, wallSeconds: MonotonicClock.wallSeconds)
-    apply { $0.began(found: found, orders: earlier, at: $1) }
-    takenOrders = earlier
-    keepOrders()
-  }
-
   /// Stores what has changed by an order, or by the core itself: a drain cordons, and bounds have an end.
   func keepOrders() {
     var kept = orders
     kept.cordons = fleet.cordons
-    if let takenOrders, takenOrders != fleet.operatorOrders {
-      self.takenOrders = fleet.operatorOrders
-      kept.keep(fleet.operatorOrders, now: MonotonicClock.now, wallSeconds: MonotonicClock.wallSeconds)
+    if storedOrders != fleet.orders {
+      storedOrders = fleet.orders
+      kept.keep(fleet.orders, now: MonotonicClock.now, wallSeconds: MonotonicClock.wallSeconds)
     }
     if kept.scale != nil, fleet.scaler.override == nil {
       kept.scale = nil

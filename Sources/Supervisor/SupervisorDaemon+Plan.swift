@@ -85,7 +85,11 @@ extension SupervisorDaemon {
   /// - Throws: `LaunchError`, `SupervisorError`
   func prepareStart(_ id: InstanceID, attempt: Int) throws -> (InstanceSpecification, port: UInt16) {
     use(plan.findProgram())
-    var (specification, port) = try plan.order(for: id, attempt: attempt, avoiding: ports(ofOthersThan: id))
+    apply { fleet, _ in
+      fleet.startBegins(id)
+      return []
+    }
+    var (specification, port) = try plan.specification(of: id, attempt: attempt, avoiding: ports(ofOthersThan: id))
     specification.prunesStore = isAlone(id)
     launches.take(port, for: id)
     return (specification, port)

@@ -29,7 +29,7 @@ extension SupervisorDaemon {
     status.overrideSecondsLeft = scale?.until.map { ($0 - now).seconds }
     status.coldStartSeconds = fleet.scaler.coldStart.seconds
     status.instances = fleet.placements.values.map { record in
-      var instance = SupervisorTypes.Instance(record, cordon: cordon(of: record.placement), at: now)
+      var instance = SupervisorTypes.Instance(record, of: fleet, at: now)
       if instance.invocation != nil, launcher is SystemdLauncher {
         instance.unit = InstanceUnit.name(record.placement.id)
       }
@@ -37,10 +37,6 @@ extension SupervisorDaemon {
     }
     status.gpus = gpus(inventory)
     return status
-  }
-
-  private func cordon(of placement: Placement) -> String? {
-    ([placement.id.name] + placement.gpus).lazy.compactMap { self.fleet.cordons[$0] }.first
   }
 
   private func gpus(_ inventory: Inventory) -> [SupervisorTypes.GPU] {
@@ -65,9 +61,7 @@ extension SupervisorDaemon {
   /// What the dispatcher's metrics say of the fleet.
   var fleetReport: DispatcherCalls.ReportFleet {
     let now = MonotonicClock.now
-    let states = fleet.placements.values.map {
-      SupervisorTypes.Instance($0, cordon: cordon(of: $0.placement), at: now).state
-    }
+    let states = fleet.placements.values.map { SupervisorTypes.Instance($0, of: fleet, at: now).state }
     func count(_ state: SupervisorTypes.State) -> Int { states.count { $0 == state } }
     return DispatcherCalls.ReportFleet(
       desired: fleet.decision.target, backingOff: count(.backingOff), quarantined: count(.quarantined),
@@ -132,8 +126,10 @@ extension SupervisorTypes.Inventory {
 }
 
 extension SupervisorTypes.Instance {
-  init(_ record: Fleet.Record, cordon: String?, at now: Instant) {
-    self.init(id: record.placement.id.name, state: .absent)
+  init(_ record: Fleet.Record, of fleet: Fleet, at now: Instant) {
+    let id = record.placement.id
+    let cordon = fleet.cordon(on: record.placement)
+    self.init(id: id.name, state: .absent)
     gpus = record.gpus
     slots = record.placement.slots
     failures = record.restarts.failures
@@ -143,7 +139,9 @@ extension SupervisorTypes.Instance {
       state = .launching
       reason = "so for \((now - since).brief)"
     case .running(let instance):
-      (state, reason) = Self.state(of: instance, cordon, age: now - instance.launchedAt)
+      (state, reason) =
+        fleet.drain(of: id).map { (.draining, $0.reason.rawValue) }
+        ?? Self.state(of: instance, cordon, age: now - instance.launchedAt)
       invocation = instance.unit.invocation.text
       mainPID = instance.unit.mainPID
       address = instance.unit.address
@@ -170,7 +168,6 @@ extension SupervisorTypes.Instance {
   private static func state(
     of instance: RunningInstance, _ cordon: String?, age: Duration
   ) -> (SupervisorTypes.State, String) {
-    if let drain = instance.drain { return (.draining, drain.reason.rawValue) }
     let note = cordon.map { "cordoned: \($0)" } ?? ""
     return switch instance.standing {
     case .starting: (.starting, "so for \(age.brief)" + (note.isEmpty ? "" : "; \(note)"))

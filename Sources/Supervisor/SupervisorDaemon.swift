@@ -40,8 +40,8 @@ package actor SupervisorDaemon {
   var fleet: Fleet
   var plan: CurrentPlan
   var orders: StandingOrders
-  /// Those to instances, as they were stored last; nil before the units that run were found.
-  var takenOrders: [InstanceID: OperatorOrder]?
+  /// Those to instances, as the core had them when they were stored last.
+  var storedOrders: [InstanceID: OperatorOrder] = [:]
   var decisions = DecisionLog()
   var watchers = Watchers()
   var link = LinkState()
@@ -66,7 +66,9 @@ package actor SupervisorDaemon {
     self.plan = plan
     self.orders = orders
     (work, workQueue) = AsyncStream.makeStream()
-    fleet = Fleet(limits: plan.settings.fleetLimits, scaling: plan.settings.scaling.rule)
+    fleet = Fleet(
+      limits: plan.settings.fleetLimits, scaling: plan.settings.scaling.rule,
+      startsWaitForDrain: options.notifiesServiceManager)
   }
 
   // MARK: Start
@@ -104,10 +106,10 @@ package actor SupervisorDaemon {
         ).parts
       }
     do {
-      let found = Dictionary(try await launcher.existing().map { ($0.id, $0.unit) }) { first, _ in first }
+      let found = try await launcher.existing()
       let plan = try CurrentPlan(
         options.configuration, reading, numbering: numbering, options.standIns,
-        keeping: found.mapValues(\.specification))
+        keeping: Dictionary(found.map { ($0.id, $0.unit.specification) }) { first, _ in first })
       let daemon = SupervisorDaemon(
         options, launcher: launcher, inventory: inventory, state: state, plan: plan, orders: orders,
         launching: launcher.description + (reason.map { " (\($0))" } ?? ""))
@@ -120,9 +122,10 @@ package actor SupervisorDaemon {
   }
 
   private func begin(
-    _ found: [InstanceID: RunningInstance.Unit], _ numbering: GPUNumbering, _ troubles: [SupervisorEvent]
+    _ found: [FoundUnit], _ numbering: GPUNumbering, _ troubles: [SupervisorEvent]
   ) async throws {
-    let there = found.isEmpty ? "" : "; \(counted(found.count, "instance")) found running"
+    let alive = found.units { !$0.isEnding }
+    let there = alive.isEmpty ? "" : "; \(counted(alive.count, "instance")) found running"
     tell(
       SupervisorEvent(
         .began, "supervisor \(options.version) begins", why: "\(launching); \(plan.description)\(there)"))
@@ -131,7 +134,7 @@ package actor SupervisorDaemon {
     if plan.numbering != numbering { storeNumbering() }
     restoreOrders()
     applyPlan()
-    takeUpOrders(found)
+    apply { $0.began(found: alive, ending: found.units(where: \.isEnding), at: $1) }
     let service = ControlService(
       administrators: ControlService.administrators(),
       handOn: { [workQueue] in workQueue.yield(.answer($0, $1)) },
@@ -212,6 +215,12 @@ extension Inventory {
           subject: "NVML",
           text: "the driver has not answered within \(limit.brief), and is asked again: see `nvidia-smi`")
       ])
+  }
+}
+
+extension [FoundUnit] {
+  fileprivate func units(where condition: (FoundUnit) -> Bool) -> [InstanceID: RunningInstance.Unit] {
+    Dictionary(filter(condition).map { ($0.id, $0.unit) }) { first, _ in first }
   }
 }
 

@@ -189,6 +189,18 @@ import Varlink
     }
   }
 
+  @Test func `a restart of what could not be started again is refused in one line`() async throws {
+    let error = VarlinkErrorReply(ControlError.cannotStart, ["id": "gpu1", "reason": "it is cordoned (hot)"])
+    try await FakePool.run(supervisor: ["RestartInstance": .error(error)]) { pool in
+      let result = try await pool.run("restart", "gpu1")
+      #expect(result.end == .exited(1))
+      #expect(
+        result.complaint
+          == "ollama-pool: gpu1 is not restarted, for it could not be started again: it is cordoned (hot): see "
+          + "`ollama-pool gpus`, and take a cordon back with `ollama-pool uncordon gpu1`")
+    }
+  }
+
   @Test func `who may not change the pool is told who may`() async throws {
     try await FakePool.run(supervisor: ["DrainInstance": .error(.permissionDenied)]) { pool in
       let result = try await pool.run("drain", "gpu0")

@@ -115,6 +115,22 @@ extension SystemdLauncherTests {
     }
   }
 
+  @Test func `a unit that is on its way out is found as that, and its end is told`() async throws {
+    let script = try await Script("trap 'sleep 2; exit' TERM; while :; do sleep 0.1; done")
+    let first = try await SystemdLauncher.connect(to: .system, owner: owner)
+    let unit = try await first.start(.example("slow", gpus: [], executable: script.path), port: 11500)
+    try await trapIsSet(unit.mainPID)
+    await first.close()
+    try await succeed("systemctl", ["stop", "--no-block", "ollama-instance-slow.service"])
+    try await withLauncher { launcher, witness in
+      try await eventually("it is on its way out") { try await launcher.existing().map(\.isEnding) == [true] }
+      #expect(try await launcher.existing().map(\.unit) == [unit])
+      #expect(try await witness.end(of: unit.invocation) != "")
+      #expect(try await launcher.existing() == [])
+      #expect(await witness.events.count == 1)
+    }
+  }
+
   @Test func `a unit that somebody restarts has ended, and another appears`() async throws {
     try await withLauncher { launcher, witness in
       let script = try await Script(Self.waits)

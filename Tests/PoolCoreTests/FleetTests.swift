@@ -177,15 +177,93 @@ import Testing
     #expect(fleet.starts.count == 3)
   }
 
-  @Test func aSupervisorThatEndsWithoutADispatcherTakesBackAtOnce() {
-    var fleet = FleetUnderTest(gpus: 2, minimum: 2)
+  @Test func aSupervisorThatEndsWithoutADispatcherTakesBackOnlyWhatNoneWasToldOf() {
+    var fleet = FleetUnderTest(gpus: 3, minimum: 3)
     fleet.runs("gpu0")
-    fleet.runs("gpu1")
     fleet.connect()
+    fleet.lose()
+    fleet.runs("gpu1")
     fleet.perform(fleet.fleet.leave(at: fleet.now))
-    #expect(fleet.retirements == ["gpu0", "gpu1"])
-    fleet.perform(fleet.fleet.dispatcherLost(at: fleet.now))
-    #expect(fleet.stops == ["gpu0", "gpu1"])
+    // It may serve a request that the dispatcher has given it since.
+    #expect(fleet.stops == ["gpu1"] && fleet.retirements.isEmpty)
+    fleet.runs("gpu2")
+    #expect(fleet.stops == ["gpu1", "gpu2"])
+    fleet.connect()
+    #expect(fleet.said.suffix(2) == ["set", "retire gpu0"])
+    fleet.answer("gpu0", .retired)
+    #expect(fleet.stops == ["gpu1", "gpu2", "gpu0"])
+  }
+
+  @Test func whileTheDispatcherDrainsNothingIsStartedUntilItHasEnded() {
+    for waits in [true, false] {
+      var fleet = FleetUnderTest(gpus: 2, minimum: 2, startsWaitForDrain: waits)
+      fleet.runs("gpu0")
+      fleet.runs("gpu1")
+      fleet.connect()
+      fleet.observe(demand: 2, idle: ["gpu0": nil, "gpu1": nil], isDraining: true)
+      fleet.dies("gpu1")
+      fleet.advance(.seconds(5))
+      #expect(fleet.starts.count == (waits ? 2 : 3))
+      fleet.lose()
+      #expect(fleet.starts == ["gpu0", "gpu1", "gpu1"])
+    }
+  }
+
+  @Test func whatADispatcherHadSeenIsForgottenWithIt() throws {
+    var fleet = FleetUnderTest(gpus: 1, minimum: 1)
+    fleet.runs("gpu0")
+    fleet.connect()
+    fleet.observe(demand: 0, idle: ["gpu0": .seconds(10)])
+    fleet.lose()
+    try fleet.drain("gpu0")
+    fleet.said = []
+    fleet.connect()
+    fleet.advance(.seconds(1))
+    #expect(fleet.said == ["set"], "nothing is known of it yet")
+    fleet.observe(demand: 1, idle: ["gpu0": nil])
+    #expect(fleet.said == ["set"])
+    fleet.observe(demand: 0, idle: ["gpu0": .zero])
+    #expect(fleet.said == ["set", "retire gpu0"])
+  }
+
+  @Test func aDispatcherThatDoesNotKnowTheInstanceIsToldOfItAndAskedAgain() {
+    var fleet = FleetUnderTest(gpus: 1, minimum: 1)
+    fleet.runs("gpu0")
+    fleet.connect()
+    fleet.observe(demand: 0, idle: ["gpu0": .zero])
+    fleet.change(specification: "new")
+    #expect(fleet.said == ["set", "set", "retire gpu0"])
+    fleet.answer("gpu0", .unknown)
+    #expect(fleet.said == ["set", "set", "retire gpu0", "set"] && fleet.stops.isEmpty)
+    fleet.observe(demand: 0, idle: ["gpu0": .zero])
+    #expect(fleet.said.last == "retire gpu0")
+    fleet.answer("gpu0", .retired)
+    #expect(fleet.stops == ["gpu0"])
+  }
+
+  @Test func whatIsOnItsWayOutStillHasItsGPU() {
+    var fleet = FleetUnderTest(gpus: 0, minimum: 2, begins: false)
+    fleet.configure([fleet.placement("gpu0", on: "GPU-0"), fleet.placement("new", on: "GPU-1")])
+    let unit = RunningInstance.Unit(
+      invocation: "1", mainPID: 1, address: "127.0.0.1:1", specification: "old", gpus: ["GPU-1"])
+    fleet.perform(fleet.fleet.began(found: [:], ending: ["old": unit], at: fleet.now))
+    fleet.connect()
+    #expect(fleet.starts == ["gpu0"] && fleet.stops == ["old"] && fleet.told.isEmpty)
+    fleet.dies("old")
+    #expect(fleet.starts == ["gpu0", "new"])
+  }
+
+  @Test func aStartIsMadeWithWhatIsFoundWhenItBegins() {
+    var fleet = FleetUnderTest(gpus: 2, minimum: 1)
+    fleet.runs("gpu0")
+    fleet.connect()
+    fleet.observe(demand: 2, idle: ["gpu0": nil])
+    fleet.change(specification: "newer")
+    fleet.fleet.startBegins("gpu1")
+    fleet.fails("gpu1", "exit status 1")
+    fleet.observe(demand: 0, idle: ["gpu0": .zero])
+    #expect(fleet.draining.isEmpty, "the newer one has failed, and runs nowhere")
+    #expect(fleet.reports.contains { if case .replacementHeld = $0 { true } else { false } })
   }
 
   @Test func stoppingEndsEveryInstanceAndStartsNone() {

@@ -9,6 +9,8 @@ struct FleetUnderTest {
   var stops: [String] = []
   var kills: [String] = []
   var retirements: [String] = []
+  /// What was said to the dispatcher, in turn: `set`, `retire gpu0`.
+  var said: [String] = []
   var told: [WantedInstance] = []
   var reports: [FleetReport] = []
   private var specification = "old"
@@ -16,10 +18,13 @@ struct FleetUnderTest {
   private var lives = 0
 
   init(
-    gpus: Int, minimum: Int, window: Duration? = nil, idleHold: Duration? = nil, begins: Bool = true
+    gpus: Int, minimum: Int, window: Duration? = nil, idleHold: Duration? = nil, begins: Bool = true,
+    startsWaitForDrain: Bool = false
   ) {
     self.gpus = gpus
-    fleet = Fleet(scaling: ScalingSettings(minimum: minimum, window: window, idleHold: idleHold))
+    fleet = Fleet(
+      scaling: ScalingSettings(minimum: minimum, window: window, idleHold: idleHold),
+      startsWaitForDrain: startsWaitForDrain)
     configure(gpus: gpus)
     if begins { begin(found: []) }
   }
@@ -42,9 +47,20 @@ struct FleetUnderTest {
     configure(gpus: gpus)
   }
 
-  mutating func begin(found: [String], orders: [InstanceID: OperatorOrder] = [:]) {
+  mutating func begin(found: [String], ending: [String] = []) {
     let units = Dictionary(uniqueKeysWithValues: found.map { (InstanceID($0), unit($0)) })
-    perform(fleet.began(found: units, orders: orders, at: now))
+    let leaving = Dictionary(uniqueKeysWithValues: ending.map { (InstanceID($0), unit($0)) })
+    perform(fleet.began(found: units, ending: leaving, at: now))
+  }
+
+  /// The next supervisor, with what the one before had on its disk.
+  func successor(gpus: Int, minimum: Int, begins: Bool = true) -> FleetUnderTest {
+    var next = FleetUnderTest(gpus: gpus, minimum: minimum, begins: false)
+    next.now = now
+    next.lives = lives
+    next.fleet.restore(cordons: fleet.cordons, orders: fleet.orders)
+    if begins { next.begin(found: []) }
+    return next
   }
 
   private mutating func unit(_ id: String) -> RunningInstance.Unit {
@@ -73,6 +89,8 @@ struct FleetUnderTest {
     }
   }
 
+  mutating func lose() { perform(fleet.dispatcherLost(at: now)) }
+
   mutating func connect() { perform(fleet.dispatcherConnected(at: now)) }
 
   mutating func advance(_ duration: Duration) {
@@ -81,9 +99,10 @@ struct FleetUnderTest {
   }
 
   /// - Parameter idle: for how long each healthy instance has been empty; nil for a busy one.
-  mutating func observe(demand: Int, idle: KeyValuePairs<String, Duration?> = [:]) {
+  mutating func observe(demand: Int, idle: KeyValuePairs<String, Duration?> = [:], isDraining: Bool = false) {
     var observation = QueueObservation()
     observation.inFlight = demand
+    observation.isDraining = isDraining
     observation.instances = idle.compactMap { id, idle in
       fleet.placements[InstanceID(id)]?.running.map {
         InstanceObservation(
@@ -133,13 +152,17 @@ struct FleetUnderTest {
     perform(fleet.retireAnswered(InstanceID(id), instance.unit.invocation, answer, at: now))
   }
 
-  mutating func drain(_ id: InstanceID, deadline: Instant? = nil) {
-    perform(fleet.drain(id, deadline: deadline, at: now) ?? [])
+  mutating func drain(_ id: InstanceID, deadline: Instant? = nil) throws {
+    perform(try fleet.drain(id, deadline: deadline, at: now))
   }
 
-  mutating func restart(_ id: InstanceID, deadline: Instant? = nil) {
-    perform(fleet.restart(id, deadline: deadline, at: now) ?? [])
+  mutating func restart(_ id: InstanceID, deadline: Instant? = nil) throws {
+    perform(try fleet.restart(id, deadline: deadline, at: now))
   }
+
+  mutating func cordon(_ name: String) throws { perform(try fleet.cordon(name, reason: "hot", at: now)) }
+
+  mutating func uncordon(_ name: String) throws { perform(try fleet.uncordon(name, at: now)) }
 
   var roles: [String: WantedInstance.Role] { Dictionary(uniqueKeysWithValues: told.map { ($0.id.name, $0.role) }) }
   var draining: [String] { told.filter { $0.role == .draining }.map(\.id.name) }
@@ -151,8 +174,12 @@ struct FleetUnderTest {
       case .stop(let id, _, let kill):
         stops.append(id.name)
         if kill { kills.append(id.name) }
-      case .setInstances(let set): told = set
-      case .retire(let id, _): retirements.append(id.name)
+      case .setInstances(let set):
+        told = set
+        said.append("set")
+      case .retire(let id, _):
+        retirements.append(id.name)
+        said.append("retire \(id)")
       case .report(let report): reports.append(report)
       }
     }

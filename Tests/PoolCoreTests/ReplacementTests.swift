@@ -50,12 +50,12 @@ import Testing
     #expect(fleet.draining == ["gpu0"])
   }
 
-  @Test func aFailureOfTheOldSpecificationOrOnACordonedGPUHoldsNothing() {
+  @Test func aFailureOfTheOldSpecificationOrOnACordonedGPUHoldsNothing() throws {
     var fleet = FleetUnderTest(gpus: 3, minimum: 2)
     for gpu in ["gpu0", "gpu1"] { fleet.runs(gpu) }
     fleet.connect()
     fleet.observe(demand: 0, idle: ["gpu0": .zero, "gpu1": .zero])
-    fleet.perform(fleet.fleet.cordon("gpu1", reason: "hot", at: fleet.now) ?? [])
+    try fleet.cordon("gpu1")
     fleet.change(specification: "new")
     #expect(fleet.starts == ["gpu0", "gpu1", "gpu2"])
     fleet.dies("gpu1")
@@ -84,6 +84,28 @@ import Testing
       fleet.observe(demand: 0, idle: ["gpu0": .zero, "gpu2": .zero])
     }
     #expect(fleet.draining == ["gpu0"])
+  }
+
+  @Test func placementsThatTakeOverOthersGPUsGetThemOneAtATime() {
+    var fleet = FleetUnderTest(gpus: 3, minimum: 3)
+    for gpu in ["gpu0", "gpu1", "gpu2"] { fleet.runs(gpu) }
+    fleet.connect()
+    fleet.observe(demand: 0, idle: ["gpu0": nil, "gpu1": nil, "gpu2": nil])
+    fleet.configure((0..<3).map { fleet.placement(InstanceID("new\($0)"), on: "GPU-\($0)") })
+    #expect(fleet.draining == ["gpu2"])
+    fleet.observe(demand: 0, idle: ["gpu0": .zero, "gpu1": .zero, "gpu2": .zero])
+    #expect(fleet.retirements == ["gpu2"])
+    fleet.answer("gpu2", .retired)
+    fleet.dies("gpu2")
+    #expect(fleet.starts.last == "new2" && fleet.draining.isEmpty)
+    fleet.runs("new2")
+    fleet.observe(demand: 0, idle: ["gpu0": .zero, "gpu1": .zero])
+    #expect(fleet.draining.isEmpty, "the new one is not ready yet")
+    fleet.observe(demand: 0, idle: ["gpu0": nil, "gpu1": nil, "new2": .zero])
+    #expect(fleet.draining == ["gpu1"])
+    // Of what nobody takes over nothing need stay.
+    fleet.configure([fleet.placement("new2", on: "GPU-2")])
+    #expect(fleet.draining.sorted() == ["gpu0", "gpu1"])
   }
 
   @Test func aPlacementThatIsNoLongerConfiguredDrains() {

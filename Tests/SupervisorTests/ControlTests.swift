@@ -115,6 +115,19 @@ import Varlink
     }
   }
 
+  @Test func whatCouldNotBeStartedAgainIsNotRestarted() async throws {
+    let stage = try Stage()
+    try await withSupervisor(stage) { daemon in
+      try await stage.tells("gpu0 ready")
+      try await stage.order(.cordonGPU, SupervisorCalls.CordonGPU(gpu: "gpu0", reason: "hot"))
+      let refusal = try await stage.refusal(of: .restartInstance, SupervisorCalls.InstanceOrder(id: "gpu0"))
+      #expect(
+        refusal
+          == VarlinkErrorReply(ControlError.cannotStart, ["id": "gpu0", "reason": "it is cordoned (hot)"]))
+      #expect(await daemon.fleet.orders.isEmpty)
+    }
+  }
+
   @Test func anOperatorsBoundsHoldForTheirTime() async throws {
     let stage = try Stage()
     try await withSupervisor(stage) { _ in

@@ -71,6 +71,16 @@ import Testing
     }
   }
 
+  @Test func whatFailedWhileSystemdWasAwayIsTriedAgainWhenItIsBack() async throws {
+    let stage = try Stage("gpus: cpu\nrestarts: {pause: 1h, pause_max: 1h}\n")
+    stage.launcher.change { $0.failures["cpu0"] = ["systemd can't be reached"] }
+    try await withSupervisor(stage) { _ in
+      try await stage.tells("cpu0 failed: systemd can't be reached; next try in 60 min")
+      stage.launcher.reconnect()
+      try await stage.tells("cpu0 ready")
+    }
+  }
+
   @Test func anEndBeforeTheStartCameBackIsNotMissed() async throws {
     let stage = try Stage("gpus: cpu\nrestarts: {pause: 1h, pause_max: 1h}\n")
     stage.launcher.change { $0.dyingEarly["cpu0"] = "exit status 3" }

@@ -37,6 +37,8 @@ final class ScriptedLauncher: Launcher {
     var missedEnds = 0
     /// Units that have ended, and whose end was not told.
     var untold: [InvocationID: InstanceID] = [:]
+    /// Units that are on their way out when they are found.
+    var ending: Set<InstanceID> = []
     var isClosed = false
     /// The specifications that were asked for, newest last.
     var specifications: [InstanceSpecification] = []
@@ -68,7 +70,9 @@ final class ScriptedLauncher: Launcher {
   // MARK: The launcher
 
   func existing() async throws(LaunchError) -> [FoundUnit] {
-    state.withLock { world in world.units.values.map { FoundUnit(id: $0.id, unit: $0.unit) } }
+    state.withLock { world in
+      world.units.values.map { FoundUnit(id: $0.id, unit: $0.unit, isEnding: world.ending.contains($0.id)) }
+    }
   }
 
   func start(_ specification: InstanceSpecification, port: UInt16) async throws(LaunchError) -> RunningInstance.Unit {
@@ -138,6 +142,9 @@ final class ScriptedLauncher: Launcher {
     let unit = state.withLock { Self.run(id, port: 11901, specification, in: &$0) }
     told.yield(.appeared(id, unit.unit))
   }
+
+  /// The connection to systemd was lost, and is back.
+  func reconnect() { told.yield(.reconnected) }
 
   /// The unit ends by itself.
   func end(_ id: InstanceID, _ reason: String) {

@@ -84,11 +84,11 @@ package actor SystemdLauncher: Launcher {
   package func existing() async throws(LaunchError) -> [FoundUnit] {
     var found: [FoundUnit] = []
     for id in try await units.list() {
-      guard let status = try await units.status(of: id), status.state.isRunning,
+      guard let status = try await units.status(of: id), status.state.isRunning || status.state.isEnding,
         case .own(let unit) = InstanceUnit.read(status, owner: owner)
       else { continue }
       await adopt(id, unit)
-      found.append(FoundUnit(id: id, unit: unit))
+      found.append(FoundUnit(id: id, unit: unit, isEnding: status.state.isEnding))
     }
     return found
   }
@@ -202,5 +202,6 @@ package actor SystemdLauncher: Launcher {
 
 extension UnitState {
   var isRunning: Bool { activeState == .active || activeState == .reloading }
+  var isEnding: Bool { activeState == .deactivating }
   var hasEnded: Bool { activeState == .inactive || activeState == .failed }
 }

@@ -7,6 +7,10 @@ extension Fleet {
     toldSet = nil
     for id in placements.keys {
       placements[id]?.running?.isMeasurable = false
+      // What another dispatcher, or this one before, had seen of it.
+      placements[id]?.running?.leases = 0
+      placements[id]?.running?.references = 0
+      placements[id]?.running?.idle = nil
       if placements[id]?.running?.isStarting == true { placements[id]?.running?.standing = .starting(since: now) }
     }
     scaler.assumeNeeded(serving.count, at: now)
@@ -48,7 +52,7 @@ extension Fleet {
       if now - since >= limits.restarts.steadyAfter { placements[seen.id]?.restarts.reset() }
     case (_, .healthy):
       instance.standing = .ready(since: now)
-      if !instance.isToRestart { placements[seen.id]?.isRestarting = false }
+      if awaitsRestart(seen.id) { orders[seen.id] = nil }
       if instance.isColdStart {
         instance.isColdStart = false
         actions.append(.report(.ready(seen.id, after: now - instance.launchedAt)))
@@ -79,7 +83,7 @@ extension Fleet {
     placements[id]?.running = instance
     switch answer {
     case .retired:
-      return stop(id, instance, instance.drain.map { .drained($0.reason) } ?? reason, at: now) + reconcile(at: now)
+      return stop(id, instance, drain(of: id).map { .drained($0.reason) } ?? reason, at: now) + reconcile(at: now)
     case .busy:
       placements[id]?.running?.idle = nil
       placements[id]?.running?.leases = max(1, instance.leases)

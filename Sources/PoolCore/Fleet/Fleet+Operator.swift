@@ -1,96 +1,79 @@
 import OrderedCollections
 
-/// An operator's order to an instance that was not carried out yet.
-package struct OperatorOrder: Hashable, Sendable {
-  package enum Kind: String, Hashable, Sendable, Codable {
-    case drain, restart
-  }
-
-  package var kind: Kind
-  /// The life that is to end; nil where there is none at present: a start is under way, or what is to be restarted
-  /// has ended already.
-  package var invocation: InvocationID?
-  /// When it is stopped although it still serves; nil for never.
-  package var deadline: Instant?
-
-  package init(_ kind: Kind, _ invocation: InvocationID?, deadline: Instant?) {
-    self.kind = kind
-    self.invocation = invocation
-    self.deadline = deadline
-  }
+/// What an operator wants of the instance in one placement, until that is done or taken back.
+///
+/// What follows from it is worked out anew each time (``Fleet/drain(of:)``), so that it holds also for what is adopted
+/// or comes late.
+package enum OperatorOrder: Hashable, Sendable {
+  /// Whatever runs there finishes what it has, and stops. Stands as long as the cordon that came with it.
+  case drain(deadline: Instant?)
+  /// This life finishes what it has, and stops; nil where none need end: a start is under way, or was wanted anyway.
+  /// Then another one is started, whatever the target is. Stands until that one is ready or has failed.
+  case restart(of: InvocationID?, deadline: Instant?)
 }
 
-/// What operators may order. Each answers nil where there is nothing of that name.
+/// Why an operator's order is not taken.
+package enum OrderRefusal: Error, Hashable, Sendable {
+  case nothingOfThatName
+  /// What the order stops could not be started again, for this reason.
+  case cannotStart(String)
+}
+
+/// What operators may order.
 extension Fleet {
-  /// Cordons of an earlier supervisor, before anything is decided. Those of GPUs that are not there hold when they
-  /// are.
-  package mutating func restore(cordons: [String: String]) { self.cordons = cordons }
+  /// What operators had ordered of an earlier supervisor, before anything is decided. Cordons of GPUs that are not
+  /// there hold when they are.
+  package mutating func restore(cordons: [String: String], orders: [InstanceID: OperatorOrder]) {
+    self.cordons = cordons
+    self.orders = orders
+  }
 
   /// No start on this GPU (or in this placement) until `uncordon`; what runs there goes on.
-  package mutating func cordon(_ name: String, reason: String, at now: Instant) -> [FleetAction]? {
-    guard let key = cordonKey(name) else { return nil }
+  package mutating func cordon(
+    _ name: String, reason: String, at now: Instant
+  ) throws(OrderRefusal) -> [FleetAction] {
+    let key = try cordonKey(name)
     cordons[key] = reason
     return [.report(.cordoned(gpu: key, reason: reason))] + reconcile(at: now)
   }
 
-  /// Ends a cordon, and wipes the failures that hold the placement back.
-  package mutating func uncordon(_ name: String, at now: Instant) -> [FleetAction]? {
-    guard let key = cordonKey(name) else { return nil }
+  /// Ends a cordon and the drains that came with it, and wipes the failures that hold the placement back.
+  package mutating func uncordon(_ name: String, at now: Instant) throws(OrderRefusal) -> [FleetAction] {
+    let key = try cordonKey(name)
     cordons[key] = nil
-    for (id, record) in placements where record.placement.gpus.contains(key) || id.name == key {
-      placements[id]?.restarts.reset()
+    for (id, record) in placements {
+      if record.placement.gpus.contains(key) || id.name == key { placements[id]?.restarts.reset() }
+      if case .drain = orders[id], record.placement.cordonKey == key { orders[id] = nil }
     }
     return [.report(.uncordoned(gpu: key))] + reconcile(at: now)
   }
 
-  /// Cordons the instance's placement, lets it finish, and stops it.
+  /// Cordons the instance's placement, lets what runs there finish, and stops it.
   ///
   /// - Parameter deadline: when it is stopped although it still serves; nil for never.
-  package mutating func drain(_ id: InstanceID, deadline: Instant?, at now: Instant) -> [FleetAction]? {
-    guard let record = placements[id] else { return nil }
-    let key = record.placement.gpus.first ?? id.name
+  package mutating func drain(
+    _ id: InstanceID, deadline: Instant?, at now: Instant
+  ) throws(OrderRefusal) -> [FleetAction] {
+    guard let record = placements[id] else { throw .nothingOfThatName }
+    let key = record.placement.cordonKey
     cordons[key] = DrainReason.operatorDrain.rawValue
-    placements[id]?.isRestarting = false
-    let drain = RunningInstance.Drain(reason: .operatorDrain, deadline: deadline)
-    if case .launching = record.life { placements[id]?.drainOnceStarted = drain }
-    return [.report(.cordoned(gpu: key, reason: DrainReason.operatorDrain.rawValue))] + begin(drain, of: id)
+    orders[id] = .drain(deadline: deadline)
+    return [.report(.cordoned(gpu: key, reason: DrainReason.operatorDrain.rawValue))] + reportDrain(of: id)
       + reconcile(at: now)
   }
 
   /// Lets the instance finish, stops it, and starts it again. A start that is under way is as good as that.
-  package mutating func restart(_ id: InstanceID, deadline: Instant?, at now: Instant) -> [FleetAction]? {
-    guard placements[id] != nil else { return nil }
-    placements[id]?.restarts.reset()
-    placements[id]?.isRestarting = true
-    placements[id]?.drainOnceStarted = nil
-    return begin(RunningInstance.Drain(reason: .operatorRestart, deadline: deadline), of: id) + reconcile(at: now)
-  }
-
-  /// What of it is still to be done; the next supervisor begins with it.
-  package var operatorOrders: [InstanceID: OperatorOrder] {
-    var orders: [InstanceID: OperatorOrder] = [:]
-    for (id, record) in placements { orders[id] = record.operatorOrder }
-    return orders
-  }
-
-  mutating func takeUp(_ order: OperatorOrder, of id: InstanceID) -> [FleetAction] {
-    guard let record = placements[id] else { return [] }
-    switch (order.kind, record.running) {
-    case (.restart, nil): placements[id]?.isRestarting = true
-    case (.drain, let instance?) where order.invocation ?? instance.unit.invocation == instance.unit.invocation:
-      return begin(RunningInstance.Drain(reason: .operatorDrain, deadline: order.deadline), of: id)
-    case (.restart, let instance?) where order.invocation == instance.unit.invocation:
-      placements[id]?.isRestarting = true
-      return begin(RunningInstance.Drain(reason: .operatorRestart, deadline: order.deadline), of: id)
-    default: break
+  package mutating func restart(
+    _ id: InstanceID, deadline: Instant?, at now: Instant
+  ) throws(OrderRefusal) -> [FleetAction] {
+    guard let record = placements[id] else { throw .nothingOfThatName }
+    guard record.isConfigured else {
+      throw .cannotStart(knowsAllPlacements ? "it is no longer configured" : "its GPU can't be asked at present")
     }
-    return []
-  }
-
-  mutating func drainWhatHasStarted(_ id: InstanceID) -> [FleetAction] {
-    guard let drain = placements[id]?.drainOnceStarted else { return [] }
-    placements[id]?.drainOnceStarted = nil
-    return begin(drain, of: id)
+    if let reason = cordon(on: record.placement) { throw .cannotStart("it is cordoned (\(reason))") }
+    placements[id]?.restarts.reset()
+    orders[id] = .restart(of: record.life.instance?.unit.invocation, deadline: deadline)
+    return reportDrain(of: id) + reconcile(at: now)
   }
 
   /// Other bounds than the configured ones, until `until`; nil for both takes the override back.
@@ -102,34 +85,66 @@ extension Fleet {
     return [.report(.scaleSet(minimum: minimum, maximum: maximum))] + reconcile(at: now)
   }
 
-  mutating func begin(_ drain: RunningInstance.Drain, of id: InstanceID) -> [FleetAction] {
-    guard var instance = placements[id]?.running else { return [] }
-    instance.drain = drain
-    placements[id]?.running = instance
-    return [.report(.draining(id, drain.reason))]
+  // MARK: What follows
+
+  package struct Drain: Hashable, Sendable {
+    package var reason: DrainReason
+    /// When it is stopped although it still serves; nil for never.
+    package var deadline: Instant?
+  }
+
+  /// Why what runs there finishes what it has and gets nothing new; nil where it goes on.
+  package func drain(of id: InstanceID) -> Drain? {
+    guard let instance = placements[id]?.running else { return nil }
+    switch orders[id] {
+    case .drain(let deadline): return Drain(reason: .operatorDrain, deadline: deadline)
+    case .restart(instance.unit.invocation, let deadline): return Drain(reason: .operatorRestart, deadline: deadline)
+    case .restart, nil: return instance.outdated.map { Drain(reason: $0) }
+    }
+  }
+
+  /// Whether an operator's restart has come to where another life is to start, or is not ready yet.
+  func awaitsRestart(_ id: InstanceID) -> Bool {
+    guard case .restart(let old, _) = orders[id] else { return false }
+    return old == nil || placements[id]?.life.instance?.unit.invocation != old
+  }
+
+  /// A drain stands only beside a cordon, and a restart only where a start is possible: it must cost no instance.
+  mutating func dropVoidOrders() {
+    for (id, order) in orders {
+      guard let record = placements[id] else {
+        if knowsAllPlacements { orders[id] = nil }
+        continue
+      }
+      let stands =
+        switch order {
+        case .drain: cordon(on: record.placement) != nil || record.life.placement.flatMap(cordon) != nil
+        case .restart: isPlaceable(record)
+        }
+      if !stands { orders[id] = nil }
+    }
+  }
+
+  /// Why nothing may be started in a placement; nil without a cordon.
+  package func cordon(on placement: Placement) -> String? {
+    cordons[placement.id.name] ?? placement.gpus.lazy.compactMap { cordons[$0] }.first
+  }
+
+  func reportDrain(of id: InstanceID) -> [FleetAction] {
+    drain(of: id).map { [.report(.draining(id, $0.reason))] } ?? []
   }
 
   /// A GPU's UUID, or the name of a placement, which stands for its first GPU.
-  private func cordonKey(_ name: String) -> String? {
-    if let record = placements[InstanceID(name)] { return record.placement.gpus.first ?? name }
-    return cordons[name] != nil || placements.values.contains { $0.placement.gpus.contains(name) } ? name : nil
+  private func cordonKey(_ name: String) throws(OrderRefusal) -> String {
+    if let record = placements[InstanceID(name)] { return record.placement.cordonKey }
+    guard cordons[name] != nil || placements.values.contains(where: { $0.placement.gpus.contains(name) }) else {
+      throw .nothingOfThatName
+    }
+    return name
   }
 }
 
-extension Fleet.Record {
-  fileprivate var operatorOrder: OperatorOrder? {
-    switch life {
-    case .absent: isRestarting ? OperatorOrder(.restart, nil, deadline: nil) : nil
-    case .launching:
-      drainOnceStarted.map { OperatorOrder(.drain, nil, deadline: $0.deadline) }
-        ?? (isRestarting ? OperatorOrder(.restart, nil, deadline: nil) : nil)
-    case .running(let instance), .stopping(let instance, _):
-      switch instance.drain?.reason {
-      case .operatorDrain: OperatorOrder(.drain, instance.unit.invocation, deadline: instance.drain?.deadline)
-      case .operatorRestart: OperatorOrder(.restart, instance.unit.invocation, deadline: instance.drain?.deadline)
-      case .specificationChanged, .placementRemoved, nil:
-        running == nil && isRestarting ? OperatorOrder(.restart, instance.unit.invocation, deadline: nil) : nil
-      }
-    }
-  }
+extension Placement {
+  /// By what an order that names the placement cordons it.
+  fileprivate var cordonKey: String { gpus.first ?? id.name }
 }

@@ -6,13 +6,15 @@ extension Fleet {
     guard hasBegun else { return [] }
     if isStopping { return stopEverything(at: now) }
     if isLeaving { return takeBackStarts(at: now) }
+    dropVoidOrders()
     var actions = stopOverdue(at: now)
     actions += drainRemoved()
     actions += decide(at: now)
     let extra = replaceOneStale(&actions)
+    // Before anything is asked: the dispatcher must know what it is asked about.
+    actions += tellDispatcher()
     actions += start(upTo: decision.target + extra, at: now)
     actions += shrink(to: decision.target + extra, at: now)
-    actions += tellDispatcher()
     actions += retireDrained(at: now)
     return actions
   }
@@ -27,15 +29,21 @@ extension Fleet {
     return actions + tellDispatcher()
   }
 
+  /// What the dispatcher knows it is asked about, and what can't be asked about stays: without a connection it may
+  /// serve all the same.
   private mutating func takeBackStarts(at now: Instant) -> [FleetAction] {
     var actions: [FleetAction] = []
+    var known: [(InstanceID, RunningInstance)] = []
     for (id, record) in placements {
       guard let instance = record.running, instance.isColdStart, instance.isEmpty, !instance.isRetiring,
         now - instance.launchedAt < Self.freshStart
       else { continue }
-      actions += letGo(id, instance, .poolStops, at: now)
+      if instance.wasTold { known.append((id, instance)) } else { actions += stop(id, instance, .poolStops, at: now) }
     }
-    return actions + tellDispatcher()
+    actions += tellDispatcher()
+    guard isConnected else { return actions }
+    for (id, instance) in known { actions += retire(id, instance, .poolStops) }
+    return actions
   }
 
   /// How young a start that is not ready yet may be to be taken back when the supervisor ends.
@@ -67,33 +75,51 @@ extension Fleet {
       guard let instance = record.running else { continue }
       if case .starting(let since) = instance.standing, isConnected, now - since >= limits.startTimeout {
         actions += stop(id, instance, .neverReady(after: now - since), at: now)
-      } else if let drain = instance.drain, let deadline = drain.deadline, deadline <= now {
+      } else if let drain = drain(of: id), let deadline = drain.deadline, deadline <= now {
         actions += stop(id, instance, .drained(drain.reason), at: now)
       }
     }
     return actions
   }
 
+  /// Where another placement takes over the GPUs, they are replaced one at a time instead.
   private mutating func drainRemoved() -> [FleetAction] {
     guard knowsAllPlacements else { return [] }
     var actions: [FleetAction] = []
-    for (id, record) in placements where !record.isConfigured && record.running?.drain == nil {
-      actions += begin(RunningInstance.Drain(reason: .placementRemoved), of: id)
+    for (id, record) in placements where !record.isConfigured && drain(of: id) == nil && !isTakenOver(record) {
+      actions += beginDrain(of: id, .placementRemoved)
     }
     return actions
   }
 
+  /// Whether a configured placement has one of the GPUs of what is there, or as it no GPU at all.
+  func isTakenOver(_ record: Record) -> Bool {
+    placements.values.contains { other in
+      other.isConfigured
+        && (other.placement.gpus.contains(where: record.gpus.contains)
+          || other.placement.gpus.isEmpty && record.gpus.isEmpty)
+    }
+  }
+
+  mutating func beginDrain(of id: InstanceID, _ reason: DrainReason) -> [FleetAction] {
+    guard placements[id]?.running != nil else { return [] }
+    placements[id]?.running?.outdated = reason
+    return reportDrain(of: id)
+  }
+
   private mutating func start(upTo target: Int, at now: Instant) -> [FleetAction] {
+    if startsWaitForDrain, observation?.isDraining == true { return [] }
     let underWay = launching + starting
-    // Those that an operator restarts, then those that failed least; among equals the configured order.
+    // Those that an operator restarts, then those that failed least; among equals as configured.
     let free = startable.filter { $0.restarts.mayStart(at: now) }
-    let order = free.enumerated().sorted { one, other in
-      (one.element.isRestarting ? 0 : 1, one.element.restarts.failures, one.offset)
-        < (other.element.isRestarting ? 0 : 1, other.element.restarts.failures, other.offset)
-    }.map(\.element)
-    let wanted = max(target - (ready + underWay), order.count { $0.isRestarting })
+      .map { (record: $0, isRestarted: awaitsRestart($0.placement.id)) }
+    let inTurn = free.enumerated().sorted { one, other in
+      (one.element.isRestarted ? 0 : 1, one.element.record.restarts.failures, one.offset)
+        < (other.element.isRestarted ? 0 : 1, other.element.record.restarts.failures, other.offset)
+    }.map(\.element.record)
+    let wanted = max(target - (ready + underWay), free.count(where: \.isRestarted))
     var actions: [FleetAction] = []
-    for record in order.prefix(max(0, min(wanted, scaler.settings.parallelStarts - underWay))) {
+    for record in inTurn.prefix(max(0, min(wanted, scaler.settings.parallelStarts - underWay))) {
       let id = record.placement.id
       placements[id]?.life = .launching(record.placement, since: now)
       actions += [
@@ -112,15 +138,15 @@ extension Fleet {
     for (id, instance) in readyBeyond(target)
     where instance.isEmpty && !instance.isRetiring && placements[id]?.isConfigured == true {
       guard let idle = instance.idle, idle >= scaler.idleHold else { continue }
-      actions += letGo(id, instance, .surplus(idle: idle), at: now)
+      actions += retire(id, instance, .surplus(idle: idle))
     }
     guard observation?.depth == 0, observation?.outsideDepth == 0 else { return actions }
     let spare = ready + starting - target
     for (id, instance) in serving.reversed().filter(\.instance.isStarting).prefix(max(0, spare))
-    where instance.isColdStart && instance.isEmpty && !instance.isRetiring && placements[id]?.isRestarting != true
+    where instance.isColdStart && instance.isEmpty && !instance.isRetiring && !awaitsRestart(id)
       && now - instance.launchedAt < scaler.coldStart / 2
     {
-      actions += letGo(id, instance, .notNeededAnyMore, at: now)
+      actions += retire(id, instance, .notNeededAnyMore)
     }
     return actions
   }
@@ -129,24 +155,19 @@ extension Fleet {
     guard isConnected else { return [] }
     var actions: [FleetAction] = []
     for (id, record) in placements {
-      guard let instance = record.running, let drain = instance.drain, instance.isEmpty, instance.idle != nil,
-        !instance.isRetiring, toldSet?.contains(where: { $0.id == id && $0.role == .draining }) == true
+      guard let instance = record.running, let drain = drain(of: id), instance.isEmpty, instance.idle != nil,
+        !instance.isRetiring
       else { continue }
-      actions += letGo(id, instance, .drained(drain.reason), at: now)
+      actions += retire(id, instance, .drained(drain.reason))
     }
     return actions
   }
 
-  /// Stops what holds nothing as far as is known. The dispatcher is asked first if it was told of it, also while it
-  /// is starting: it may have given it a request this very moment.
-  private mutating func letGo(
-    _ id: InstanceID, _ instance: RunningInstance, _ reason: StopReason, at now: Instant
-  ) -> [FleetAction] {
-    let invocation = instance.unit.invocation
-    let isTold = toldSet?.contains { $0.id == id && $0.invocation == invocation } ?? true
-    guard isConnected, isTold else { return stop(id, instance, reason, at: now) }
+  /// What holds nothing as far as is known is stopped only once the dispatcher, told of it and connected, agrees, also
+  /// while it is starting: it may have been given a request this very moment.
+  private mutating func retire(_ id: InstanceID, _ instance: RunningInstance, _ reason: StopReason) -> [FleetAction] {
     placements[id]?.running?.retiring = reason
-    return [.retire(id, invocation)]
+    return [.retire(id, instance.unit.invocation)]
   }
 
   /// The wanted set, where it differs from what the dispatcher was told.
@@ -155,6 +176,7 @@ extension Fleet {
     let set = wantedSet
     guard set != toldSet else { return [] }
     toldSet = set
+    for id in placements.keys { placements[id]?.running?.wasTold = true }
     return [.setInstances(set)]
   }
 
@@ -168,7 +190,7 @@ extension Fleet {
       .map { instance in
         let placement = instance.placement
         let (role, reason): (WantedInstance.Role, String) =
-          if let drain = instance.drain {
+          if let drain = drain(of: placement.id) {
             (.draining, drain.reason.rawValue)
           } else if surplus.contains(placement.id) {
             (.surplus, "more than the target of \(decision.target)")
@@ -187,12 +209,16 @@ extension Fleet {
   }
 
   /// Instances that run, are ready, and are not on their way out.
-  package var ready: Int { placements.values.count { $0.running.map { $0.isReady && $0.drain == nil } ?? false } }
-  /// Instances that run and are not ready yet.
-  package var starting: Int { placements.values.count { $0.running.map { $0.isStarting && $0.drain == nil } ?? false } }
+  package var ready: Int { goingOn { $0.isReady } }
+  /// Instances that run, are not ready yet, and are not on their way out.
+  package var starting: Int { goingOn { $0.isStarting } }
   /// Starts that were ordered and have not brought a unit yet.
   package var launching: Int {
     placements.values.count { if case .launching = $0.life { true } else { false } }
+  }
+
+  private func goingOn(_ condition: (RunningInstance) -> Bool) -> Int {
+    placements.count { id, record in record.running.map { condition($0) && drain(of: id) == nil } ?? false }
   }
 
   /// Where an instance can be started now, once its pause is over.
@@ -201,10 +227,7 @@ extension Fleet {
   }
 
   /// Whether an instance may be started there at all.
-  private func isPlaceable(_ record: Record) -> Bool {
-    record.isConfigured && cordons[record.placement.id.name] == nil
-      && !record.placement.gpus.contains { cordons[$0] != nil }
-  }
+  func isPlaceable(_ record: Record) -> Bool { record.isConfigured && cordon(on: record.placement) == nil }
 
   /// Whether something of another placement is on one of its GPUs that doesn't share it.
   private func isOccupied(_ record: Record) -> Bool {

@@ -1,6 +1,6 @@
 import OrderedCollections
 
-/// From an old specification to a new one.
+/// From an old specification to a new one, and from old placements to those that take their GPUs over.
 extension Fleet {
   /// Replaces instances of an old specification one at a time: a new one is ready before an old one drains where a
   /// placement is free; else the old one drains first. No old one drains while the new specification fails and has not
@@ -16,8 +16,11 @@ extension Fleet {
       return 0
     }
     let isUnderWay = placements.values.contains {
-      if case .stopping(_, .drained(.specificationChanged)) = $0.life { return true }
-      return $0.running?.drain?.reason == .specificationChanged
+      switch $0.life {
+      case .running(let instance): instance.outdated != nil
+      case .stopping(_, .drained(let reason)): reason == .specificationChanged || reason == .placementRemoved
+      case .absent, .launching, .stopping: false
+      }
     }
     if isUnderWay { return 0 }
     // The replacement is on its way: it counts beyond the target until it is ready.
@@ -34,13 +37,14 @@ extension Fleet {
     }
     heldReplacement = nil
     if ready <= decision.target, free.contains(where: { !$0.restarts.isQuarantined }) { return 1 }
-    actions += begin(RunningInstance.Drain(reason: .specificationChanged), of: stale.id)
+    let isConfigured = placements[stale.id]?.isConfigured == true
+    actions += beginDrain(of: stale.id, isConfigured ? .specificationChanged : .placementRemoved)
     return 0
   }
 
   private func isStale(_ id: InstanceID) -> Bool {
     guard let record = placements[id], let instance = record.running else { return false }
-    return record.isConfigured && record.placement.specification != instance.unit.specification
+    return record.isConfigured ? record.placement.specification != instance.unit.specification : knowsAllPlacements
   }
 
   /// Whether an instance that was started after the change, with what it brought, is ready.

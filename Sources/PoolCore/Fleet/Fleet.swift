@@ -13,11 +13,16 @@ package import OrderedCollections
 package struct Fleet: Sendable {
   package var limits: FleetLimits
   package var scaler: Scaler
+  /// Whether nothing is started while the dispatcher drains: systemd lets an instance's start wait until the dispatcher
+  /// that it stops has ended, so that the start would fail for the time it takes.
+  package let startsWaitForDrain: Bool
   /// What is known of each placement, in the configured order; also of one that was removed while its unit runs.
   package internal(set) var placements: OrderedDictionary<InstanceID, Record> = [:]
   /// Cordoned GPUs (or placements without one, by their name), with the reason: nothing is started there, what runs
   /// goes on.
   package internal(set) var cordons: [String: String] = [:]
+  /// What operators ordered of single placements, and what still stands.
+  package internal(set) var orders: [InstanceID: OperatorOrder] = [:]
   package internal(set) var decision = ScalingDecision(target: 0, reason: .noObservation, mayShrink: false)
   /// The dispatcher's last word; nil while it is not connected.
   package internal(set) var observation: QueueObservation?
@@ -37,8 +42,11 @@ package struct Fleet: Sendable {
   var toldSet: [WantedInstance]?
   var heldReplacement: InstanceID?
 
-  package init(limits: FleetLimits = FleetLimits(), scaling: ScalingSettings = ScalingSettings()) {
+  package init(
+    limits: FleetLimits = FleetLimits(), scaling: ScalingSettings = ScalingSettings(), startsWaitForDrain: Bool = false
+  ) {
     self.limits = limits
+    self.startsWaitForDrain = startsWaitForDrain
     scaler = Scaler(settings: scaling)
   }
 
@@ -48,10 +56,6 @@ package struct Fleet: Sendable {
     package var restarts = Restarts()
     /// What the last failure was made with.
     var failedSpecification: String?
-    /// An operator restarts it: it is started again whatever the target is, until it is ready or has failed.
-    var isRestarting = false
-    /// An operator drained it while its start was under way.
-    var drainOnceStarted: RunningInstance.Drain?
     /// False once the configuration no longer has it; the record goes when its unit is gone.
     package var isConfigured = true
 
@@ -84,7 +88,7 @@ package struct Fleet: Sendable {
       }
       record.placement = placement
       record.isConfigured = true
-      if record.running?.drain?.reason == .placementRemoved { record.running?.drain = nil }
+      if record.running?.outdated == .placementRemoved { record.running?.outdated = nil }
       placements[placement.id] = record
     }
     for (id, var record) in old where placements[id] == nil && record.life != .absent {
@@ -100,16 +104,19 @@ package struct Fleet: Sendable {
     return reconcile(at: now)
   }
 
-  /// The units that run already; starts come only after this.
+  /// The units that are there already; starts come only after this.
   ///
-  /// - Parameter orders: what operators had ordered of an earlier supervisor, and what was not carried out yet.
+  /// - Parameter ending: those that are on their way out, and still have their GPUs.
   package mutating func began(
-    found units: [InstanceID: RunningInstance.Unit], orders: [InstanceID: OperatorOrder] = [:], at now: Instant
+    found units: [InstanceID: RunningInstance.Unit], ending: [InstanceID: RunningInstance.Unit] = [:], at now: Instant
   ) -> [FleetAction] {
     hasBegun = true
     var actions: [FleetAction] = []
-    for (id, unit) in units.sorted(by: { $0.key < $1.key }) { actions.append(adopt(id, unit, at: now)) }
-    for (id, order) in orders.sorted(by: { $0.key < $1.key }) { actions += takeUp(order, of: id) }
+    for (id, unit) in units.sorted(by: { $0.key < $1.key }) { actions += adopt(id, unit, at: now) }
+    for (id, unit) in ending.sorted(by: { $0.key < $1.key }) {
+      _ = adopt(id, unit, at: now)
+      if let instance = placements[id]?.running { actions += stop(id, instance, .foundStopping, at: now) }
+    }
     // Why they run is not known any more; the pool does not shrink below them before it has seen the load for a while.
     scaler.assumeNeeded(units.count, at: now)
     return actions + reconcile(at: now)
@@ -121,13 +128,18 @@ package struct Fleet: Sendable {
     case .launching(let placement, let since):
       placements[id]?.running = RunningInstance(
         unit: unit, placement: placement.as(found: unit), launchedAt: since, isColdStart: true,
-        isMeasurable: isConnected,
-        standing: .starting(since: now))
-      return [.report(.running(id, unit))] + drainWhatHasStarted(id) + reconcile(at: now)
+        isMeasurable: isConnected, wasTold: false, standing: .starting(since: now))
+      return [.report(.running(id, unit))] + reportDrain(of: id) + reconcile(at: now)
     case .absent, nil:
-      return [adopt(id, unit, at: now)] + reconcile(at: now)
+      return adopt(id, unit, at: now) + reconcile(at: now)
     case .running, .stopping: return []
     }
+  }
+
+  /// A start begins with what is configured by now: between the order and this a newer program may have been found.
+  package mutating func startBegins(_ id: InstanceID) {
+    guard let record = placements[id], case .launching(_, let since) = record.life else { return }
+    placements[id]?.life = .launching(record.placement, since: since)
   }
 
   package mutating func startFailed(_ id: InstanceID, reason: String, at now: Instant) -> [FleetAction] {
@@ -159,19 +171,19 @@ package struct Fleet: Sendable {
   /// The pool stops for good, and its instances with it.
   package mutating func stopAll(at now: Instant) -> [FleetAction] {
     isStopping = true
-    for id in placements.keys { placements[id]?.isRestarting = false }
+    for (id, order) in orders { if case .restart = order { orders[id] = nil } }
     return reconcile(at: now)
   }
 
   // MARK: Helpers
 
-  private mutating func adopt(_ id: InstanceID, _ unit: RunningInstance.Unit, at now: Instant) -> FleetAction {
+  private mutating func adopt(_ id: InstanceID, _ unit: RunningInstance.Unit, at now: Instant) -> [FleetAction] {
     let placement = (placements[id]?.placement ?? Placement(id: id, gpus: [])).as(found: unit)
     if placements[id] == nil { placements[id] = Record(placement: placement, isConfigured: false) }
     placements[id]?.running = RunningInstance(
       unit: unit, placement: placement, launchedAt: min(unit.startedAt ?? now, now), isColdStart: false,
-      isMeasurable: false, standing: .starting(since: now))
-    return .report(.adopted(id, unit))
+      isMeasurable: false, wasTold: true, standing: .starting(since: now))
+    return [.report(.adopted(id, unit))] + reportDrain(of: id)
   }
 
   /// Nothing is there any more.
@@ -182,15 +194,14 @@ package struct Fleet: Sendable {
   ) -> [FleetAction] {
     guard var record = placements[id] else { return [] }
     let life = record.life
+    let wasRestarted = awaitsRestart(id)
     record.life = .absent
-    record.drainOnceStarted = nil
     var actions: [FleetAction] = []
     if let failure {
       if life.instance?.isColdStart ?? true { failedStarts += 1 }
       let pause = record.restarts.failed(failure, hadRun: hadRun, limits: limits.restarts, at: now)
-      record.failedSpecification = life.instance?.unit.specification ?? life.placement?.specification
-      // The order to restart is for what comes after a life that was to go anyway.
-      if life.instance?.isToRestart != true { record.isRestarting = false }
+      record.failedSpecification = life.placement?.specification
+      if wasRestarted { orders[id] = nil }
       let failures = record.restarts.failures
       actions = [
         .report(
@@ -213,7 +224,7 @@ package struct Fleet: Sendable {
   /// Instances that run and are not on their way out, oldest first.
   var serving: [(id: InstanceID, instance: RunningInstance)] {
     placements.compactMap { id, record in record.running.map { (id, $0) } }
-      .filter { $0.instance.drain == nil }
+      .filter { drain(of: $0.id) == nil }
       .sorted { ($0.instance.launchedAt, $0.id) < ($1.instance.launchedAt, $1.id) }
   }
 }

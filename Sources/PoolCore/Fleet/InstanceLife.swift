@@ -70,9 +70,11 @@ package struct RunningInstance: Hashable, Sendable {
   package var isColdStart: Bool
   /// Whether the dispatcher has been there ever since it runs: only then its cold start says something.
   var isMeasurable: Bool
+  /// Whether any dispatcher was told of it, so that it may serve something.
+  var wasTold: Bool
   package var standing: Standing
-  /// Set once it must go as soon as it is empty.
-  package var drain: Drain?
+  /// Set once it must go as soon as it is empty because the configuration has another one or none in its place.
+  var outdated: DrainReason?
   package var leases = 0
   package var references = 0
   /// For how long it had been empty at the dispatcher's last word; nil while it holds something.
@@ -80,18 +82,10 @@ package struct RunningInstance: Hashable, Sendable {
   /// Why a retirement was asked for that is not answered yet.
   var retiring: StopReason?
 
-  package struct Drain: Hashable, Sendable {
-    package var reason: DrainReason
-    /// When it is stopped although it still serves; nil for never.
-    package var deadline: Instant?
-  }
-
   package var isRetiring: Bool { retiring != nil }
   package var isReady: Bool { if case .ready = standing { true } else { false } }
   package var isStarting: Bool { if case .starting = standing { true } else { false } }
   package var isEmpty: Bool { leases == 0 && references == 0 }
-  /// An operator wants a new life in its place.
-  var isToRestart: Bool { drain?.reason == .operatorRestart }
 }
 
 /// Why an instance finishes what it has and gets nothing new.
@@ -109,6 +103,7 @@ package enum StopReason: Hashable, Sendable, CustomStringConvertible {
   case drained(DrainReason)
   case unhealthy(String)
   case neverReady(after: Duration)
+  case foundStopping
   case poolStops
 
   package var description: String {
@@ -118,6 +113,7 @@ package enum StopReason: Hashable, Sendable, CustomStringConvertible {
     case .drained(let reason): reason.rawValue
     case .unhealthy(let reason): "unhealthy: \(reason)"
     case .neverReady(let after): "not ready after \(Int(after.seconds)) s"
+    case .foundStopping: "it was being stopped already"
     case .poolStops: "the pool stops"
     }
   }
@@ -125,7 +121,7 @@ package enum StopReason: Hashable, Sendable, CustomStringConvertible {
   var isFault: Bool {
     switch self {
     case .unhealthy, .neverReady: true
-    case .surplus, .notNeededAnyMore, .drained, .poolStops: false
+    case .surplus, .notNeededAnyMore, .drained, .foundStopping, .poolStops: false
     }
   }
 }

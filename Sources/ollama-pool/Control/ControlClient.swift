@@ -66,6 +66,12 @@ struct ControlClient {
     case ControlError.noSuchGPU:
       let known = try await status().gpus.flatMap { [$0.uuid] + $0.instances }
       throw .unknown("GPU", error.parameters["gpu"]?.string ?? "", known: known)
+    case ControlError.cannotStart:
+      let id = Printable.text(error.parameters["id"]?.string ?? "")
+      let reason = Printable.text(error.parameters["reason"]?.string ?? "the supervisor refused it")
+      throw CommandFailure(
+        "\(id) is not restarted, for it could not be started again: \(reason)",
+        remedy: "see `ollama-pool gpus`, and take a cordon back with `ollama-pool uncordon \(id)`")
     case ControlError.invalidScale:
       throw CommandFailure(
         "the scale was not changed: \(error.parameters["reason"]?.string ?? "the supervisor refused it")")
