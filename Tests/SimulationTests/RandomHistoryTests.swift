@@ -67,6 +67,8 @@ struct HistoryOfSeed {
 
     // Slow wires leave time for things to cross.
     if random.happens(0.3) { settings.latency = .milliseconds(1)...(.milliseconds(900)) }
+    // Slow starts come through when another supervisor is there.
+    if random.happens(0.3) { settings.unitStart = .milliseconds(5)...(.seconds(8)) }
 
     var faults = SimulationSettings.Faults()
     if random.happens(0.3) { faults.instanceDies = 0.1 }
@@ -75,10 +77,22 @@ struct HistoryOfSeed {
     if random.happens(0.2) { faults.neverAnswers = 0.2 }
     if random.happens(0.2) { faults.answersWithError = 0.2 }
     if random.happens(0.2) { faults.startsErring = 0.4 }
+    if random.happens(0.1) { faults.startAnswersLost = 0.2 }
+    if random.happens(0.2) { faults.linkBreaks = .seconds(10) }
     if random.happens(0.2) { faults.dispatcherRestarts = .seconds(30) }
     if random.happens(0.2) { faults.supervisorRestarts = .seconds(20) }
     if random.happens(0.2) { faults.specificationChanges = .seconds(25) }
     if random.happens(0.2) { faults.operatorOrders = .seconds(10) }
+    // What goes wrong around the supervisor goes wrong at the same time.
+    if random.happens(0.1) {
+      settings.unitStart = .milliseconds(5)...(.seconds(8))
+      settings.unitStop = .milliseconds(5)...(.seconds(6))
+      faults.startAnswersLost = 0.3
+      faults.linkBreaks = .seconds(5)
+      faults.supervisorRestarts = .seconds(10)
+      faults.specificationChanges = .seconds(12)
+      faults.operatorOrders = .seconds(4)
+    }
     settings.faults = faults
 
     let count = Int.random(in: 1...40, using: &random)
@@ -108,14 +122,17 @@ struct HistoryOfSeed {
       pool.calm()
       // Both daemons are back by then.
       try pool.run(until: pool.now + .seconds(10))
-      for _ in 0..<300 where !(pool.results.count == requests && pool.runningUnits.count == minimum) {
+      for _ in 0..<300
+      where !(pool.results.count == requests && pool.runningUnits.count == minimum && pool.standingOrders.isEmpty) {
         try pool.run(until: pool.now + .seconds(10))
       }
       // Every request ended, and nothing outlives the wish for it.
       #expect(pool.results.count == requests, "seed \(seed): some requests never ended")
       #expect(pool.runningUnits.count == minimum, "seed \(seed): \(pool.runningUnits) run, the minimum is \(minimum)")
+      #expect(pool.standingOrders.isEmpty, "seed \(seed): the orders to \(pool.standingOrders) never end")
       pool.stopAll()
-      try pool.run(until: pool.now + .seconds(10))
+      // A start may be on its way.
+      try pool.run(until: pool.now + .seconds(30))
       #expect(pool.runningUnits.isEmpty, "seed \(seed): \(pool.runningUnits) run after the whole pool was stopped")
     } catch {
       Issue.record("seed \(seed): \(error)")
