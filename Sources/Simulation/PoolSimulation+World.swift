@@ -1,7 +1,7 @@
 import OrderedCollections
 import PoolCore
 
-/// Clients, instances, systemd and misfortune.
+/// Clients, instances and systemd.
 extension PoolSimulation {
   mutating func handle(_ event: Event) {
     switch event {
@@ -149,117 +149,5 @@ extension PoolSimulation {
     for (request, attempt) in attempts.sorted(by: { $0.key < $1.key })
     where attempt.instance == id && attempt.invocation == invocation { fail(request, attempt, .broken) }
     if fleet != nil { send(.unitEnded(id, invocation, reason: reason), over: .systemdToSupervisor) }
-  }
-
-  // MARK: Misfortune
-
-  mutating func scheduleMisfortunes() {
-    let faults = settings.faults
-    again(faults.linkBreaks, .linkBreaks)
-    again(faults.dispatcherRestarts, .dispatcherRestarts)
-    again(faults.supervisorRestarts, .supervisorRestarts)
-    again(faults.specificationChanges, .specificationChanges)
-    again(faults.operatorOrders, .operatorOrders)
-  }
-
-  private mutating func again(_ mean: Duration?, _ event: Event) {
-    guard let mean, !isCalm else { return }
-    after(mean / 2...mean * 3 / 2, event)
-  }
-
-  private mutating func misfortune(_ event: Event) {
-    switch event {
-    case .linkBreaks:
-      disconnect()
-      after(.milliseconds(50)...(.seconds(3)), .linkReturns)
-    case .linkReturns:
-      connect()
-      again(settings.faults.linkBreaks, .linkBreaks)
-    case .dispatcherRestarts:
-      guard !isCalm, dispatch != nil else { return }
-      for id in dispatch?.requests.keys.sorted() ?? [] where results[id] == nil { results[id] = .connectionLost }
-      attempts = [:]
-      dispatch = nil
-      disconnect()
-      after(.milliseconds(100)...(.seconds(3)), .dispatcherReturns)
-    case .dispatcherReturns:
-      startDispatcher()
-      again(settings.faults.dispatcherRestarts, .dispatcherRestarts)
-    case .supervisorRestarts:
-      guard !isCalm, fleet != nil else { return }
-      guard random.happens(0.5) else { return endSupervisor() }
-      isLeaving = true
-      apply { $0.leave(at: $1) }
-      after(.milliseconds(10)...(.seconds(3)), .supervisorLeaves(life: supervisorLife))
-    case .supervisorLeaves(let life):
-      if life == supervisorLife, fleet != nil { endSupervisor() }
-    case .supervisorReturns:
-      startSupervisor()
-      again(settings.faults.supervisorRestarts, .supervisorRestarts)
-    case .specificationChanges:
-      guard !isCalm else { return }
-      changePlacements()
-      again(settings.faults.specificationChanges, .specificationChanges)
-    case .operatorOrders:
-      guard !isCalm else { return }
-      orderSomething()
-      again(settings.faults.operatorOrders, .operatorOrders)
-    default: break
-    }
-  }
-
-  private mutating func endSupervisor() {
-    fleet = nil
-    isConnected = false
-    isLeaving = false
-    after(.milliseconds(100)...(.seconds(5)), .supervisorReturns)
-  }
-
-  private mutating func changePlacements() {
-    switch Int.random(in: 0..<4, using: &random) {
-    case 0 where settings.gpus > 1: hasBigPlacement.toggle()
-    case 1:
-      // Until the next change some of the GPUs can't be asked.
-      let some = placements.filter { _ in random.happens(0.5) }
-      return apply { $0.placementsChanged(some, areAll: false, at: $1) }
-    default: specification += 1
-    }
-    operators.placementsChanged(placements, units: units)
-    apply { [placements] in $0.placementsChanged(placements, at: $1) }
-  }
-
-  private mutating func orderSomething() {
-    guard let placement = placements.randomElement(using: &random) else { return }
-    let id = placement.id
-    let deadline = random.happens(0.3) ? now + random.duration(.zero...(.seconds(20))) : nil
-    switch Int.random(in: 0..<6, using: &random) {
-    case 0:
-      order { (fleet, now) throws(OrderRefusal) in
-        try fleet.drain(id, deadline: deadline, at: now)
-      } remember: { operators, _ in
-        operators.drained(placement, deadline)
-      }
-    case 1:
-      order { (fleet, now) throws(OrderRefusal) in
-        try fleet.restart(id, deadline: deadline, at: now)
-      } remember: { operators, fleet in
-        operators.restarted(fleet.placements[id]?.life.instance?.unit.invocation, deadline)
-      }
-    case 2:
-      order { (fleet, now) throws(OrderRefusal) in
-        try fleet.cordon(id.name, reason: "training", at: now)
-      } remember: { operators, _ in
-        operators.cordoned(placement)
-      }
-    case 3:
-      let (one, other) = (Int.random(in: 0...4, using: &random), Int.random(in: 0...4, using: &random))
-      apply { $0.setScale(minimum: min(one, other), maximum: max(one, other), until: deadline, at: $1) }
-    default:
-      order { (fleet, now) throws(OrderRefusal) in
-        try fleet.uncordon(id.name, at: now)
-      } remember: { operators, _ in
-        operators.uncordoned(placement)
-      }
-    }
   }
 }
