@@ -34,7 +34,7 @@ $(RELEASE_STAMP): $(SOURCES)
 	@scripts/build $(SWIFT_BUILD_FLAGS)
 	@touch $@
 
-test: packages ## run all tests; as root also those that need a systemd (a private one)
+test: packages build ## run all tests; as root also those that need a systemd (a private one)
 	@scripts/test
 
 lint: ## check the format of the Swift files, and the scripts

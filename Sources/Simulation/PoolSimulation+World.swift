@@ -101,6 +101,10 @@ extension PoolSimulation {
     let id = placement.id
     let faults = isCalm ? SimulationSettings.Faults() : settings.faults
     let isAwaited = start.by == supervisorLife && fleet != nil
+    if isAwaited {
+      // The launcher has one start of a name at a time: what came through meanwhile was its answer.
+      guard case .launching(_, start.orderedAt) = fleet?.placements[id]?.life else { return }
+    }
     if let unit = units[id] {
       // systemd refuses a second unit of a name; the launcher takes the one that is there, or waits for its end.
       guard isAwaited else { return }

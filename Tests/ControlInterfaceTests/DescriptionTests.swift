@@ -58,7 +58,7 @@ import Testing
     #expect(
       Set(described) == [
         ControlError.noSuchRequest, ControlError.tooManyFrontEnds, ControlError.noSuchGPU, ControlError.noSuchInstance,
-        ControlError.invalidScale, ControlError.invalidConfiguration,
+        ControlError.cannotStart, ControlError.invalidScale, ControlError.notStored, ControlError.invalidConfiguration,
       ])
   }
 

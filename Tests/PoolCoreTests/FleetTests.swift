@@ -295,6 +295,20 @@ import Testing
     #expect(fleet.retirements == ["gpu1", "gpu1"] && fleet.stops == ["gpu1"] && fleet.kills.isEmpty)
   }
 
+  @Test func aLifeThatTheNextOneOvertakesHasEnded() {
+    var fleet = FleetUnderTest(gpus: 1, minimum: 1)
+    fleet.runs("gpu0")
+    let first = fleet.fleet.placements["gpu0"]?.running?.unit.invocation
+    fleet.runs("gpu0")
+    let second = fleet.fleet.placements["gpu0"]?.running?.unit.invocation
+    #expect(first != nil && second != nil && first != second)
+    #expect(fleet.reports.contains(.failed("gpu0", reason: "another life of it runs", failures: 1, retryIn: .zero)))
+    // The news of the first one's end is old.
+    if let first { fleet.perform(fleet.fleet.unitEnded("gpu0", first, reason: "killed by SIGKILL", at: fleet.now)) }
+    #expect(fleet.fleet.placements["gpu0"]?.running?.unit.invocation == second)
+    #expect(fleet.starts.count == 1)
+  }
+
   @Test func theTimeWithoutADispatcherIsNoColdStart() {
     var fleet = FleetUnderTest(gpus: 2, minimum: 1)
     fleet.runs("gpu0")

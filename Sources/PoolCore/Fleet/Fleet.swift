@@ -132,7 +132,10 @@ package struct Fleet: Sendable {
       return [.report(.running(id, unit))] + reportDrain(of: id) + reconcile(at: now)
     case .absent, nil:
       return adopt(id, unit, at: now) + reconcile(at: now)
-    case .running, .stopping: return []
+    case .running(let earlier), .stopping(let earlier, _):
+      if earlier.unit.invocation == unit.invocation { return [] }
+      // Its end is not told yet, and is old news by then.
+      return ended(id, "another life of it runs", at: now) + adopt(id, unit, at: now) + reconcile(at: now)
     }
   }
 
@@ -151,12 +154,8 @@ package struct Fleet: Sendable {
   package mutating func unitEnded(
     _ id: InstanceID, _ invocation: InvocationID, reason: String, at now: Instant
   ) -> [FleetAction] {
-    guard let life = placements[id]?.life, life.instance?.unit.invocation == invocation else { return [] }
-    guard case .stopping(_, let because) = life else {
-      return gone(id, failure: reason, at: now) + reconcile(at: now)
-    }
-    return [.report(.stopped(id, because))]
-      + gone(id, failure: because.isFault ? because.description : nil, at: now) + reconcile(at: now)
+    guard placements[id]?.life.instance?.unit.invocation == invocation else { return [] }
+    return ended(id, reason, at: now) + reconcile(at: now)
   }
 
   package mutating func tick(at now: Instant) -> [FleetAction] { reconcile(at: now) }
@@ -184,6 +183,12 @@ package struct Fleet: Sendable {
       unit: unit, placement: placement, launchedAt: min(unit.startedAt ?? now, now), isColdStart: false,
       isMeasurable: false, wasTold: true, standing: .starting(since: now))
     return [.report(.adopted(id, unit))] + reportDrain(of: id)
+  }
+
+  private mutating func ended(_ id: InstanceID, _ reason: String, at now: Instant) -> [FleetAction] {
+    guard case .stopping(_, let because) = placements[id]?.life else { return gone(id, failure: reason, at: now) }
+    return [.report(.stopped(id, because))]
+      + gone(id, failure: because.isFault ? because.description : nil, at: now)
   }
 
   /// Nothing is there any more.

@@ -6,6 +6,8 @@ struct Restart: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Start an instance anew once it has served what it has.",
     discussion: """
+      Refused where it could not be started again, such as on a cordoned GPU.
+
       For example: ollama-pool restart gpu0
       The daemons themselves are restarted by systemd: systemctl restart ollama-pool-supervisor
       """)

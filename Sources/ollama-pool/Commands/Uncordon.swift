@@ -4,7 +4,7 @@ import Varlink
 
 struct Uncordon: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Take a cordon back: instances may start on the GPU again.",
+    abstract: "Take a cordon back, or a drain: instances may start on the GPU again, and what still runs goes on.",
     discussion: "For example: ollama-pool uncordon gpu3")
 
   @OptionGroup var control: ControlOptions
