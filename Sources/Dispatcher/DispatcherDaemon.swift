@@ -246,7 +246,8 @@ extension GatewayLimits {
   init(_ settings: Settings) {
     self.init()
     requestBody = settings.queue.requestBody.bytes
-    bodies = settings.queue.bodies.bytes
+    // Whatever is within the other limits finds room on an idle pool.
+    bodies = max(settings.queue.bodies.bytes, requestBody + head)
     connections = min(connections, DescriptorLimit.clients)
   }
 }

@@ -53,7 +53,7 @@ extension DispatcherEvent {
     case .noRoom(let refusal, let client):
       let reason =
         refusal == .memoryFull
-        ? "the bodies of requests take all the memory that is meant for them"
+        ? "what is held of requests takes all the memory that is meant for it"
         : "there are as many connections as may be"
       return (.warning, "a client at \(client) was refused: \(reason)", [("POOL_REASON", reason)])
     }

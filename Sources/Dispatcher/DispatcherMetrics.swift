@@ -2,7 +2,8 @@ import Console
 import Gateway
 import PoolCore
 
-/// What has been counted since the dispatcher began. Rendered when somebody asks.
+/// What has been counted since the dispatcher began, and the supervisor's count of failed starts. Rendered when somebody
+/// asks.
 struct DispatcherMetrics {
   /// How a request ended, as a label. What was refused for want of room is `refused`, and `invalid` what was refused
   /// because it is wrong.

@@ -18,6 +18,8 @@ package final class Gateway {
 
   private var listeners: [any Channel] = []
   private var connections: [ObjectIdentifier: ClientConnection] = [:]
+  /// Those among them that were too many, and are only answered so.
+  private var refused: Set<ObjectIdentifier> = []
   private var lastRequestID: UInt64 = 0
   private var timeCheck: RepeatedTask?
   /// Completes when the last client's connection has closed.
@@ -152,14 +154,17 @@ package final class Gateway {
   /// - Returns: false if there are too many.
   func opened(_ connection: ClientConnection) -> Bool {
     connections[ObjectIdentifier(connection)] = connection
-    return connections.count <= limits.connections
+    if connections.count - refused.count <= limits.connections { return true }
+    refused.insert(ObjectIdentifier(connection))
+    return false
   }
 
   /// Whether a connection that is refused may stay for its answer to be read.
-  var refusedMayLinger: Bool { connections.count <= limits.connections + limits.refusedConnections }
+  var refusedMayLinger: Bool { refused.count <= limits.refusedConnections }
 
   func closed(_ connection: ClientConnection) {
     connections[ObjectIdentifier(connection)] = nil
+    refused.remove(ObjectIdentifier(connection))
     if connections.isEmpty { closing?.succeed(()) }
   }
 

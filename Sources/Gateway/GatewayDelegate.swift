@@ -45,7 +45,7 @@ package enum ExchangeOutcome: Hashable, Sendable {
 }
 
 package enum ExchangeFailure: Hashable, Sendable {
-  /// The delegate refused it, or the gateway for want of a connection, with the error of this code.
+  /// The delegate refused it, with the error of this code.
   case refused(code: String)
   /// The instance's own 5xx was passed on.
   case status(Int)

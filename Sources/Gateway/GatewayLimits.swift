@@ -36,6 +36,8 @@ package struct GatewayLimits: Sendable {
   package var lingerTime = TimeAmount.seconds(5)
   /// To set up a connection to an instance.
   package var connectTime = TimeAmount.seconds(5)
+  /// Before another try where this process could not open one.
+  package var connectionPause = TimeAmount.seconds(1)
   /// How long a connection to an instance is kept for the next request.
   package var upstreamIdleTime = TimeAmount.seconds(30)
   /// An instance that closes a kept connection as it is used does so within this; later it is the request's fault.

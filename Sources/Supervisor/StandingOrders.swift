@@ -52,7 +52,9 @@ struct StandingOrders: Codable, Equatable, Sendable {
       [scale.minimum.map { "at least \($0) instances" }, scale.maximum.map { "at most \($0) instances" }]
         .compactMap(\.self).joined(separator: ", ")
     }
-    let parts = [bounds].compactMap(\.self) + cordons.sorted { $0.key < $1.key }.map { "\($0) is cordoned (\($1))" }
+    let parts =
+      [bounds].compactMap(\.self) + cordons.sorted { $0.key < $1.key }.map { "\($0) is cordoned (\($1))" }
+      + instances.sorted { $0.key < $1.key }.map { "\($0) is to be \($1.kind == .drain ? "drained" : "restarted")" }
     return parts.isEmpty ? nil : parts.joined(separator: "; ")
   }
 

@@ -93,8 +93,8 @@ struct JournalTests {
     ),
     (
       .noRoom(.memoryFull, client: "10.0.0.7"), .warning,
-      "a client at 10.0.0.7 was refused: the bodies of requests take all the memory that is meant for them",
-      ["POOL_REASON": "the bodies of requests take all the memory that is meant for them"]
+      "a client at 10.0.0.7 was refused: what is held of requests takes all the memory that is meant for it",
+      ["POOL_REASON": "what is held of requests takes all the memory that is meant for it"]
     ),
     (
       .requestCancelled(request, byUserID: 0), .info, "request 7 (POST /api/chat) was cancelled by user 0",

@@ -161,6 +161,20 @@ import Testing
     #expect(pool.dispatch.instances["gpu0"]?.isIdle == true)
   }
 
+  @Test func aCondemnedInstanceThatIsSilentFinishesNothing() {
+    var pool = PoolUnderTest(instances: 2, slots: 2, roles: [.core, .surplus])
+    pool.arrive(1, need: .storeReference)
+    for number in 4...6 as ClosedRange<UInt64> { pool.errsOnGPU0AndIsServedOnGPU1(number) }
+    #expect(pool.isUnhealthy("gpu0", .erring(requests: 3)))
+    for _ in 1...3 {
+      #expect(pool.dispatch.instances["gpu0"]?.references == [RequestID(1)])
+      pool.advance(.seconds(1))
+      pool.missProbes(of: "gpu0")
+    }
+    #expect(pool.dispatch.instances["gpu0"]?.isIdle == true)
+    #expect(pool.withdrawn == [1] && pool.places.last == "gpu1")
+  }
+
   @Test func anAnswerMakesAnEndOfTheErrorsBeforeIt() {
     var pool = PoolUnderTest(instances: 2)
     for number in 1...5 as ClosedRange<UInt64> {

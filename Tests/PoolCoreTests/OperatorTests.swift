@@ -172,9 +172,12 @@ import Testing
       fleet.observe(demand: 1, idle: ["gpu0": nil])
       try fleet.restart("gpu0", deadline: .zero + .seconds(60))
       if isCordon { try fleet.cordon("gpu0") } else { fleet.configure(gpus: 0, areAll: false) }
-      #expect(fleet.roles == ["gpu0": .core] && fleet.fleet.orders.isEmpty)
-      fleet.advance(.seconds(60))
+      #expect(fleet.roles == ["gpu0": .core] && fleet.fleet.orders.isEmpty == isCordon)
+      fleet.advance(.seconds(59))
       #expect(fleet.stops.isEmpty)
+      // The GPU answers again.
+      fleet.configure(gpus: 1)
+      #expect(fleet.roles == ["gpu0": isCordon ? .core : .draining])
     }
   }
 

@@ -65,13 +65,14 @@ struct PoolUnderTest {
     perform(dispatch.tick(at: now) { id in progress[id.number].map { before + $0 } })
   }
 
-  mutating func answerProbes() { endProbes(.answered) }
-  mutating func missProbes() { endProbes(.missed) }
+  mutating func answerProbes() { endProbes { _ in .answered } }
+  /// - Parameter silent: which instance does not answer; nil for all.
+  mutating func missProbes(of silent: InstanceID? = nil) { endProbes { $0 == silent ?? $0 ? .missed : .answered } }
 
-  private mutating func endProbes(_ result: Dispatch.ProbeResult) {
+  private mutating func endProbes(_ result: (InstanceID) -> Dispatch.ProbeResult) {
     let outstanding = probes
     probes = []
-    for (id, invocation) in outstanding { perform(dispatch.probeEnded(id, invocation, result, at: now)) }
+    for (id, invocation) in outstanding { perform(dispatch.probeEnded(id, invocation, result(id), at: now)) }
   }
 
   mutating func loaded(_ model: String) {

@@ -65,6 +65,37 @@ import Testing
     #expect(!fleet.reports.contains { if case .replacementHeld = $0 { true } else { false } })
   }
 
+  @Test func whatRunsOnACordonedGPUIsReplacedOnceTheCordonEnds() throws {
+    var fleet = FleetUnderTest(gpus: 1, minimum: 1)
+    fleet.runs("gpu0")
+    fleet.connect()
+    fleet.observe(demand: 0, idle: ["gpu0": .zero])
+    try fleet.cordon("gpu0")
+    fleet.change(specification: "new")
+    fleet.observe(demand: 0, idle: ["gpu0": .zero])
+    #expect(fleet.draining.isEmpty && fleet.retirements.isEmpty)
+    try fleet.uncordon("gpu0")
+    #expect(fleet.draining == ["gpu0"])
+  }
+
+  @Test func nothingIsReplacedBesideWhatAnOperatorRestartsOrWhatIsKilled() throws {
+    for isRestart in [true, false] {
+      var fleet = FleetUnderTest(gpus: 2, minimum: 2)
+      for gpu in ["gpu0", "gpu1"] { fleet.runs(gpu) }
+      fleet.connect()
+      fleet.observe(demand: 2, idle: ["gpu0": nil, "gpu1": nil])
+      if isRestart { try fleet.restart("gpu1") } else { fleet.observe(condemned: "gpu1") }
+      fleet.change(specification: "new")
+      #expect(fleet.draining == (isRestart ? ["gpu1"] : []))
+      fleet.dies("gpu1")
+      fleet.advance(.seconds(2))
+      fleet.runs("gpu1")
+      #expect(fleet.draining.isEmpty)
+      fleet.observe(demand: 2, idle: ["gpu0": nil, "gpu1": .zero])
+      #expect(fleet.draining == ["gpu0"])
+    }
+  }
+
   @Test func aGPUThatFailsDoesNotHoldWhatRunsElsewhere() {
     var fleet = FleetUnderTest(gpus: 3, minimum: 2)
     for gpu in ["gpu0", "gpu1"] { fleet.runs(gpu) }

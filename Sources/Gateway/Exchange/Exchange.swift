@@ -187,11 +187,16 @@ package final class Exchange {
     }
   }
 
-  /// There was no connection to be had, for a reason that lies in this process or its machine: no attempt at all.
+  /// There was no connection to be had, for a reason that lies in this process or its machine: no attempt at all. It is
+  /// made again in a while. Meanwhile the slot stays taken: the next in the queue would fare no better.
   func connectionLacked(problem: String) {
-    guard case .attempting = stage else { return }
+    guard case .attempting(let lacking) = stage else { return }
     lastProblem = problem
-    refuse(.noConnection)
+    progressedAt = .now()
+    gateway.loop.assumeIsolated().scheduleTask(in: gateway.limits.connectionPause) { [self] in
+      guard case .attempting(let upstream) = stage, upstream === lacking else { return }
+      retry(to: lacking.address)
+    }
   }
 
   /// An instance answered with a status of 500 or above: asks the delegate.

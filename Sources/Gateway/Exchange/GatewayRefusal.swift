@@ -12,7 +12,7 @@ package enum GatewayRefusal: String, Hashable, Sendable, CaseIterable {
   case bodyTooLarge = "body_too_large"
   /// It did not come in time.
   case requestTimeout = "request_timeout"
-  /// The bodies that are held already fill the memory that is meant for them.
+  /// What is held of requests fills the memory that is meant for it.
   case memoryFull = "memory_full"
   /// There are as many connections as may be.
   case tooManyConnections = "too_many_connections"

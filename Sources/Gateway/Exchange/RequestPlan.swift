@@ -226,11 +226,6 @@ extension PoolError {
       message: "The model server failed before it answered" + (problem.map { ": \($0)." } ?? "."))
   }
 
-  static let noConnection = PoolError(
-    status: 503, code: "no_connection",
-    message: "The server can open no more connections at the moment. Please try again in a little while.",
-    retryAfterSeconds: 10)
-
   package static let instanceLost = PoolError(
     status: 502, code: "instance_lost", message: "The model stopped in the middle of the answer. Please ask again.")
 

@@ -41,7 +41,7 @@ package struct QueueSettings: Sendable, Equatable {
   /// Requests that may wait at the same time.
   package var requests = 10_000
 
-  /// Memory for the bodies of all requests whose answer has not begun, together.
+  /// Memory for what is held of all requests: bodies until the answer begins, heads until its end, what is sent ahead.
   package var bodies = ByteCount.mebibytes(512)
 
   /// The largest body of one inference request.

@@ -53,6 +53,11 @@ extension Dispatch {
       (.starting, .missed) where instance.firstAnswerAt != nil && instance.probe.missed >= limits.probeFailures:
       return becameUnhealthy(id, .unreachable(missedProbes: instance.probe.missed), at: now)
         + assignFreeSlots(at: now)
+    case (.unhealthy(let reason, _), .missed)
+    where reason.consequence == .finish && instance.probe.missed >= limits.probeFailures && !instance.isIdle:
+      // What it was to finish it does not finish any more.
+      revision += 1
+      return evict(id, at: now).actions + assignFreeSlots(at: now)
     case (.starting, .missed), (.healthy, _), (.unhealthy, _):
       return []
     }

@@ -95,10 +95,11 @@ extension Fleet {
 
   /// Why what runs there finishes what it has and gets nothing new; nil where it goes on.
   package func drain(of id: InstanceID) -> Drain? {
-    guard let instance = placements[id]?.running else { return nil }
+    guard let record = placements[id], let instance = record.running else { return nil }
     switch orders[id] {
     case .drain(let deadline): return Drain(reason: .operatorDrain, deadline: deadline)
-    case .restart(instance.unit.invocation, let deadline): return Drain(reason: .operatorRestart, deadline: deadline)
+    case .restart(instance.unit.invocation, let deadline) where isPlaceable(record):
+      return Drain(reason: .operatorRestart, deadline: deadline)
     case .restart, nil: return instance.outdated.map { Drain(reason: $0) }
     }
   }
@@ -109,7 +110,8 @@ extension Fleet {
     return old == nil || placements[id]?.life.instance?.unit.invocation != old
   }
 
-  /// A drain stands only beside a cordon, and a restart only where a start is possible: it must cost no instance.
+  /// A drain stands only beside a cordon, and a restart only without one, since it must cost no instance. Where a
+  /// placement may be missing because its GPU can't be asked, a restart waits.
   mutating func dropVoidOrders() {
     for (id, order) in orders {
       guard let record = placements[id] else {
@@ -119,7 +121,7 @@ extension Fleet {
       let stands =
         switch order {
         case .drain: cordon(on: record.placement) != nil || record.life.placement.flatMap(cordon) != nil
-        case .restart: isPlaceable(record)
+        case .restart: cordon(on: record.placement) == nil && (record.isConfigured || !knowsAllPlacements)
         }
       if !stands { orders[id] = nil }
     }

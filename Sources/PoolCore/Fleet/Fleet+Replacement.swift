@@ -11,18 +11,11 @@ extension Fleet {
     // Without the dispatcher nothing can drain, and what is there counts as wanted: with one more at each turn all
     // placements would fill up.
     guard isConnected, decision.mayShrink else { return 0 }
-    guard let stale = serving.last(where: { isStale($0.id) }) else {
+    guard let stale = serving.last(where: { isStale($0.id) && !isCordoned($0.id) }) else {
       heldReplacement = nil
       return 0
     }
-    let isUnderWay = placements.values.contains {
-      switch $0.life {
-      case .running(let instance): instance.outdated != nil
-      case .stopping(_, .drained(let reason)): reason == .specificationChanged || reason == .placementRemoved
-      case .absent, .launching, .stopping: false
-      }
-    }
-    if isUnderWay { return 0 }
+    if placements.contains(where: { isBeingReplaced($0, $1) }) { return 0 }
     // The replacement is on its way: it counts beyond the target until it is ready.
     if launching + starting > 0 { return 1 }
     let free = startable
@@ -40,6 +33,22 @@ extension Fleet {
     let isConfigured = placements[stale.id]?.isConfigured == true
     actions += beginDrain(of: stale.id, isConfigured ? .specificationChanged : .placementRemoved)
     return 0
+  }
+
+  /// Whether another one is about to be started in place of what is there, for whatever reason.
+  private func isBeingReplaced(_ id: InstanceID, _ record: Record) -> Bool {
+    switch record.life {
+    case .running(let instance): instance.outdated != nil || drain(of: id)?.reason == .operatorRestart
+    case .stopping(let instance, let because):
+      instance.outdated != nil || because.isFault || because == .drained(.operatorRestart)
+    case .absent, .launching: false
+    }
+  }
+
+  /// What runs on a cordoned GPU goes on, since nothing could be started in its place.
+  private func isCordoned(_ id: InstanceID) -> Bool {
+    guard let record = placements[id] else { return false }
+    return cordon(on: record.placement) != nil || record.life.placement.flatMap(cordon) != nil
   }
 
   private func isStale(_ id: InstanceID) -> Bool {
