@@ -107,6 +107,23 @@ extension SystemTests {
       }
     }
 
+    @Test func aDaemonThatCannotStartSaysWhyNowAndThenAndServesOnceItCan() async throws {
+      let holder = try RunningProgram("python3", ["-m", "http.server", "11435", "--bind", "127.0.0.1"])
+      try await eventually("the port is held") {
+        (try? await HTTPProbe.exchange("GET", "/", port: 11435))?.status == 200
+      }
+      let begin = ContinuousClock.now
+      try await InstalledPool.running { pool in
+        let waiting = Task { try await Conversation.chat(tokens: 2) }
+        try await eventually(within: .seconds(40), "it was tried three times") {
+          try await pool.entries().count { $0.message.contains("cannot listen on 127.0.0.1:11435") } >= 3
+        }
+        #expect(ContinuousClock.now - begin > .seconds(9))
+        holder.killTree()
+        #expect(try await waiting.value.isDone)
+      }
+    }
+
     @Test func nothingIsSaidWhileNothingHappens() async throws {
       try await InstalledPool.running(SystemTests.two) { pool in
         _ = try await pool.ready(2)
