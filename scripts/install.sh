@@ -144,10 +144,18 @@ uninstall() {
     "$bash_completion" "$zsh_completion" "$fish_completion"
   rm -rf "$documentation"
   if [[ $PURGE == 1 ]]; then
-    rm -rf "$configuration" "$DESTDIR/var/lib/ollama-pool" "$DESTDIR/var/lib/ollama-pool-instance"
+    rm -rf "$configuration" "$DESTDIR/var/lib/ollama-pool-instance"
+    local state=$DESTDIR/var/lib/ollama-pool
+    if [[ ! -e $state/lock ]] || flock --nonblock "$state/lock" rm -rf "$state"; then
+      rm -rf "$state"
+    else
+      echo "Kept: $state, which another pool uses, such as an \`ollama-pool serve\`."
+    fi
   fi
   if is_live; then
-    rm -rf /run/ollama-pool
+    # What another pool has in it stays.
+    rm -f /run/ollama-pool/*.sock
+    rmdir /run/ollama-pool 2>/dev/null || true
     systemctl daemon-reload
     journalctl --update-catalog
   fi

@@ -18,9 +18,9 @@ extension LauncherChoice {
   /// machine without systemd, and, if the pool may do with stand-ins, also where its systemd does not answer.
   /// - Parameters:
   ///   - instanceUser: the key `instance_user`.
-  ///   - owner: whose units to look after, see `InstanceUnit`.
+  ///   - owner: whose units to look after.
   package func resolve(
-    _ standIns: StandIns, instanceUser: String? = nil, owner: String, patience: Duration = patience
+    _ standIns: StandIns, instanceUser: String? = nil, owner: UnitOwner, patience: Duration = patience
   ) async throws(LaunchError) -> ResolvedLauncher {
     let patience = standIns == .allowed ? .zero : patience
     func systemd(_ manager: SystemdLauncher.Manager) async throws(LaunchError) -> SystemdLauncher {

@@ -45,7 +45,8 @@ extension GPU {
 }
 
 /// The pool of these tests, by the folder of its control sockets.
-let owner = "/run/tests"
+let owner = UnitOwner(folder: "/run/tests", isInstalled: false)
+let otherOwner = UnitOwner(folder: "/run/other", isInstalled: false)
 
 /// Collects a launcher's events, for tests to wait for.
 actor Witness {

@@ -13,6 +13,7 @@ import Testing
   /// Where people's homes are on any machine.
   private static let homes = "/home"
   private static let homeOfRoot = "/root"
+  private static let installed = UnitOwner(folder: "/run/ollama-pool", isInstalled: true)
 
   private static let ollama = InstanceAccount(
     name: "ollama", userID: 901, home: "/usr/share/ollama", homeIsStateDirectory: false, groups: ["video"])
@@ -21,7 +22,7 @@ import Testing
     groups: ["render", "video"])
 
   private func properties(
-    _ specification: InstanceSpecification, as account: InstanceAccount = own, owner: String = "/run/ollama-pool"
+    _ specification: InstanceSpecification, as account: InstanceAccount = own, owner: UnitOwner = Self.installed
   ) -> [String: BusValue] {
     let list = InstanceUnit.properties(of: specification, port: 11500, owner: owner, as: account)
     #expect(Set(list.map(\.name)).count == list.count, "each property once")
@@ -63,9 +64,12 @@ import Testing
   }
 
   @Test func `a pool beside the installed one keeps its instances when that one's target stops`() {
-    let unit = properties(.example(), owner: owner)
-    #expect(unit["PartOf"] == nil && unit["Before"] == nil)
-    #expect(unit["Slice"]?.text == "ollamapool.slice")
+    // Root's `serve` has the installed pool's folder while that one does not run.
+    for folder in [owner.folder, Self.installed.folder] {
+      let unit = properties(.example(), owner: UnitOwner(folder: folder, isInstalled: false))
+      #expect(unit["PartOf"] == nil && unit["Before"] == nil)
+      #expect(unit["Slice"]?.text == "ollamapool.slice")
+    }
   }
 
   @Test func `it may open its own nodes and no others, none on the CPU, and any where they aren't known`() {
@@ -93,6 +97,11 @@ import Testing
     #expect(ollama["StateDirectory"] == nil)
     #expect(ollama["ReadWritePaths"]?.texts == ["/srv/models", "/usr/share/ollama"])
     #expect(ollama["Environment"]?.texts?.contains("HOME=/usr/share/ollama") == true)
+    for account in [Self.own, Self.ollama] {
+      let elsewhere = properties(.example { $0.environment = ["HOME": "/srv/home"] }, as: account)
+      #expect(elsewhere["ReadWritePaths"]?.texts == ["/srv/home"])
+      #expect(elsewhere["Environment"]?.texts?.contains("HOME=/srv/home") == true)
+    }
   }
 
   @Test func `homes and temporary folders are hidden unless something of it is there`() {
@@ -148,7 +157,7 @@ import Testing
 
   @Test func `a unit is read back as it was started`() throws {
     let specification = InstanceSpecification.example()
-    let variables = specification.environment(port: 11509, home: "/x") + [("POOL_OWNER", owner)]
+    let variables = specification.environment(port: 11509, home: "/x") + [("POOL_OWNER", owner.folder)]
     let environment = variables.map { "\($0.name)=\($0.value)" }
     func status(_ environment: [String], invocation: UInt8 = 0xab) -> UnitStatus {
       UnitStatus(
@@ -168,7 +177,7 @@ import Testing
             specification: specification.digest, startedAt: Instant(nanoseconds: 5_000_000_000),
             gpus: specification.gpus.map(\.uuid), slots: specification.slots)))
     #expect(specification.gpus.count == 1)
-    #expect(InstanceUnit.read(status(environment), owner: "/run/other") == .others(owner: owner))
+    #expect(InstanceUnit.read(status(environment), owner: otherOwner) == .others(owner: owner.folder))
     for name in ["OLLAMA_HOST=", "POOL_SPECIFICATION=", "POOL_OWNER="] {
       #expect(read(status(environment.filter { !$0.hasPrefix(name) })) == .foreign)
     }

@@ -44,7 +44,7 @@ extension SystemdLauncherTests {
 
   @Test func `another pool's units are left alone, and their names are not to be had`() async throws {
     let script = try await Script(Self.waits)
-    let other = try await SystemdLauncher.connect(to: .system, owner: "/run/other")
+    let other = try await SystemdLauncher.connect(to: .system, owner: otherOwner)
     let unit = try await other.start(.example("gpu0", gpus: [], executable: script.path), port: 11500)
     try await withLauncher { launcher, witness in
       #expect(try await launcher.existing() == [])
@@ -68,7 +68,7 @@ extension SystemdLauncherTests {
 
   @Test func `a start that is given up takes back its own unit, and none of another pool's`() async throws {
     let script = try await Script(Self.waits)
-    let other = try await SystemdLauncher.connect(to: .system, owner: "/run/other")
+    let other = try await SystemdLauncher.connect(to: .system, owner: otherOwner)
     let unit = try await other.start(.example("gpu0", gpus: [], executable: script.path), port: 11500)
     try await withLauncher { launcher, _ in
       for id in ["gpu0", "gpu1"] as [InstanceID] {

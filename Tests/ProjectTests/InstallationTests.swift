@@ -107,6 +107,19 @@ struct InstallationTests {
       .split(separator: "\n").map(String.init).filter { !$0.hasPrefix("/usr/src") }
     #expect(Set(left).isSubset(of: ["/etc/ollama-pool", "/var/lib/ollama-pool", "/var/lib/ollama-pool-instance"]))
     #expect(left.contains("/var/lib/ollama-pool"))
+    // Root's `serve` has the same folders, while it runs.
+    let sockets = "/run/ollama-pool"
+    try FileManager.default.createDirectory(atPath: sockets, withIntermediateDirectories: false)
+    try "".write(toFile: sockets + "/of-another-pool", atomically: false, encoding: .utf8)
+    let serve = try RunningProgram("flock", ["/var/lib/ollama-pool/lock", "sh", "-c", "echo locked; exec sleep 1000"])
+    try await eventually("the state folder is in use") { serve.output == "locked\n" }
+    let kept = try await Installing.make("uninstall", "PREFIX=/usr", "PURGE=1")
+    #expect(kept.contains("Kept: /var/lib/ollama-pool, which another pool uses"))
+    #expect(FileManager.default.fileExists(atPath: "/var/lib/ollama-pool/lock"))
+    #expect(FileManager.default.fileExists(atPath: sockets + "/of-another-pool"))
+    serve.killTree()
+    try await serve.wait()
+    try FileManager.default.removeItem(atPath: sockets)
     try await Installing.make("uninstall", "PREFIX=/usr", "PURGE=1")
     for folder in left { #expect(!FileManager.default.fileExists(atPath: folder), "\(folder)") }
   }

@@ -60,7 +60,7 @@ struct ReleaseTests {
       try await pool.waitForEndOfOutput()
       #expect(pool.output.contains("Stopping: running requests may end."))
       try await eventually("no process is left") {
-        try await run("pgrep", ["-f", "ollama-simulator|ollama-pool (serve|supervise)"]).output.isEmpty
+        try await run("pgrep", ["-f", "ollama-simulator|ollama-pool (serve|instance-guard)"]).output.isEmpty
       }
     }
     holder.killTree()

@@ -119,6 +119,8 @@ extension SystemTests {
         let unit = try #require(instance.unit)
         #expect(try await InstalledPool().property("User", of: unit) == "ollama-pool-instance")
         #expect(try await InstalledPool().property("Slice", of: unit) == "ollamapool.slice")
+        // It has the folders of the installed pool, and is another one all the same.
+        try await systemctl("stop", "ollama-pool.target")
         #expect(try await InstalledPool().mainPID(of: unit) == instance.mainPID)
       }
     }

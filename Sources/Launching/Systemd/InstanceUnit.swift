@@ -3,15 +3,23 @@ import PoolConfiguration
 package import PoolCore
 import Systemd
 
+/// Whose units they are. Several pools may run on a machine, such as an installed one and a `serve` beside it; each
+/// leaves the others' units alone.
+package struct UnitOwner: Hashable, Sendable {
+  /// That of the control sockets, which no two pools have in common at a time. Each unit says it in POOL_OWNER.
+  package let folder: String
+  /// Whether its units belong to `ollama-pool.target`, and stop with it.
+  package let isInstalled: Bool
+
+  package init(folder: String, isInstalled: Bool) {
+    self.folder = folder
+    self.isInstalled = isInstalled
+  }
+}
+
 /// The transient unit of one instance: its name and its properties.
-///
-/// Several pools may run on a machine, such as an installed one and a `serve` beside it. Each unit says in POOL_OWNER
-/// whose it is: the folder of the control sockets, which no two pools have in common at a time. A pool leaves the
-/// others' units alone.
 package enum InstanceUnit {
   package static let slice = "ollamapool.slice"
-  /// The owner of an installed pool's units, which belong to `ollama-pool.target`.
-  static let installedOwner = "/run/ollama-pool"
   static let namePrefix = "ollama-instance-"
   static let pattern = "ollama-instance-*.service"
   private static let nameSuffix = ".service"
@@ -35,12 +43,12 @@ package enum InstanceUnit {
   }
 
   /// What an adopted unit is, read back.
-  static func read(_ status: UnitStatus, owner: String) -> Reading {
+  static func read(_ status: UnitStatus, owner: UnitOwner) -> Reading {
     func value(_ name: String) -> String? { Self.value(in: status, name) }
     guard let invocation = status.state.invocationID, let address = value("OLLAMA_HOST"),
       let specification = value("POOL_SPECIFICATION"), let itsOwner = Self.owner(of: status)
     else { return .foreign }
-    guard itsOwner == owner else { return .others(owner: itsOwner) }
+    guard itsOwner == owner.folder else { return .others(owner: itsOwner) }
     return .own(
       RunningInstance.Unit(
         invocation: InvocationID(invocation), mainPID: status.state.mainPID ?? 0, address: address,
@@ -51,7 +59,7 @@ package enum InstanceUnit {
         slots: value("OLLAMA_NUM_PARALLEL").flatMap { Int($0) }))
   }
 
-  /// Also of a unit that does not run yet; nil for one that is no pool's.
+  /// The owner's folder, also of a unit that does not run yet; nil for one that is no pool's.
   static func owner(of status: UnitStatus) -> String? { value(in: status, "POOL_OWNER") }
 
   private static func value(in status: UnitStatus, _ name: String) -> String? {
@@ -62,7 +70,7 @@ package enum InstanceUnit {
 
   /// For the system manager, which gives the instance a user and a sandbox of its own.
   static func properties(
-    of specification: InstanceSpecification, port: UInt16, owner: String, as account: InstanceAccount
+    of specification: InstanceSpecification, port: UInt16, owner: UnitOwner, as account: InstanceAccount
   ) -> [UnitProperty] {
     let home = specification.extraEnvironment["HOME"] ?? account.home
     var properties = common(specification, port: port, owner: owner, home: home)
@@ -76,13 +84,13 @@ package enum InstanceUnit {
 
   /// For the manager of a user, who has no right to most of the sandbox and can't be another user.
   static func properties(
-    of specification: InstanceSpecification, port: UInt16, owner: String, home: String
+    of specification: InstanceSpecification, port: UInt16, owner: UnitOwner, home: String
   ) -> [UnitProperty] {
     common(specification, port: port, owner: owner, home: home)
   }
 
   private static func common(
-    _ specification: InstanceSpecification, port: UInt16, owner: String, home: String
+    _ specification: InstanceSpecification, port: UInt16, owner: UnitOwner, home: String
   ) -> [UnitProperty] {
     let id = specification.id.name
     let gpus = specification.gpus.map(\.uuid)
@@ -90,7 +98,7 @@ package enum InstanceUnit {
       .description("Ollama on \(gpus.isEmpty ? "the CPU" : gpus.joined(separator: " ")) (\(id))"),
       .slice(slice),
       .type(.exec), .execStart(specification.executable.path, ["serve"]),
-      .environment(specification.environment(port: port, home: home) + [(name: "POOL_OWNER", value: owner)]),
+      .environment(specification.environment(port: port, home: home) + [(name: "POOL_OWNER", value: owner.folder)]),
       .collectMode(.inactiveOrFailed), .addRef(true),
       .syslogIdentifier("ollama-\(id)"),
       .logExtraFields(
@@ -107,7 +115,7 @@ package enum InstanceUnit {
     ]
     // Bound to neither daemon, so that it outlives both. When the target stops, the dispatcher drains first. What
     // another pool runs goes on.
-    if owner == installedOwner {
+    if owner.isInstalled {
       properties += [.partOf(["ollama-pool.target"]), .before(["ollama-pool-dispatcher.service"])]
     }
     if let memoryMax = specification.memoryMax { properties.append(.memoryMax(bytes: UInt64(memoryMax.bytes))) }
@@ -121,7 +129,9 @@ package enum InstanceUnit {
   private static func sandbox(
     _ specification: InstanceSpecification, account: InstanceAccount, home: String
   ) -> [UnitProperty] {
-    let writable = [specification.modelsPath].compactMap { $0 } + (account.homeIsStateDirectory ? [] : [account.home])
+    let writable =
+      [specification.modelsPath].compactMap { $0 }
+      + (account.homeIsStateDirectory && home == account.home ? [] : [home])
     let named = writable + [home, specification.executable.path]
     // What is hidden is hidden from whoever follows a link into it, too.
     let needed = named + named.compactMap(RealPath.of)

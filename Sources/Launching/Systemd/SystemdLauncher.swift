@@ -23,7 +23,7 @@ package actor SystemdLauncher: Launcher {
   let continuation: AsyncStream<LauncherEvent>.Continuation
   let units: UnitCalls
   private let manager: Manager
-  private let owner: String
+  private let owner: UnitOwner
   /// Between two attempts to connect.
   private static let pause = Duration.milliseconds(200)
   /// What runs, as far as the owner knows.
@@ -32,10 +32,10 @@ package actor SystemdLauncher: Launcher {
   var starting: Set<InstanceID> = []
 
   /// - Parameters:
-  ///   - owner: whose units to look after, see ``InstanceUnit``.
+  ///   - owner: whose units to look after.
   ///   - patience: how long a systemd or a bus that is away just now is waited for.
   package static func connect(
-    to manager: Manager, owner: String, patience: Duration = .zero
+    to manager: Manager, owner: UnitOwner, patience: Duration = .zero
   ) async throws(LaunchError) -> SystemdLauncher {
     let deadline = ContinuousClock.now + patience
     while true {
@@ -50,7 +50,7 @@ package actor SystemdLauncher: Launcher {
     }
   }
 
-  private static func attempt(_ manager: Manager, owner: String) async throws(SystemdError) -> SystemdLauncher {
+  private static func attempt(_ manager: Manager, owner: UnitOwner) async throws(SystemdError) -> SystemdLauncher {
     let bus = try await SystemdBus.connect(
       to: manager == .system ? .system : .user, deadline: InstanceSpecification.stopGrace + .seconds(20))
     do throws(SystemdError) {
@@ -66,7 +66,7 @@ package actor SystemdLauncher: Launcher {
     }
   }
 
-  private init(_ manager: Manager, _ bus: SystemdBus, owner: String, version: String) {
+  private init(_ manager: Manager, _ bus: SystemdBus, owner: UnitOwner, version: String) {
     self.manager = manager
     self.owner = owner
     units = UnitCalls(bus: bus, owner: owner)

@@ -12,7 +12,7 @@ struct UnitCalls: Sendable {
   private static let patienceWithJournal = Duration.milliseconds(300)
 
   let bus: SystemdBus
-  let owner: String
+  let owner: UnitOwner
 
   /// Instances that have a unit in memory, whatever its state.
   func list() async throws(LaunchError) -> [InstanceID] {
@@ -130,7 +130,7 @@ struct UnitCalls: Sendable {
   /// a start before is taken into account.
   private func isOwn(_ name: String) async -> Bool {
     guard let status = try? await bus.unitProperties(name) else { return false }
-    return InstanceUnit.owner(of: status) == owner
+    return InstanceUnit.owner(of: status) == owner.folder
   }
 
   // MARK: Stopping

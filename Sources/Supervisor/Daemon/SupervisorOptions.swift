@@ -53,11 +53,11 @@ package struct SupervisorOptions: Sendable {
     self.inventory = inventory
   }
 
-  /// Whose units are this pool's: the folder of its control sockets.
-  var owner: String {
+  /// Whose units are this pool's. What the service manager looks after is what is installed.
+  var owner: UnitOwner {
     let folder = dispatcherSocket.lastIndex(of: "/").map { String(dispatcherSocket[...$0]) } ?? "."
-    guard let absolute = realpath(folder, nil) else { return folder }
+    let absolute = realpath(folder, nil)
     defer { free(absolute) }
-    return String(cString: absolute)
+    return UnitOwner(folder: absolute.map { String(cString: $0) } ?? folder, isInstalled: notifiesServiceManager)
   }
 }
