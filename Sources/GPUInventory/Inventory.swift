@@ -8,6 +8,15 @@ package enum GPUSource: Sendable, Equatable {
   case cpu
   /// These, in this order, with what NVML can add.
   case configured([ConfiguredGPU])
+
+  /// Whether a reading waits for NVIDIA's driver, which may hang.
+  package var asksDriver: Bool {
+    switch self {
+    case .automatic: true
+    case .cpu: false
+    case .configured(let gpus): gpus.contains { $0.vendor == .nvidia }
+    }
+  }
 }
 
 /// A GPU as the operator describes it.

@@ -48,7 +48,7 @@ package final class InventoryReader: Sendable {
     var found: [String: GPU] = [:]
     var problems: [InventoryProblem] = []
     var nvmlAnswers = false
-    switch readNVML() {
+    switch GPUSource.configured(configured).asksDriver ? readNVML() : .success((gpus: [], problems: [])) {
     case .success(let reading):
       nvmlAnswers = true
       problems = reading.problems.filter { problem in configured.contains { $0.uuid == problem.gpu } }

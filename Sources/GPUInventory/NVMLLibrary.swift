@@ -21,7 +21,8 @@ struct NVMLLibrary {
   /// The library isn't there, isn't one, or lacks what nothing can be read without.
   init(path: String) throws(InventoryProblem) {
     guard let handle = dlopen(path, RTLD_NOW | RTLD_LOCAL) else {
-      throw InventoryProblem(subject: path, text: dlerror().map { String(cString: $0) } ?? "can't be loaded")
+      let text = dlerror().map { String(cString: $0) } ?? "can't be loaded"
+      throw InventoryProblem(subject: path, text: String(text.trimmingPrefix(path + ": ")))
     }
     func find<Function>(_ symbol: String, as type: Function.Type = Function.self) -> Function? {
       dlsym(handle, symbol).map { unsafeBitCast($0, to: type) }

@@ -173,5 +173,9 @@ struct NVMLTests {
     #expect(inventory.gpus[1].deviceNodes == ["/dev/nvidia0", "/dev/nvidiactl", "/dev/nvidia-uvm"])
     #expect(inventory.gpus[2].deviceNodes == [] && inventory.gpus[3].vendor == .amd)
     #expect(inventory.problems.map(\.description) == ["GPU-x: gpus: NVML knows no such GPU"])
+    // Others' need no NVML.
+    try fake.show("fail nvmlInit_v2 999\n")
+    let others = fake.reader().read(.configured([ConfiguredGPU(uuid: "GPU-y", vendor: .amd)]))
+    #expect(others.gpus.map(\.uuid) == ["GPU-y"] && others.problems == [])
   }
 }

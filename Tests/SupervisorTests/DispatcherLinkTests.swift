@@ -63,9 +63,9 @@ import Testing
   @Test func aDispatcherThatFindsTheSameOrderWrongOverAndOverIsToldOfOnceAndAskedLessAndLess() async throws {
     let stage = try Stage()
     stage.dispatcher.change { $0.wrongSets = 2 }
+    let begin = ContinuousClock.now
     try await withSupervisor(stage) { _ in
       // After 1 and 2 s, and once the session has lasted.
-      let begin = ContinuousClock.now
       try await eventually(within: patience, "the third set is taken") { stage.told(.core) == ["gpu0"] }
       #expect(ContinuousClock.now - begin > .seconds(2.9))
       #expect(stage.journal.count { $0.contains("dispatcher lost: it refuses: ") } == 1)
@@ -108,6 +108,22 @@ import Testing
       try await stage.tells("info ollama-pool-supervisor: dispatcher has drained and ended")
       #expect(!stage.journal.contains { $0.contains("dispatcher lost") })
     }
+  }
+
+  @Test func aDispatcherThatHangsWhileItDrainsIsToldOf() async throws {
+    let stage = try Stage()
+    try await stage.startDispatcher()
+    let daemon = try await stage.start(silence: .milliseconds(300))
+    try await stage.tells("dispatcher found")
+    stage.dispatcher.change { $0.isDraining = true }
+    try await eventually(within: patience, "the supervisor has heard of it") {
+      await daemon.fleet.observation?.isDraining == true
+    }
+    stage.dispatcher.change { $0.isSilent = true }
+    try await stage.tells("dispatcher lost: it has said nothing for 0.3 s")
+    #expect(!stage.journal.contains { $0.contains("has drained and ended") })
+    await daemon.stop(instances: .stop)
+    await stage.dispatcher.stop()
   }
 
   @Test func anInstanceThatTheDispatcherGivesUpIsKilledAndReplaced() async throws {

@@ -103,6 +103,10 @@ struct GPUTests {
     await #expect(throws: ConfigurationError.self) { try await daemon.reload() }
     try await stage.tells("gpus: the GPUs have not answered within 0.2 s")
     #expect(stage.launcher.world.units.count == 1)
+    // What takes no driver does not wait for one.
+    stage.configure("gpus: cpu\nscaling: {min: 0}\n")
+    try await daemon.reload()
+    #expect(try await stage.status().inventory == .cpu)
     release()
     await daemon.stop(instances: .stop)
   }

@@ -1,6 +1,7 @@
 import ControlInterface
 import Foundation
 import Glibc
+import Launching
 import PoolConfiguration
 import PoolCore
 import TestSupport
@@ -16,10 +17,10 @@ import Varlink
     try await withSupervisor(stage) { daemon in
       var options = await daemon.options
       let folder = try #require(realpath(stage.folder.path, nil).map { String(cString: $0) })
-      #expect(options.owner == folder)
+      #expect(options.owner.folder == folder)
       #expect(symlink(folder, stage.folder.path(to: "link")) == 0)
       options.dispatcherSocket = stage.folder.path(to: "link/dispatcher.sock")
-      #expect(options.owner == folder)
+      #expect(options.owner.folder == folder)
     }
   }
 
@@ -231,6 +232,31 @@ import Varlink
     taken.close()
     let again = try await StateDirectory.take(stage.folder.path)
     #expect(again.path == stage.folder.path)
+  }
+
+  /// A driver that hangs keeps a thread of a killed supervisor, and with it the open files.
+  @Test func aStateFolderWhoseOwnerIsAZombieIsTaken() async throws {
+    let folder = try TemporaryDirectory()
+    let program = try RunningProgram(
+      "python3",
+      [
+        "-c",
+        """
+        import fcntl, os, time
+        if os.fork() == 0:
+          lock = open("\(folder.path)/lock", "w")
+          fcntl.flock(lock, fcntl.LOCK_EX)
+          print(os.getpid(), file=lock, flush=True)
+          if os.fork() > 0: os._exit(0)
+          print("locked", flush=True)
+        time.sleep(60)
+        """,
+      ])
+    try await eventually(within: patience, "it is locked") { program.output.hasPrefix("locked") }
+    let taken = try await StateDirectory.take(folder.path, patience: patience)
+    await #expect(throws: SupervisorError.self) { try await StateDirectory.take(folder.path) }
+    taken.close()
+    program.killTree()
   }
 
   @Test func damagedStateIsPutAsideAndTold() async throws {

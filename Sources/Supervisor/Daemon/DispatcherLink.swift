@@ -45,6 +45,8 @@ struct DispatcherLink: Sendable {
   struct End: Sendable {
     var reason: String
     var refusal = Refusal.none
+    /// Whether the dispatcher closed it, as it does when it ends.
+    var isClose = false
   }
 
   /// Whether the dispatcher is there and took no order.
@@ -122,13 +124,13 @@ struct DispatcherLink: Sendable {
       if case .remote(let reply) = error.code {
         return End(reason: "it refuses: \(error.message)", refusal: Refusal(reply))
       }
-      return End(reason: error.message)
+      return End(reason: error.message, isClose: error.code == .closed)
     }
   }
 }
 
 extension DispatcherLink.End {
-  fileprivate static let inOrder = Self(reason: "it closed the connection")
+  fileprivate static let inOrder = Self(reason: "it closed the connection", isClose: true)
 }
 
 /// When the dispatcher last said something.

@@ -104,7 +104,7 @@ extension SupervisorDaemon {
       })
     link.end(end)
     if !Task.isCancelled {
-      let hadDrained = fleet.observation?.isDraining == true
+      let hadDrained = end.isClose && fleet.observation?.isDraining == true
       apply(.dispatcher(end: end.reason, hadDrained: hadDrained)) { $0.dispatcherLost(at: $1) }
     }
     return end

@@ -17,7 +17,9 @@ extension SupervisorDaemon {
       let configuration = try options.readConfiguration()
       let settings = configuration.settings
       let old = plan.settings
-      let new = try plan.changed(to: configuration, try await reading(for: settings))
+      // The plan may be another one once the GPUs have answered.
+      let reading = try await reading(for: settings)
+      let new = try plan.changed(to: configuration, reading)
       // A GPU that was named before and is away by now is no mistake in the file, and a start would accept it too.
       let mistaken = new.placements.leftOut.filter { !old.namedGPUs.isSuperset(of: $0.missing) }
       if !mistaken.isEmpty { throw ConfigurationError(problems: mistaken.map(\.problem)) }

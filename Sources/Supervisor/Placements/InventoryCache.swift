@@ -66,7 +66,8 @@ final class InventoryCache: Sendable {
 
   /// Reads now; nil where the GPUs don't answer in time.
   func read(_ source: GPUSource, within limit: Duration) async -> Inventory? {
-    await withCheckedContinuation { waiter in
+    if !source.asksDriver { return reader.read(source) }
+    return await withCheckedContinuation { waiter in
       let (number, reading) = state.withLock { state in
         let number = state.newNumber()
         state.next.append((number, source, waiter))

@@ -122,6 +122,11 @@ package final class StateDirectory: Sendable {
     }
     Glibc.close(descriptor)
     guard rename(new, name) == 0 else { throw failed() }
+    // Its name, too, against a loss of power. Where that can't be, it outlives this process all the same.
+    let folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard folder >= 0 else { return }
+    fsync(folder)
+    Glibc.close(folder)
   }
 
   private static func text(_ error: DecodingError) -> String {
@@ -164,10 +169,13 @@ extension StateDirectory {
       guard errno == EWOULDBLOCK else {
         throw .state(name, "can't be locked: \(errorText())", remedy: "name another folder with --state")
       }
+      let holder = holder(descriptor)
+      // Killed, and kept by a driver that hangs in one of its threads: it will never write again.
+      if let holder, isZombie(holder), unlink(name) == 0 { return try lock(path) }
       throw SupervisorError(
         .inUse,
-        "the state folder \(path) is in use by another pool\(holder(descriptor)): stop that one, or give this one a "
-          + "folder of its own with --state, and one for its sockets with --socket")
+        "the state folder \(path) is in use by another pool\(holder.map { " (process \($0))" } ?? ""): stop that one, or "
+          + "give this one a folder of its own with --state, and one for its sockets with --socket")
     }
     let text = "\(getpid())\n"
     // A full disk costs only the number in the message above.
@@ -175,11 +183,15 @@ extension StateDirectory {
     return descriptor
   }
 
-  private static func holder(_ descriptor: Int32) -> String {
+  private static func holder(_ descriptor: Int32) -> pid_t? {
     var buffer = [UInt8](repeating: 0, count: 16)
     let count = pread(descriptor, &buffer, buffer.count, 0)
-    let number = Int32(
-      String(decoding: buffer.prefix(max(0, count)).prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self))
-    return number.map { " (process \($0))" } ?? ""
+    return pid_t(String(decoding: buffer.prefix(max(0, count)).prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self))
+  }
+
+  private static func isZombie(_ process: pid_t) -> Bool {
+    // `PID (NAME) STATE …`, see proc_pid_stat(5).
+    guard let text = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8) else { return false }
+    return text.split(separator: ")").last?.hasPrefix(" Z ") ?? false
   }
 }
