@@ -40,8 +40,23 @@ import Testing
     scaler.observed(demand: 100, slots: 1, at: .zero)
     let decision = scaler.target(capacity: 4, at: .zero)
     #expect(decision.target == 3)
-    #expect(decision.reason == .maximum(needed: 110, isOverride: false))
+    #expect(decision.reason == .limited(.requests(need: 110), by: .maximum(isOverride: false)))
     #expect(scaler.target(capacity: 1, at: .zero).target == 1)
+  }
+
+  @Test(arguments: [
+    (0, nil, 4, "the configured minimum"), (0, 1, 4, "the minimum is 3, but the operator's maximum is reached"),
+    (0, nil, 2, "the minimum is 3, but there are placements for 2"),
+    (0, nil, 0, "the minimum is 3, but no placement may run one"),
+    (4, 5, 8, "the requests need 6, but the operator's maximum is reached"),
+    (4, nil, 5, "the requests need 6, but there are placements for 5"),
+    (4, nil, 8, "the requests of now need 6"),
+  ])
+  func theReasonNamesWhatDecided(demand: Int, operatorsMaximum: Int?, capacity: Int, reason: String) {
+    var scaler = Scaler(settings: ScalingSettings(minimum: 3))
+    scaler.override = Scaler.Override(minimum: nil, maximum: operatorsMaximum, until: nil)
+    scaler.observed(demand: demand, slots: 1, at: .zero)
+    #expect(scaler.target(capacity: capacity, at: .zero).reason.description == reason)
   }
 
   @Test func withoutNewsNothingMayShrink() {

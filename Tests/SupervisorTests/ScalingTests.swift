@@ -36,7 +36,7 @@ import Testing
         stage.told(.core) == ["gpu0", "gpu1", "gpu2", "gpu3"]
       }
       try await stage.tells(
-        "target 4 (was 1): the requests need 8, but the maximum is reached; 1 ready, 8 requests")
+        "target 4 (was 1): the requests need 8, but there are placements for 4; 1 ready, 8 requests")
       for id in ["gpu1", "gpu2", "gpu3"] { try await stage.tells("\(id) ready after") }
       let ports = stage.launcher.world.units.values.map(\.port).sorted()
       #expect(ports == [11500, 11501, 11502, 11503])

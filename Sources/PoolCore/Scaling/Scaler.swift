@@ -63,16 +63,19 @@ package struct Scaler: Sendable {
   /// The decision for now. `capacity` is how many placements could run an instance.
   package mutating func target(capacity: Int, at now: Instant) -> ScalingDecision {
     if let until = override?.until, until <= now { override = nil }
-    let maximum = min(override?.maximum ?? settings.maximum, capacity)
-    let minimum = min(override?.minimum ?? settings.minimum, maximum)
+    let limit = override?.maximum ?? settings.maximum
+    let maximum = min(limit, capacity)
+    let minimum = override?.minimum ?? settings.minimum
     let peak = needs.maximum(window: window, at: now)
     let isBlind = lastObservation.map { now - $0 > Self.observationLifetime } ?? true
 
     let wanted = peak?.value ?? 0
     let target = min(max(wanted, minimum), maximum)
     let reason: ScalingReason =
-      if wanted > maximum {
-        .maximum(needed: wanted, isOverride: override?.maximum != nil)
+      if max(wanted, minimum) > maximum {
+        .limited(
+          wanted >= minimum ? .requests(need: wanted) : .minimum(minimum),
+          by: capacity < limit ? .placements(capacity) : .maximum(isOverride: override?.maximum != nil))
       } else if wanted <= minimum {
         .minimum(isOverride: override?.minimum != nil)
       } else {
@@ -94,18 +97,48 @@ package enum ScalingReason: Hashable, Sendable, CustomStringConvertible {
   /// The highest need of the window, seen so long ago.
   case demand(need: Int, ago: Duration)
   case minimum(isOverride: Bool)
-  case maximum(needed: Int, isOverride: Bool)
+  /// More are wanted than there can be.
+  case limited(Wish, by: Limit)
   /// The dispatcher has not said anything: hold what is there, start up to the minimum.
   case noObservation
+
+  package enum Wish: Hashable, Sendable {
+    case requests(need: Int)
+    case minimum(Int)
+  }
+
+  package enum Limit: Hashable, Sendable {
+    case maximum(isOverride: Bool)
+    /// There are so many that may run an instance.
+    case placements(Int)
+  }
 
   package var description: String {
     switch self {
     case .demand(let need, let ago) where ago < .seconds(2): "the requests of now need \(need)"
     case .demand(let need, let ago): "the busiest moment, \(Int(ago.seconds)) s ago, needed \(need)"
     case .minimum(let isOverride): isOverride ? "the operator's minimum" : "the configured minimum"
-    case .maximum(let needed, let isOverride):
-      "the requests need \(needed), but the \(isOverride ? "operator's maximum" : "maximum") is reached"
+    case .limited(let wish, let limit): "\(wish), but \(limit)"
     case .noObservation: "the dispatcher has not been heard of: nothing shrinks"
+    }
+  }
+}
+
+extension ScalingReason.Wish: CustomStringConvertible {
+  package var description: String {
+    switch self {
+    case .requests(let need): "the requests need \(need)"
+    case .minimum(let minimum): "the minimum is \(minimum)"
+    }
+  }
+}
+
+extension ScalingReason.Limit: CustomStringConvertible {
+  package var description: String {
+    switch self {
+    case .maximum(let isOverride): "the \(isOverride ? "operator's maximum" : "maximum") is reached"
+    case .placements(0): "no placement may run one"
+    case .placements(let count): "there are placements for \(count)"
     }
   }
 }
