@@ -77,7 +77,7 @@ import PoolConfiguration
     #expect(problems(gpus + "placements: [{gpus: [0], shared: true}, {gpus: [0]}]").count == 1)
     #expect(
       problems(gpus + "placements: [{gpus: [0]}, {gpus: [0], shared: true}, {gpus: [0], shared: true}]").count == 2)
-    #expect(problems(gpus + "placements: [{gpus: [0], shared: true}, {gpus: [0], shared: true}]") == [])
+    #expect(problems(gpus + "placements: [{gpus: [0], shared: true}, {id: b, gpus: [0], shared: true}]") == [])
     #expect(problems(gpus + "placements: [{gpus: [0]}, {gpus: [1]}]") == [])
     #expect(problems("placements: [{gpus: [0]}, {gpus: [0]}]").count == 1)
   }
@@ -110,5 +110,11 @@ import PoolConfiguration
     #expect(
       problems("placements: [{id: a, gpus: [0]}, {id: a, gpus: [1]}]")
         == ["f:1:39: placements[1].id: a is also the id of placements[0]; expected each id once"])
+    // Without one it follows from the GPU.
+    #expect(
+      problems("gpus: [{uuid: GPU-a}, {uuid: GPU-b}]\nplacements: [{id: gpu1, gpus: [0]}, {gpus: [GPU-b]}]")
+        == ["f:2:44: placements[1].id: gpu1 is also the id of placements[0]; expected each id once"])
+    #expect(problems("placements: [{gpus: [0], shared: true}, {gpus: [0], shared: true}]").count == 1)
+    #expect(problems("placements: [{gpus: [0]}, {gpus: [GPU-b]}, {id: gpu1, gpus: [2]}]") == [])
   }
 }

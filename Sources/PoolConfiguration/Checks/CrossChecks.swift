@@ -5,7 +5,7 @@ extension Settings {
 
   func contradictions(_ positions: Positions) -> [ConfigurationProblem] {
     openListeners(positions) + overlaps(positions) + bounds(positions) + duplicateGPUs(positions)
-      + duplicateIDs(positions) + placementsWithoutGPUs(positions)
+      + placementsWithoutGPUs(positions)
       + placementProblems(knownGPUs: listedUUIDs, positions: positions)
   }
 
@@ -86,20 +86,6 @@ extension Settings {
       return ConfigurationProblem(
         at: positions["gpus[\(index)].uuid"], key: "gpus[\(index)].uuid", "\(uuid) is also gpus[\(first)]",
         expected: "each GPU once")
-    }
-  }
-
-  private func duplicateIDs(_ positions: Positions) -> [ConfigurationProblem] {
-    var seen: [String: Int] = [:]
-    return listedPlacements.enumerated().compactMap { index, placement in
-      guard let id = placement.id else { return nil }
-      guard let first = seen[id] else {
-        seen[id] = index
-        return nil
-      }
-      return ConfigurationProblem(
-        at: positions["placements[\(index)].id"], key: "placements[\(index)].id",
-        "\(id) is also the id of placements[\(first)]", expected: "each id once")
     }
   }
 

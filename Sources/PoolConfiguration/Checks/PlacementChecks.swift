@@ -1,6 +1,6 @@
 extension Settings {
-  /// What is wrong with the placements on a machine with these GPUs: unknown ones, one twice in a placement, and one in
-  /// several placements without `shared: true` on each.
+  /// What is wrong with the placements on a machine with these GPUs: unknown ones, one twice in a placement, one in
+  /// several placements without `shared: true` on each, and ids that are given twice.
   ///
   /// The reader asks this for a list under `gpus`. Where the GPUs are found at run time, ask again with them, in the
   /// order of their numbers.
@@ -38,7 +38,32 @@ extension Settings {
         )
       }
     }
-    return problems
+    // What shares a GPU by mistake has its number for an id as well: one word is enough.
+    return problems.isEmpty ? duplicateIDs(placements, knownGPUs, positions) : problems
+  }
+
+  /// One without an id has that of its first GPU's number, where that is known.
+  private func duplicateIDs(
+    _ placements: [PlacementSettings], _ knownGPUs: [String]?, _ positions: [String: ConfigurationPosition]
+  ) -> [ConfigurationProblem] {
+    var seen: [String: Int] = [:]
+    return placements.enumerated().compactMap { index, placement in
+      let number: Int? =
+        switch placement.gpus.first {
+        case .index(let number): number
+        case .uuid(let uuid): knownGPUs?.firstIndex(of: uuid)
+        case nil: nil
+        }
+      guard let id = placement.id ?? number.map({ "gpu\($0)" }) else { return nil }
+      guard let first = seen[id] else {
+        seen[id] = index
+        return nil
+      }
+      let key = "placements[\(index)].id"
+      return ConfigurationProblem(
+        at: positions[key] ?? positions["placements[\(index)].gpus"], key: key,
+        "\(id) is also the id of placements[\(first)]", expected: "each id once")
+    }
   }
 
   /// The GPU's UUID where it is known, so that a number and a UUID can be told to mean the same.

@@ -106,10 +106,12 @@ struct PlacementPlan: Sendable {
         continue
       }
       let first = present.first.map { numbers[$0.uuid, default: $0.index] } ?? 0
+      let id = placement.id ?? "gpu\(first)"
       sites.append(
         Site(
-          id: InstanceID(placement.id ?? "gpu\(first)"), gpus: present, slots: placement.slots ?? settings.slots,
+          id: InstanceID(id), gpus: present, slots: placement.slots ?? settings.slots,
           isShared: placement.shared, environment: placement.environment))
+      resolved.id = id
       placed.append(resolved)
     }
     try refuseContradictions(of: placed, configuration, gpus)
@@ -120,15 +122,7 @@ struct PlacementPlan: Sendable {
   ) throws(ConfigurationError) {
     var settings = configuration.settings
     settings.placements = .list(placed)
-    var problems = settings.placementProblems(
-      knownGPUs: gpus.map(\.uuid), positions: configuration.positions)
-    var names: Set<InstanceID> = []
-    for site in sites where !names.insert(site.id).inserted {
-      problems.append(
-        ConfigurationProblem(
-          at: configuration.positions["placements"], key: "placements", "two of them are named \(site.id)",
-          expected: "an id of its own for each"))
-    }
+    let problems = settings.placementProblems(knownGPUs: gpus.map(\.uuid), positions: configuration.positions)
     if !problems.isEmpty { throw ConfigurationError(problems: problems) }
   }
 }
