@@ -15,7 +15,7 @@ RELEASE_STAMP := .build/release-is-built
 SOURCES := Package.swift VERSION $(shell find Sources -type f)
 
 .DEFAULT_GOAL := help
-.PHONY: help run packages build test lint format bench install uninstall dist clean
+.PHONY: help run packages test-packages build test lint format bench install uninstall dist clean
 export SWIFT_BUILD_FLAGS PREFIX DESTDIR PURGE PROGRAMS
 
 help: ## say what can be made
@@ -28,13 +28,16 @@ run: packages build ## build, and run the pool here; needs no root, systemd or G
 packages: ## install the system packages that a build needs and that are missing
 	@scripts/packages build
 
+test-packages:
+	@scripts/packages test
+
 build: $(RELEASE_STAMP) ## build both programs in release, into .build/release
 
 $(RELEASE_STAMP): $(SOURCES)
 	@scripts/build $(SWIFT_BUILD_FLAGS)
 	@touch $@
 
-test: packages build ## run all tests; as root also those that need a systemd (a private one)
+test: test-packages build ## run all tests; as root also those that need a systemd (a private one)
 	@scripts/test
 
 lint: ## check the format of the Swift files, and the scripts
@@ -46,7 +49,7 @@ lint: ## check the format of the Swift files, and the scripts
 format: ## format the Swift files
 	@swift format --in-place --parallel --recursive Package.swift Sources Tests
 
-bench: ## measure what the pool's own work costs
+bench: test-packages ## measure what the pool's own work costs
 	@$(MAKE) --no-print-directory -C Benchmarks
 
 install: $(if $(PROGRAMS),,build) ## install for systemd (PREFIX=/usr/local, DESTDIR)
