@@ -114,12 +114,20 @@ import Varlink
   func `an order reaches the supervisor as it was given`(
     arguments: [String], method: String, parameters: JSONValue, said: String
   ) async throws {
-    try await FakePool.run(supervisor: [method: .nothing]) { pool in
+    try await FakePool.run(supervisor: [method: .nothing, "GetStatus": Sample.supervisorStatus]) { pool in
       let result = try await CommandLine.run(arguments, socket: pool.folder.path)
       #expect(result.end == .exited(0))
       #expect(result.outputLines.count == 1)
       #expect(result.output.contains(said))
       #expect(pool.calls["ollamapool.Supervisor.\(method)"] == parameters)
+    }
+  }
+
+  @Test func `a minimum beyond the placements is taken, and what that means is said`() async throws {
+    try await FakePool.run(supervisor: ["SetScale": .nothing, "GetStatus": Sample.supervisorStatus]) { pool in
+      let result = try await pool.run("scale", "--fixed", "9")
+      #expect(result.end == .exited(0))
+      #expect(result.outputLines.last == "So many can't run at present: there are placements for 3.")
     }
   }
 
@@ -140,11 +148,11 @@ import Varlink
   }
 
   @Test func `what the supervisor refuses is said in its words`() async throws {
-    let error = VarlinkErrorReply(ControlError.invalidScale, ["reason": "min 5 is more than the 4 placements"])
+    let error = VarlinkErrorReply(ControlError.invalidScale, ["reason": "min 5 is more than max 4"])
     try await FakePool.run(supervisor: ["SetScale": .error(error)]) { pool in
       let result = try await pool.run("scale", "--min", "5")
       #expect(result.end == .exited(1))
-      #expect(result.complaint == "ollama-pool: the scale was not changed: min 5 is more than the 4 placements")
+      #expect(result.complaint == "ollama-pool: the scale was not changed: min 5 is more than max 4")
     }
   }
 

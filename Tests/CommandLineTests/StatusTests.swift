@@ -103,6 +103,27 @@ import Testing
     }
   }
 
+  @Test(arguments: [("absent", "asleep"), ("backingOff", "asleep"), ("cordoned", "down"), ("quarantined", "down")])
+  func `a pool that no request can wake is down`(state: String, health: String) async throws {
+    let dispatcher = FakePool.Answer.json(
+      """
+      {"version":"0.1.0","processID":701,"startedSecondsAgo":1,"endpoints":[],"queue":{"epoch":"e1","depth":0,
+       "inFlight":0,"peakDemand":0,"arrivals":0,"completions":0,"models":[],"frontEnds":[],"maxConcurrent":0,
+       "draining":false,"instances":[]}}
+      """)
+    let supervisor = FakePool.Answer.json(
+      """
+      {"status":{"version":"0.1.0","processID":702,"startedSecondsAgo":1,"launcher":"units","ollama":"",
+       "inventory":"cpu","problems":[],"dispatcherConnected":true,"desired":0,"desiredReason":"","minimum":0,"maximum":1,
+       "isOverridden":false,"coldStartSeconds":20,"gpus":[],"instances":[
+        {"id":"cpu0","state":"\(state)","reason":"","gpus":[],"slots":1,"leases":0,"failures":0}]}}
+      """)
+    try await FakePool.run(dispatcher: ["GetStatus": dispatcher], supervisor: ["GetStatus": supervisor]) { pool in
+      let status = try await pool.run("status", "--json").json
+      #expect(status["health"] as? String == health)
+    }
+  }
+
   @Test func `watching prints the status again and again, and ends quietly with its reader`() async throws {
     try await FakePool.run(dispatcher: Self.both.dispatcher, supervisor: Self.both.supervisor) { pool in
       var variables = CommandLine.isolation

@@ -22,7 +22,9 @@ import Testing
     let help = try await CommandLine.run(command.split(separator: " ").map(String.init) + ["--help"])
     #expect(help.end == .exited(0))
     #expect(help.output.contains("OVERVIEW: "))
-    #expect(help.output.contains("ollama-pool \(command.split(separator: " ")[0])"))
+    let text = try #require(help.output.firstRange(of: "\nUSAGE: ")).lowerBound
+    let words = help.output[..<text].split(whereSeparator: \.isWhitespace).joined(separator: " ")
+    #expect(words.contains("ollama-pool \(command)"))
     // An option without an explanation has nothing beside it or below it.
     let lines = help.output.split(separator: "\n", omittingEmptySubsequences: false)
     for (line, next) in zip(lines, lines.dropFirst()) where line.hasPrefix("  -") {
@@ -84,6 +86,19 @@ import Testing
     let result = try await CommandLine.run(["logs", "-n", "5"], environment: ["PATH": folder.path + ":/usr/bin:/bin"])
     #expect(result.output == "asked: --lines=5 -t ollama-pool-dispatcher -t ollama-pool-supervisor\n")
     #expect(result.end == .exited(3))
+  }
+
+  @Test func `an instance of which the journal has nothing is told`() async throws {
+    let folder = try TemporaryDirectory()
+    try folder.write(
+      "#!/bin/sh\ncase $* in *POOL_INSTANCE=gpu2) echo \"asked: $*\" ;; esac\n", to: "journalctl", permissions: 0o755)
+    let environment = ["PATH": folder.path + ":/usr/bin:/bin"]
+    let known = try await CommandLine.run(["logs", "--instance", "gpu2"], environment: environment)
+    #expect(known.output == "asked: POOL_INSTANCE=gpu2\n")
+    let unknown = try await CommandLine.run(["logs", "--instance", "gpu9"], environment: environment)
+    #expect(unknown.end == .exited(1) && unknown.output.isEmpty)
+    #expect(
+      unknown.complaint.hasPrefix("ollama-pool: the journal that this user may read has nothing of an instance gpu9: "))
   }
 
   @Test func `logs says what is missing without journalctl, and what can't be an instance`() async throws {

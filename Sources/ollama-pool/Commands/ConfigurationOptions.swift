@@ -6,7 +6,7 @@ struct ConfigurationOptions: ParsableArguments {
   @Option(
     name: .customLong("config"),
     help: ArgumentHelp(
-      "The configuration file, with the drop-ins beside it in ollama-pool.d.",
+      "The configuration file, and what is in the folder beside it that has .d for .yaml.",
       discussion: "Without it: \(ConfigurationReader.defaultPath), and the defaults where there is none.",
       valueName: "file"),
     completion: .file(extensions: ["yaml"]))

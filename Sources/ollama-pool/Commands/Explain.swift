@@ -4,7 +4,11 @@ import ControlInterface
 struct Explain: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Say why the pool did what it did: the supervisor's last decisions, newest last.",
-    discussion: "Each with what it was made from. The whole story is in the journal: ollama-pool logs")
+    discussion: """
+      Each with what it was made from. The whole story is in the journal: ollama-pool logs
+
+      For example, the last ones: ollama-pool explain | tail
+      """)
 
   @OptionGroup var control: ControlOptions
   @Flag(help: "Print JSON.") var json = false

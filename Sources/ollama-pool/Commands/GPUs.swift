@@ -4,7 +4,11 @@ import ControlInterface
 struct GPUs: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "gpus", abstract: "List the GPUs, what runs on them, and which are cordoned.",
-    discussion: "As the supervisor sees them: from NVIDIA's driver, or as the configuration lists them.")
+    discussion: """
+      As the supervisor sees them: from NVIDIA's driver, or as the configuration lists them.
+
+      For example, for a program: ollama-pool gpus --json
+      """)
 
   @OptionGroup var control: ControlOptions
   @Flag(help: "Print JSON.") var json = false

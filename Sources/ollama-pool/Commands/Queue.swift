@@ -4,7 +4,7 @@ import Varlink
 
 struct Queue: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Look into the queue, or take a request out of it.",
+    abstract: "Look into the queue, or take a request out of it.", discussion: "For example: ollama-pool queue list",
     subcommands: [List.self, Cancel.self], defaultSubcommand: List.self)
 
   struct List: AsyncParsableCommand {
@@ -13,6 +13,8 @@ struct Queue: AsyncParsableCommand {
       discussion: """
         In order of arrival, at most the \(DispatcherCalls.ListRequestsReply.most) oldest. PLACE is the place in the queue, from 1; a request that is being served has an instance \
         instead.
+
+        For example, for a program: ollama-pool queue list --json
         """)
 
     @OptionGroup var control: ControlOptions

@@ -47,6 +47,10 @@ struct Scale: AsyncParsableCommand {
     ].compactMap { $0 }.joined(separator: " and ")
     let end = limit.map { "for \($0.text)" } ?? "until `ollama-pool scale reset`"
     Output.say("Instances: \(bounds), \(end).")
+    guard let least = fixed ?? min else { return }
+    let reply = try await supervisor.call(SupervisorInterface.Method.getStatus, as: SupervisorCalls.StatusReply.self)
+    let places = reply.status.instances.count
+    if least > places { Output.say("So many can't run at present: there are placements for \(places).") }
   }
 
   struct Reset: AsyncParsableCommand {

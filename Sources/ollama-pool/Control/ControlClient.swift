@@ -64,7 +64,9 @@ struct ControlClient {
       let known = try await status().instances.map(\.id)
       throw .unknown("instance", error.parameters["id"]?.string ?? "", known: known)
     case ControlError.noSuchGPU:
-      let known = try await status().gpus.flatMap { [$0.uuid] + $0.instances }
+      let status = try await status()
+      let known =
+        status.gpus.isEmpty ? status.instances.map(\.id) : status.gpus.flatMap { [$0.uuid] + $0.instances }
       throw .unknown("GPU", error.parameters["gpu"]?.string ?? "", known: known)
     case ControlError.cannotStart:
       let id = Printable.text(error.parameters["id"]?.string ?? "")
@@ -79,8 +81,6 @@ struct ControlClient {
       throw CommandFailure(
         "the order holds, but not after a restart of the supervisor: "
           + (error.parameters["reason"]?.string ?? "it could not be stored"))
-    case ControlError.invalidConfiguration:
-      throw CommandFailure("nothing was changed: the configuration is wrong, see `ollama-pool config check`")
     default:
       break
     }

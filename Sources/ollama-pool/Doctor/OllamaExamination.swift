@@ -17,9 +17,13 @@ enum OllamaExamination {
         "ollama", error.message, remedy: "install it (https://ollama.com/download), or correct the key `ollama`")
     }
     guard found.kind == .ollama else {
-      return .warning(
-        "ollama", "there is none; \(found.path) stands in for it, with answers that are made up",
-        remedy: "install it: https://ollama.com/download")
+      return settings.ollama == nil
+        ? .warning(
+          "ollama", "there is none; \(found.path) stands in for it, with answers that are made up",
+          remedy: "install it: https://ollama.com/download")
+        : .warning(
+          "ollama", "the configuration names \(found.path), a stand-in whose answers are made up",
+          remedy: "take the key `ollama` out of the configuration, or name Ollama's own program")
     }
     guard let version = version(of: found.path) else {
       return .problem("ollama", "\(found.path) does not tell its version", remedy: "run `\(found.path) --version`")

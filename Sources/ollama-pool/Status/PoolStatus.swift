@@ -130,7 +130,9 @@ extension PoolStatus {
     }
     if !dispatcher.running { return .down }
     if instances.contains(where: { $0.state == "launching" || $0.state == "starting" }) { return .starting }
-    return desired == 0 && problems.isEmpty ? .asleep : .down
+    let isHeldBack: Set = ["cordoned", "quarantined"]
+    let mayWake = instances.contains { !isHeldBack.contains($0.state) }
+    return desired == 0 && problems.isEmpty && mayWake ? .asleep : .down
   }
 
   /// The supervisor's instances with what the dispatcher knows of them, then those that only the dispatcher knows.
