@@ -112,6 +112,12 @@ import Testing
     fleet.observe(unhealthy: "gpu0", since: .seconds(4))
     #expect(fleet.kills.isEmpty)
     fleet.observe(unhealthy: "gpu0", since: .seconds(5))
+    // It may have recovered meanwhile, and have a request again.
+    #expect(fleet.kills.isEmpty && fleet.retirements == ["gpu0"])
+    fleet.answer("gpu0", .busy)
+    fleet.observe(demand: 1, idle: ["gpu0": nil])
+    fleet.observe(unhealthy: "gpu0", since: .seconds(5))
+    fleet.answer("gpu0", .retired)
     #expect(fleet.kills == ["gpu0"])
     fleet.dies("gpu0")
     #expect(fleet.starts == ["gpu0", "gpu0"])
@@ -259,11 +265,40 @@ import Testing
     fleet.connect()
     fleet.observe(demand: 2, idle: ["gpu0": nil])
     fleet.change(specification: "newer")
-    fleet.fleet.startBegins("gpu1")
+    fleet.startBegins("gpu1")
     fleet.fails("gpu1", "exit status 1")
     fleet.observe(demand: 0, idle: ["gpu0": .zero])
     #expect(fleet.draining.isEmpty, "the newer one has failed, and runs nowhere")
     #expect(fleet.reports.contains { if case .replacementHeld = $0 { true } else { false } })
+  }
+
+  @Test func aStartIsGivenUpWhereItsGPUsHaveBecomeOthersOrMayNotBeUsedAnyMore() throws {
+    var fleet = FleetUnderTest(gpus: 3, minimum: 1)
+    fleet.runs("gpu0")
+    fleet.connect()
+    fleet.observe(demand: 2, idle: ["gpu0": nil])
+    #expect(fleet.starts == ["gpu0", "gpu1", "gpu2"])
+    fleet.configure([
+      fleet.placement("gpu0", on: "GPU-1"), fleet.placement("gpu1", on: "GPU-0"), fleet.placement("gpu2", on: "GPU-2"),
+    ])
+    fleet.startBegins("gpu1")
+    #expect(fleet.fleet.placements["gpu1"]?.life == .absent)
+    try fleet.cordon("gpu2")
+    fleet.startBegins("gpu2")
+    #expect(fleet.fleet.placements["gpu2"]?.life == .absent)
+    #expect(fleet.starts.count == 3)
+  }
+
+  @Test func whatIsNeverReadyIsKilledOnceTheDispatcherAgrees() {
+    var fleet = FleetUnderTest(gpus: 1, minimum: 1)
+    fleet.runs("gpu0")
+    fleet.connect()
+    fleet.observe(starting: "gpu0")
+    fleet.advance(fleet.fleet.limits.startTimeout)
+    fleet.advance(.seconds(1))
+    #expect(fleet.kills.isEmpty && fleet.retirements == ["gpu0"])
+    fleet.answer("gpu0", .retired)
+    #expect(fleet.kills == ["gpu0"])
   }
 
   @Test func stoppingEndsEveryInstanceAndStartsNone() {

@@ -70,6 +70,8 @@ struct FleetUnderTest {
       specification: specification)
   }
 
+  mutating func startBegins(_ id: InstanceID) { perform(fleet.startBegins(id, at: now)) }
+
   mutating func runs(_ id: String) {
     let unit = unit(id)
     perform(fleet.unitStarted(InstanceID(id), unit, at: now))
@@ -107,6 +109,19 @@ struct FleetUnderTest {
       fleet.placements[InstanceID(id)]?.running.map {
         InstanceObservation(
           id: InstanceID(id), invocation: $0.unit.invocation, health: .healthy, leases: idle == nil ? 1 : 0, idle: idle)
+      }
+    }
+    perform(fleet.observed(observation, at: now))
+  }
+
+  /// Each of these has something that needs no slot; the others have nothing.
+  mutating func observe(references busy: [InstanceID], ready others: [InstanceID] = []) {
+    var observation = QueueObservation()
+    observation.instances = (busy + others).compactMap { id in
+      fleet.placements[id]?.running.map {
+        InstanceObservation(
+          id: id, invocation: $0.unit.invocation, health: .healthy, references: busy.contains(id) ? 1 : 0,
+          idle: busy.contains(id) ? nil : .zero)
       }
     }
     perform(fleet.observed(observation, at: now))

@@ -78,6 +78,52 @@ import Testing
     #expect(fleet.draining == ["gpu0"])
   }
 
+  @Test func aCordonOrAGPUThatCannotBeAskedTakesTheDrainOfAReplacementBack() throws {
+    for isCordoned in [true, false] {
+      var fleet = FleetUnderTest(gpus: 1, minimum: 1)
+      fleet.runs("gpu0")
+      fleet.connect()
+      fleet.observe(demand: 1, idle: ["gpu0": nil])
+      fleet.change(specification: "new")
+      #expect(fleet.draining == ["gpu0"])
+      if isCordoned { try fleet.cordon("gpu0") } else { fleet.configure(gpus: 0, areAll: false) }
+      #expect(fleet.draining == [])
+      fleet.observe(demand: 0, idle: ["gpu0": .zero])
+      #expect(fleet.retirements.isEmpty)
+      if isCordoned { try fleet.uncordon("gpu0") } else { fleet.configure(gpus: 1) }
+      #expect(fleet.draining == ["gpu0"] && fleet.retirements == ["gpu0"])
+    }
+  }
+
+  @Test func theDrainOfAReplacementIsTakenBackWithTheChange() {
+    var fleet = FleetUnderTest(gpus: 1, minimum: 1)
+    fleet.runs("gpu0")
+    fleet.connect()
+    fleet.observe(demand: 1, idle: ["gpu0": nil])
+    fleet.change(specification: "new")
+    #expect(fleet.draining == ["gpu0"])
+    fleet.change(specification: "old")
+    #expect(fleet.draining == [])
+  }
+
+  @Test func aPullIsWaitedForWhereTheOldOneGoesFirstAndNotWhereTheNewOneIsReady() {
+    for gpus in 1...2 {
+      var fleet = FleetUnderTest(gpus: gpus, minimum: 1)
+      fleet.runs("gpu0")
+      fleet.connect()
+      fleet.observe(references: ["gpu0"])
+      fleet.change(specification: "new")
+      #expect(fleet.draining == [])
+      if gpus == 1 {
+        fleet.observe(demand: 0, idle: ["gpu0": .zero])
+      } else {
+        fleet.runs("gpu1")
+        fleet.observe(references: ["gpu0"], ready: ["gpu1"])
+      }
+      #expect(fleet.draining == ["gpu0"])
+    }
+  }
+
   @Test func nothingIsReplacedBesideWhatAnOperatorRestartsOrWhatIsKilled() throws {
     for isRestart in [true, false] {
       var fleet = FleetUnderTest(gpus: 2, minimum: 2)

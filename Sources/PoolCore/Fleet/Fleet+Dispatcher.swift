@@ -62,10 +62,14 @@ extension Fleet {
     case (_, .starting): instance.standing = .starting(since: now)
     case (_, .unhealthy(let reason, let isFinal, let since)):
       instance.standing = .unhealthy(reason: reason)
-      // What the dispatcher has left to it, it may finish; it gets nothing new, so once it is empty it stays so, and
-      // needs no retirement.
-      if isFinal ? instance.isEmpty : since >= limits.unhealthyGrace {
+      if isFinal, instance.isEmpty {
+        // What the dispatcher had left to it, it has finished, and it gets nothing new: it needs no retirement.
         return stop(seen.id, instance, .unhealthy(reason), at: now)
+      }
+      if !isFinal, since >= limits.unhealthyGrace, !instance.isRetiring {
+        // It may have recovered meanwhile, and have a request again.
+        placements[seen.id]?.running = instance
+        return retire(seen.id, instance, .unhealthy(reason))
       }
     }
     placements[seen.id]?.running = instance
@@ -83,7 +87,8 @@ extension Fleet {
     placements[id]?.running = instance
     switch answer {
     case .retired:
-      return stop(id, instance, drain(of: id).map { .drained($0.reason) } ?? reason, at: now) + reconcile(at: now)
+      let because = drain(of: id).map { reason.isFault ? reason : .drained($0.reason) } ?? reason
+      return stop(id, instance, because, at: now) + reconcile(at: now)
     case .busy:
       placements[id]?.running?.idle = nil
       placements[id]?.running?.leases = max(1, instance.leases)

@@ -110,7 +110,7 @@ extension Fleet {
     return old == nil || placements[id]?.life.instance?.unit.invocation != old
   }
 
-  /// A drain stands only beside a cordon, and a restart only without one, since it must cost no instance. Where a
+  /// A drain stands only beside a cordon, and a restart only without one, since it must cost none that still runs. Where a
   /// placement may be missing because its GPU can't be asked, a restart waits.
   mutating func dropVoidOrders() {
     for (id, order) in orders {

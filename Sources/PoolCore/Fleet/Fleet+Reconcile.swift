@@ -7,6 +7,7 @@ extension Fleet {
     if isStopping { return stopEverything(at: now) }
     if isLeaving { return takeBackStarts(at: now) }
     dropVoidOrders()
+    takeBackReplacements()
     var actions = stopOverdue(at: now)
     actions += drainRemoved()
     actions += decide(at: now)
@@ -73,10 +74,12 @@ extension Fleet {
     var actions: [FleetAction] = []
     for (id, record) in placements {
       guard let instance = record.running else { continue }
-      if case .starting(let since) = instance.standing, isConnected, now - since >= limits.startTimeout {
-        actions += stop(id, instance, .neverReady(after: now - since), at: now)
-      } else if let drain = drain(of: id), let deadline = drain.deadline, deadline <= now {
+      if let drain = drain(of: id), let deadline = drain.deadline, deadline <= now {
         actions += stop(id, instance, .drained(drain.reason), at: now)
+      } else if case .starting(let since) = instance.standing, isConnected, now - since >= limits.startTimeout,
+        !instance.isRetiring
+      {
+        actions += retire(id, instance, .neverReady(after: now - since))
       }
     }
     return actions
@@ -164,8 +167,8 @@ extension Fleet {
   }
 
   /// What holds nothing as far as is known is stopped only once the dispatcher, told of it and connected, agrees, also
-  /// while it is starting: it may have been given a request this very moment.
-  private mutating func retire(_ id: InstanceID, _ instance: RunningInstance, _ reason: StopReason) -> [FleetAction] {
+  /// while it is starting or seems unhealthy: it may have been given a request this very moment.
+  mutating func retire(_ id: InstanceID, _ instance: RunningInstance, _ reason: StopReason) -> [FleetAction] {
     placements[id]?.running?.retiring = reason
     return [.retire(id, instance.unit.invocation)]
   }
@@ -230,7 +233,7 @@ extension Fleet {
   func isPlaceable(_ record: Record) -> Bool { record.isConfigured && cordon(on: record.placement) == nil }
 
   /// Whether something of another placement is on one of its GPUs that doesn't share it.
-  private func isOccupied(_ record: Record) -> Bool {
+  func isOccupied(_ record: Record) -> Bool {
     placements.values.contains { other in
       guard let held = other.life.placement, other.placement.id != record.placement.id else { return false }
       return !(record.placement.isShared && other.placement.isShared)

@@ -11,7 +11,8 @@ extension Fleet {
     // Without the dispatcher nothing can drain, and what is there counts as wanted: with one more at each turn all
     // placements would fill up.
     guard isConnected, decision.mayShrink else { return 0 }
-    guard let stale = serving.last(where: { isStale($0.id) && !isCordoned($0.id) }) else {
+    let stale = serving.filter { isStale($0.id) && !isCordoned($0.id) }
+    if stale.isEmpty {
       heldReplacement = nil
       return 0
     }
@@ -30,9 +31,24 @@ extension Fleet {
     }
     heldReplacement = nil
     if ready <= decision.target, free.contains(where: { !$0.restarts.isQuarantined }) { return 1 }
-    let isConfigured = placements[stale.id]?.isConfigured == true
-    actions += beginDrain(of: stale.id, isConfigured ? .specificationChanged : .placementRemoved)
+    // What takes another's place only after it leaves a gap, which a pull or an upload may hold open for hours.
+    let isReplaced = ready > decision.target
+    if let next = stale.last(where: { isReplaced || $0.instance.references == 0 }) {
+      let isConfigured = placements[next.id]?.isConfigured == true
+      actions += beginDrain(of: next.id, isConfigured ? .specificationChanged : .placementRemoved)
+    }
     return 0
+  }
+
+  /// What drains so that another one can take its place goes on where no other one may be started any more, or where
+  /// that would be the same again.
+  mutating func takeBackReplacements() {
+    for (id, record) in placements {
+      guard let outdated = record.running?.outdated, outdated == .specificationChanged || isTakenOver(record),
+        isCordoned(id) || !isStale(id)
+      else { continue }
+      placements[id]?.running?.outdated = nil
+    }
   }
 
   /// Whether another one is about to be started in place of what is there, for whatever reason.

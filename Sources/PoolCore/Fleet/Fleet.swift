@@ -139,10 +139,13 @@ package struct Fleet: Sendable {
     }
   }
 
-  /// A start begins with what is configured by now: between the order and this a newer program may have been found.
-  package mutating func startBegins(_ id: InstanceID) {
-    guard let record = placements[id], case .launching(_, let since) = record.life else { return }
-    placements[id]?.life = .launching(record.placement, since: since)
+  /// A start begins with what is configured by now: between the order and this a newer program may have been found. It
+  /// is given up where nothing may be started any more, or where its GPUs are now others that are taken.
+  package mutating func startBegins(_ id: InstanceID, at now: Instant) -> [FleetAction] {
+    guard let record = placements[id], case .launching = record.life else { return [] }
+    guard isPlaceable(record), !isOccupied(record) else { return gone(id, failure: nil, at: now) + reconcile(at: now) }
+    placements[id]?.life = .launching(record.placement, since: now)
+    return []
   }
 
   package mutating func startFailed(_ id: InstanceID, reason: String, at now: Instant) -> [FleetAction] {

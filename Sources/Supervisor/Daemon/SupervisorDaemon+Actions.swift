@@ -176,7 +176,7 @@ extension SupervisorDaemon {
 }
 
 extension InstanceLife {
-  fileprivate var isLaunching: Bool { if case .launching = self { true } else { false } }
+  var isLaunching: Bool { if case .launching = self { true } else { false } }
 
   fileprivate func isStopping(_ invocation: InvocationID) -> Bool {
     if case .stopping(let instance, _) = self { instance.unit.invocation == invocation } else { false }

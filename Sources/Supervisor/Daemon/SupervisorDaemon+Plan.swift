@@ -1,5 +1,6 @@
 import GPUInventory
 import Launching
+import OrderedCollections
 package import PoolConfiguration
 import PoolCore
 import Systemd
@@ -87,9 +88,9 @@ extension SupervisorDaemon {
   /// - Throws: `LaunchError`, `SupervisorError`
   func prepareStart(_ id: InstanceID, attempt: Int) throws -> (InstanceSpecification, port: UInt16) {
     use(plan.findProgram())
-    apply { fleet, _ in
-      fleet.startBegins(id)
-      return []
+    apply { $0.startBegins(id, at: $1) }
+    guard fleet.placements[id]?.life.isLaunching == true else {
+      throw SupervisorError(.noSuchPlacement, "\(id) is not to be started any more")
     }
     var (specification, port) = try plan.specification(of: id, attempt: attempt, avoiding: ports(ofOthersThan: id))
     specification.prunesStore = isAlone(id)
