@@ -22,7 +22,7 @@ extension Invariants {
       if requests < limits.erredRequests || proven < limits.erredRequests {
         note("\(id) was condemned for \(requests) requests, but failed \(proven) since its last answer")
       }
-    case .unreachable, .failing, .loadFailed: break
+    case .unreachable, .refusing, .loadFailed: break
     }
   }
 

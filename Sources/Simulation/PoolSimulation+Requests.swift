@@ -34,6 +34,9 @@ extension PoolSimulation {
     if random.happens(faults.answersWithError) || isTooLarge {
       return after(settings.latency, .attemptFails(id, attempt: number, .status(500)))
     }
+    if request.need == .slot, id.number.isMultiple(of: 5), random.happens(faults.breaks) {
+      return after(settings.latency, .attemptFails(id, attempt: number, .broken))
+    }
     let silence = random.duration(settings.firstByte) + (request.streams ? .zero : request.service)
     events.schedule(.firstByte(id, attempt: number), at: now + silence)
     guard request.need == .slot else { return }
@@ -66,7 +69,7 @@ extension PoolSimulation {
     guard dispatch != nil, let request = requests[id] else { return }
     if attempt.hasBegun { return lose(id, .truncated) }
     guard request.isReplayable else { return lose(id, .instanceLost) }
-    if case .status = failure, request.need == .slot { units[attempt.instance]?.failed(id, at: now) }
+    if failure != .refused, request.need == .slot { units[attempt.instance]?.failed(id, at: now) }
     var verdict = AttemptVerdict.wait
     waitingSince[id] = now
     apply(dispatch: {

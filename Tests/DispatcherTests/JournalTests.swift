@@ -153,7 +153,7 @@ struct JournalTests {
         var facts = Self.facts
         facts.invocation = InvocationID(invocation)
         for _ in 0..<3 {
-          journal.tell(.decided(.instanceUnhealthy("gpu0", .failing, interrupted: 0, putBack: 0), facts), at: .zero)
+          journal.tell(.decided(.instanceUnhealthy("gpu0", .refusing, interrupted: 0, putBack: 0), facts), at: .zero)
         }
       }
       #expect(lines().count { $0.contains("is unhealthy") } == 2, "a successor's fault is no repetition")

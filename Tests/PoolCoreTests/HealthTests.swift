@@ -57,6 +57,42 @@ import Testing
     #expect(pool.isHealthy("gpu0"))
   }
 
+  @Test func whatIsNoInferenceAndStandsStillEndsAlone() {
+    var pool = PoolUnderTest(instances: 1)
+    pool.arrive(1, need: .reference)
+    pool.begin(1)
+    pool.advance(.seconds(29))
+    #expect(pool.ended.isEmpty)
+    pool.advance(.seconds(1))
+    #expect(pool.ended == [1: .failed(.instanceLost)])
+    #expect(pool.dispatch.instances["gpu0"]?.isIdle == true && pool.isHealthy("gpu0"))
+  }
+
+  @Test func aRequestThatBreaksEverywhereCutsNoOther() {
+    var pool = PoolUnderTest(instances: 1, slots: 2)
+    pool.arrive(1)
+    pool.begin(1)
+    pool.arrive(2)
+    for _ in 0..<2 { #expect(pool.fail(2, .broken) == .wait) }
+    #expect(pool.fail(2, .broken) == .fail(.attemptsExhausted))
+    #expect(pool.ended[1] == nil && pool.isHealthy("gpu0"))
+  }
+
+  @Test func whatBreaksRequestsThatAnotherServesIsCondemnedAlthoughItAnswersProbes() {
+    var pool = PoolUnderTest(instances: 2)
+    for number in 1...3 as ClosedRange<UInt64> {
+      pool.arrive(number)
+      #expect(pool.places.last == "gpu0")
+      #expect(pool.fail(number, .broken) == .wait)
+      #expect(pool.places.last == "gpu1")
+      pool.begin(number)
+      pool.end(number)
+      pool.advance(.seconds(1))
+      pool.answerProbes()
+    }
+    #expect(pool.isUnhealthy("gpu0", .erring(requests: 3)))
+  }
+
   @Test func aDownloadThatIsNotStreamedMayBeSilentForAsLongAsItTakes() {
     var pool = PoolUnderTest(instances: 1)
     pool.arrive(1, need: .storeReference, streams: false)
@@ -215,6 +251,32 @@ import Testing
     pool.arrive(4)
     pool.begin(4)
     // The other serves one after the other, while the stream of gpu0 goes on.
+    pool.end(9)
+    for number in 1...3 as ClosedRange<UInt64> {
+      pool.begin(number)
+      pool.end(number)
+    }
+    #expect(pool.isHealthy("gpu0"))
+  }
+
+  @Test func whatHasRecoveredIsNotJudgedByWhatItFailedBefore() {
+    var pool = PoolUnderTest(instances: 2)
+    for number in 8...9 as ClosedRange<UInt64> {
+      pool.arrive(number)
+      pool.begin(number)
+    }
+    pool.end(8)
+    for number in 1...3 as ClosedRange<UInt64> {
+      pool.arrive(number)
+      #expect(pool.fail(number, .status(500)) == .wait)
+    }
+    for _ in 0..<3 {
+      pool.advance(.seconds(1))
+      pool.missProbes(of: "gpu0")
+    }
+    #expect(!pool.isHealthy("gpu0"))
+    pool.advance(.seconds(1))
+    pool.answerProbes()
     pool.end(9)
     for number in 1...3 as ClosedRange<UInt64> {
       pool.begin(number)

@@ -18,31 +18,18 @@ extension Dispatch {
     instances[id]?.failures = DispatchedInstance.Failures(since: now)
   }
 
-  /// The connection ended before a whole answer's head.
-  mutating func broke(_ attempt: FailedAttempt, at now: Instant) -> [DispatchAction] {
-    guard let failures = count(attempt, \.broken), failures.broken >= limits.brokenAttempts else { return [] }
-    return becameUnhealthy(attempt.instance, .failing, at: now)
-  }
-
   /// An instance failed a request that was none the worse for it: another one served it, or there was no answer at all.
-  mutating func erred(_ attempt: FailedAttempt, at now: Instant) -> [DispatchAction] {
-    guard let failures = count(attempt, \.errors), failures.errors >= limits.erredRequests else { return [] }
-    return becameUnhealthy(attempt.instance, .erring(requests: failures.errors), at: now)
-  }
-
-  /// Counts a failure, unless a request that was sent later was answered, or one counted already that ran beside it:
-  /// requests at one time have one cause, and may just be too much together.
   ///
-  /// - Returns: the failures in a row; nil if this one doesn't count.
-  private mutating func count(
-    _ attempt: FailedAttempt, _ counter: WritableKeyPath<DispatchedInstance.Failures, Int>
-  ) -> DispatchedInstance.Failures? {
+  /// It doesn't count if a request that was sent later was answered, or one counted already that ran beside it: requests
+  /// at one time have one cause, and may just be too much together.
+  mutating func erred(_ attempt: FailedAttempt, at now: Instant) -> [DispatchAction] {
     guard let instance = instances[attempt.instance], instance.wanted.invocation == attempt.invocation,
       instance.failures.since.map({ $0 <= attempt.since }) ?? true
-    else { return nil }
-    instances[attempt.instance]?.failures[keyPath: counter] += 1
-    instances[attempt.instance]?.failures.since = attempt.failedAt
-    return instances[attempt.instance]?.failures
+    else { return [] }
+    let failures = DispatchedInstance.Failures(inARow: instance.failures.inARow + 1, since: attempt.failedAt)
+    instances[attempt.instance]?.failures = failures
+    guard failures.inARow >= limits.erredRequests else { return [] }
+    return becameUnhealthy(attempt.instance, .erring(requests: failures.inARow), at: now)
   }
 
   /// A graver reason takes the place of a known one.

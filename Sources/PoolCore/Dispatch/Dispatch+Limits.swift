@@ -58,8 +58,8 @@ extension Dispatch {
   /// - Of an answer that is no stream the first byte is the last, so it may just have been long: it ends with
   ///   `.noAnswer`, since a second try would cost as much again, and counts as one error; as none beside a stream that
   ///   moves.
-  /// - What is no inference says nothing of the instance. What changes the model store may take any time: a download or
-  ///   a conversion that isn't streamed is silent until its end.
+  /// - What is no inference says nothing of the instance, and ends alone. What changes the model store may take any time:
+  ///   a download or a conversion that isn't streamed is silent until its end.
   private mutating func overruns(
     of id: InstanceID, at now: Instant, _ lastProgress: (RequestID) -> Instant?
   ) -> [DispatchAction] {
@@ -75,8 +75,14 @@ extension Dispatch {
       let isInference = record.request.need == .slot
       let idle = now - max(since, begun ?? since, lastProgress(request) ?? since)
       if begun != nil {
-        if isInference, idle < limits.stallTimeout { isMoving = true }
-        if isInference, idle >= limits.stallTimeout { fault = .stalled(limits.stallTimeout) }
+        switch (isInference, stands: idle >= limits.stallTimeout) {
+        case (true, stands: false): isMoving = true
+        case (true, stands: true): fault = .stalled(limits.stallTimeout)
+        case (false, stands: false): break
+        case (false, stands: true):
+          forget(request, .failed(.instanceLost), at: now)
+          actions.append(.end(request, .failed(.instanceLost)))
+        }
         continue
       }
       guard idle >= limits.firstByteLimit else { continue }

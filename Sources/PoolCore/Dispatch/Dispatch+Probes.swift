@@ -45,7 +45,7 @@ extension Dispatch {
       return [report] + loadNext(id, at: now)
     case (.unhealthy(let reason, _), .answered) where !reason.isFinal:
       revision += 1
-      instances[id]?.failures = DispatchedInstance.Failures()
+      instances[id]?.failures = DispatchedInstance.Failures(since: now)
       instances[id]?.health = instance.readyAt == nil ? .starting : .healthy
       return [.report(.instanceRecovered(id))] + (instance.readyAt == nil ? loadNext(id, at: now) : [])
         + assignFreeSlots(at: now)

@@ -119,10 +119,8 @@ package struct Dispatch: Sendable {
     }
     let attempt = FailedAttempt(instance: instance, invocation: invocation, since: since, failedAt: now)
     switch failure {
-    case .status: requests[id]?.erred.append(attempt)
-    case .refused: actions += becameUnhealthy(instance, .failing, at: now)
-    case .broken where record.request.need == .slot: actions += broke(attempt, at: now)
-    case .broken: break
+    case .status, .broken: requests[id]?.erred.append(attempt)
+    case .refused: actions += becameUnhealthy(instance, .refusing, at: now)
     }
     return (verdict, actions + assignFreeSlots(at: now))
   }

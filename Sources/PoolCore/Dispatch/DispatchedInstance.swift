@@ -43,8 +43,8 @@ package struct WantedInstance: Hashable, Sendable {
 package enum UnhealthyReason: Hashable, Sendable {
   /// So many probes in a row had no answer.
   case unreachable(missedProbes: Int)
-  /// Connections were refused or broke, request after request.
-  case failing
+  /// It took no connection of a request.
+  case refusing
   /// It failed so many requests in a row that another instance then served, or gave them no answer at all.
   case erring(requests: Int)
   /// A stream that had begun said nothing for so long, while nothing held the client back.
@@ -66,7 +66,7 @@ package enum UnhealthyReason: Hashable, Sendable {
 
   package var consequence: Consequence {
     switch self {
-    case .unreachable, .failing: .pause
+    case .unreachable, .refusing: .pause
     case .erring: .finish
     case .stalled, .silent, .loadFailed: .end
     }
@@ -79,7 +79,7 @@ extension UnhealthyReason: CustomStringConvertible {
   package var description: String {
     switch self {
     case .unreachable(let probes): "\(probes) probes in a row had no answer"
-    case .failing: "connections were refused or broke, one after the other"
+    case .refusing: "a connection to it was refused"
     case .stalled(let limit): "a stream stood still for \(limit.seconds) s"
     case .silent(let limit): "no first byte within \(limit.seconds) s"
     case .erring(let requests): "\(requests) requests in a row failed here alone"
@@ -120,12 +120,10 @@ package struct DispatchedInstance: Hashable, Sendable {
   var isLoading = false
   var failures = Failures()
 
-  /// Inference that it failed in a row; any that it answers makes an end of both counts.
+  /// Inference that it failed; any that it answers makes an end of the count.
   struct Failures: Hashable, Sendable {
-    /// Attempts that ended without an answer's head.
-    var broken = 0
     /// Requests that it failed and another one served, or that had no answer at all.
-    var errors = 0
+    var inARow = 0
     /// When it last answered, or last failed what is counted here.
     var since: Instant?
   }
