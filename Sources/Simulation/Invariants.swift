@@ -21,6 +21,10 @@ struct Invariants: Sendable {
     if operators.forbidStart(in: placement) { note("\(placement.id) was started although it is cordoned") }
   }
 
+  mutating func ordered(startOfUnconfigured id: InstanceID) {
+    note("\(id) was started although it is not configured")
+  }
+
   /// No two placements' instances on one GPU, except where a start came through that no supervisor knew of.
   mutating func begun(
     _ placement: Placement, _ start: PoolSimulation.UnitStart, units: [InstanceID: PoolSimulation.Unit]

@@ -143,7 +143,9 @@ extension PoolSimulation {
   private mutating func perform(_ action: FleetAction) {
     switch action {
     case .start(let id, _):
-      guard let placement = placements.first(where: { $0.id == id }) else { return }
+      guard let placement = placements.first(where: { $0.id == id }) else {
+        return invariants.ordered(startOfUnconfigured: id)
+      }
       invariants.ordered(start: placement, units: units, operators)
       after(settings.unitStart, .unitStarts(placement, UnitStart(orderedAt: now, by: supervisorLife)))
     case .stop(let id, let invocation, let kill):

@@ -5,6 +5,7 @@ import PoolCore
 extension PoolSimulation {
   mutating func scheduleMisfortunes() {
     let faults = settings.faults
+    again(faults.hangs, .hangs)
     again(faults.linkBreaks, .linkBreaks)
     again(faults.dispatcherRestarts, .dispatcherRestarts)
     again(faults.supervisorRestarts, .supervisorRestarts)
@@ -19,6 +20,12 @@ extension PoolSimulation {
 
   mutating func misfortune(_ event: Event) {
     switch event {
+    case .hangs:
+      guard !isCalm else { return }
+      if let id = units.keys.sorted().randomElement(using: &random), units[id]?.answersFrom != nil {
+        units[id]?.answersFrom = now + random.duration(.seconds(2)...(.seconds(14)))
+      }
+      again(settings.faults.hangs, .hangs)
     case .linkBreaks:
       disconnect()
       after(.milliseconds(50)...(.seconds(3)), .linkReturns)

@@ -65,7 +65,8 @@ extension PoolSimulation {
       apply { $0.tick(at: $1) }
       if !isLeaving, !isStopping { invariants.ticked(fleet, operators, at: now) }
       events.schedule(.supervisorTicks(life: life), at: now + .seconds(1))
-    case .linkBreaks, .linkReturns, .dispatcherRestarts, .dispatcherReturns, .supervisorRestarts, .supervisorLeaves,
+    case .hangs, .linkBreaks, .linkReturns, .dispatcherRestarts, .dispatcherReturns, .supervisorRestarts,
+      .supervisorLeaves,
       .supervisorReturns,
       .specificationChanges, .operatorOrders:
       misfortune(event)

@@ -125,6 +125,7 @@ package struct PoolSimulation: Sendable {
     case unitStopped(InstanceID, InvocationID)
     case unitEnded(InstanceID, InvocationID, reason: String)
     case supervisorTicks(life: UInt64)
+    case hangs
     case linkBreaks
     case linkReturns
     case dispatcherRestarts
@@ -220,6 +221,10 @@ package struct PoolSimulation: Sendable {
 
   package var runningUnits: [InstanceID] { units.keys.sorted() }
   package var maxConcurrent: Int { dispatch?.maxConcurrent ?? 0 }
+  /// Those that were started with what is no longer configured.
+  package var staleUnits: [InstanceID] {
+    units.filter { unit in !placements.contains(unit.value.placement) }.keys.sorted()
+  }
   /// Operators' orders to instances that are not carried out yet.
   package var standingOrders: [InstanceID] { fleet?.orders.keys.sorted() ?? [] }
 }

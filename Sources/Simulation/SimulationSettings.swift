@@ -32,12 +32,16 @@ package struct SimulationSettings: Sendable {
     package var neverAnswers = 0.0
     /// Per attempt: a 5xx instead of an answer.
     package var answersWithError = 0.0
+    /// Per attempt of every fifth inference: its connection breaks, and no other one's.
+    package var breaks = 0.0
     /// Per start: from then on a 5xx to most inference.
     package var startsErring = 0.0
     /// Per start: the supervisor is told that it has failed, and it comes through all the same.
     package var startAnswersLost = 0.0
     /// Mean time between breaks of the daemons' connection while both live; nil for never.
     package var linkBreaks: Duration?
+    /// Mean time between instances that answer no probe for a while; nil for never.
+    package var hangs: Duration?
     /// Mean time between restarts of each daemon; nil for never.
     package var dispatcherRestarts: Duration?
     package var supervisorRestarts: Duration?

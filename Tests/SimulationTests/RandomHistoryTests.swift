@@ -41,6 +41,8 @@ struct HistoryOfSeed {
   let seed: UInt64
   let simulation: PoolSimulation
   private let minimum: Int
+  /// What the minimum serves at once.
+  private let capacity: Int
   private let requests: Int
 
   static var requestedSeed: UInt64? { Environment.value("OLLAMA_POOL_SEED").flatMap(UInt64.init) }
@@ -52,6 +54,7 @@ struct HistoryOfSeed {
     settings.gpus = Int.random(in: 1...4, using: &random)
     settings.slots = Int.random(in: 1...3, using: &random)
     minimum = Int.random(in: 0...settings.gpus, using: &random)
+    capacity = minimum * settings.slots
     settings.scaling = ScalingSettings(
       ScalingSettings.Preset.allCases.randomElement(using: &random)!, minimum: minimum,
       window: .seconds(Int.random(in: 1...30, using: &random)),
@@ -77,6 +80,8 @@ struct HistoryOfSeed {
     if random.happens(0.2) { faults.neverAnswers = 0.2 }
     if random.happens(0.2) { faults.answersWithError = 0.2 }
     if random.happens(0.2) { faults.startsErring = 0.4 }
+    if random.happens(0.2) { faults.breaks = 0.5 }
+    if random.happens(0.2) { faults.hangs = .seconds(15) }
     if random.happens(0.1) { faults.startAnswersLost = 0.2 }
     if random.happens(0.2) { faults.linkBreaks = .seconds(10) }
     if random.happens(0.2) { faults.dispatcherRestarts = .seconds(30) }
@@ -123,12 +128,17 @@ struct HistoryOfSeed {
       // Both daemons are back by then.
       try pool.run(until: pool.now + .seconds(10))
       for _ in 0..<300
-      where !(pool.results.count == requests && pool.runningUnits.count == minimum && pool.standingOrders.isEmpty) {
+      where
+        !(pool.results.count == requests && pool.runningUnits.count == minimum && pool.standingOrders.isEmpty
+        && pool.staleUnits.isEmpty && pool.maxConcurrent == capacity)
+      {
         try pool.run(until: pool.now + .seconds(10))
       }
       // Every request ended, and nothing outlives the wish for it.
       #expect(pool.results.count == requests, "seed \(seed): some requests never ended")
       #expect(pool.runningUnits.count == minimum, "seed \(seed): \(pool.runningUnits) run, the minimum is \(minimum)")
+      #expect(pool.staleUnits.isEmpty, "seed \(seed): \(pool.staleUnits) were never replaced")
+      #expect(pool.maxConcurrent == capacity, "seed \(seed): \(pool.maxConcurrent) slots of \(capacity) get work")
       #expect(pool.standingOrders.isEmpty, "seed \(seed): the orders to \(pool.standingOrders) never end")
       pool.stopAll()
       // A start may be on its way.
