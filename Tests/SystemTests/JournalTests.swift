@@ -7,6 +7,7 @@ extension SystemTests {
     @Test func theJournalTellsTheStoryOnceWithItsReasonsAndFieldsAndExplainsIt() async throws {
       try await InstalledPool.running("scaling: {max: 2, cold_start: 1s, window: 2s, idle_hold: 1s}") { pool in
         _ = try await pool.ready(1)
+        try await pool.entry(containing: "gpu0 ready after")
         let before = try await pool.journalCursor()
         #expect(try await Conversation.chat(tokens: 60).isDone)
         try await pool.entry(within: .seconds(30), containing: "gpu1 has stopped")

@@ -101,12 +101,13 @@ package final class DispatcherDaemon: Sendable {
       options.journal.send(DispatcherEvent.socketUnused(name: socket.name).entry)
     }
     try listening.checkInherited()
-    let endpoints = try await listening.openEndpoint()
+    // The endpoint last: whoever waits in its socket must not be let in and dropped because something else is amiss.
+    let metrics = try await listening.openMetrics()
     let (control, path) = try await openControl(listening, options, on: loop)
     do {
       return Opened(
-        endpoints: endpoints, inheritsEndpoint: listening.inheritsEndpoint, control: control, controlSocket: path,
-        metrics: try await listening.openMetrics())
+        endpoints: try await listening.openEndpoint(), inheritsEndpoint: listening.inheritsEndpoint, control: control,
+        controlSocket: path, metrics: metrics)
     } catch {
       await control.close()
       throw error
