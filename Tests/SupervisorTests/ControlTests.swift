@@ -133,7 +133,7 @@ import Varlink
     try await withSupervisor(stage) { _ in
       try await stage.running("gpu0")
       try await stage.order(.setScale, SupervisorCalls.SetScale(min: 2, forSeconds: 2))
-      try await stage.running("gpu0", "gpu1")
+      try await stage.tells("gpu1 runs: ")
       try await stage.tells("at least 2 instances, for a time: by order of uid ")
       try await stage.tells("the configured bounds hold again: the operator's have ended")
       #expect(try await !stage.status().isOverridden)

@@ -21,7 +21,7 @@ import Testing
   }
 
   @Test func failedStartsAreCountedAlsoOfWhatTheDispatcherNeverSaw() async throws {
-    let stage = try Stage(Stage.fourGPUs + "health: {start_timeout: 1s}\n")
+    let stage = try Stage(Stage.fourGPUs + "health: {start_timeout: 3s}\n")
     func counts(_ failures: Int) async throws {
       try await eventually(within: patience, "\(failures) failures are reported") {
         stage.dispatcher.world.report?.failedStarts == failures
@@ -38,7 +38,7 @@ import Testing
       try await stage.tells("\(first) failed: killed by SIGKILL")
       #expect(await daemon.fleet.failedStarts == 1)
       // But one that never gets ready has.
-      try await stage.tells("not ready after 1 s")
+      try await stage.tells("not ready after 3 s")
       try await eventually(within: patience, "it is counted") { await daemon.fleet.failedStarts >= 2 }
       try await eventually(within: patience, "and reported") { stage.dispatcher.world.report?.failedStarts ?? 0 >= 2 }
       try #require(rename(stage.ollama, stage.ollama + ".away") == 0)

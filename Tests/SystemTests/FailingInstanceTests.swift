@@ -66,12 +66,12 @@ extension SystemTests {
           guard failures > 2 else { continue }
           let paused = try await pool.status("the status tells of failure \(failures)") {
             $0.instance("only")?.failures == failures
+              && $0.instance("only")?.state == (failures == 5 ? "quarantined" : "backingOff")
           }
           let only = try #require(paused.instance("only"))
-          #expect(only.state == (failures == 5 ? "quarantined" : "backingOff"))
           #expect(only.reason?.contains("killed by SIGKILL") == true, "\(only)")
           let longest = failures == 5 ? 3600 : 0.5 * Double(1 << (failures - 2))
-          #expect((longest / 4...longest).contains(only.retryInSeconds ?? -1), "\(only)")
+          #expect((0...longest).contains(only.retryInSeconds ?? -1), "\(only)")
         }
         let ofInstance = try await pool.entries(about: "only")
           .filter { $0.identifier == "ollama-pool-supervisor" }
