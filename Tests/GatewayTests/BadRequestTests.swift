@@ -180,6 +180,31 @@ struct BadRequestTests {
     }
   }
 
+  @Test("with more members than the pool reads get 400, and those that it just reads are served")
+  func manyMembers() async throws {
+    func body(_ count: Int) -> String {
+      "{" + String(repeating: #""a":1,"#, count: count - 2) + #""model":"m","stream":false}"#
+    }
+    try await GatewayRig.run { rig in
+      try await rig.set { delegate in
+        delegate.onArrival = { $0.respond(status: 200, headers: [], body: Array(($0.model ?? "").utf8)) }
+      }
+      let client = try await rig.connect()
+      try await client.send("POST", "/v1/chat/completions", body: body(1000))
+      #expect(try await client.answer().text == "m")
+      try await client.send("POST", "/v1/chat/completions", body: body(1001))
+      let refused = try await client.answer()
+      #expect(refused.status == 400)
+      #expect(refused.text.hasPrefix(Self.openAI) && refused.text.contains("more than 1000 members"), "\(refused.text)")
+      #expect(try await client.readUntilClosed() == "")
+      #expect(try await rig.onLoop { _, delegate in delegate.refusals } == [.malformedRequest])
+      // What an upload says is between the client and the instance.
+      let upload = try await rig.connect()
+      try await upload.send("POST", "/api/create", body: body(1001))
+      #expect(try await upload.answer().status == 200)
+    }
+  }
+
   @Test("that come too slowly get 408")
   func slowSenders() async throws {
     var limits = GatewayLimits()

@@ -24,41 +24,41 @@ import OllamaAPI
       (#"{"a":1.5e-3,"b":[1,2,{"c":"]}"}],"model":"m"}trailing"#, "m", nil),
     ] as [(String, String?, Bool?)])
   func `model and stream are found as Go finds them`(body: String, model: String?, stream: Bool?) throws {
-    let fields = try #require(RequestFields.scan(Array(body.utf8)))
+    let fields = try #require(try RequestFields.scan(Array(body.utf8)))
     #expect(fields.model == model)
     #expect(fields.stream == stream)
   }
 
   @Test func `a model that is too long for a name is not copied`() throws {
     let longest = String(repeating: "m", count: 4094)
-    #expect(RequestFields.scan(Array(#"{"model":"\#(longest)"}"#.utf8))?.model == longest)
-    #expect(RequestFields.scan(Array(#"{"model":"a","model":"\#(longest)m","stream":true}"#.utf8))?.model == nil)
+    #expect(try RequestFields.scan(Array(#"{"model":"\#(longest)"}"#.utf8))?.model == longest)
+    #expect(try RequestFields.scan(Array(#"{"model":"a","model":"\#(longest)m","stream":true}"#.utf8))?.model == nil)
   }
 
   @Test(arguments: [
     "", "[]", "null", "\"model\"", "x", "{model:1}", "{\"a\" 1}", "{\"a\":1 \"b\":2}", "(\u{B5}/\u{FD}",
   ])
-  func `what is no JSON object gives nothing`(body: String) {
-    #expect(RequestFields.scan(Array(body.utf8)) == nil)
+  func `what is no JSON object gives nothing`(body: String) throws {
+    #expect(try RequestFields.scan(Array(body.utf8)) == nil)
   }
 
   @Test func `a body cut anywhere is never wrong`() throws {
     let body = Array(#"{"model":"m","stream":true,"options":{"a":[1,"\""]}}"#.utf8)
     for length in 1..<body.count {
-      let fields = try #require(RequestFields.scan(body[..<length]), "\(length) bytes")
+      let fields = try #require(try RequestFields.scan(body[..<length]), "\(length) bytes")
       #expect(fields.model == nil || fields.model == "m")
       #expect(fields.stream == nil || fields.stream == true)
     }
   }
 
-  @Test func `depth is bounded, as in Go`() {
+  @Test func `depth is bounded, as in Go`() throws {
     func nested(_ depth: Int) -> [UInt8] {
       Array(
         (#"{"model":"m","a":"# + String(repeating: "[", count: depth) + String(repeating: "]", count: depth) + "}").utf8
       )
     }
-    #expect(RequestFields.scan(nested(9_000))?.model == "m")
-    #expect(RequestFields.scan(nested(10_001)) == nil)
+    #expect(try RequestFields.scan(nested(9_000))?.model == "m")
+    #expect(try RequestFields.scan(nested(10_001)) == nil)
   }
 
   private struct Reference: Decodable {
@@ -76,7 +76,7 @@ import OllamaAPI
       members.shuffle(using: &json.random)
       let text = json.object(members)
       let expected = try JSONDecoder().decode(Reference.self, from: Data(text.utf8))
-      let fields = try #require(RequestFields.scan(Array(text.utf8)), "\(text)")
+      let fields = try #require(try RequestFields.scan(Array(text.utf8)), "\(text)")
       #expect(fields.model == expected.model, "seed \(seed): \(text)")
       #expect(fields.stream == expected.stream, "seed \(seed): \(text)")
     }
@@ -95,7 +95,7 @@ import OllamaAPI
         }
         if bytes.isEmpty { break }
       }
-      _ = RequestFields.scan(bytes)
+      _ = try? RequestFields.scan(bytes)
       _ = ErrorBody.message(in: bytes)
       _ = ProcessList.merge([bytes])
       var end = StreamEnd(.generation)
@@ -107,9 +107,44 @@ import OllamaAPI
     let body = Array(#"{"images":[""#.utf8) + [UInt8](repeating: 65, count: 60 << 20) + Array(#""],"model":"m"}"#.utf8)
     let clock = ContinuousClock()
     var fields: RequestFields?
-    let elapsed = clock.measure { fields = RequestFields.scan(body) }
+    let elapsed = try clock.measure { fields = try RequestFields.scan(body) }
     #expect(fields?.model == "m")
     // A decoder needs hundreds of milliseconds; memchr needs under ten, and a busy machine some more.
     #expect(elapsed < .milliseconds(500))
+  }
+
+  private static func object(members: Int) -> [UInt8] {
+    Array(("{" + String(repeating: #""aaaaaaa":1,"#, count: members - 1) + #""model":"m"}"#).utf8)
+  }
+
+  @Test func `an object of more members than any request has is given up`() throws {
+    let most = RequestFields.mostMembers
+    #expect(try RequestFields.scan(Self.object(members: most))?.model == "m")
+    #expect(throws: RequestFields.TooManyMembers.self) { try RequestFields.scan(Self.object(members: most + 1)) }
+  }
+
+  @Test func `millions of members cost no more than those that are read`() throws {
+    let body = Self.object(members: 2_000_000)
+    let elapsed = ContinuousClock().measure {
+      _ = #expect(throws: RequestFields.TooManyMembers.self) {
+        try body.withUnsafeBytes { bytes in try RequestFields.scan(bytes) }
+      }
+    }
+    // To read them all takes seconds where nothing is optimised.
+    #expect(elapsed < .milliseconds(500))
+  }
+
+  @Test(arguments: [0, 1, 14, 15, 16, 17, 18, 31, 33, 100])
+  func `a string ends at its quote, however far that is and whatever is escaped`(length: Int) throws {
+    for backslashes in 0...5 {
+      for before in [length, max(0, length - backslashes)] {
+        // After an odd number the first quote is escaped, and the next one is the end.
+        let string =
+          "\"" + String(repeating: "x", count: before) + String(repeating: "\\", count: backslashes)
+          + (backslashes.isMultiple(of: 2) ? "\"" : "\"\"")
+        let text = #"{"a":\#(string),"b":[\#(string)],"model":"m"}"#
+        #expect(try RequestFields.scan(Array(text.utf8))?.model == "m", "\(text)")
+      }
+    }
   }
 }

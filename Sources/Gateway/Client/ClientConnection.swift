@@ -157,26 +157,27 @@ final class ClientConnection: ChannelInboundHandler {
   // MARK: Reading requests
 
   private func take(_ part: HTTPServerRequestPart) {
-    switch (part, intake) {
-    case (.head(let head), .head): begin(head)
-    case (.body(let bytes), .body(let exchange)):
-      bodyIsAwaited = false
-      expect(.bodyProgress)
-      do throws(RequestFault) {
+    do throws(RequestFault) {
+      switch (part, intake) {
+      case (.head(let head), .head): begin(head)
+      case (.body(let bytes), .body(let exchange)):
+        bodyIsAwaited = false
+        expect(.bodyProgress)
         try exchange.bodyArrived(bytes)
         try checkRate(of: exchange)
-      } catch {
-        fail(error)
+      case (.end, .body(let exchange)):
+        try exchange.readFields()
+        expect(nil)
+        intake = .answering(exchange)
+        exchange.bodyEnded()
+        exchange.arrive()
+      case (.end, .rest):
+        intake = .head
+        expect(.request)
+      case (.head, _), (.body, _), (.end, _): break
       }
-    case (.end, .body(let exchange)):
-      expect(nil)
-      intake = .answering(exchange)
-      exchange.bodyEnded()
-      exchange.arrive()
-    case (.end, .rest):
-      intake = .head
-      expect(.request)
-    case (.head, _), (.body, _), (.end, _): break
+    } catch {
+      fail(error)
     }
   }
 

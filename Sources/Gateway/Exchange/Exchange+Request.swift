@@ -64,11 +64,18 @@ extension Exchange {
   }
 
   /// Reads what the delegate and the relay want to know of the body.
-  func readFields() {
+  ///
+  /// - Throws: where the pool can't read what an instance still might. It would be judged by what it didn't ask for: an
+  ///   instance is condemned for the silence of a stream, and not for that of a whole answer.
+  func readFields() throws(RequestFault) {
     guard route.body == .buffered else { return }
-    let fields = body.withUnsafeReadableBytes { RequestFields.scan($0) }
-    model = fields?.model
-    wantsStream = route.streams(fields)
+    do {
+      let fields = try body.withUnsafeReadableBytes { bytes in try RequestFields.scan(bytes) }
+      model = fields?.model
+      wantsStream = route.streams(fields)
+    } catch {
+      throw .malformed("The request's body has more than \(RequestFields.mostMembers) members.")
+    }
   }
 
   /// The connection to the instance is there.

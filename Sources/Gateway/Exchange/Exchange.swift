@@ -149,7 +149,6 @@ package final class Exchange {
     guard case .receiving = stage else { return }
     stage = .parked
     id = gateway.nextRequestID()
-    readFields()
     gateway.delegate.exchangeArrived(self)
   }
 

@@ -7,6 +7,8 @@ import Glibc
 struct JSONScanner {
   /// What Go's `encoding/json` allows.
   static let depthLimit = 10_000
+  /// How much of a string is looked at byte by byte.
+  private static let nearBytes = 16
 
   private let bytes: UnsafeRawBufferPointer
   private(set) var position = 0
@@ -36,15 +38,37 @@ struct JSONScanner {
 
   /// Consumes a string and returns the range between its quotes, still escaped; nil when it has no end or none begins.
   mutating func string() -> Range<Int>? {
-    guard take(UInt8(ascii: "\"")), let base = bytes.baseAddress else { return nil }
+    guard take(UInt8(ascii: "\"")) else { return nil }
     let start = position
-    while position < bytes.count {
-      guard let found = memchr(base + position, Int32(UInt8(ascii: "\"")), bytes.count - position) else { break }
-      let quote = UnsafeRawPointer(found) - base
-      position = quote + 1
-      if isPrecededByEvenBackslashes(quote, since: start) { return start..<quote }
+    guard let quote = closingQuote(from: start) else {
+      position = bytes.count
+      return nil
     }
-    position = bytes.count
+    position = quote + 1
+    return start..<quote
+  }
+
+  /// Where the string ends whose content begins at `start`.
+  private func closingQuote(from start: Int) -> Int? {
+    guard let base = bytes.baseAddress else { return nil }
+    var index = start
+    while index < bytes.count {
+      // Calling `memchr` costs as much as a look at some bytes: a short string, or one full of escapes, is cheaper so.
+      let near = min(index + Self.nearBytes, bytes.count)
+      while index < near {
+        switch bytes[index] {
+        case UInt8(ascii: "\""): return index
+        case UInt8(ascii: "\\"): index += 2
+        default: index += 1
+        }
+      }
+      guard index < bytes.count, let found = memchr(base + index, Int32(UInt8(ascii: "\"")), bytes.count - index) else {
+        return nil
+      }
+      let quote = UnsafeRawPointer(found) - base
+      if isPrecededByEvenBackslashes(quote, since: index) { return quote }
+      index = quote + 1
+    }
     return nil
   }
 
@@ -73,22 +97,27 @@ struct JSONScanner {
 
   private mutating func skipContainer() -> Bool {
     var depth = 0
-    while position < bytes.count {
-      switch bytes[position] {
-      case UInt8(ascii: "\""):
-        guard string() != nil else { return false }
-        continue
-      case UInt8(ascii: "{"), UInt8(ascii: "["):
+    // Kept apart from `position`, which would be written for every byte.
+    var index = position
+    while index < bytes.count {
+      let byte = bytes[index]
+      index += 1
+      if byte == UInt8(ascii: "\"") {
+        guard let quote = closingQuote(from: index) else { break }
+        index = quote + 1
+      } else if byte | 0x20 == UInt8(ascii: "{") {
+        // Or `[`, which is 0x20 less, as `]` is less than `}`.
         depth += 1
         guard depth < Self.depthLimit else { return false }
-      case UInt8(ascii: "}"), UInt8(ascii: "]"):
+      } else if byte | 0x20 == UInt8(ascii: "}") {
         depth -= 1
-      default:
-        break
+        if depth == 0 {
+          position = index
+          return true
+        }
       }
-      position += 1
-      if depth == 0 { return true }
     }
+    position = bytes.count
     return false
   }
 

@@ -55,8 +55,11 @@ enum JSONText {
   /// U+017F and U+212A are an s and a k.
   static func key(_ escaped: Slice<UnsafeRawBufferPointer>, names name: StaticString) -> Bool {
     name.withUTF8Buffer { wanted in
-      if escaped.count == wanted.count, zip(escaped, wanted).allSatisfy({ $0 | 0x20 == $1 }) { return true }
-      guard escaped.count > wanted.count, escaped.count <= 6 * wanted.count else { return false }
+      if escaped.count == wanted.count { return zip(escaped, wanted).allSatisfy { $0 | 0x20 == $1 } }
+      // Only escapes and what is no ASCII can make it longer; most keys are neither, and need no string.
+      guard escaped.count > wanted.count, escaped.count <= 6 * wanted.count,
+        escaped.contains(where: { $0 == UInt8(ascii: "\\") || $0 >= 0x80 })
+      else { return false }
       let folded = unescaped(escaped).unicodeScalars.map { scalar -> UInt8 in
         switch scalar {
         case "\u{17F}": UInt8(ascii: "s")
