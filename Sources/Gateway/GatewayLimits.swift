@@ -6,6 +6,8 @@ package struct GatewayLimits: Sendable {
   package var head = 64 << 10
   /// A request's target, in bytes: 414 beyond.
   package var target = 8 << 10
+  /// What a request's `Connection` fields may name, in bytes: 400 beyond. Real ones name two or three fields.
+  package var connectionField = 1 << 10
   /// The body of a request that is read whole before it is passed on, in bytes: 413 beyond.
   package var requestBody = 64 << 20
   /// What is held of all requests at once, in bytes: bodies until the answer begins, what waits of streamed ones, heads

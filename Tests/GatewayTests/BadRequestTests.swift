@@ -104,6 +104,14 @@ struct BadRequestTests {
     Case(
       "too many headers",
       "GET /api/tags HTTP/1.1\r\n\(host)" + String(repeating: "A: b\r\n", count: 300) + "\r\n", 431),
+    Case(
+      "a Connection that names thousands of fields, for OpenAI",
+      "GET /v1/models HTTP/1.1\r\n\(host)Connection: " + String(repeating: "a,", count: 15_000) + "\r\n\r\n", 400,
+      body: openAI),
+    Case(
+      "Connections that name too much together",
+      "GET /api/tags HTTP/1.1\r\n\(host)"
+        + String(repeating: "Connection: \(String(repeating: "a", count: 300))\r\n", count: 4) + "\r\n", 400),
     Case("an unknown expectation", post("Expect: miracles\r\nContent-Length: 2\r\n", "{}"), 417),
     Case("an unknown path", "GET /api/nothing HTTP/1.1\r\n\(host)\r\n", 404, keepsConnection: true),
     Case(

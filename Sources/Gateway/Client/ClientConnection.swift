@@ -204,7 +204,7 @@ final class ClientConnection: ChannelInboundHandler {
     } catch {
       let fault = error
       gateway.delegate.gatewayRefused(fault.refusal, from: peerAddress)
-      answerByHead(head, keepsAlive: head.isKeepAlive && fault.refusal.leavesConnectionUsable) { tail in
+      answerByHead(head, keepsAlive: fault.refusal.leavesConnectionUsable && head.isKeepAlive) { tail in
         sendError(
           fault.error, dialect: fault.dialect, headers: fault.headers, isHead: head.method == .HEAD, tail: tail)
       }

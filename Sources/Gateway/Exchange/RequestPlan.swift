@@ -81,6 +81,10 @@ struct RequestRules {
     guard head.uri.utf8.count <= limits.target else {
       throw fault(dialect, .targetTooLong, "The request's target is longer than \(limits.target) bytes.")
     }
+    // Before anything takes these fields apart.
+    guard headers["connection"].reduce(0, { $0 + $1.utf8.count }) <= limits.connectionField else {
+      throw .malformed("The request's Connection header is longer than \(limits.connectionField) bytes.", dialect)
+    }
     let host = try host(of: head, dialect)
     if checksHost, !hosts.allows(host) || !(target.authority.map(hosts.allows) ?? true) {
       throw fault(

@@ -19,9 +19,9 @@ enum HTTPText {
     buffer.writeString(" HTTP/1.1\r\nHost: ")
     buffer.writeString(host)
     buffer.writeString("\r\n")
-    let named = head.headers[canonicalForm: "connection"]
+    let named = Set(head.headers[canonicalForm: "connection"].map { $0.lowercased() })
     for (name, value) in head.headers where !isDropped(name) {
-      if !named.isEmpty, named.contains(where: { $0.utf8.elementsEqualIgnoringCase(name.utf8) }) { continue }
+      if !named.isEmpty, named.contains(name.lowercased()) { continue }
       writeField(name, value, into: &buffer)
     }
     if isChunked {
