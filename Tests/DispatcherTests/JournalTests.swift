@@ -97,6 +97,11 @@ struct JournalTests {
       ["POOL_REASON": "what is held of requests takes all the memory that is meant for it"]
     ),
     (
+      .noRoom(.pipelineFull, client: "10.0.0.7"), .warning,
+      "a client at 10.0.0.7 was refused: it sent more requests behind one another than are kept for a connection",
+      ["POOL_REASON": "it sent more requests behind one another than are kept for a connection"]
+    ),
+    (
       .requestCancelled(request, byUserID: 0), .info, "request 7 (POST /api/chat) was cancelled by user 0",
       [
         "POOL_REQUEST": "7", "POOL_INSTANCE": "gpu2", "POOL_MODEL": "m:latest",

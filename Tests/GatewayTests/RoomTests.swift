@@ -93,6 +93,60 @@ struct RoomTests {
     }
   }
 
+  @Test("Thousands of small requests behind one that waits are not kept: some are answered, and the rest gets one 503")
+  func pipelinedSmallRequests() async throws {
+    try await GatewayRig.run { rig in
+      try await rig.set { delegate in
+        delegate.onArrival = { if $0.route.method == "GET" { $0.respond(status: 200, headers: [], body: []) } }
+      }
+      let client = try await rig.connect()
+      // So that much is read in one piece from then on.
+      for _ in 0..<8 {
+        try await client.send("GET", "/", headers: [("A", Self.filler(30_000))])
+        #expect(try await client.answer().status == 200)
+      }
+      try await client.send("POST", "/api/chat", body: "{}")
+      try await rig.waitForArrivals(9)
+      let small = "GET / HTTP/1.1\r\n\(Self.host)\r\n"
+      try await client.send(raw: String(repeating: small, count: 65_536 / small.utf8.count))
+      try await eventually("the client is no longer read") {
+        try await rig.exchange(8) { $0.client?.isReading } == false
+      }
+      let held = try await rig.heldBytes
+      #expect(held > WaitingParts.mostParts * 300 && held < WaitingParts.mostParts * 400, "\(held)")
+      try await rig.exchange(8) { $0.respond(status: 200, headers: [], body: []) }
+      var statuses: [Int] = []
+      while statuses.last != 503 { statuses.append(try await client.answer().status) }
+      #expect(statuses == [200] + Array(repeating: 200, count: WaitingParts.mostParts / 2) + [503])
+      #expect(try await client.readUntilClosed() == "")
+      #expect(try await rig.onLoop { _, delegate in delegate.refusals } == [.pipelineFull])
+    }
+  }
+
+  @Test("A body in tiny chunks behind a request that waits takes no more than its bytes, and is served in its turn")
+  func pipelinedChunks() async throws {
+    try await GatewayRig.run { rig in
+      let client = try await rig.connect()
+      for _ in 0..<8 {
+        try await client.send("GET", "/nothing", headers: [("A", Self.filler(30_000))])
+        #expect(try await client.answer().status == 404)
+      }
+      try await client.send("POST", "/api/chat", body: "{}")
+      try await rig.waitForArrivals(1)
+      let chunks = String(repeating: "1\r\nx\r\n", count: 9000) + "0\r\n\r\n"
+      try await client.send(raw: BadRequestTests.post("Transfer-Encoding: chunked\r\n", chunks))
+      try await eventually("what waits is held") { try await rig.heldBytes > 9000 }
+      #expect(try await rig.heldBytes < 12_000)
+      try await rig.exchange { $0.respond(status: 200, headers: [], body: []) }
+      #expect(try await client.answer().status == 200)
+      try await rig.exchange(1) { exchange in
+        #expect(exchange.bodyBytes == 9000)
+        exchange.respond(status: 200, headers: [], body: [])
+      }
+      #expect(try await client.answer().status == 200)
+    }
+  }
+
   @Test("What a client that leaves had sent behind its request is given up")
   func pipelinedBodies() async throws {
     var limits = GatewayLimits()

@@ -52,9 +52,11 @@ extension DispatcherEvent {
       )
     case .noRoom(let refusal, let client):
       let reason =
-        refusal == .memoryFull
-        ? "what is held of requests takes all the memory that is meant for it"
-        : "there are as many connections as may be"
+        switch refusal {
+        case .memoryFull: "what is held of requests takes all the memory that is meant for it"
+        case .pipelineFull: "it sent more requests behind one another than are kept for a connection"
+        default: "there are as many connections as may be"
+        }
       return (.warning, "a client at \(client) was refused: \(reason)", [("POOL_REASON", reason)])
     }
   }

@@ -32,17 +32,12 @@ final class ClientConnection: ChannelInboundHandler {
     case uploadProgress
   }
 
-  /// Parts of further requests that may wait, and their bytes. Beyond, reading stops.
-  static let waitingPartsLimit = 32
-  static let waitingBytesLimit = 16 << 10
-
   let gateway: Gateway
   let checksHost: Bool
   private(set) var peerAddress: SocketAddress?
   private(set) var context: ChannelHandlerContext?
   private(set) var intake = Intake.head
-  private var waiting: CircularBuffer<HTTPServerRequestPart> = []
-  private var waitingBytes = 0
+  private var waiting = WaitingParts()
   /// What is wrong with the requests behind the waiting ones.
   private var waitingFault: RequestFault?
   private var isTakingWaiting = false
@@ -257,32 +252,18 @@ final class ClientConnection: ChannelInboundHandler {
   }
 
   private func hold(_ part: HTTPServerRequestPart) {
-    if case .body(let bytes) = part {
-      // A piece of what was read keeps all of it alive.
-      waiting.append(.body(ByteBuffer(buffer: bytes)))
-    } else {
-      waiting.append(part)
-    }
-    countWaiting(part.bytes)
-    if waiting.count >= Self.waitingPartsLimit || waitingBytes >= Self.waitingBytesLimit || gateway.freeBytes <= 0 {
-      setReading(false)
-    }
+    // What follows a fault is no request.
+    guard waitingFault == nil else { return }
+    if !changeWaiting({ $0.append(part) }) { waitingFault = .pipelineFull.spoken(beginning.dialect) }
+    if waiting.isMuch || gateway.freeBytes <= 0 { setReading(false) }
   }
 
-  private func nextWaiting() -> HTTPServerRequestPart? {
-    guard let part = waiting.popFirst() else { return nil }
-    countWaiting(-part.bytes)
-    return part
-  }
+  private func dropWaiting() { changeWaiting { $0.removeAll() } }
 
-  private func dropWaiting() {
-    waiting = []
-    countWaiting(-waitingBytes)
-  }
-
-  private func countWaiting(_ bytes: Int) {
-    waitingBytes += bytes
-    gateway.heldBytes += bytes
+  private func changeWaiting<Result>(_ change: (inout WaitingParts) -> Result) -> Result {
+    let before = waiting.cost
+    defer { gateway.heldBytes += waiting.cost - before }
+    return change(&waiting)
   }
 
   /// Goes on with what came while another request was being answered.
@@ -290,7 +271,7 @@ final class ClientConnection: ChannelInboundHandler {
     guard !isTakingWaiting else { return }
     isTakingWaiting = true
     defer { isTakingWaiting = false }
-    while mayTakePart, let part = nextWaiting() { take(part) }
+    while mayTakePart, let part = changeWaiting({ $0.popFirst() }) { take(part) }
     guard waiting.isEmpty, mayTakePart else { return }
     if case .body(let exchange) = intake, exchange.isStreamed { exchange.pumpBody() } else { setReading(true) }
     if let fault = waitingFault {
@@ -408,16 +389,5 @@ final class ClientConnection: ChannelInboundHandler {
     dropWaiting()
     waitingFault = nil
     setReading(true)
-  }
-}
-
-extension HTTPServerRequestPart {
-  /// Of a head's or trailers' text, or of a piece of a body.
-  fileprivate var bytes: Int {
-    switch self {
-    case .head(let head): head.bytes
-    case .body(let bytes): bytes.readableBytes
-    case .end(let trailers): trailers?.bytes ?? 0
-    }
   }
 }

@@ -14,6 +14,8 @@ package enum GatewayRefusal: String, Hashable, Sendable, CaseIterable {
   case requestTimeout = "request_timeout"
   /// What is held of requests fills the memory that is meant for it.
   case memoryFull = "memory_full"
+  /// On its connection more requests wait behind one another than are kept.
+  case pipelineFull = "pipeline_full"
   /// There are as many connections as may be.
   case tooManyConnections = "too_many_connections"
 
@@ -29,7 +31,7 @@ package enum GatewayRefusal: String, Hashable, Sendable, CaseIterable {
     case .targetTooLong: 414
     case .expectationFailed: 417
     case .headTooLong: 431
-    case .memoryFull, .tooManyConnections: 503
+    case .memoryFull, .pipelineFull, .tooManyConnections: 503
     }
   }
 
@@ -41,7 +43,7 @@ package enum GatewayRefusal: String, Hashable, Sendable, CaseIterable {
     switch self {
     case .hostNotAllowed, .originNotAllowed, .notFound, .methodNotAllowed, .expectationFailed: true
     case .malformedRequest, .targetTooLong, .headTooLong, .bodyTooLarge, .requestTimeout, .memoryFull,
-      .tooManyConnections:
+      .pipelineFull, .tooManyConnections:
       false
     }
   }

@@ -49,6 +49,10 @@ struct RequestFault: Error {
   static let memoryFull = RequestFault(
     refusal: .memoryFull, message: "The server holds as many requests as its memory allows; try again.")
 
+  static let pipelineFull = RequestFault(
+    refusal: .pipelineFull,
+    message: "More requests wait on this connection than the server keeps; send them after the answers to others.")
+
   static let tooManyConnections = RequestFault(
     refusal: .tooManyConnections, message: "The server has as many connections as it allows; try again.")
 
