@@ -100,8 +100,9 @@ final class Asked: Sendable {
   }
 
   /// The head of a stream.
-  func begin(_ type: String = "application/x-ndjson") async throws {
-    try await send("HTTP/1.1 200 OK\r\nContent-Type: \(type)\r\nTransfer-Encoding: chunked\r\n\r\n")
+  func begin(_ type: String = "application/x-ndjson", isLast: Bool = false) async throws {
+    let end = isLast ? "Connection: close\r\n" : ""
+    try await send("HTTP/1.1 200 OK\r\nContent-Type: \(type)\r\n\(end)Transfer-Encoding: chunked\r\n\r\n")
   }
 
   func chunk(_ text: String) async throws {
@@ -111,8 +112,10 @@ final class Asked: Sendable {
   func finish() async throws { try await send("0\r\n\r\n") }
 
   /// A stream as Ollama's `generate` sends it, from head to end.
-  func serve(_ word: String = "word") async throws {
-    try await begin()
+  ///
+  /// - Parameter isLast: whether the connection takes no further request.
+  func serve(_ word: String = "word", isLast: Bool = false) async throws {
+    try await begin(isLast: isLast)
     try await chunk(#"{"response":"\#(word)","done":false}"# + "\n")
     try await chunk(#"{"response":"","done":true,"done_reason":"stop"}"# + "\n")
     try await finish()
