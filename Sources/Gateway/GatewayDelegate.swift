@@ -55,6 +55,7 @@ package enum ExchangeFailure: Hashable, Sendable {
   case truncated
   /// The instance reported an error within the stream.
   case reportedInStream
-  /// A streamed body broke HTTP's rules, stopped coming, or found no room while it waited for an instance.
-  case requestBody
+  /// A streamed body broke HTTP's rules, stopped coming, or found no room while it waited for an instance. What a
+  /// buffered one does so is told by ``GatewayDelegate/gatewayRefused(_:from:)``; this one isn't told there as well.
+  case requestBody(GatewayRefusal)
 }

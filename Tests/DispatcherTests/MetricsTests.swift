@@ -43,6 +43,23 @@ struct MetricsTests {
     }
   }
 
+  @Test func theFaultOfAStreamedBodyCountsAsThatOfAWholeOne() async throws {
+    try await DispatcherRig.run { rig in
+      for path in ["/api/chat", "/api/create"] {
+        let client = try await rig.connect()
+        try await client.send(
+          raw: "POST \(path) HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\nnonsense\r\n")
+        #expect(try await client.answer().status == 400)
+        await client.close()
+      }
+      #expect(try await rig.metric("ollama_pool_refusals_total{reason=\"malformed_request\"}") == 2)
+      #expect(try await rig.metric("ollama_pool_requests_total{outcome=\"invalid\"}") == 2)
+      for outcome in ["cancelled", "failed", "refused"] {
+        #expect(try await rig.metric("ollama_pool_requests_total{outcome=\"\(outcome)\"}") == 0, "\(outcome)")
+      }
+    }
+  }
+
   @Test func theyTellWhatHappened() async throws {
     try await withHistory { rig in
       for (name, value) in [

@@ -297,7 +297,7 @@ struct BackPressureTests {
       #expect(try await upstream.request().hasSuffix("\r\n\r\n{}"))
       try await upstream.answer("{}")
       #expect(try await client.answer().status == 200)
-      try await rig.waitForOutcomes([.failed(.requestBody), .served])
+      try await rig.waitForOutcomes([.failed(.requestBody(.requestTimeout)), .served])
     }
   }
 

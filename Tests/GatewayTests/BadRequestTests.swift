@@ -184,7 +184,7 @@ struct BadRequestTests {
       try await client.send(raw: "nonsense\r\n")
       #expect(try await client.answer().status == 400)
       try await upstream.waitUntilClosed()
-      try await rig.waitForOutcomes([.failed(.requestBody)])
+      try await rig.waitForOutcomes([.failed(.requestBody(.malformedRequest))])
     }
   }
 

@@ -74,9 +74,14 @@ extension DispatcherShell: GatewayDelegate {
 
   func exchangeEnded(_ exchange: Exchange, _ outcome: ExchangeOutcome) {
     guard let ended = carried.removeValue(forKey: exchange.id) else { return }
-    let outcome = ended.decided ?? RequestOutcome(outcome)
-    count(ended, outcome)
-    apply { core, now in core.end(exchange.id, outcome, at: now) }
+    let decided = ended.decided ?? RequestOutcome(outcome)
+    if ended.decided == nil, case .failed(.requestBody(let refusal)) = outcome {
+      // The same fault in a body that is read whole never gets as far as here.
+      gatewayRefused(refusal, from: exchange.peerAddress)
+    } else {
+      count(ended, decided)
+    }
+    apply { core, now in core.end(exchange.id, decided, at: now) }
   }
 
   func gatewayRefused(_ refusal: GatewayRefusal, from peer: SocketAddress?) {

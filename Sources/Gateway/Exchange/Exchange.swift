@@ -249,7 +249,7 @@ package final class Exchange {
     if case .ended = stage { return }
     upstream?.abandon()
     if hasBegun { client?.closeOnceSent() } else { send(fault.error, headers: fault.headers) }
-    end(.failed(.requestBody))
+    end(.failed(.requestBody(fault.refusal)))
   }
 
   /// The one place where an exchange ends.
