@@ -1,5 +1,7 @@
 import Foundation
 import Gateway
+import NIOCore
+import NIOPosix
 import PoolCore
 import Systemd
 import TestSupport
@@ -102,6 +104,11 @@ struct JournalTests {
       ["POOL_REASON": "it sent more requests behind one another than are kept for a connection"]
     ),
     (
+      .connectionLacked(problem: "no connection: too many open files"), .warning,
+      "the dispatcher lacks something of its own to reach an instance, and tries again: no connection: too many open "
+        + "files", ["POOL_REASON": "no connection: too many open files"]
+    ),
+    (
       .requestCancelled(request, byUserID: 0), .info, "request 7 (POST /api/chat) was cancelled by user 0",
       [
         "POOL_REQUEST": "7", "POOL_INSTANCE": "gpu2", "POOL_MODEL": "m:latest",
@@ -163,6 +170,26 @@ struct JournalTests {
       }
       #expect(lines().count { $0.contains("is unhealthy") } == 2, "a successor's fault is no repetition")
     }
+  }
+
+  @Test func thatTheDispatcherItselfLacksConnectionsIsToldOnceWhoeverWantedOne() async throws {
+    let folder = try TemporaryDirectory()
+    let file = try folder.write("", to: "journal")
+    let handle = try #require(FileHandle(forWritingAtPath: file))
+    let journal = Journal(identifier: "x", destination: .text(descriptor: handle.fileDescriptor))
+    let loop = MultiThreadedEventLoopGroup.singleton.next()
+    try await loop.submit {
+      let shell = DispatcherShell(loop: loop, limits: DispatchLimits(), journal: DispatcherJournal(journal))
+      #expect(!shell.lacksConnection(.failure(UpstreamRequestError.closedEarly)))
+      shell.gatewayLacksConnection(problem: "no connection to 127.0.0.1:1: too many open files")
+      #expect(shell.lacksConnection(.failure(UpstreamRequestError.lacksConnection("too many open files"))))
+      shell.close()
+    }.get()
+    journal.flush()
+    let lines = try String(contentsOfFile: file, encoding: .utf8).split(separator: "\n")
+    #expect(lines.count == 2, "the first at once, the second on the way out")
+    #expect(lines.allSatisfy { $0.contains("lacks something of its own") && $0.hasSuffix("too many open files") })
+    withExtendedLifetime(handle) {}
   }
 
   @Test func whatIsUntoldIsToldOnTheWayOut() throws {

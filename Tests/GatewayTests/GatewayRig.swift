@@ -131,6 +131,7 @@ final class RecordingDelegate: GatewayDelegate {
   private(set) var failures: [AttemptFailure] = []
   private(set) var ended: [(id: UInt64, outcome: ExchangeOutcome)] = []
   private(set) var refusals: [GatewayRefusal] = []
+  private(set) var lacks: [String] = []
 
   struct WeakExchange { weak var exchange: Exchange? }
 
@@ -167,6 +168,8 @@ final class RecordingDelegate: GatewayDelegate {
   func gatewayRefused(_ refusal: GatewayRefusal, from peer: SocketAddress?) {
     refusals.append(refusal)
   }
+
+  func gatewayLacksConnection(problem: String) { lacks.append(problem) }
 }
 
 extension PoolError {

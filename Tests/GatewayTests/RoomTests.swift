@@ -288,6 +288,8 @@ struct RoomTests {
       #expect(try await client.answer().status == 200)
       try await rig.waitForOutcomes([.served])
       #expect(try await rig.onLoop { _, delegate in delegate.failures.isEmpty })
+      let lacks = try await rig.onLoop { _, delegate in delegate.lacks }
+      #expect(lacks.count == 1 && lacks[0].contains("no connection to 127.0.0.1:"), "\(lacks)")
     }
   }
 }

@@ -58,6 +58,11 @@ extension DispatcherEvent {
         default: "there are as many connections as may be"
         }
       return (.warning, "a client at \(client) was refused: \(reason)", [("POOL_REASON", reason)])
+    case .connectionLacked(let problem):
+      return (
+        .warning, "the dispatcher lacks something of its own to reach an instance, and tries again: \(problem)",
+        [("POOL_REASON", problem)]
+      )
     }
   }
 

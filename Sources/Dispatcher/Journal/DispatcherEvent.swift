@@ -23,6 +23,8 @@ enum DispatcherEvent {
   case requestCancelled(RequestFacts, byUserID: UInt32)
   /// A client was refused before its request was read, because the pool lacks something.
   case noRoom(GatewayRefusal, client: String)
+  /// The dispatcher could not connect to an instance, for want of something of its own.
+  case connectionLacked(problem: String)
 
   /// The values are MESSAGE_IDs.
   enum Kind: String, CaseIterable {
@@ -46,6 +48,7 @@ enum DispatcherEvent {
     case requestFailed = "79c1c0e1c0a74654b21f48645ec2c50f"
     case requestCancelled = "95fe942bd03a41348f3cfd4589ca6b2e"
     case noRoom = "a7751812e3ba4244b3d8ce85c986c9db"
+    case connectionLacked = "b14c493231574134b42da435f0136058"
     case drainBegan = "cf622944cb2144d79d5bc8e20f79315b"
     case drained = "a96cf5a434fb46978789e1161dc581f2"
   }
@@ -88,6 +91,7 @@ extension DispatcherEvent {
     case .permissionDenied: .permissionDenied
     case .requestCancelled: .requestCancelled
     case .noRoom: .noRoom
+    case .connectionLacked: .connectionLacked
     case .requestLost(_, let outcome):
       switch outcome {
       case .expired: .requestExpired
@@ -116,6 +120,7 @@ extension DispatcherEvent {
       .requestCancelled:
       return nil
     case .noRoom(let refusal, _): return "\(kind) \(refusal)"
+    case .connectionLacked: return "\(kind)"
     case .permissionDenied(_, let userID, _): return "\(kind) \(userID)"
     case .requestLost(let request, let outcome): return "\(kind) \(outcome) \(request.instance?.name ?? "")"
     case .decided(let report, let facts):

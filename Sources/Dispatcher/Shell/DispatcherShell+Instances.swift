@@ -55,11 +55,11 @@ extension DispatcherShell {
     apply { core, now in core.loadEnded(id, invocation, model: model, failure: failure, at: now) }
   }
 
-  /// Whether it was this process that could not ask, which is no failure of the instance.
-  private func lacksConnection(_ result: Result<UpstreamAnswer, any Error>) -> Bool {
-    guard case .failure(let error) = result, case .lacksConnection = error as? UpstreamRequestError else {
-      return false
-    }
+  /// Whether it was this process that could not ask, which is no failure of the instance; the journal hears of it.
+  func lacksConnection(_ result: Result<UpstreamAnswer, any Error>) -> Bool {
+    guard case .failure(let error) = result, let error = error as? UpstreamRequestError, case .lacksConnection = error
+    else { return false }
+    tell(.connectionLacked(problem: error.description))
     return true
   }
 

@@ -89,6 +89,8 @@ extension DispatcherShell: GatewayDelegate {
     if refusal.isForWantOfRoom { tell(.noRoom(refusal, client: peer?.ipAddress ?? "an unknown address")) }
   }
 
+  func gatewayLacksConnection(problem: String) { tell(.connectionLacked(problem: problem)) }
+
   private func count(_ ended: Carried, _ outcome: RequestOutcome) {
     metrics.requestEnded(outcome, wasSent: ended.sentAt != nil)
     switch outcome {

@@ -192,6 +192,7 @@ package final class Exchange {
     guard case .attempting(let lacking) = stage else { return }
     lastProblem = problem
     progressedAt = .now()
+    gateway.delegate.gatewayLacksConnection(problem: problem)
     gateway.loop.assumeIsolated().scheduleTask(in: gateway.limits.connectionPause) { [self] in
       guard case .attempting(let upstream) = stage, upstream === lacking else { return }
       retry(to: lacking.address)
