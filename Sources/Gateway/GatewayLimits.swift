@@ -3,7 +3,7 @@ package import NIOCore
 /// Bounds on what a client may send and hold.
 package struct GatewayLimits: Sendable {
   /// A request's header fields with their names and the request's target, in bytes: 431 beyond.
-  package var head = 64 << 10
+  package var head = 32 << 10
   /// A request's target, in bytes: 414 beyond.
   package var target = 8 << 10
   /// What a request's `Connection` fields may name, in bytes: 400 beyond. Real ones name two or three fields.
@@ -12,7 +12,7 @@ package struct GatewayLimits: Sendable {
   package var requestBody = 64 << 20
   /// What is held of all requests at once, in bytes: bodies until the answer begins, what waits of streamed ones, heads
   /// until the answer's end, and what a client sends before its last request is answered. 503 beyond. Heads that have
-  /// not come to their end are not among it: at most `head` bytes for each connection.
+  /// not come to their end are not among it: at most about 1.6 times `head` for each connection.
   package var bodies = 512 << 20
   /// Open connections: 503 beyond, and closed.
   package var connections = 20_000
