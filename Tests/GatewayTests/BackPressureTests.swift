@@ -275,6 +275,22 @@ struct BackPressureTests {
     }
   }
 
+  @Test("a part of an upload without content does not end it")
+  func emptyPart() async throws {
+    let instance = try await FakeInstance.start()
+    try await GatewayRig.run(relayingTo: instance) { rig in
+      let client = try await rig.connect()
+      try await client.send(raw: BadRequestTests.post("Transfer-Encoding: chunked\r\n", path: "/api/create"))
+      let upstream = try await instance.connection()
+      try await eventually("the head arrives") { upstream.received.hasSuffix("\r\n\r\n") }
+      try await rig.exchange { try $0.bodyArrived(ByteBuffer()) }
+      try await client.send(raw: "2\r\n{}\r\n0\r\n\r\n")
+      try await eventually("the upload arrives") { upstream.received.hasSuffix("\r\n\r\n2\r\n{}\r\n0\r\n\r\n") }
+      try await upstream.answer("{}")
+      #expect(try await client.answer().status == 200)
+    }
+  }
+
   @Test("a client that waits to be asked for its upload may wait as long as its exchange does")
   func awaitedUpload() async throws {
     let instance = try await FakeInstance.start()

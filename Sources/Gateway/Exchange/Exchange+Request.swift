@@ -41,6 +41,8 @@ extension Exchange {
   /// Keeps a part of a streamed body until the instance takes it.
   private func keep(_ part: ByteBuffer) {
     let count = part.readableBytes
+    // A chunk without content would end the body.
+    guard count > 0 else { return }
     if let last = streamedParts.last, last.readableBytes + count <= Self.smallPart {
       streamedParts[streamedParts.index(before: streamedParts.endIndex)].writeImmutableBuffer(part)
     } else {
