@@ -35,6 +35,10 @@ package struct VarlinkLimits: Sendable, Equatable {
   /// Connections of one user at once, so that no single user of the socket can shut all others out.
   package var maximumConnectionsPerUser = 192
 
+  /// Connections beyond these for root and for the server's own user, who are not bounded as users: however many others
+  /// hold, the daemon's peer and its operator get in.
+  package var reservedConnections = 64
+
   /// Bytes of one call without its NUL; a longer one closes its connection.
   package var maximumMessageBytes = 1 << 20
 

@@ -182,9 +182,7 @@ struct ServerTests {
 
   @Test("200 clients at once are all served")
   func manyClients() async throws {
-    var limits = VarlinkLimits()
-    limits.maximumConnectionsPerUser = 256
-    try await withServer(limits: limits) { fixture in
+    try await withServer { fixture in
       try await withThrowingTaskGroup(of: Void.self) { group in
         for number in 0..<200 {
           group.addTask {

@@ -1,3 +1,4 @@
+import Glibc
 import NIOCore
 import Synchronization
 
@@ -30,17 +31,24 @@ final class ConnectionTable: Sendable {
   }
 
   private let limits: VarlinkLimits
+  private let trustedUserIDs: Set<UInt32>
   private let state = Mutex(State())
 
-  init(limits: VarlinkLimits) { self.limits = limits }
+  /// - Parameter trustedUserIDs: those who run the machine and the server.
+  init(limits: VarlinkLimits, trustedUserIDs: Set<UInt32> = [0, geteuid()]) {
+    self.limits = limits
+    self.trustedUserIDs = trustedUserIDs
+  }
 
   /// False if there are too many, in all or of this user, or if the server has closed.
   func admit(_ id: VarlinkConnectionID, peer: VarlinkPeer, channel: any Channel) -> Bool {
-    state.withLock { state in
+    let isTrusted = trustedUserIDs.contains(peer.userID)
+    let most = limits.maximumConnections + (isTrusted ? limits.reservedConnections : 0)
+    return state.withLock { state in
       let ofUser = state.countByUser[peer.userID, default: 0]
-      guard
-        !state.isClosed, state.channels.count < limits.maximumConnections, ofUser < limits.maximumConnectionsPerUser
-      else { return false }
+      guard !state.isClosed, state.channels.count < most, isTrusted || ofUser < limits.maximumConnectionsPerUser else {
+        return false
+      }
       state.channels[id] = (peer.userID, channel)
       state.countByUser[peer.userID] = ofUser + 1
       return true
