@@ -44,6 +44,7 @@ catalogs=$DESTDIR$library/systemd/catalog
 sysusers=$DESTDIR$library/sysusers.d/ollama-pool.conf
 tmpfiles=$DESTDIR$library/tmpfiles.d/ollama-pool.conf
 configuration=$DESTDIR/etc/ollama-pool
+state=$DESTDIR/var/lib/ollama-pool
 bash_completion=$DESTDIR$PREFIX/share/bash-completion/completions/ollama-pool
 zsh_completion=$DESTDIR$PREFIX/share/zsh/site-functions/_ollama-pool
 fish_completion=$DESTDIR$PREFIX/share/fish/vendor_completions.d/ollama-pool.fish
@@ -143,25 +144,20 @@ uninstall() {
   rm -f "$bin/ollama-pool" "$bin/ollama-simulator" "$sysusers" "$tmpfiles" \
     "$bash_completion" "$zsh_completion" "$fish_completion"
   rm -rf "$documentation"
-  if [[ $PURGE == 1 ]]; then
-    rm -rf "$configuration" "$DESTDIR/var/lib/ollama-pool-instance"
-    local state=$DESTDIR/var/lib/ollama-pool
-    if [[ ! -e $state/lock ]] || flock --nonblock "$state/lock" rm -rf "$state"; then
-      rm -rf "$state"
-    else
-      echo "Kept: $state, which another pool uses, such as an \`ollama-pool serve\`."
-    fi
+  if [[ $PURGE == 1 && -e $state/lock ]] && ! flock --nonblock "$state/lock" true; then
+    echo "Another pool uses $state, such as an \`ollama-pool serve\` of root: end it, and purge again."
+    PURGE=
   fi
+  if [[ $PURGE == 1 ]]; then rm -rf "$configuration" "$state" "$state-instance"; fi
   if is_live; then
     # What another pool has in it stays.
-    rm -f /run/ollama-pool/*.sock
     rmdir /run/ollama-pool 2>/dev/null || true
     systemctl daemon-reload
     journalctl --update-catalog
   fi
   if [[ $PURGE == 1 && -z $DESTDIR ]]; then remove_users; fi
   if [[ $PURGE != 1 && -d $configuration ]]; then
-    echo "Removed ollama-pool. Kept: $configuration, /var/lib/ollama-pool*, the users (PURGE=1 removes them too)."
+    echo "Removed ollama-pool. Kept: $configuration, $state*, the users (PURGE=1 removes them too)."
   fi
 }
 
