@@ -158,7 +158,17 @@ extension StateDirectory {
   }
 
   /// The lock is the kernel's, so that nothing of it outlives a process that is killed; the file's text is for people.
+  /// Meanwhile the directory itself is locked, so that of two who replace the file neither locks one that is gone.
   private static func lock(_ path: String) throws(SupervisorError) -> Int32 {
+    let directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard directory >= 0, flock(directory, LOCK_EX) == 0 else {
+      throw .state(path, "can't be opened: \(errorText())", remedy: "make it, or name another folder with --state")
+    }
+    defer { Glibc.close(directory) }
+    return try lockFile(in: path)
+  }
+
+  private static func lockFile(in path: String) throws(SupervisorError) -> Int32 {
     let name = path + "/lock"
     let descriptor = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o640)
     guard descriptor >= 0 else {
@@ -171,7 +181,7 @@ extension StateDirectory {
       }
       let holder = holder(descriptor)
       // Killed, and kept by a driver that hangs in one of its threads: it will never write again.
-      if let holder, isZombie(holder), unlink(name) == 0 { return try lock(path) }
+      if let holder, isZombie(holder), unlink(name) == 0 { return try lockFile(in: path) }
       throw SupervisorError(
         .inUse,
         "the state folder \(path) is in use by another pool\(holder.map { " (process \($0))" } ?? ""): stop that one, or "
