@@ -98,7 +98,7 @@ extension Settings {
     ]
   }
 
-  private var listedUUIDs: [String]? {
+  var listedUUIDs: [String]? {
     if case .list(let gpus) = gpus { gpus.map(\.uuid) } else { nil }
   }
 

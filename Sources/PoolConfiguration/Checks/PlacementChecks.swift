@@ -39,19 +39,20 @@ extension Settings {
       }
     }
     // What shares a GPU by mistake has its number for an id as well: one word is enough.
-    return problems.isEmpty ? duplicateIDs(placements, knownGPUs, positions) : problems
+    return problems.isEmpty ? duplicateIDs(placements, positions) : problems
   }
 
-  /// One without an id has that of its first GPU's number, where that is known.
+  /// One without an id has that of its first GPU's number: what the file says, or the position in its list. Which number
+  /// a GPU has that was found is not known here.
   private func duplicateIDs(
-    _ placements: [PlacementSettings], _ knownGPUs: [String]?, _ positions: [String: ConfigurationPosition]
+    _ placements: [PlacementSettings], _ positions: [String: ConfigurationPosition]
   ) -> [ConfigurationProblem] {
     var seen: [String: Int] = [:]
     return placements.enumerated().compactMap { index, placement in
       let number: Int? =
         switch placement.gpus.first {
         case .index(let number): number
-        case .uuid(let uuid): knownGPUs?.firstIndex(of: uuid)
+        case .uuid(let uuid): listedUUIDs?.firstIndex(of: uuid)
         case nil: nil
         }
       guard let id = placement.id ?? number.map({ "gpu\($0)" }) else { return nil }
