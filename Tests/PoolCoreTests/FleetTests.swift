@@ -283,6 +283,7 @@ import Testing
     ])
     fleet.startBegins("gpu1")
     #expect(fleet.fleet.placements["gpu1"]?.life == .absent)
+    #expect(fleet.reports.contains(.stopped("gpu1", .mayNotStartAnyMore)))
     try fleet.cordon("gpu2")
     fleet.startBegins("gpu2")
     #expect(fleet.fleet.placements["gpu2"]?.life == .absent)

@@ -143,7 +143,9 @@ package struct Fleet: Sendable {
   /// is given up where nothing may be started any more, or where its GPUs are now others that are taken.
   package mutating func startBegins(_ id: InstanceID, at now: Instant) -> [FleetAction] {
     guard let record = placements[id], case .launching = record.life else { return [] }
-    guard isPlaceable(record), !isOccupied(record) else { return gone(id, failure: nil, at: now) + reconcile(at: now) }
+    guard isPlaceable(record), !isOccupied(record) else {
+      return [.report(.stopped(id, .mayNotStartAnyMore))] + gone(id, failure: nil, at: now) + reconcile(at: now)
+    }
     placements[id]?.life = .launching(record.placement, since: now)
     return []
   }

@@ -100,6 +100,7 @@ package enum DrainReason: String, Hashable, Sendable, CaseIterable {
 package enum StopReason: Hashable, Sendable, CustomStringConvertible {
   case surplus(idle: Duration)
   case notNeededAnyMore
+  case mayNotStartAnyMore
   case drained(DrainReason)
   case unhealthy(String)
   case neverReady(after: Duration)
@@ -110,6 +111,7 @@ package enum StopReason: Hashable, Sendable, CustomStringConvertible {
     switch self {
     case .surplus(let idle): "surplus, and empty for \(Int(idle.seconds)) s"
     case .notNeededAnyMore: "the load was gone before it had started"
+    case .mayNotStartAnyMore: "it may not start there any more"
     case .drained(let reason): reason.rawValue
     case .unhealthy(let reason): "unhealthy: \(reason)"
     case .neverReady(let after): "not ready after \(Int(after.seconds)) s"
@@ -121,7 +123,7 @@ package enum StopReason: Hashable, Sendable, CustomStringConvertible {
   var isFault: Bool {
     switch self {
     case .unhealthy, .neverReady: true
-    case .surplus, .notNeededAnyMore, .drained, .foundStopping, .poolStops: false
+    case .surplus, .notNeededAnyMore, .mayNotStartAnyMore, .drained, .foundStopping, .poolStops: false
     }
   }
 }
