@@ -25,7 +25,9 @@ struct Logs: ParsableCommand {
   func run() throws {
     let command = try Self.command(instance: instance, follow: follow, lines: lines)
     if printsOnly { return Output.say(ShellText.line(command)) }
-    if let instance, Execution.output(of: ["journalctl", "--quiet", "--lines=1", command.last ?? ""])?.isEmpty == true {
+    if let instance, !follow,
+      Execution.output(of: ["journalctl", "--quiet", "--lines=1", command.last ?? ""])?.isEmpty == true
+    {
       throw CommandFailure(
         "the journal that this user may read has nothing of an instance \(instance)",
         remedy: "`ollama-pool status` shows those there are; root and the group systemd-journal may read all of it")

@@ -49,7 +49,7 @@ struct Scale: AsyncParsableCommand {
     Output.say("Instances: \(bounds), \(end).")
     guard let least = fixed ?? min else { return }
     let reply = try await supervisor.call(SupervisorInterface.Method.getStatus, as: SupervisorCalls.StatusReply.self)
-    let places = reply.status.instances.count
+    let places = reply.status.instances.count { $0.state != .cordoned }
     if least > places { Output.say("So many can't run at present: there are placements for \(places).") }
   }
 
