@@ -75,11 +75,11 @@ extension Dispatch {
       let isInference = record.request.need == .slot
       let idle = now - max(since, begun ?? since, lastProgress(request) ?? since)
       if begun != nil {
-        switch (isInference, stands: idle >= limits.stallTimeout) {
-        case (true, stands: false): isMoving = true
-        case (true, stands: true): fault = .stalled(limits.stallTimeout)
-        case (false, stands: false): break
-        case (false, stands: true):
+        if idle < limits.stallTimeout {
+          isMoving = isMoving || isInference
+        } else if isInference {
+          fault = .stalled(limits.stallTimeout)
+        } else {
           forget(request, .failed(.instanceLost), at: now)
           actions.append(.end(request, .failed(.instanceLost)))
         }
