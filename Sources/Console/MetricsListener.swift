@@ -34,7 +34,7 @@ package final class MetricsListener: Sendable {
 
   /// Where it listens, with the port that was chosen.
   package let address: SocketAddress
-  let channel: any Channel
+  private let channel: any Channel
   private let connections: NIOLoopBound<MetricsConnections>
 
   private init(_ channel: any Channel, _ address: SocketAddress, _ connections: NIOLoopBound<MetricsConnections>) {
@@ -51,12 +51,6 @@ package final class MetricsListener: Sendable {
     let channel = try await ServerBootstrap(group: loop)
       .serverChannelOption(.backlog, value: 64)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-      .serverChannelInitializer { channel in
-        channel.eventLoop.makeCompletedFuture {
-          // Out of descriptors, accepting pauses for a second instead of spinning.
-          try channel.pipeline.syncOperations.addHandler(AcceptBackoffHandler())
-        }
-      }
       .childChannelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
           var limits = NIOHTTPDecoderLimitConfiguration()

@@ -16,7 +16,7 @@ package final class Gateway {
   private(set) var rules: RequestRules
   let upstreams: UpstreamPool
 
-  private(set) var listeners: [any Channel] = []
+  private var listeners: [any Channel] = []
   private var connections: [ObjectIdentifier: ClientConnection] = [:]
   /// Those among them that were too many, and are only answered so.
   private var refused: Set<ObjectIdentifier> = []
@@ -81,12 +81,6 @@ package final class Gateway {
       .serverChannelOption(.backlog, value: 4096)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
       .serverChannelOption(.maxMessagesPerRead, value: 16)
-      .serverChannelInitializer { channel in
-        channel.eventLoop.makeCompletedFuture {
-          // Out of descriptors, accepting pauses for a second instead of spinning.
-          try channel.pipeline.syncOperations.addHandler(AcceptBackoffHandler())
-        }
-      }
       .childChannelOption(.maxMessagesPerRead, value: 1)
       .childChannelOption(
         .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 1024, initial: 2048, maximum: 65_536)

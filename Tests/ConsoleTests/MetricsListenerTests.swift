@@ -67,16 +67,6 @@ struct MetricsListenerTests {
     }
   }
 
-  @Test func acceptingPausesWhereItFailsForWantOfDescriptors() async throws {
-    let listener = try await MetricsListener.start(
-      on: try SocketAddress(ipAddress: "127.0.0.1", port: 0), loop: MultiThreadedEventLoopGroup.singleton.next(),
-      source: MetricsSource(metrics: { "" }, readiness: { .ready }))
-    await #expect(throws: Never.self) {
-      try await listener.channel.pipeline.containsHandler(type: AcceptBackoffHandler.self).get()
-    }
-    await listener.close()
-  }
-
   private func withListener(
     _ body: (Int, Shared) async throws -> Void
   ) async throws {

@@ -58,17 +58,6 @@ struct ListeningTests {
     }
   }
 
-  @Test("pauses before it accepts again where that fails for want of descriptors")
-  func acceptingPauses() async throws {
-    try await GatewayRig.run { rig in
-      try await rig.onLoop { gateway, _ in
-        for listener in gateway.listeners {
-          _ = try listener.pipeline.syncOperations.context(handlerType: AcceptBackoffHandler.self)
-        }
-      }
-    }
-  }
-
   @Test("says what is wrong when the port is taken")
   func taken() async throws {
     try await GatewayRig.run { rig in
