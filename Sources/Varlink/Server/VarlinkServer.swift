@@ -64,12 +64,6 @@ package final class VarlinkServer: Sendable {
 
   private static func bootstrap(_ core: ServerCore, on group: any EventLoopGroup) -> ServerBootstrap {
     ServerBootstrap(group: group)
-      .serverChannelInitializer { channel in
-        channel.eventLoop.makeCompletedFuture {
-          // Out of descriptors, accepting pauses for a second instead of spinning.
-          try channel.pipeline.syncOperations.addHandler(AcceptBackoffHandler())
-        }
-      }
       .childChannelInitializer { channel in
         VarlinkPeer.of(channel).flatMapThrowing { peer in
           try channel.pipeline.syncOperations.addHandler(ServerConnection(id: .next(), peer: peer, server: core))
