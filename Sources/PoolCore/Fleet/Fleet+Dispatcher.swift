@@ -87,7 +87,7 @@ extension Fleet {
     placements[id]?.running = instance
     switch answer {
     case .retired:
-      let because = drain(of: id).map { reason.isFault ? reason : .drained($0.reason) } ?? reason
+      let because = reason.isFault ? reason : drain(of: id).map { .drained($0.reason) } ?? reason
       return stop(id, instance, because, at: now) + reconcile(at: now)
     case .busy:
       placements[id]?.running?.idle = nil

@@ -31,7 +31,7 @@ extension Fleet {
     }
     heldReplacement = nil
     if ready <= decision.target, free.contains(where: { !$0.restarts.isQuarantined }) { return 1 }
-    // What takes another's place only after it leaves a gap, which a pull or an upload may hold open for hours.
+    // Where the old one goes before the new one can start, its drain is a gap, which a pull may hold open for hours.
     let isReplaced = ready > decision.target
     if let next = stale.last(where: { isReplaced || $0.instance.references == 0 }) {
       let isConfigured = placements[next.id]?.isConfigured == true
