@@ -10,6 +10,7 @@ extension DispatcherTypes.Instance {
     gpus = wanted.gpus
     slots = wanted.slots
     models = wanted.models
+    writesStore = wanted.writesStore
     role = DispatcherTypes.Role(wanted.role)
     reason = wanted.reason
   }
@@ -19,8 +20,8 @@ extension WantedInstance {
   package init(_ instance: DispatcherTypes.Instance) {
     self.init(
       id: InstanceID(instance.id), invocation: InvocationID(instance.invocation), address: instance.address,
-      gpus: instance.gpus, slots: instance.slots, models: instance.models, role: Role(instance.role),
-      reason: instance.reason)
+      gpus: instance.gpus, slots: instance.slots, models: instance.models,
+      writesStore: instance.writesStore, role: Role(instance.role), reason: instance.reason)
   }
 }
 
@@ -119,6 +120,7 @@ extension DispatcherTypes.InstanceState {
     retired = seen.isRetired
     firstAnswerAfterSeconds = seen.firstAnswerAfter?.seconds
     readyAfterSeconds = seen.readyAfter?.seconds
+    loaded = seen.loaded.map { $0.map(DispatcherTypes.LoadedModel.init) }
   }
 }
 
@@ -155,6 +157,24 @@ extension InstanceObservation {
       id: InstanceID(state.id), invocation: InvocationID(state.invocation), health: health, leases: state.leases,
       references: state.references, idle: state.idleSeconds.map { .seconds(rounding: $0) }, isRetired: state.retired,
       firstAnswerAfter: state.firstAnswerAfterSeconds.map { .seconds(rounding: $0) },
-      readyAfter: state.readyAfterSeconds.map { .seconds(rounding: $0) })
+      readyAfter: state.readyAfterSeconds.map { .seconds(rounding: $0) },
+      loaded: state.loaded.map { $0.map(LoadedModel.init) })
+  }
+}
+
+extension DispatcherTypes.LoadedModel {
+  init(_ model: LoadedModel) {
+    name = model.name
+    sizeBytes = model.size
+    sizeOnGPUBytes = model.sizeOnGPU
+    contextLength = model.contextLength
+  }
+}
+
+extension LoadedModel {
+  init(_ model: DispatcherTypes.LoadedModel) {
+    self.init(
+      name: model.name, size: max(0, model.sizeBytes), sizeOnGPU: max(0, model.sizeOnGPUBytes),
+      contextLength: model.contextLength)
   }
 }

@@ -11,6 +11,7 @@ package enum DispatcherTypes {
     package var gpus: [String]
     package var slots: Int
     package var models: [String]
+    package var writesStore: Bool?
     package var role: Role
     package var reason: String
   }
@@ -32,6 +33,14 @@ package enum DispatcherTypes {
     package var retired: Bool
     package var firstAnswerAfterSeconds: Double?
     package var readyAfterSeconds: Double?
+    package var loaded: [LoadedModel]?
+  }
+
+  package struct LoadedModel: Codable, Equatable, Sendable {
+    package var name: String
+    package var sizeBytes: Int
+    package var sizeOnGPUBytes: Int
+    package var contextLength: Int?
   }
 
   package struct ModelDemand: Codable, Equatable, Sendable {
@@ -98,7 +107,11 @@ package enum DispatcherCalls {
 
   package struct SetInstances: Codable, Equatable, Sendable {
     package var instances: [DispatcherTypes.Instance]
-    package init(instances: [DispatcherTypes.Instance]) { self.instances = instances }
+    package var storeRefusal: String?
+    package init(instances: [DispatcherTypes.Instance], storeRefusal: String? = nil) {
+      self.instances = instances
+      self.storeRefusal = storeRefusal
+    }
   }
 
   package struct RetireInstance: Codable, Equatable, Sendable {

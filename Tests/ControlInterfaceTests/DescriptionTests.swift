@@ -13,7 +13,8 @@ import Testing
     try expectTypes(
       [
         "Instance": DispatcherTypes.Instance.self, "InstanceState": DispatcherTypes.InstanceState.self,
-        "ModelDemand": DispatcherTypes.ModelDemand.self, "FrontEnd": DispatcherTypes.FrontEnd.self,
+        "LoadedModel": DispatcherTypes.LoadedModel.self, "ModelDemand": DispatcherTypes.ModelDemand.self,
+        "FrontEnd": DispatcherTypes.FrontEnd.self,
         "Queue": DispatcherTypes.Queue.self, "Request": DispatcherTypes.Request.self,
       ], in: description)
     try expectMethods(

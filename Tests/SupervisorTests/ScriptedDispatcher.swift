@@ -146,6 +146,6 @@ extension ScriptedDispatcher.World {
       slots: instance.slots, role: instance.role, health: health, healthReason: broken[instance.id],
       healthFinal: health == .unhealthy, unhealthySeconds: health == .unhealthy ? 0 : nil, leases: held,
       references: 0, idleSeconds: held == 0 ? idleSeconds : nil, retired: retired.contains(instance.id),
-      firstAnswerAfterSeconds: nil, readyAfterSeconds: nil)
+      firstAnswerAfterSeconds: nil, readyAfterSeconds: nil, loaded: nil)
   }
 }

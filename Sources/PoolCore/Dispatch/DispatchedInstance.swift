@@ -20,13 +20,16 @@ package struct WantedInstance: Hashable, Sendable {
   package var slots: Int
   /// The only models it serves; empty for any.
   package var models: [String]
+  /// Whether what changes the model store goes through it: true of one instance at most; nil where the dispatcher is to
+  /// choose.
+  package var writesStore: Bool?
   package var role: Role
   /// Why it has this role, in words.
   package var reason: String
 
   package init(
     id: InstanceID, invocation: InvocationID, address: String, gpus: [String] = [], slots: Int = 1,
-    models: [String] = [], role: Role = .core, reason: String = ""
+    models: [String] = [], writesStore: Bool? = nil, role: Role = .core, reason: String = ""
   ) {
     self.id = id
     self.invocation = invocation
@@ -34,6 +37,7 @@ package struct WantedInstance: Hashable, Sendable {
     self.gpus = gpus
     self.slots = max(1, slots)
     self.models = models
+    self.writesStore = writesStore
     self.role = role
     self.reason = reason
   }

@@ -41,10 +41,13 @@ package struct InstanceObservation: Hashable, Sendable {
   /// From its registration to the first 200, and to its models being loaded.
   package var firstAnswerAfter: Duration?
   package var readyAfter: Duration?
+  /// What it holds in memory; nil where it has not said so yet.
+  package var loaded: [LoadedModel]?
 
   package init(
     id: InstanceID, invocation: InvocationID, health: Health, leases: Int = 0, references: Int = 0,
-    idle: Duration? = nil, isRetired: Bool = false, firstAnswerAfter: Duration? = nil, readyAfter: Duration? = nil
+    idle: Duration? = nil, isRetired: Bool = false, firstAnswerAfter: Duration? = nil, readyAfter: Duration? = nil,
+    loaded: [LoadedModel]? = nil
   ) {
     self.id = id
     self.invocation = invocation
@@ -55,5 +58,6 @@ package struct InstanceObservation: Hashable, Sendable {
     self.isRetired = isRetired
     self.firstAnswerAfter = firstAnswerAfter
     self.readyAfter = readyAfter
+    self.loaded = loaded
   }
 }
