@@ -117,4 +117,51 @@ import PoolConfiguration
     #expect(problems("placements: [{gpus: [0], shared: true}, {gpus: [0], shared: true}]").count == 1)
     #expect(problems("placements: [{gpus: [0]}, {gpus: [GPU-b]}, {id: gpu1, gpus: [2]}]") == [])
   }
+
+  @Test("groups are made by the pool or listed, not both")
+  func groups() {
+    #expect(
+      problems("gpus_per_instance: 2\nplacements: [{gpus: [0, 1]}]")
+        == [
+          "f:1:20: gpus_per_instance: is 2, and placements lists the instances with their GPUs; expected one of the two"
+        ])
+    #expect(problems("gpus_per_instance: 2") == [])
+  }
+
+  @Test("what instances need must fit on their GPUs, also beside those that share them")
+  func memory() {
+    let gpus = "gpus: [{uuid: GPU-a, memory: 24GiB}, {uuid: GPU-b, memory: 24GiB}, {uuid: GPU-c}]\n"
+    #expect(
+      problems(gpus + "placements: [{gpus: [0], gpu_memory: 25GiB}]")
+        == [
+          "f:2:38: placements[0].gpu_memory: its instance needs 25GiB of GPU memory, and its GPUs have 24GiB; "
+            + "expected less, or more GPUs"
+        ])
+    #expect(problems(gpus + "placements: [{gpus: [0, 1], gpu_memory: 48GiB}]") == [])
+    #expect(problems(gpus + "placements: [{gpus: [2], gpu_memory: 100GiB}]") == [], "nobody knows its memory")
+    let shared = gpus + "placements: [{id: a, gpus: [0], shared: true, gpu_memory: 16GiB}, "
+    #expect(problems(shared + "{id: b, gpus: [0], shared: true, gpu_memory: 8GiB}]") == [])
+    #expect(
+      problems(shared + "{id: b, gpus: [0], shared: true, gpu_memory: 9GiB}]").first?.contains(
+        "needs 9GiB of GPU memory, and its GPUs have 8GiB beside those that share them") == true)
+    // What the models under preload take, where nothing else is said.
+    let models = "preload: [m, n:latest]\nmodels: {m: {gpu_memory: 20GiB}, N: {gpu_memory: 5GiB}}\n"
+    #expect(problems(gpus + models + "placements: [{gpus: [0]}]").count == 1)
+    #expect(problems(gpus + models + "placements: [{gpus: [0], models: [m]}]") == [])
+  }
+
+  @Test("a model is named once, and its bounds agree")
+  func models() {
+    #expect(
+      problems("models: {m: {num_ctx: 512}, M:latest: {num_ctx: 512}}")
+        == ["f:1:13: models.m: is the same model as M:latest; expected each model once"])
+    #expect(
+      problems("models: {m: {num_ctx: 512, max_num_ctx: 256}}")
+        == ["f:1:23: models.m.num_ctx: 512 is more than max_num_ctx, 256; expected at most that"])
+    #expect(
+      problems("models: {m: {num_ctxx: 512}}")
+        == ["f:1:14: models.m.num_ctxx: is no known key; expected models.m.num_ctx (did you mean that?)"])
+    #expect(problems("models: {'a b': {}}").count == 1)
+    #expect(problems("models: [m]").count == 1)
+  }
 }

@@ -32,7 +32,21 @@ import PoolConfiguration
         - {uuid: GPU-a, nodes: [/dev/nvidia0], pci: "0000:41:00.0", memory: 80GiB}
         - {uuid: GPU-b, vendor: amd}
       placements:
-        - {id: both, gpus: [0, GPU-b], slots: 2, environment: {Y: z}}
+        - id: both
+          gpus: [0, GPU-b]
+          slots: 2
+          models: [llama3:70b]
+          gpu_memory: 40GiB
+          context_length: 16384
+          keep_alive: forever
+          environment: {Y: z}
+      models: {"llama3:70b": {num_ctx: 4096, max_num_ctx: 8192, gpu_memory: 41GiB}, phi3: {max_num_ctx: 2048}}
+      numa_binding: false
+      gpu_memory: 20GiB
+      busy_memory: 0
+      yield_to_others: true
+      yield_after: 30s
+      allow_cpu: true
       scaling: {min: 0, max: 1, z: 1.5, idle_hold: 90}
       drain_timeout: 2h
       """)
@@ -51,6 +65,13 @@ import PoolConfiguration
     #expect(gpus[0].nodes == ["/dev/nvidia0"] && gpus[0].memory == .mebibytes(81_920))
     #expect(placements[0].id == "both" && placements[0].gpus == [.index(0), .uuid("GPU-b")])
     #expect(placements[0].slots == 2 && placements[0].environment == ["Y": "z"])
+    #expect(placements[0].models == ["llama3:70b"] && placements[0].gpuMemory == .mebibytes(40_960))
+    #expect(placements[0].contextLength == 16_384 && placements[0].keepAlive == .forever)
+    #expect(read.models.count == 2 && read.models["phi3"]?.maxNumCtx == 2_048 && read.models["phi3"]?.numCtx == nil)
+    let large = read.models["llama3:70b"]
+    #expect(large?.numCtx == 4_096 && large?.maxNumCtx == 8_192 && large?.gpuMemory == .mebibytes(41_984))
+    #expect(!read.numaBinding && read.gpuMemory == .mebibytes(20_480) && read.busyMemory == ByteCount(bytes: 0))
+    #expect(read.yieldToOthers && read.yieldAfter == .seconds(30) && read.allowCPU)
     #expect(read.scaling.min == 0 && read.scaling.max == 1 && read.scaling.z == 1.5)
     #expect(read.scaling.idleHold == .seconds(90) && read.drainTimeout == .seconds(7_200))
   }
@@ -60,8 +81,10 @@ import PoolConfiguration
     let folder = try TemporaryFolder()
     let main = try folder.write(
       "ollama-pool.yaml",
-      "slots: 2\npreload: [a, b]\nenvironment: {A: 1, B: 1}\nscaling: {min: 2, max: 4}\n")
-    let first = try folder.write("ollama-pool.d/10-first.yaml", "slots: 3\nenvironment: {B: 2}\nscaling: {max: 5}\n")
+      "slots: 2\npreload: [a, b]\nenvironment: {A: 1, B: 1}\nscaling: {min: 2, max: 4}\nmodels: {m: {num_ctx: 512}}\n")
+    let first = try folder.write(
+      "ollama-pool.d/10-first.yaml",
+      "slots: 3\nenvironment: {B: 2}\nscaling: {max: 5}\nmodels: {n: {num_ctx: 1024}}\n")
     let second = try folder.write("ollama-pool.d/20-second.yaml", "preload: [c]\nenvironment: {C: 3}\n")
     try folder.write("ollama-pool.d/.hidden.yaml", "nonsense: 1\n")
     try folder.write("ollama-pool.d/README", "nonsense: 1\n")
@@ -69,6 +92,7 @@ import PoolConfiguration
     #expect(configuration.files == [main, first, second])
     #expect(configuration.settings.slots == 3 && configuration.settings.preload == ["c"])
     #expect(configuration.settings.environment == ["A": "1", "B": "2", "C": "3"])
+    #expect(configuration.settings.models.mapValues(\.numCtx) == ["m": 512, "n": 1_024])
     #expect(configuration.settings.scaling.min == 2 && configuration.settings.scaling.max == 5)
     #expect(configuration.positions["slots"] == ConfigurationPosition(file: first, line: 1, column: 8))
     #expect(configuration.positions["scaling.min"]?.file == main)

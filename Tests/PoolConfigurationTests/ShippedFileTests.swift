@@ -30,7 +30,7 @@ import Testing
     #expect(configuration.settings == Settings())
     let known = Set(SettingsKeys.all.paths)
     #expect(known.subtracting(configuration.positions.keys) == [])
-    #expect(known.count == 44)
+    #expect(known.count == 52)
   }
 
   @Test("the examples for GPUs and placements are valid, and name every key of an entry")
@@ -41,6 +41,7 @@ import Testing
     let complete = example.replacing("placements:", with: "  - uuid: GPU-b\nplacements:")
     let positions = try ConfigurationReader.read(text: complete, name: "f").positions
     for key in SettingsKeys.gpu.map(\.name) { #expect(positions["gpus[0].\(key)"] != nil, "\(key)") }
+    for key in SettingsKeys.model.map(\.name) { #expect(positions["models.llama3.2:3b.\(key)"] != nil, "\(key)") }
     for key in SettingsKeys.placement.map(\.name) { #expect(positions["placements[0].\(key)"] != nil, "\(key)") }
   }
 

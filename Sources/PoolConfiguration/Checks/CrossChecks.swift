@@ -5,8 +5,9 @@ extension Settings {
 
   func contradictions(_ positions: Positions) -> [ConfigurationProblem] {
     openListeners(positions) + overlaps(positions) + bounds(positions) + duplicateGPUs(positions)
-      + placementsWithoutGPUs(positions)
+      + placementsWithoutGPUs(positions) + groupsBesidePlacements(positions) + modelContradictions(positions)
       + placementProblems(knownGPUs: listedUUIDs, positions: positions)
+      + memoryProblems(listedMemory, knownGPUs: listedUUIDs, positions: positions)
   }
 
   /// Refuses inherited sockets that would have been refused under `listen`.
@@ -98,11 +99,45 @@ extension Settings {
     ]
   }
 
+  private func groupsBesidePlacements(_ positions: Positions) -> [ConfigurationProblem] {
+    guard gpusPerInstance > 1, !listedPlacements.isEmpty else { return [] }
+    return [
+      ConfigurationProblem(
+        at: positions["gpus_per_instance"], key: "gpus_per_instance",
+        "is \(gpusPerInstance), and placements lists the instances with their GPUs", expected: "one of the two")
+    ]
+  }
+
+  private func modelContradictions(_ positions: Positions) -> [ConfigurationProblem] {
+    var problems: [ConfigurationProblem] = []
+    var seen: [String: String] = [:]
+    for (name, model) in models.sorted(by: { $0.key < $1.key }) {
+      let key = "models.\(name)"
+      if let fixed = model.numCtx, let most = model.maxNumCtx, fixed > most {
+        problems.append(
+          ConfigurationProblem(
+            at: positions["\(key).num_ctx"] ?? positions[key], key: "\(key).num_ctx",
+            "\(fixed) is more than max_num_ctx, \(most)", expected: "at most that"))
+      }
+      if let other = seen.updateValue(name, forKey: ModelSettings.plainName(name)) {
+        problems.append(
+          ConfigurationProblem(
+            at: positions[key], key: key, "is the same model as \(other)", expected: "each model once"))
+      }
+    }
+    return problems
+  }
+
   var listedUUIDs: [String]? {
     if case .list(let gpus) = gpus { gpus.map(\.uuid) } else { nil }
   }
 
-  private var listedPlacements: [PlacementSettings] {
+  private var listedMemory: [String: ByteCount] {
+    guard case .list(let gpus) = gpus else { return [:] }
+    return Dictionary(gpus.compactMap { gpu in gpu.memory.map { (gpu.uuid, $0) } }) { first, _ in first }
+  }
+
+  var listedPlacements: [PlacementSettings] {
     if case .list(let placements) = placements { placements } else { [] }
   }
 }

@@ -42,6 +42,40 @@ extension Settings {
     return problems.isEmpty ? duplicateIDs(placements, positions) : problems
   }
 
+  /// Placements whose instances need more memory than their GPUs have, alone or together with others that share them.
+  ///
+  /// - Parameter memory: of the GPUs where it is known, by UUID.
+  package func memoryProblems(
+    _ memory: [String: ByteCount], knownGPUs: [String]?, positions: [String: ConfigurationPosition]
+  ) -> [ConfigurationProblem] {
+    guard case .list(let placements) = placements else { return [] }
+    var problems: [ConfigurationProblem] = []
+    // Bytes that the placements so far take, by the GPU: an instance spreads over its GPUs.
+    var taken: [String: Int] = [:]
+    for (index, placement) in placements.enumerated() {
+      let gpus = placement.gpus.compactMap { reference -> String? in
+        if case .uuid(let uuid) = Self.resolve(reference, knownGPUs) { uuid } else { nil }
+      }
+      let sizes = gpus.compactMap { memory[$0]?.bytes }
+      guard let needed = neededMemory(in: placement), !gpus.isEmpty, sizes.count == placement.gpus.count else {
+        continue
+      }
+      let share = needed.bytes / gpus.count
+      let free = zip(gpus, sizes).reduce(0) { $0 + max(0, $1.1 - taken[$1.0, default: 0]) }
+      if needed.bytes > free {
+        let key = "placements[\(index)].gpu_memory"
+        let others = sizes.reduce(0, +) > free ? " beside those that share them" : ""
+        problems.append(
+          ConfigurationProblem(
+            at: positions[key] ?? positions["placements[\(index)].gpus"] ?? positions["gpu_memory"], key: key,
+            "its instance needs \(needed) of GPU memory, and its GPUs have \(ByteCount(bytes: free))\(others)",
+            expected: "less, or more GPUs"))
+      }
+      for gpu in gpus { taken[gpu, default: 0] += share }
+    }
+    return problems
+  }
+
   /// One without an id has that of its first GPU's number: what the file says, or the position in its list. Which number
   /// a GPU has that was found is not known here.
   private func duplicateIDs(

@@ -44,9 +44,14 @@ extension ValueFormat {
   fileprivate static func maps<Entry: Sendable>(
     _ plural: String, most: Int, blank: Entry, _ keys: [Key<Entry>]
   ) -> Self where Value == [Entry] {
+    ValueFormat<Entry>.map(blank: blank, keys).list(plural, least: 1, most: most)
+  }
+
+  /// A map with these keys.
+  fileprivate static func map(blank: Value, _ keys: [Key<Value>]) -> Self {
     let map = KeyMap(keys)
     let defaults = Dictionary(uniqueKeysWithValues: keys.map { ($0.name, $0.render(blank).yaml) })
-    return ValueFormat<Entry>(
+    return ValueFormat(
       expected: "a map with keys such as \(keys[0].name)",
       read: { node, path, reading in
         guard case .mapping = node else {
@@ -64,8 +69,38 @@ extension ValueFormat {
             let value = key.render(entry)
             return value.yaml == defaults[key.name] && !key.isRequired ? nil : (key: key.name, value: value)
           })
-      }
-    ).list(plural, least: 1, most: most)
+      })
+  }
+}
+
+extension ValueFormat where Value == [String: ModelSettings] {
+  private static var mostModels: Int { 256 }
+
+  static var models: Self {
+    let name = ValueFormat<String>.modelName
+    let entry = ValueFormat<ModelSettings>.map(blank: ModelSettings(), SettingsKeys.model)
+    let expected =
+      "a map of at most \(mostModels) models' names to maps with keys such as \(SettingsKeys.model[0].name)"
+    return ValueFormat(
+      expected: expected,
+      read: { node, path, reading in
+        guard case .mapping(let mapping) = node, mapping.count <= mostModels else {
+          reading.reportValue(path, node, expected: expected)
+          return nil
+        }
+        var models: Value = [:]
+        for (key, value) in mapping {
+          if case .scalar(let scalar) = key, YAMLDocument.isReportedDuplicate(scalar.string) { continue }
+          guard let model = name.read(key, path, &reading) else { continue }
+          let entryPath = "\(path).\(model)"
+          reading.found(entryPath, at: value)
+          models[model] = entry.read(value, entryPath, &reading)
+        }
+        return models
+      },
+      render: { models in
+        .map(models.sorted { $0.key < $1.key }.map { (key: $0.key, value: entry.render($0.value)) })
+      })
   }
 }
 

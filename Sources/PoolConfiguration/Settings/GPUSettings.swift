@@ -46,6 +46,13 @@ package struct PlacementSettings: Sendable, Equatable {
   package var slots: Int?
   /// Whether other placements may use the same GPUs.
   package var shared = false
+  /// The only models that it serves; empty: any.
+  package var models: [String] = []
+  /// GPU memory that must be free before it starts; `nil`: the pool's `gpu_memory`.
+  package var gpuMemory: ByteCount?
+  /// `nil`: the pool's.
+  package var contextLength: Int?
+  package var keepAlive: KeepAlive?
   /// Variables of this instance besides, and before, the pool's `environment`.
   package var environment: [String: String] = [:]
 

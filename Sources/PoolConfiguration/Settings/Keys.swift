@@ -26,9 +26,9 @@ struct Key<Root>: Sendable {
   }
 
   /// A key whose map is merged into an earlier file's.
-  static func merged(
-    _ name: String, _ property: any WritableKeyPath<Root, [String: String]> & Sendable,
-    _ format: ValueFormat<[String: String]>
+  static func merged<Value>(
+    _ name: String, _ property: any WritableKeyPath<Root, [String: Value]> & Sendable,
+    _ format: ValueFormat<[String: Value]>
   ) -> Key {
     Key(
       name: name, isRequired: false, children: [], expected: format.expected,

@@ -33,7 +33,8 @@ package struct Settings: Sendable, Equatable {
   /// Requests that one instance works on at the same time (OLLAMA_NUM_PARALLEL).
   package var slots = 1
 
-  /// Absolute path of the model store (OLLAMA_MODELS); `nil` (`auto`): that of the instances' user.
+  /// Absolute path of the model store (OLLAMA_MODELS); `nil` (`auto`): the one that this machine's Ollama has, else that
+  /// of the instances' user.
   package var modelsPath: String?
 
   /// Tokens of context (OLLAMA_CONTEXT_LENGTH), the same on all instances; `nil` (`auto`): Ollama decides.
@@ -51,8 +52,31 @@ package struct Settings: Sendable, Equatable {
   /// The memory an instance may use (MemoryMax of its unit); `nil` (`none`): no limit.
   package var memoryMax: ByteCount?
 
+  /// What holds for single models, by their names as the file has them.
+  package var models: [String: ModelSettings] = [:]
+
   package var gpus = GPUChoice.auto
   package var placements = PlacementChoice.auto
+
+  /// GPUs of each instance where ``placements`` is `auto`.
+  package var gpusPerInstance = 1
+
+  /// Whether an instance keeps to the CPUs and the memory beside its GPUs.
+  package var numaBinding = true
+
+  /// GPU memory that must be free before an instance starts; `nil` (`auto`): as much as its models took last.
+  package var gpuMemory: ByteCount?
+
+  /// GPU memory that programs of others may hold before a GPU counts as theirs.
+  package var busyMemory = ByteCount.mebibytes(1024)
+
+  /// Whether an instance makes room for others that come to its GPU, after they have been there for ``yieldAfter``.
+  package var yieldToOthers = false
+  package var yieldAfter = Duration.seconds(10)
+
+  /// Whether an instance that has a GPU may compute on the CPU.
+  package var allowCPU = false
+
   package var scaling = ScalingKeys()
   package var queue = QueueSettings()
   package var health = HealthSettings()

@@ -7,6 +7,9 @@ enum SettingsKeys {
   /// From 50 milliseconds, below which a limit would only be an accident, to a day.
   private static let limit: ClosedRange<Duration> = .milliseconds(50) ... .seconds(86_400)
 
+  private static let contextLength = ValueFormat.integer(256...16_777_216)
+  private static let gpuMemory = ValueFormat.size(.mebibytes(1) ... .mebibytes(1 << 24))
+
   static let all = KeyMap<Settings>([
     .value("listen", \.listen, ValueFormat.address.list("addresses", least: 1, most: 16)),
     .value("allow_open_listener", \.allowOpenListener, .boolean),
@@ -19,13 +22,21 @@ enum SettingsKeys {
     .value("instance_ports", \.instancePorts, .port(1_024...64_000)),
     .value("slots", \.slots, .integer(slotBounds)),
     .value("models_path", \.modelsPath, ValueFormat.absolutePath.orNone("auto")),
-    .value("context_length", \.contextLength, ValueFormat.integer(256...16_777_216).orNone("auto")),
+    .value("context_length", \.contextLength, contextLength.orNone("auto")),
     .value("keep_alive", \.keepAlive, ValueFormat.keepAlive.orNone("auto")),
     .value("preload", \.preload, ValueFormat.modelName.list("models", most: 64)),
     .merged("environment", \.environment, .environment),
     .value("memory_max", \.memoryMax, ValueFormat.size(.mebibytes(64) ... .mebibytes(1 << 24)).orNone("none")),
+    .merged("models", \.models, .models),
     .value("gpus", \.gpus, .gpus),
     .value("placements", \.placements, .placements),
+    .value("gpus_per_instance", \.gpusPerInstance, .integer(1...64)),
+    .value("numa_binding", \.numaBinding, .boolean),
+    .value("gpu_memory", \.gpuMemory, gpuMemory.orNone("auto")),
+    .value("busy_memory", \.busyMemory, .size(ByteCount(bytes: 0) ... .mebibytes(1 << 24))),
+    .value("yield_to_others", \.yieldToOthers, .boolean),
+    .value("yield_after", \.yieldAfter, .duration(.seconds(1) ... .seconds(86_400))),
+    .value("allow_cpu", \.allowCPU, .boolean),
     .group("scaling", scaling),
     .group("queue", queue),
     .group("health", health),
@@ -91,7 +102,20 @@ extension SettingsKeys {
       "gpus", \.gpus, ValueFormat.gpuReference.list("GPUs' UUIDs or numbers", least: 1, most: 64), isRequired: true),
     .value("slots", \.slots, ValueFormat.integer(slotBounds).orNone("auto")),
     .value("shared", \.shared, .boolean),
+    .value("models", \.models, ValueFormat.modelName.list("models", most: 256)),
+    .value("gpu_memory", \.gpuMemory, gpuMemory.orNone("auto")),
+    .value("context_length", \.contextLength, contextLength.orNone("auto")),
+    .value("keep_alive", \.keepAlive, ValueFormat.keepAlive.orNone("auto")),
     .value("environment", \.environment, .environment),
+  ]
+}
+
+extension SettingsKeys {
+  /// Of an entry under `models`.
+  static let model: [Key<ModelSettings>] = [
+    .value("num_ctx", \.numCtx, contextLength.orNone("auto")),
+    .value("max_num_ctx", \.maxNumCtx, contextLength.orNone("none")),
+    .value("gpu_memory", \.gpuMemory, gpuMemory.orNone("auto")),
   ]
 }
 
