@@ -11,13 +11,14 @@ let signals: Target.Dependency = .product(name: "UnixSignals", package: "swift-s
 
 let foundations: [Target] = [
   .target(name: "PoolCore", dependencies: [collections("DequeModule"), collections("OrderedCollections")]),
-  .target(name: "Varlink", dependencies: [nio("NIOCore"), nio("NIOPosix")]),
+  .target(name: "Accepting", dependencies: [nio("NIOCore"), nio("NIOPosix")]),
   .systemLibrary(name: "CLinux"),
   .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
   .target(name: "CNVML"),
 ]
 
 let vocabularies: [Target] = [
+  .target(name: "Varlink", dependencies: ["Accepting", nio("NIOCore"), nio("NIOPosix")]),
   .target(name: "PoolConfiguration", dependencies: ["PoolCore", yams]),
   .target(
     name: "ControlInterface", dependencies: ["PoolCore", collections("OrderedCollections")],
@@ -31,11 +32,13 @@ let adapters: [Target] = [
   .target(name: "Launching", dependencies: ["CLinux", "PoolCore", "PoolConfiguration", "Systemd", "GPUInventory"]),
   .target(
     name: "Gateway",
-    dependencies: ["PoolCore", "OllamaAPI", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1")]),
+    dependencies: ["Accepting", "PoolCore", "OllamaAPI", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1")]),
 ]
 
 let pages: [Target] = [
-  .target(name: "Console", dependencies: ["PoolCore", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1")])
+  .target(
+    name: "Console",
+    dependencies: ["Accepting", "PoolCore", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1")])
 ]
 
 let shells: [Target] = [
@@ -71,6 +74,8 @@ let tests: [Target] = [
   .target(
     name: "TestSupport", dependencies: [nio("NIOCore"), nio("NIOPosix")], path: "Tests/Support"),
   .testTarget(name: "TestSupportTests", dependencies: ["TestSupport"]),
+  .testTarget(
+    name: "AcceptingTests", dependencies: ["Accepting", nio("NIOCore"), nio("NIOEmbedded")]),
   .testTarget(name: "PoolCoreTests", dependencies: ["PoolCore", collections("OrderedCollections")]),
   .testTarget(name: "SimulationTests", dependencies: ["PoolCore", "Simulation"]),
   .testTarget(

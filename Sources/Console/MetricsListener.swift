@@ -1,3 +1,4 @@
+import Accepting
 package import NIOCore
 import NIOHTTP1
 import NIOPosix
@@ -48,7 +49,7 @@ package final class MetricsListener: Sendable {
     on address: SocketAddress, loop: any EventLoop, source: MetricsSource
   ) async throws -> MetricsListener {
     let connections = try await loop.submit { NIOLoopBound(MetricsConnections(source), eventLoop: loop) }.get()
-    let channel = try await ServerBootstrap(group: loop)
+    let channel = try await ServerBootstrap(group: loop).pausingWithoutDescriptors()
       .serverChannelOption(.backlog, value: 64)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
       .childChannelInitializer { channel in

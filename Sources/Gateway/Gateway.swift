@@ -1,3 +1,4 @@
+import Accepting
 import Glibc
 package import NIOCore
 import NIOHTTP1
@@ -77,7 +78,7 @@ package final class Gateway {
   ) -> EventLoopFuture<SocketAddress> {
     startTimeCheck()
     let gateway = NIOLoopBound(self, eventLoop: loop)
-    let bootstrap = ServerBootstrap(group: loop)
+    let bootstrap = ServerBootstrap(group: loop).pausingWithoutDescriptors()
       .serverChannelOption(.backlog, value: 4096)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
       .serverChannelOption(.maxMessagesPerRead, value: 16)

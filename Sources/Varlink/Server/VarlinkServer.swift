@@ -1,3 +1,4 @@
+import Accepting
 package import Glibc
 package import NIOCore
 import NIOPosix
@@ -63,7 +64,7 @@ package final class VarlinkServer: Sendable {
   }
 
   private static func bootstrap(_ core: ServerCore, on group: any EventLoopGroup) -> ServerBootstrap {
-    ServerBootstrap(group: group)
+    ServerBootstrap(group: group).pausingWithoutDescriptors()
       .childChannelInitializer { channel in
         VarlinkPeer.of(channel).flatMapThrowing { peer in
           try channel.pipeline.syncOperations.addHandler(ServerConnection(id: .next(), peer: peer, server: core))
