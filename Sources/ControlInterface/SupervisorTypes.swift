@@ -1,7 +1,7 @@
 /// The types of `ollamapool.Supervisor`, field by field as in its description.
 package enum SupervisorTypes {
   package enum State: String, Codable, Sendable, CaseIterable {
-    case absent, launching, starting, ready, unhealthy, draining, stopping, backingOff, quarantined, cordoned
+    case absent, launching, starting, ready, unhealthy, degraded, draining, stopping, backingOff, quarantined, cordoned
   }
 
   package enum Inventory: String, Codable, Sendable, CaseIterable { case nvml, configured, cpu }
@@ -20,6 +20,7 @@ package enum SupervisorTypes {
     package var runningSeconds: Double?
     package var failures = 0
     package var retryInSeconds: Double?
+    package var placement: String?
 
     package init(id: String, state: State) {
       self.id = id
@@ -27,23 +28,67 @@ package enum SupervisorTypes {
     }
   }
 
+  package struct GPUProcess: Codable, Equatable, Sendable {
+    package var pid: Int32
+    package var memoryBytes: Int?
+    package var instance: String?
+    package var command: String?
+
+    package init(pid: Int32, memoryBytes: Int?, instance: String? = nil, command: String? = nil) {
+      self.pid = pid
+      self.memoryBytes = memoryBytes
+      self.instance = instance
+      self.command = command
+    }
+  }
+
+  package enum GPUState: String, Codable, Sendable, CaseIterable {
+    case free, ours, busy, divided, cordoned, failed, quarantined
+  }
+
   package struct GPU: Codable, Equatable, Sendable {
     package var uuid: String
     package var number: Int
+    package var label: String?
+    package var sliceOf: String?
     package var name: String?
     package var vendor: String
     package var memoryTotalBytes: Int?
     package var memoryUsedBytes: Int?
+    package var memoryOursBytes: Int?
+    package var memoryOthersBytes: Int?
+    package var processes: [GPUProcess]?
     package var utilisationPercent: Int?
     package var temperatureCelsius: Int?
+    package var pciAddress: String?
+    package var numaNode: Int?
     package var instances: [String] = []
+    package var state: GPUState?
+    package var reason: String?
     package var cordon: String?
+    package var cordonSecondsLeft: Double?
     package var problem: String?
 
     package init(uuid: String, number: Int, vendor: String) {
       self.uuid = uuid
       self.number = number
       self.vendor = vendor
+    }
+  }
+
+  package struct ModelStore: Codable, Equatable, Sendable {
+    package var path: String
+    package var source: String
+    package var owner: String
+    package var mode: String?
+    package var refusal: String?
+
+    package init(path: String, source: String, owner: String, mode: String?, refusal: String?) {
+      self.path = path
+      self.source = source
+      self.owner = owner
+      self.mode = mode
+      self.refusal = refusal
     }
   }
 
@@ -54,6 +99,8 @@ package enum SupervisorTypes {
     package var launcher = ""
     package var ollama = ""
     package var inventory = Inventory.cpu
+    package var driver: String?
+    package var store: ModelStore?
     package var problems: [String] = []
     package var dispatcherConnected = false
     package var desired = 0
@@ -111,11 +158,16 @@ package enum SupervisorCalls {
     /// Bytes of a reason, which is one line.
     package static let longestReason = 256
 
+    /// Seconds: 30 days.
+    package static let longest = 30.0 * 24 * 3600
+
     package var gpu: String
     package var reason: String
-    package init(gpu: String, reason: String) {
+    package var forSeconds: Double?
+    package init(gpu: String, reason: String, forSeconds: Double? = nil) {
       self.gpu = gpu
       self.reason = reason
+      self.forSeconds = forSeconds
     }
   }
 

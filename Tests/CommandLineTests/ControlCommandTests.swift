@@ -67,10 +67,10 @@ import Varlink
       let result = try await pool.run("gpus")
       #expect(
         result.output == """
-          GPU  NAME         MEMORY   USED  LOAD   TEMP  INSTANCES  UUID   NOTE
-            0  NVIDIA H100  80 GiB  1 GiB  97 %  61 °C  gpu0       GPU-a  -
-            1  nvidia            -      -     -      -  gpu1       GPU-b  -
-            2  nvidia            -      -     -      -  gpu2       GPU-c  cordoned: fan
+          GPU  NAME         STATE     MEMORY     OURS   OTHERS    FREE  LOAD   TEMP  INSTANCES  REASON            UUID
+            0  NVIDIA H100  ours      80 GiB  768 MiB  256 MiB  79 GiB  97 %  61 °C  gpu0       -                 GPU-a
+            1  nvidia       -              -        -        -       -     -      -  gpu1       -                 GPU-b
+          2.7  nvidia       cordoned       -        -        -       -     -      -  gpu2       fan, for 2h more  GPU-c
 
           """)
       let list = try await pool.run("gpus", "--json").jsonList
@@ -108,6 +108,10 @@ import Varlink
       ),
       (["restart", "gpu1"], "RestartInstance", ["id": "gpu1"], "gpu1 restarts"),
       (["cordon", "gpu1", "--reason", "fan"], "CordonGPU", ["gpu": "gpu1", "reason": "fan"], "uncordon gpu1"),
+      (
+        ["cordon", "gpu1", "--for", "8h", "--reason", "training"], "CordonGPU",
+        ["gpu": "gpu1", "reason": "training", "forSeconds": 28_800], "on gpu1 for 8h"
+      ),
       (["cordon", "GPU-a"], "CordonGPU", ["gpu": "GPU-a", "reason": ""], "Nothing more is started on GPU-a"),
       (["uncordon", "gpu1"], "UncordonGPU", ["gpu": "gpu1"], "may start on gpu1 again"),
     ] as [([String], String, JSONValue, String)])
@@ -165,6 +169,7 @@ import Varlink
       ["cordon", "gpu3", "--reason", "two\nlines"],
       "--reason has a line break or another control character: give one line of text"
     ),
+    (["cordon", "gpu3", "--for", "721h"], "--for 721h is too long: give at most 720h"),
     (["drain", "gpu2", "--timeout", "744h"], "--timeout 744h is too long: give at most 720h"),
     (["restart", "gpu2", "--timeout", "721h"], "--timeout 721h is too long: give at most 720h"),
   ])

@@ -22,7 +22,7 @@ import Testing
           INSTANCE  STATE        GPU  URL                     UNIT                           PID  SLOTS  ACTIVE     AGE  REASON
           gpu0      ready        0    http://127.0.0.1:11500  ollama-instance-gpu0.service  4711      1       1  1m 30s  -
           gpu1      starting     1    http://127.0.0.1:11501  ollama-instance-gpu1.service  4712      1       0      1s  -
-          gpu2      backing off  2    -                       -                                -      1       0       -  exit status 1; next start in 4s
+          gpu2      backing off  2.7  -                       -                                -      1       0       -  exit status 1; next start in 4s
 
           """)
     }

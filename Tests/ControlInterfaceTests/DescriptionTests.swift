@@ -38,6 +38,7 @@ import Testing
     try expectTypes(
       [
         "Instance": SupervisorTypes.Instance.self, "GPU": SupervisorTypes.GPU.self,
+        "GPUProcess": SupervisorTypes.GPUProcess.self, "ModelStore": SupervisorTypes.ModelStore.self,
         "Status": SupervisorTypes.Status.self, "Decision": SupervisorTypes.Decision.self,
       ], in: description)
     try expectMethods(

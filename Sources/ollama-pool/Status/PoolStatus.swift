@@ -39,8 +39,8 @@ struct PoolStatus: Encodable, Equatable, Sendable {
     @OrNull var reason: String?
     /// UUIDs.
     var gpus: [String]
-    /// The GPUs' numbers, for people; those that have none are absent.
-    var gpuNumbers: [Int]
+    /// The GPUs' numbers, for people, or `1.7` for a MIG slice; those that have none are absent.
+    var gpuLabels: [String]
     @OrNull var url: String?
     @OrNull var unit: String?
     @OrNull var mainPID: Int32?
@@ -120,7 +120,7 @@ extension PoolStatus {
 
   private func judge(isDraining: Bool) -> Health {
     let isServing = maxConcurrent.map { $0 > 0 } ?? instances.contains { $0.state == "ready" }
-    let troubles: Set = ["unhealthy", "backingOff", "quarantined"]
+    let troubles: Set = ["unhealthy", "degraded", "backingOff", "quarantined"]
     if isDraining { return .stopping }
     if isServing {
       let isWell =
@@ -140,9 +140,9 @@ extension PoolStatus {
     _ wanted: SupervisorTypes.Status?, _ queue: DispatcherTypes.Queue?
   ) -> [Instance] {
     var seen = Dictionary((queue?.instances ?? []).map { ($0.id, $0) }) { first, _ in first }
-    let numbers = Dictionary((wanted?.gpus ?? []).map { ($0.uuid, $0.number) }) { first, _ in first }
+    let labels = Dictionary((wanted?.gpus ?? []).map { ($0.uuid, $0.label ?? "\($0.number)") }) { first, _ in first }
     var merged = (wanted?.instances ?? []).map { instance in
-      Instance(instance, seen.removeValue(forKey: instance.id), numbers)
+      Instance(instance, seen.removeValue(forKey: instance.id), labels)
     }
     merged += (queue?.instances ?? []).compactMap { seen.removeValue(forKey: $0.id).map(Instance.init) }
     return merged
@@ -169,13 +169,13 @@ extension PoolStatus.DaemonState {
 
 extension PoolStatus.Instance {
   init(
-    _ wanted: SupervisorTypes.Instance, _ seen: DispatcherTypes.InstanceState?, _ numbers: [String: Int]
+    _ wanted: SupervisorTypes.Instance, _ seen: DispatcherTypes.InstanceState?, _ labels: [String: String]
   ) {
     id = wanted.id
     state = wanted.state.rawValue
     reason = wanted.reason.isEmpty ? seen?.healthReason : wanted.reason
     gpus = wanted.gpus
-    gpuNumbers = wanted.gpus.compactMap { numbers[$0] }
+    gpuLabels = wanted.gpus.compactMap { labels[$0] }
     url = wanted.address.map { "http://\($0)" }
     unit = wanted.unit
     mainPID = wanted.mainPID
@@ -195,7 +195,7 @@ extension PoolStatus.Instance {
     }
     reason = seen.healthReason
     gpus = seen.gpus
-    gpuNumbers = []
+    gpuLabels = []
     url = "http://\(seen.address)"
     slots = seen.slots
     active = seen.leases

@@ -59,7 +59,7 @@ enum StatusText {
       "REASON",
     ])
     table.rows = instances.map { instance in
-      let gpus = instance.gpuNumbers.isEmpty ? instance.gpus : instance.gpuNumbers.map(String.init)
+      let gpus = instance.gpuLabels.isEmpty ? instance.gpus : instance.gpuLabels
       return [
         Table.Cell(instance.id), Table.Cell(words(instance.state), style: style(of: instance.state)),
         Table.Cell(gpus.joined(separator: ",")), Table.Cell(instance.url), Table.Cell(instance.unit),
@@ -83,7 +83,7 @@ enum StatusText {
     switch state {
     case "ready": .good
     case "launching", "starting", "draining", "stopping", "cordoned": .fair
-    case "unhealthy", "backingOff", "quarantined": .bad
+    case "unhealthy", "degraded", "backingOff", "quarantined": .bad
     default: .plain
     }
   }
