@@ -1,0 +1,163 @@
+import PoolConfiguration
+
+/// What the pool would take over from Ollama's own service, as a configuration file to start from.
+///
+/// Every key that it writes is one that the pool accepts; what it can't take stands there as a comment, with the reason.
+struct OllamaServiceImport {
+  /// What systemd says of `ollama.service`.
+  struct Service: Equatable {
+    /// `NAME=value` each.
+    var environment: [String]
+    /// As the unit names it; nil for root.
+    var user: String?
+    /// The program that it runs.
+    var program: String?
+    /// Where its models are, and whose.
+    var store: String?
+  }
+
+  let service: Service
+
+  var text: String {
+    var lines = ["# What the pool takes over from ollama.service. Read it, then put it where the pool reads it:", "#"]
+    lines += ["#   /etc/ollama-pool/ollama-pool.d/ollama-service.yaml", ""]
+    if let store = service.store { lines += ["# Its models: \(Self.printable(store)).", ""] }
+    lines += program + user
+    var environment: [(name: String, value: String)] = []
+    for (name, value) in variables {
+      switch Self.rule(name) {
+      case .key(let key, let convert):
+        lines += Self.entry(key, convert(value), from: name, value)
+      case .listen: lines += Self.listen(value)
+      case .gpus: lines += Self.gpus(value, from: name)
+      case .ignored(let reason): lines.append("# \(name) is not taken: \(reason)")
+      case .environment:
+        if Self.isSecret(name) {
+          lines.append("# \(name) is not taken: it looks like a secret, and units' variables are open to every user")
+        } else if Self.isAccepted("environment: {\(name): \(Self.quoted(value))}") {
+          environment.append((name, value))
+        } else {
+          lines.append("# \(name) is not taken: the pool does not accept it as a variable of instances")
+        }
+      }
+    }
+    if !environment.isEmpty {
+      lines.append("environment:")
+      lines += environment.map { "  \($0.name): \(Self.quoted($0.value))" }
+    }
+    return lines.joined(separator: "\n") + "\n"
+  }
+
+  /// In the order of their names, each once: of several the last counts, as for systemd.
+  private var variables: [(name: String, value: String)] {
+    var values: [String: String] = [:]
+    for entry in service.environment {
+      guard let equals = entry.firstIndex(of: "=") else { continue }
+      values[String(entry[..<equals])] = String(entry[entry.index(after: equals)...])
+    }
+    return values.sorted { $0.key < $1.key }.map { (name: $0.key, value: $0.value) }
+  }
+
+  private var program: [String] {
+    guard let path = service.program else { return [] }
+    let usual = ["/usr/local/bin/ollama", "/usr/bin/ollama", "/opt/ollama/bin/ollama"]
+    return usual.contains(path) ? [] : Self.entry("ollama", Self.quoted(path), from: "ExecStart", path)
+  }
+
+  private var user: [String] {
+    guard let user = service.user, !user.isEmpty, user != "root" else {
+      return ["# It runs as root, and the pool's instances never do: see instance_user."]
+    }
+    // What the pool takes by itself.
+    return user == "ollama" ? [] : Self.entry("instance_user", Self.quoted(user), from: "User", user)
+  }
+
+  // MARK: Rules
+
+  private enum Rule {
+    case key(String, (String) -> String?)
+    case listen
+    case gpus
+    case environment
+    case ignored(String)
+  }
+
+  private static func rule(_ name: String) -> Rule {
+    switch name {
+    case "OLLAMA_HOST": .listen
+    case "OLLAMA_MODELS": .key("models_path", quoted)
+    // 0 leaves the choice to Ollama.
+    case "OLLAMA_NUM_PARALLEL": .key("slots") { $0 == "0" ? nil : $0 }
+    case "OLLAMA_CONTEXT_LENGTH": .key("context_length") { $0 == "0" ? nil : $0 }
+    case "OLLAMA_KEEP_ALIVE": .key("keep_alive") { $0.hasPrefix("-") ? "forever" : quoted($0) }
+    case "OLLAMA_MAX_QUEUE": .key("queue.requests") { $0 == "0" ? nil : $0 }
+    case "OLLAMA_ORIGINS":
+      .key("origins") { "[" + $0.split(separator: ",").map { quoted(String($0)) }.joined(separator: ", ") + "]" }
+    case "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES": .gpus
+    case "HOME", "PATH": .ignored("instances have their own")
+    case "OLLAMA_NOPRUNE": .ignored("the pool knows which instance may tidy the model store up")
+    default:
+      InstanceEnvironment.remedy(insteadOf: name).map { .ignored("the pool sets it by \($0)") } ?? .environment
+    }
+  }
+
+  /// A line of the file, or why there is none.
+  private static func entry(_ key: String, _ value: String?, from name: String, _ original: String) -> [String] {
+    guard let value else { return [] }
+    let parts = key.split(separator: ".")
+    let lines = parts.count == 2 ? ["\(parts[0]):", "  \(parts[1]): \(value)"] : ["\(key): \(value)"]
+    if isAccepted(lines.joined(separator: "\n")) { return lines }
+    return ["# \(name)=\(printable(original)) is not taken: \(key) does not accept it"]
+  }
+
+  /// An address beyond this machine takes the operator's own word.
+  private static func listen(_ value: String) -> [String] {
+    var address = value.split(separator: "/").last.map(String.init) ?? ""
+    if address.hasPrefix(":") { address = "0.0.0.0" + address }
+    let host = address.hasPrefix("[") ? address : address.split(separator: ":").first.map(String.init) ?? ""
+    let hasPort = address.hasPrefix("[") ? !address.hasSuffix("]") : address.contains(":")
+    if !hasPort { address += ":11434" }
+    let line = "listen: [\(quoted(address))]"
+    if host == "127.0.0.1" || host == "localhost", address.hasSuffix(":11434") { return [] }
+    if isAccepted(line) { return [line] }
+    guard isAccepted(line + "\nallow_open_listener: true") else {
+      return ["# OLLAMA_HOST=\(printable(value)) is not taken: listen does not accept it"]
+    }
+    return [
+      "# It listens beyond this machine, without authentication. The pool does so only with both of these lines:",
+      "#\(line)", "#allow_open_listener: true",
+    ]
+  }
+
+  private static func gpus(_ value: String, from name: String) -> [String] {
+    let uuids = value.split(separator: ",").map(String.init)
+    let vendor = name == "ROCR_VISIBLE_DEVICES" ? ", vendor: amd" : ""
+    let lines = ["gpus:"] + uuids.map { "  - {uuid: \(quoted($0))\(vendor)}" }
+    if !uuids.isEmpty, isAccepted(lines.joined(separator: "\n")) { return lines }
+    return [
+      "# \(name)=\(printable(value)) is not taken: the pool uses all GPUs, or those that gpus names by their UUIDs"
+    ]
+  }
+
+  private static func isSecret(_ name: String) -> Bool {
+    ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL"].contains { name.uppercased().contains($0) }
+  }
+
+  private static func isAccepted(_ text: String) -> Bool {
+    (try? ConfigurationReader.read(text: text, name: "import")) != nil
+  }
+
+  private static func quoted(_ text: String) -> String {
+    let escaped = text.unicodeScalars.map { scalar in
+      switch scalar {
+      case "\"": "\\\""
+      case "\\": "\\\\"
+      case let control where control.value < 0x20 || control.value == 0x7f: " "
+      default: String(scalar)
+      }
+    }
+    return "\"" + escaped.joined() + "\""
+  }
+
+  private static func printable(_ text: String) -> String { Printable.text(text) }
+}
