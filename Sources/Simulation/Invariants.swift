@@ -40,10 +40,10 @@ struct Invariants: Sendable {
   /// What an operator drains gets no more work, and nothing else drains in an operator's name.
   mutating func told(_ set: [WantedInstance], _ operators: Operators) {
     for wanted in set {
-      if operators.drains[wanted.id] != nil, wanted.role != .draining {
+      if operators.drains[wanted.id] != nil, ![.draining, .out].contains(wanted.role) {
         note("\(wanted.id) is \(wanted.role) although an operator drains it")
       }
-      if wanted.reason == DrainReason.operatorDrain.rawValue, !operators.mayDrain(wanted.id) {
+      if wanted.reason == DrainReason.operatorDrain.description, !operators.mayDrain(wanted.id) {
         note("\(wanted.id) drains although no operator wants that")
       }
     }

@@ -152,12 +152,12 @@ extension PoolSimulation {
       let isForced = isStopping || operators.mayCut(id, invocation, at: now)
       if isForced { cut.insert(invocation) }
       send(.unitStops(id, invocation, kill ? .kill : isForced ? .forced : .empty), over: .supervisorToSystemd)
-    case .setInstances(let set):
+    case .setInstances(let set, _):
       invariants.told(set, operators)
       send(.setInstances(set, session: session, to: dispatcherLife), over: .supervisorToDispatcher)
     case .retire(let id, let invocation):
       send(.retire(id, invocation, session: session, to: dispatcherLife), over: .supervisorToDispatcher)
-    case .report: break
+    case .openNetwork, .report: break
     }
   }
 }

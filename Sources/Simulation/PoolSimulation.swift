@@ -155,7 +155,7 @@ package struct PoolSimulation: Sendable {
 
   /// What the supervisor has on its disk.
   struct Stored: Hashable, Sendable {
-    var cordons: [String: String] = [:]
+    var cordons: [String: Cordon] = [:]
     var bounds: Scaler.Override?
     var orders: [InstanceID: OperatorOrder] = [:]
   }

@@ -12,6 +12,7 @@ struct FleetUnderTest {
   /// What was said to the dispatcher, in turn: `set`, `retire gpu0`.
   var said: [String] = []
   var told: [WantedInstance] = []
+  var storeRefusal: String?
   var reports: [FleetReport] = []
   private var specification = "old"
   private var gpus: Int
@@ -189,12 +190,14 @@ struct FleetUnderTest {
       case .stop(let id, _, let kill):
         stops.append(id.name)
         if kill { kills.append(id.name) }
-      case .setInstances(let set):
+      case .setInstances(let set, let refusal):
         told = set
+        storeRefusal = refusal
         said.append("set")
       case .retire(let id, _):
         retirements.append(id.name)
         said.append("retire \(id)")
+      case .openNetwork(let id, _, let isOpen): said.append("\(isOpen ? "open" : "close") \(id)")
       case .report(let report): reports.append(report)
       }
     }

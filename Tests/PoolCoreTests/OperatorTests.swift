@@ -14,7 +14,7 @@ import Testing
     fleet.answer("gpu0", .retired)
     fleet.dies("gpu0")
     #expect(fleet.starts.count == 2)
-    #expect(fleet.fleet.cordons == ["GPU-0": "an operator drains it"])
+    #expect(fleet.fleet.cordons == ["GPU-0": Cordon(reason: "an operator drains it")])
     try fleet.uncordon("gpu0")
     #expect(fleet.fleet.cordons.isEmpty && fleet.fleet.orders.isEmpty)
   }

@@ -11,6 +11,7 @@ extension Fleet {
       placements[id]?.running?.leases = 0
       placements[id]?.running?.references = 0
       placements[id]?.running?.idle = nil
+      placements[id]?.running?.isCounted = false
       if placements[id]?.running?.isStarting == true { placements[id]?.running?.standing = .starting(since: now) }
     }
     scaler.assumeNeeded(serving.count, at: now)
@@ -37,7 +38,7 @@ extension Fleet {
     let slots = placements.values.lazy.filter(\.isConfigured).map(\.placement.slots).min() ?? 1
     scaler.observed(demand: observation.demand, slots: slots, at: now)
     var actions: [FleetAction] = []
-    for seen in observation.instances { actions += observed(seen, at: now) }
+    for seen in observation.instances { actions += observed(seen, at: now) + judge(seen.id, at: now) }
     return actions + reconcile(at: now)
   }
 
@@ -46,6 +47,8 @@ extension Fleet {
     instance.leases = seen.leases
     instance.references = seen.references
     instance.idle = seen.idle
+    instance.isCounted = true
+    instance.memory.say(seen.loaded)
     var actions: [FleetAction] = []
     switch (instance.standing, seen.health) {
     case (.ready(let since), .healthy):
@@ -87,16 +90,17 @@ extension Fleet {
     placements[id]?.running = instance
     switch answer {
     case .retired:
-      let because = reason.isFault ? reason : drain(of: id).map { .drained($0.reason) } ?? reason
+      let because = reason.isFault ? reason : drain(of: id)?.reason.stopReason ?? reason
       return stop(id, instance, because, at: now) + reconcile(at: now)
     case .busy:
       placements[id]?.running?.idle = nil
       placements[id]?.running?.leases = max(1, instance.leases)
+      placements[id]?.running?.isCounted = false
       return []
     case .unknown:
       // It does not know the present set: tell it again, and ask again at its next word.
       toldSet = nil
-      return tellDispatcher()
+      return tellDispatcher(at: now)
     }
   }
 }

@@ -12,6 +12,18 @@ package enum OperatorOrder: Hashable, Sendable {
   case restart(of: InvocationID?, deadline: Instant?)
 }
 
+/// An operator's word that nothing is to be started on a GPU.
+package struct Cordon: Hashable, Sendable {
+  package var reason: String
+  /// When it ends by itself; nil for never.
+  package var until: Instant?
+
+  package init(reason: String, until: Instant? = nil) {
+    self.reason = reason
+    self.until = until
+  }
+}
+
 /// Why an operator's order is not taken.
 package enum OrderRefusal: Error, Hashable, Sendable {
   case nothingOfThatName
@@ -21,28 +33,40 @@ package enum OrderRefusal: Error, Hashable, Sendable {
 
 /// What operators may order.
 extension Fleet {
-  /// What operators had ordered of an earlier supervisor, before anything is decided. Cordons of GPUs that are not
-  /// there hold when they are.
-  package mutating func restore(cordons: [String: String], orders: [InstanceID: OperatorOrder]) {
+  /// What an earlier supervisor knew and had been ordered, before anything is decided. What is said of GPUs that are not
+  /// there holds when they are.
+  ///
+  /// - Parameter faults: its ``faultsToKeep``; none where the machine was booted since.
+  package mutating func restore(
+    cordons: [String: Cordon], orders: [InstanceID: OperatorOrder], faults: [String: GPUFault] = [:]
+  ) {
     self.cordons = cordons
     self.orders = orders
+    for (uuid, fault) in faults.sorted(by: { $0.key < $1.key }) { gpus[uuid, default: GPUState()].fault = fault }
   }
 
   /// No start on this GPU (or in this placement) until `uncordon`; what runs there goes on.
+  ///
+  /// - Parameter until: when it ends by itself; nil for never.
   package mutating func cordon(
-    _ name: String, reason: String, at now: Instant
+    _ name: String, reason: String, until: Instant? = nil, at now: Instant
   ) throws(OrderRefusal) -> [FleetAction] {
     let key = try cordonKey(name)
-    cordons[key] = reason
-    return [.report(.cordoned(gpu: key, reason: reason))] + reconcile(at: now)
+    cordons[key] = Cordon(reason: reason, until: until)
+    return [.report(.cordoned(gpu: key, reason: reason, until: until))] + reconcile(at: now)
   }
 
-  /// Ends a cordon and the drains that came with it, and wipes the failures that hold the placement back.
+  /// Ends a cordon and the drains that came with it, and wipes all that holds a start back and can be forgotten:
+  /// failures, faults of the GPU (of each, where a placement is named), and how much memory the last life took.
   package mutating func uncordon(_ name: String, at now: Instant) throws(OrderRefusal) -> [FleetAction] {
     let key = try cordonKey(name)
     cordons[key] = nil
+    for uuid in [key] + (placements[InstanceID(name)]?.placement.gpus ?? []) { gpus[uuid]?.reset() }
     for (id, record) in placements {
-      if record.placement.gpus.contains(key) || id.name == key { placements[id]?.restarts.reset() }
+      if record.placement.gpus.contains(key) || id.name == key {
+        placements[id]?.restarts.reset()
+        placements[id]?.lastLoad = 0
+      }
       if case .drain = orders[id], record.placement.cordonKey == key { orders[id] = nil }
     }
     return [.report(.uncordoned(gpu: key))] + reconcile(at: now)
@@ -56,9 +80,10 @@ extension Fleet {
   ) throws(OrderRefusal) -> [FleetAction] {
     guard let record = placements[id] else { throw .nothingOfThatName }
     let key = record.placement.cordonKey
-    cordons[key] = DrainReason.operatorDrain.rawValue
+    let reason = DrainReason.operatorDrain.description
+    cordons[key] = Cordon(reason: reason)
     orders[id] = .drain(deadline: deadline)
-    return [.report(.cordoned(gpu: key, reason: DrainReason.operatorDrain.rawValue))] + reportDrain(of: id)
+    return [.report(.cordoned(gpu: key, reason: reason, until: nil))] + reportDrain(of: id)
       + reconcile(at: now)
   }
 
@@ -70,7 +95,7 @@ extension Fleet {
     guard record.isConfigured else {
       throw .cannotStart(knowsAllPlacements ? "it is no longer configured" : "its GPU can't be asked at present")
     }
-    if let reason = cordon(on: record.placement) { throw .cannotStart("it is cordoned (\(reason))") }
+    if let cordon = cordon(on: record.placement) { throw .cannotStart("it is cordoned (\(cordon.reason))") }
     placements[id]?.restarts.reset()
     orders[id] = .restart(of: record.life.instance?.unit.invocation, deadline: deadline)
     return reportDrain(of: id) + reconcile(at: now)
@@ -96,11 +121,21 @@ extension Fleet {
   /// Why what runs there finishes what it has and gets nothing new; nil where it goes on.
   package func drain(of id: InstanceID) -> Drain? {
     guard let record = placements[id], let instance = record.running else { return nil }
-    switch orders[id] {
-    case .drain(let deadline): return Drain(reason: .operatorDrain, deadline: deadline)
+    let ordered = orderedDrain(of: record, instance)
+    if let out = instance.takenOut {
+      let deadlines = [out.deadline, ordered?.deadline].compactMap(\.self)
+      return Drain(reason: out.reason, deadline: deadlines.min())
+    }
+    return ordered ?? yields(instance).map { Drain(reason: .yields(to: $0)) }
+      ?? instance.outdated.map { Drain(reason: $0) }
+  }
+
+  private func orderedDrain(of record: Record, _ instance: RunningInstance) -> Drain? {
+    switch orders[record.placement.id] {
+    case .drain(let deadline): Drain(reason: .operatorDrain, deadline: deadline)
     case .restart(instance.unit.invocation, let deadline) where isPlaceable(record):
-      return Drain(reason: .operatorRestart, deadline: deadline)
-    case .restart, nil: return instance.outdated.map { Drain(reason: $0) }
+      Drain(reason: .operatorRestart, deadline: deadline)
+    case .restart, nil: nil
     }
   }
 
@@ -127,8 +162,15 @@ extension Fleet {
     }
   }
 
-  /// Why nothing may be started in a placement; nil without a cordon.
-  package func cordon(on placement: Placement) -> String? {
+  /// Cordons that have come to their end.
+  mutating func endCordons(at now: Instant) -> [FleetAction] {
+    let ended = cordons.filter { $0.value.until.map { $0 <= now } ?? false }.keys.sorted()
+    for key in ended { cordons[key] = nil }
+    return ended.map { .report(.cordonEnded(gpu: $0)) }
+  }
+
+  /// What forbids a start in a placement.
+  package func cordon(on placement: Placement) -> Cordon? {
     cordons[placement.id.name] ?? placement.gpus.lazy.compactMap { cordons[$0] }.first
   }
 
@@ -139,7 +181,7 @@ extension Fleet {
   /// A GPU's UUID, or the name of a placement, which stands for its first GPU.
   private func cordonKey(_ name: String) throws(OrderRefusal) -> String {
     if let record = placements[InstanceID(name)] { return record.placement.cordonKey }
-    guard cordons[name] != nil || placements.values.contains(where: { $0.placement.gpus.contains(name) }) else {
+    guard cordons[name] != nil || gpus[name] != nil || placements.values.contains(where: { $0.placement.gpus.contains(name) }) else {
       throw .nothingOfThatName
     }
     return name

@@ -6,15 +6,17 @@ extension Fleet {
     guard hasBegun else { return [] }
     if isStopping { return stopEverything(at: now) }
     if isLeaving { return takeBackStarts(at: now) }
+    var actions = endCordons(at: now)
     dropVoidOrders()
     takeBackReplacements()
-    var actions = stopOverdue(at: now)
+    actions += minds(gpusAt: now)
+    actions += stopOverdue(at: now)
     actions += drainRemoved()
-    actions += decide(at: now)
-    let extra = replaceOneStale(&actions)
+    let wish = decide(at: now, &actions)
+    let extra = replaceOneStale(&actions, at: now)
     // Before anything is asked: the dispatcher must know what it is asked about.
-    actions += tellDispatcher()
-    actions += start(upTo: decision.target + extra, at: now)
+    actions += tellDispatcher(at: now)
+    actions += start(upTo: decision.target + extra, ofWished: max(wish, decision.target) + extra, at: now)
     actions += shrink(to: decision.target + extra, at: now)
     actions += retireDrained(at: now)
     return actions
@@ -27,7 +29,7 @@ extension Fleet {
     for (id, record) in placements {
       if let instance = record.running { actions += stop(id, instance, .poolStops, at: now) }
     }
-    return actions + tellDispatcher()
+    return actions + tellDispatcher(at: now)
   }
 
   /// What the dispatcher knows it is asked about, and what can't be asked about stays: without a connection it may
@@ -41,7 +43,7 @@ extension Fleet {
       else { continue }
       if instance.wasTold { known.append((id, instance)) } else { actions += stop(id, instance, .poolStops, at: now) }
     }
-    actions += tellDispatcher()
+    actions += tellDispatcher(at: now)
     guard isConnected else { return actions }
     for (id, instance) in known { actions += retire(id, instance, .poolStops) }
     return actions
@@ -50,23 +52,27 @@ extension Fleet {
   /// How young a start that is not ready yet may be to be taken back when the supervisor ends.
   static let freshStart: Duration = .seconds(10)
 
-  private mutating func decide(at now: Instant) -> [FleetAction] {
-    let capacity = placements.values.count {
+  /// - Returns: what the target would be if nothing stood against starts.
+  private mutating func decide(at now: Instant, _ actions: inout [FleetAction]) -> Int {
+    let places = placements.values.count {
       isPlaceable($0) || $0.life != .absent && ($0.isConfigured || !knowsAllPlacements)
     }
+    let capacity = placements.values.count { canRun($0, at: now) }
+    let wish = scaler.target(capacity: places, at: now).target
     let old = decision
     decision = scaler.target(capacity: capacity, at: now)
     if !decision.mayShrink {
       let there = min(serving.count + launching, capacity)
       if there > decision.target { decision = ScalingDecision(target: there, reason: .noObservation, mayShrink: false) }
     }
-    guard decision.target != old.target else { return [] }
-    return [
-      .report(
-        .targetChanged(
-          from: old.target, to: decision.target, ready: ready, starting: launching + starting,
-          demand: observation?.demand ?? 0, decision.reason))
-    ]
+    if decision.target != old.target {
+      actions.append(
+        .report(
+          .targetChanged(
+            from: old.target, to: decision.target, ready: ready, starting: launching + starting,
+            demand: observation?.demand ?? 0, decision.reason)))
+    }
+    return wish
   }
 
   /// Ends what has been starting for too long, and drains that reached their deadline.
@@ -75,7 +81,7 @@ extension Fleet {
     for (id, record) in placements {
       guard let instance = record.running else { continue }
       if let drain = drain(of: id), let deadline = drain.deadline, deadline <= now {
-        actions += stop(id, instance, .drained(drain.reason), at: now)
+        actions += stop(id, instance, drain.reason.stopReason, at: now)
       } else if case .starting(let since) = instance.standing, isConnected, now - since >= limits.startTimeout,
         !instance.isRetiring
       {
@@ -110,7 +116,8 @@ extension Fleet {
     return reportDrain(of: id)
   }
 
-  private mutating func start(upTo target: Int, at now: Instant) -> [FleetAction] {
+  /// - Parameter wished: the target if nothing stood against starts: what is passed over for its sake is told of.
+  private mutating func start(upTo target: Int, ofWished wished: Int, at now: Instant) -> [FleetAction] {
     if startsWaitForDrain, observation?.isDraining == true { return [] }
     let underWay = launching + starting
     // Those that an operator restarts, then those that failed least; among equals as configured.
@@ -120,11 +127,22 @@ extension Fleet {
       (one.element.isRestarted ? 0 : 1, one.element.record.restarts.failures, one.offset)
         < (other.element.isRestarted ? 0 : 1, other.element.record.restarts.failures, other.offset)
     }.map(\.element.record)
-    let wanted = max(target - (ready + underWay), free.count(where: \.isRestarted))
+    let restarted = free.filter { $0.isRestarted && obstacle(against: $0.record.placement.id, at: now) == nil }
+    let wanted = max(target - (ready + underWay), restarted.count)
+    var room = min(wanted, scaler.settings.parallelStarts - underWay)
+    var wishes = max(wished - (ready + underWay), room)
     var actions: [FleetAction] = []
-    for record in inTurn.prefix(max(0, min(wanted, scaler.settings.parallelStarts - underWay))) {
+    for record in inTurn where wishes > 0 {
       let id = record.placement.id
+      if let obstacle = obstacle(against: id, at: now) {
+        actions += hold(id, obstacle)
+        continue
+      }
+      guard room > 0 else { continue }
+      room -= 1
+      wishes -= 1
       placements[id]?.life = .launching(record.placement, since: now)
+      placements[id]?.toldObstacle = nil
       actions += [
         .report(.starting(id, attempt: record.restarts.failures)), .start(id, attempt: record.restarts.failures),
       ]
@@ -161,7 +179,7 @@ extension Fleet {
       guard let instance = record.running, let drain = drain(of: id), instance.isEmpty, instance.idle != nil,
         !instance.isRetiring
       else { continue }
-      actions += retire(id, instance, .drained(drain.reason))
+      actions += retire(id, instance, drain.reason.stopReason)
     }
     return actions
   }
@@ -174,13 +192,17 @@ extension Fleet {
   }
 
   /// The wanted set, where it differs from what the dispatcher was told.
-  mutating func tellDispatcher() -> [FleetAction] {
+  mutating func tellDispatcher(at now: Instant) -> [FleetAction] {
     guard isConnected else { return [] }
+    var actions = chooseWriter() + openNetwork()
     let set = wantedSet
-    guard set != toldSet else { return [] }
-    toldSet = set
-    for id in placements.keys { placements[id]?.running?.wasTold = true }
-    return [.setInstances(set)]
+    if set != toldSet || limits.storeRefusal != toldStoreRefusal {
+      toldSet = set
+      toldStoreRefusal = limits.storeRefusal
+      for id in placements.keys { placements[id]?.running?.wasTold = true }
+      actions.append(.setInstances(set, storeRefusal: limits.storeRefusal))
+    }
+    return actions + closeNetworks(at: now)
   }
 
   // MARK: Views
@@ -194,7 +216,7 @@ extension Fleet {
         let placement = instance.placement
         let (role, reason): (WantedInstance.Role, String) =
           if let drain = drain(of: placement.id) {
-            (.draining, drain.reason.rawValue)
+            (drain.reason.role, drain.reason.description)
           } else if surplus.contains(placement.id) {
             (.surplus, "more than the target of \(decision.target)")
           } else {
@@ -202,13 +224,17 @@ extension Fleet {
           }
         return WantedInstance(
           id: placement.id, invocation: instance.unit.invocation, address: instance.unit.address,
-          gpus: placement.gpus, slots: placement.slots, role: role, reason: reason)
+          gpus: placement.gpus, slots: placement.slots, writesStore: writer?.id == placement.id, role: role,
+          reason: reason)
       }
   }
 
-  /// Ready instances beyond the first `target`, oldest first.
+  /// Ready instances beyond the first `target`, oldest first; the one that writes the model store goes last of all.
   private func readyBeyond(_ target: Int) -> [(id: InstanceID, instance: RunningInstance)] {
-    ready > target ? Array(serving.filter(\.instance.isReady).dropFirst(target)) : []
+    guard ready > target else { return [] }
+    var inTurn = serving.filter(\.instance.isReady)
+    if let index = inTurn.firstIndex(where: { $0.id == writer?.id }) { inTurn.insert(inTurn.remove(at: index), at: 0) }
+    return Array(inTurn.dropFirst(target))
   }
 
   /// Instances that run, are ready, and are not on their way out.

@@ -7,7 +7,7 @@ extension Fleet {
   /// run anywhere.
   ///
   /// - Returns: how many instances beyond the target are wanted for it.
-  mutating func replaceOneStale(_ actions: inout [FleetAction]) -> Int {
+  mutating func replaceOneStale(_ actions: inout [FleetAction], at now: Instant) -> Int {
     // Without the dispatcher nothing can drain, and what is there counts as wanted: with one more at each turn all
     // placements would fill up.
     guard isConnected, decision.mayShrink else { return 0 }
@@ -19,7 +19,7 @@ extension Fleet {
     if placements.contains(where: { isBeingReplaced($0, $1) }) { return 0 }
     // The replacement is on its way: it counts beyond the target until it is ready.
     if launching + starting > 0 { return 1 }
-    let free = startable
+    let free = startable.filter { canRun($0, at: now) }
     if !isNewSpecificationProven, let broken = free.first(where: \.hasFailedAsItIs) {
       let id = broken.placement.id
       if heldReplacement != id {

@@ -8,8 +8,10 @@ package import OrderedCollections
 ///
 /// - here: what the shell found out;
 /// - `Fleet+Dispatcher`: what the dispatcher says;
+/// - `Fleet+GPUs`: what the driver says of the GPUs;
 /// - `Fleet+Operator`: what operators may order;
-/// - `Fleet+Reconcile`, `Fleet+Replacement`: from the difference to actions.
+/// - `Fleet+Reconcile`, `Fleet+Replacement`: from the difference to actions;
+/// - `Fleet+Obstacles`: what stands against a start; `Fleet+Store`: who writes the model store.
 package struct Fleet: Sendable {
   package var limits: FleetLimits
   package var scaler: Scaler
@@ -18,9 +20,10 @@ package struct Fleet: Sendable {
   package let startsWaitForDrain: Bool
   /// What is known of each placement, in the configured order; also of one that was removed while its unit runs.
   package internal(set) var placements: OrderedDictionary<InstanceID, Record> = [:]
-  /// Cordoned GPUs (or placements without one, by their name), with the reason: nothing is started there, what runs
-  /// goes on.
-  package internal(set) var cordons: [String: String] = [:]
+  /// What is known of each GPU, by its UUID, also of those without a placement.
+  package internal(set) var gpus: OrderedDictionary<String, GPUState> = [:]
+  /// Cordoned GPUs (or placements without one, by their name): nothing is started there, what runs goes on.
+  package internal(set) var cordons: [String: Cordon] = [:]
   /// What operators ordered of single placements, and what still stands.
   package internal(set) var orders: [InstanceID: OperatorOrder] = [:]
   package internal(set) var decision = ScalingDecision(target: 0, reason: .noObservation, mayShrink: false)
@@ -40,6 +43,9 @@ package struct Fleet: Sendable {
   var specificationsChangedAt: Instant?
   /// What the dispatcher was told last on this connection.
   var toldSet: [WantedInstance]?
+  var toldStoreRefusal: String?
+  /// The one that writes the model store; nil while none can.
+  var writer: Writer?
   var heldReplacement: InstanceID?
 
   package init(
@@ -56,6 +62,11 @@ package struct Fleet: Sendable {
     package var restarts = Restarts()
     /// What the last failure was made with.
     var failedSpecification: String?
+    /// The most bytes of GPU memory that models took in the last life that loaded any, with the present specification;
+    /// nil where none did yet.
+    package internal(set) var lastLoad: Int?
+    /// What was told to hold a start back, since the last start.
+    var toldObstacle: StartObstacle.Kind?
     /// False once the configuration no longer has it; the record goes when its unit is gone.
     package var isConfigured = true
 
@@ -84,6 +95,7 @@ package struct Fleet: Sendable {
       var record = old[placement.id] ?? Record(placement: placement)
       if record.placement.specification != placement.specification {
         record.restarts.reset()
+        record.lastLoad = nil
         specificationsChangedAt = now
       }
       record.placement = placement
@@ -140,10 +152,10 @@ package struct Fleet: Sendable {
   }
 
   /// A start begins with what is configured by now: between the order and this a newer program may have been found. It
-  /// is given up where nothing may be started any more, or where its GPUs are now others that are taken.
+  /// is given up where nothing may be started any more, or where its GPUs are now others or have become taken.
   package mutating func startBegins(_ id: InstanceID, at now: Instant) -> [FleetAction] {
     guard let record = placements[id], case .launching = record.life else { return [] }
-    guard isPlaceable(record), !isOccupied(record) else {
+    guard isPlaceable(record), !isOccupied(record), obstacle(against: id, at: now) == nil else {
       return [.report(.stopped(id, .mayNotStartAnyMore))] + gone(id, failure: nil, at: now) + reconcile(at: now)
     }
     placements[id]?.life = .launching(record.placement, since: now)
@@ -193,7 +205,7 @@ package struct Fleet: Sendable {
   private mutating func ended(_ id: InstanceID, _ reason: String, at now: Instant) -> [FleetAction] {
     guard case .stopping(_, let because) = placements[id]?.life else { return gone(id, failure: reason, at: now) }
     return [.report(.stopped(id, because))]
-      + gone(id, failure: because.isFault ? because.description : nil, at: now)
+      + gone(id, failure: because.isFailure ? because.description : nil, at: now)
   }
 
   /// Nothing is there any more.
@@ -206,6 +218,12 @@ package struct Fleet: Sendable {
     let life = record.life
     let wasRestarted = awaitsRestart(id)
     record.life = .absent
+    if let instance = life.instance {
+      for uuid in instance.placement.gpus { gpus[uuid]?.wasLeft(at: now) }
+      if instance.memory.mostOnGPU > 0, instance.unit.specification == record.placement.specification {
+        record.lastLoad = instance.memory.mostOnGPU
+      }
+    }
     var actions: [FleetAction] = []
     if let failure {
       if life.instance?.isColdStart ?? true { failedStarts += 1 }

@@ -5,8 +5,10 @@ package enum FleetAction: Hashable, Sendable {
   case start(InstanceID, attempt: Int)
   /// End the unit; `kill`: at once, nothing of it can be saved.
   case stop(InstanceID, InvocationID, kill: Bool)
-  /// Tell the dispatcher the whole wanted set.
-  case setInstances([WantedInstance])
+  /// Tell the dispatcher the whole wanted set, and why the model store must not be changed; nil where it may.
+  case setInstances([WantedInstance], storeRefusal: String?)
+  /// Give the instance a way out to the network, or take it away.
+  case openNetwork(InstanceID, InvocationID, Bool)
   /// Ask the dispatcher to retire it, and come back with the answer.
   case retire(InstanceID, InvocationID)
   /// Worth an entry in the journal.
@@ -29,6 +31,22 @@ package enum FleetReport: Hashable, Sendable {
   case dispatcherFound
   case dispatcherLost
   case scaleSet(minimum: Int?, maximum: Int?)
-  case cordoned(gpu: String, reason: String)
+  case cordoned(gpu: String, reason: String, until: Instant?)
   case uncordoned(gpu: String)
+  /// A cordon has come to its end by itself.
+  case cordonEnded(gpu: String)
+  /// Something stands against a start that is wanted. Told again when it is another kind of obstacle.
+  case startHeld(InstanceID, StartObstacle)
+  /// What drained goes on: others have left its GPU.
+  case goesOn(InstanceID)
+  /// A GPU is out; so many times in a row its readings have shown trouble.
+  case gpuFailed(gpu: String, reason: String, inARow: Int)
+  /// A GPU that had failed may be used again.
+  case gpuBack(gpu: String)
+  /// What the driver told of a GPU that goes on.
+  case gpuEvent(gpu: String, GPUFault)
+  /// A model can't be wholly on its instance's GPUs: bytes that it takes, and that there are for it.
+  case modelDoesNotFit(InstanceID, model: String, needs: Int, has: Int)
+  /// Another instance writes the model store from now on; nil where none does.
+  case writerChanged(InstanceID?)
 }

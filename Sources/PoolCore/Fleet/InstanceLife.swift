@@ -38,10 +38,12 @@ package struct RunningInstance: Hashable, Sendable {
     package var gpus: [String]?
     /// How many requests it serves at once; nil where the launcher doesn't know.
     package var slots: Int?
+    /// Whether it has a way out to the network; nil where the launcher doesn't know, or can't change it.
+    package var hasNetwork: Bool?
 
     package init(
       invocation: InvocationID, mainPID: Int32, address: String, specification: String, startedAt: Instant? = nil,
-      gpus: [String]? = nil, slots: Int? = nil
+      gpus: [String]? = nil, slots: Int? = nil, hasNetwork: Bool? = nil
     ) {
       self.invocation = invocation
       self.mainPID = mainPID
@@ -50,7 +52,15 @@ package struct RunningInstance: Hashable, Sendable {
       self.startedAt = startedAt
       self.gpus = gpus
       self.slots = slots
+      self.hasNetwork = hasNetwork
     }
+  }
+
+  /// What it was taken out for, for good: a fault, of its own or of its GPU. What it has begun it may finish.
+  struct TakenOut: Hashable, Sendable {
+    var reason: DrainReason
+    /// When it is killed although it still serves; nil for never.
+    var deadline: Instant?
   }
 
   /// What the dispatcher thinks of it.
@@ -75,10 +85,19 @@ package struct RunningInstance: Hashable, Sendable {
   package var standing: Standing
   /// Set once it must go as soon as it is empty because the configuration has another one or none in its place.
   var outdated: DrainReason?
+  var takenOut: TakenOut?
+  /// Whether it was told that it leaves its GPU to others.
+  var isToldToYield = false
+  /// What it holds in memory, and what that says of it.
+  package internal(set) var memory = InstanceMemory()
+  /// Since when the dispatcher has not been told any more that it writes the model store; nil while it does.
+  var notWriterSince: Instant?
   package var leases = 0
   package var references = 0
   /// For how long it had been empty at the dispatcher's last word; nil while it holds something.
   package var idle: Duration?
+  /// Whether leases and references are what the dispatcher said, and not what is assumed until its next word.
+  var isCounted = false
   /// Why a retirement was asked for that is not answered yet.
   var retiring: StopReason?
 
@@ -89,11 +108,50 @@ package struct RunningInstance: Hashable, Sendable {
 }
 
 /// Why an instance finishes what it has and gets nothing new.
-package enum DrainReason: String, Hashable, Sendable, CaseIterable {
-  case specificationChanged = "its specification changed"
-  case placementRemoved = "its placement is no longer configured"
-  case operatorDrain = "an operator drains it"
-  case operatorRestart = "an operator restarts it"
+package enum DrainReason: Hashable, Sendable, CustomStringConvertible {
+  case specificationChanged
+  case placementRemoved
+  case operatorDrain
+  case operatorRestart
+  /// Others use its GPU.
+  case yields(to: String)
+  /// Its GPU has failed.
+  case gpuFailed(String)
+  /// A program on its GPU failed, and it may have been this one.
+  case suspect(String)
+  /// It computes on the CPU although it has a GPU.
+  case degraded(String)
+
+  package var description: String {
+    switch self {
+    case .specificationChanged: "its specification changed"
+    case .placementRemoved: "its placement is no longer configured"
+    case .operatorDrain: "an operator drains it"
+    case .operatorRestart: "an operator restarts it"
+    case .yields(let others): "it leaves its GPU to \(others)"
+    case .gpuFailed(let reason): reason
+    case .suspect(let event): "its process is suspect after \(event)"
+    case .degraded(let reason): reason
+    }
+  }
+
+  /// What the dispatcher is told.
+  var role: WantedInstance.Role {
+    switch self {
+    case .gpuFailed, .suspect, .degraded: .out
+    case .specificationChanged, .placementRemoved, .operatorDrain, .operatorRestart, .yields: .draining
+    }
+  }
+
+  /// Why it is stopped in the end.
+  var stopReason: StopReason {
+    switch self {
+    case .gpuFailed(let reason): .gpuFailed(reason)
+    case .suspect(let event): .suspect(event)
+    case .degraded(let reason): .degraded(reason)
+    case .specificationChanged, .placementRemoved, .operatorDrain, .operatorRestart, .yields: .drained(self)
+    }
+  }
 }
 
 /// Why an instance was stopped.
@@ -104,6 +162,9 @@ package enum StopReason: Hashable, Sendable, CustomStringConvertible {
   case drained(DrainReason)
   case unhealthy(String)
   case neverReady(after: Duration)
+  case gpuFailed(String)
+  case suspect(String)
+  case degraded(String)
   case foundStopping
   case poolStops
 
@@ -112,18 +173,27 @@ package enum StopReason: Hashable, Sendable, CustomStringConvertible {
     case .surplus(let idle): "surplus, and empty for \(Int(idle.seconds)) s"
     case .notNeededAnyMore: "the load was gone before it had started"
     case .mayNotStartAnyMore: "it may not start there any more"
-    case .drained(let reason): reason.rawValue
+    case .drained(let reason): reason.description
     case .unhealthy(let reason): "unhealthy: \(reason)"
     case .neverReady(let after): "not ready after \(Int(after.seconds)) s"
+    case .gpuFailed(let reason): reason
+    case .suspect(let event): "suspect after \(event)"
+    case .degraded(let reason): "degraded: \(reason)"
     case .foundStopping: "it was being stopped already"
     case .poolStops: "the pool stops"
     }
   }
 
-  var isFault: Bool {
+  /// Whether the placement's next start pays for it. A GPU that fails has a back-off of its own.
+  var isFailure: Bool {
     switch self {
-    case .unhealthy, .neverReady: true
-    case .surplus, .notNeededAnyMore, .mayNotStartAnyMore, .drained, .foundStopping, .poolStops: false
+    case .unhealthy, .neverReady, .suspect, .degraded: true
+    case .surplus, .notNeededAnyMore, .mayNotStartAnyMore, .drained, .gpuFailed, .foundStopping, .poolStops: false
     }
+  }
+
+  /// Whether it is for a fault, so that nothing of the process is worth an orderly end.
+  var isFault: Bool {
+    if case .gpuFailed = self { true } else { isFailure }
   }
 }

@@ -14,14 +14,18 @@ package struct Placement: Hashable, Sendable {
   /// A digest of everything that the instance is started with but its port. An instance of another digest is
   /// replaced.
   package var specification: String
+  /// Bytes that must be free on its GPUs together before a start; nil for what the models took there last.
+  package var neededMemory: Int?
 
   package init(
-    id: InstanceID, gpus: [String], slots: Int = 1, isShared: Bool = false, specification: String = ""
+    id: InstanceID, gpus: [String], slots: Int = 1, isShared: Bool = false, specification: String = "",
+    neededMemory: Int? = nil
   ) {
     self.id = id
     self.gpus = gpus
     self.slots = max(1, slots)
     self.isShared = isShared
     self.specification = specification
+    self.neededMemory = neededMemory
   }
 }

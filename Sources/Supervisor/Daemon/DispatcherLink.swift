@@ -6,7 +6,7 @@ import Varlink
 
 /// What the supervisor tells the dispatcher, in the order in which it was decided.
 enum LinkOrder: Sendable {
-  case setInstances([WantedInstance])
+  case setInstances([WantedInstance], storeRefusal: String?)
   case retire(InstanceID, InvocationID)
   case report(DispatcherCalls.ReportFleet)
 }
@@ -97,10 +97,11 @@ struct DispatcherLink: Sendable {
     _ order: LinkOrder
   ) async throws(VarlinkError) -> (InstanceID, InvocationID, Dispatch.RetireAnswer)? {
     switch order {
-    case .setInstances(let set):
+    case .setInstances(let set, let storeRefusal):
       _ = try await control.call(
         DispatcherInterface.Method.setInstances.qualified,
-        DispatcherCalls.SetInstances(instances: set.map(DispatcherTypes.Instance.init)), as: NoParameters.self,
+        DispatcherCalls.SetInstances(
+          instances: set.map(DispatcherTypes.Instance.init), storeRefusal: storeRefusal), as: NoParameters.self,
         timeout: Self.callLimit)
       return nil
     case .retire(let id, let invocation):

@@ -66,7 +66,9 @@ extension SupervisorDaemon {
     switch action {
     case .start(let id, let attempt): workQueue.yield(.start(id, attempt: attempt, launch: launches.begin(id)))
     case .stop(let id, let invocation, let kill): workQueue.yield(.stop(id, invocation, kill: kill))
-    case .setInstances(let set): link.send(.setInstances(set))
+    case .setInstances(let set, let storeRefusal): link.send(.setInstances(set, storeRefusal: storeRefusal))
+    // All instances have the same network: none is ordered to have another.
+    case .openNetwork: break
     case .retire(let id, let invocation): link.send(.retire(id, invocation))
     // A dispatcher that ends each session with the same refusal is told of once.
     case .report(.dispatcherFound) where link.refusal != nil: break

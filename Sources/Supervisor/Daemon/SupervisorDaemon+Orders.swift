@@ -7,7 +7,7 @@ extension SupervisorDaemon {
   func restoreOrders() {
     storedOrders = orders.operatorOrders(now: MonotonicClock.now, wallSeconds: MonotonicClock.wallSeconds)
     apply { [orders, storedOrders] fleet, now in
-      fleet.restore(cordons: orders.cordons, orders: storedOrders)
+      fleet.restore(cordons: orders.cordons.mapValues { Cordon(reason: $0) }, orders: storedOrders)
       fleet.scaler.override = orders.scale.map { scale in
         Scaler.Override(
           minimum: scale.minimum, maximum: scale.maximum,
@@ -22,7 +22,7 @@ extension SupervisorDaemon {
   /// Stores what has changed by an order, or by the core itself: a drain cordons, and bounds have an end.
   func keepOrders() {
     var kept = orders
-    kept.cordons = fleet.cordons
+    kept.cordons = fleet.cordons.mapValues(\.reason)
     if storedOrders != fleet.orders {
       storedOrders = fleet.orders
       kept.keep(fleet.orders, now: MonotonicClock.now, wallSeconds: MonotonicClock.wallSeconds)

@@ -49,7 +49,7 @@ extension SupervisorDaemon {
       shown.utilisationPercent = gpu.utilisation
       shown.temperatureCelsius = gpu.temperature
       shown.instances = fleet.placements.values.filter { $0.gpus.contains(gpu.uuid) }.map(\.placement.id.name)
-      shown.cordon = fleet.cordons[gpu.uuid]
+      shown.cordon = fleet.cordons[gpu.uuid]?.reason
       let missing = gpu.missingDeviceNodes()
       shown.problem =
         inventory.problems.first { $0.gpu == gpu.uuid }?.description
@@ -128,7 +128,7 @@ extension SupervisorTypes.Inventory {
 extension SupervisorTypes.Instance {
   init(_ record: Fleet.Record, of fleet: Fleet, at now: Instant) {
     let id = record.placement.id
-    let cordon = fleet.cordon(on: record.placement)
+    let cordon = fleet.cordon(on: record.placement)?.reason
     self.init(id: id.name, state: .absent)
     gpus = record.gpus
     slots = record.placement.slots
@@ -140,7 +140,7 @@ extension SupervisorTypes.Instance {
       reason = "so for \((now - since).brief)"
     case .running(let instance):
       (state, reason) =
-        fleet.drain(of: id).map { (.draining, $0.reason.rawValue) }
+        fleet.drain(of: id).map { (.draining, $0.reason.description) }
         ?? Self.state(of: instance, cordon, age: now - instance.launchedAt)
       invocation = instance.unit.invocation.text
       mainPID = instance.unit.mainPID

@@ -54,7 +54,7 @@ extension SupervisorEvent {
         id, .quarantined, "is in quarantine for \(pause.brief)",
         why: "\(counted(failures, "failure")) in a row, the last: \(reason)")
     case .draining(let id, let reason):
-      self = about(id, .draining, "drains", why: reason.rawValue + appendedBy)
+      self = about(id, .draining, "drains", why: reason.description + appendedBy)
     case .stopping(let id, let reason): self = about(id, .stopping, "stops", why: reason.description)
     case .stopped(let id, let reason): self = about(id, .stopped, "has stopped", why: reason.description)
     case .replacementHeld(let id, let reason):
@@ -80,9 +80,26 @@ extension SupervisorEvent {
             .joined(separator: " and ")
         }
       self.init(.scaleSet, "\(bounds) instances, \(end)", why: by)
-    case .cordoned(let key, let reason):
-      self = aboutGPU(key, .cordoned, "is cordoned", why: reason + appendedBy)
+    case .cordoned(let key, let reason, let until):
+      let end = until == nil ? "" : " for a time"
+      self = aboutGPU(key, .cordoned, "is cordoned\(end)", why: reason + appendedBy)
     case .uncordoned(let key): self = aboutGPU(key, .uncordoned, "is cordoned no more", why: by)
+    case .cordonEnded(let key): self = aboutGPU(key, .cordonEnded, "is cordoned no more", why: "its time is over")
+    case .startHeld(let id, let obstacle):
+      self = about(id, .startHeld, "is passed over", why: obstacle.description)
+    case .goesOn(let id): self = about(id, .goesOn, "goes on", why: "others have left its GPU")
+    case .gpuFailed(let uuid, let reason, let inARow):
+      let times = inARow > 1 ? " (\(inARow) times in a row)" : ""
+      self = aboutGPU(uuid, .gpuFailed, "has failed", why: reason + times)
+    case .gpuBack(let uuid): self = aboutGPU(uuid, .gpuBack, "may be used again", why: by)
+    case .gpuEvent(let uuid, let fault):
+      self = aboutGPU(uuid, .gpuEvent, "had an error", why: fault.description)
+    case .modelDoesNotFit(let id, let model, let needs, let has):
+      self = about(
+        id, .modelDoesNotFit, "computes \(model) on the CPU in part",
+        why: "it takes \(byteText(needs)) of GPU memory, and there are \(byteText(has)) for it")
+    case .writerChanged(let id?): self = about(id, .writerChanged, "changes the model store from now on")
+    case .writerChanged(nil): self.init(.writerChanged, "no instance changes the model store from now on")
     }
   }
 }

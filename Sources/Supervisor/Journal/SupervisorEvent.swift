@@ -38,6 +38,7 @@ extension SupervisorEvent {
     // What the core decides and finds out.
     case targetChanged, starting, running, adopted, ready, failed, quarantined, draining, stopping, stopped
     case replacementHeld, dispatcherFound, dispatcherLost, dispatcherEnded, scaleSet, cordoned, uncordoned
+    case cordonEnded, startHeld, goesOn, gpuFailed, gpuBack, gpuEvent, modelDoesNotFit, writerChanged
     // What the daemon meets.
     case began, ends, reloaded, reloadRefused, scaleEnded, ordersRestored, dispatcherUnreachable, stopRefused
     case serviceManagerBack, stateTrouble, stateStored, permissionDenied, inventoryTrouble, placementsChanged,
@@ -62,6 +63,14 @@ extension SupervisorEvent {
       case .scaleSet: "c3940a3e6346470a8b2f5ff41097a205"
       case .cordoned: "fc036bb6989740919fcf1e30a5b05749"
       case .uncordoned: "a14d35e36f5f4678a543e54af091857a"
+      case .cordonEnded: "0e85d50ebf6943de914d6ed45800e392"
+      case .startHeld: "4d04f06ee5df44ab94826f2f10895597"
+      case .goesOn: "4e5468dda5774912b80afb915e081131"
+      case .gpuFailed: "e0528897a85e48379ac6e8031993cd4d"
+      case .gpuBack: "9e8fbb78c9a449e39711feff420924bc"
+      case .gpuEvent: "f492d75bcb1947158b08dd4629f9b552"
+      case .modelDoesNotFit: "535bd6726d48454798ceb6cd40367394"
+      case .writerChanged: "10991cc4f4864dd58fe40cb94279b9d5"
       case .began: "c57fa52dd6164a14b432f5835556d5ba"
       case .ends: "ec0a83499bb54020ad093f3fdf7d965a"
       case .reloaded: "44db7d2bfc6e432a830f3fc08c5e93f1"
@@ -83,13 +92,14 @@ extension SupervisorEvent {
 
     var priority: JournalPriority {
       switch self {
-      case .quarantined, .stopRefused, .reloadRefused, .programMissing: .error
-      case .failed, .replacementHeld, .dispatcherLost, .dispatcherUnreachable, .stateTrouble, .inventoryTrouble,
+      case .quarantined, .gpuFailed, .stopRefused, .reloadRefused, .programMissing: .error
+      case .failed, .startHeld, .gpuEvent, .modelDoesNotFit, .replacementHeld, .dispatcherLost, .dispatcherUnreachable, .stateTrouble, .inventoryTrouble,
         .permissionDenied:
         .warning
-      case .targetChanged, .began, .ends, .reloaded, .scaleSet, .scaleEnded, .cordoned, .uncordoned, .programChanged:
+      case .targetChanged, .began, .ends, .reloaded, .scaleSet, .scaleEnded, .cordoned, .uncordoned, .cordonEnded, .gpuBack,
+        .programChanged:
         .notice
-      case .starting, .running, .adopted, .ready, .draining, .stopping, .stopped, .dispatcherFound, .dispatcherEnded,
+      case .starting, .running, .adopted, .ready, .draining, .goesOn, .writerChanged, .stopping, .stopped, .dispatcherFound, .dispatcherEnded,
         .ordersRestored,
         .serviceManagerBack, .stateStored, .placementsChanged:
         .info

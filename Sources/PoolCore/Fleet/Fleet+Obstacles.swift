@@ -1,0 +1,92 @@
+import OrderedCollections
+
+/// What stands against a start: looked at before each, from what is known of the GPUs.
+extension Fleet {
+  /// What stands against a start in a placement; nil where nothing does, and while something runs there.
+  package func obstacle(against id: InstanceID, at now: Instant) -> StartObstacle? {
+    guard let record = placements[id], record.life.instance == nil else { return nil }
+    let uuids = record.placement.gpus
+    return uuids.lazy.compactMap { failed($0, at: now) }.first
+      ?? uuids.lazy.compactMap { uuid in busy(uuid, at: now).map { .busy(gpu: uuid, by: $0) } }.first
+      ?? uuids.lazy.compactMap { isSettling($0, at: now) ? .settling(gpu: $0) : nil }.first
+      ?? lackOfRoom(for: record, at: now)
+  }
+
+  private func failed(_ uuid: String, at now: Instant) -> StartObstacle? {
+    guard let state = gpus[uuid] else { return nil }
+    if let reason = state.failure(at: now) {
+      return state.isQuarantined ? .quarantined(gpu: uuid, reason: reason) : .failed(gpu: uuid, reason: reason)
+    }
+    return state.reading(at: now)?.trouble.map { .failed(gpu: uuid, reason: $0.description) }
+  }
+
+  /// The others who use a GPU beyond what counts as free, the largest first; none of them may be there any more where
+  /// the GPU is still left to them. nil where nobody does.
+  func busy(_ uuid: String, at now: Instant) -> [GPUReading.Process]? {
+    guard let state = gpus[uuid], let reading = state.reading(at: now) else { return nil }
+    let others = reading.others(beside: living(on: uuid))
+    if others.map({ $0.memory ?? 0 }).sumOfBytes > limits.busyMemory { return others }
+    return limits.yieldToOthers && state.leftTo != nil ? [] : nil
+  }
+
+  private func isSettling(_ uuid: String, at now: Instant) -> Bool {
+    gpus[uuid]?.isSettling(living: living(on: uuid), limits: limits, at: now) ?? false
+  }
+
+  private func lackOfRoom(for record: Record, at now: Instant) -> StartObstacle? {
+    var (total, free) = (0, 0)
+    for uuid in record.placement.gpus {
+      guard let reading = gpus[uuid]?.reading(at: now), let here = reading.freeMemory else { return nil }
+      total = [total, reading.memoryTotal ?? 0].sumOfBytes
+      free = [free, here].sumOfBytes
+    }
+    let promised = record.placement.isShared ? promised(besides: record, at: now) : 0
+    let left = free - min(free, promised)
+    guard let needed = neededMemory(of: record, total: total), needed > left else { return nil }
+    return .noRoom(needed: needed, free: left)
+  }
+
+  /// What is configured, or what the models of the last life there took. Where there was none yet, the most that they
+  /// took in a placement of as many GPUs, unless these could never hold it: that would say nothing about them.
+  private func neededMemory(of record: Record, total: Int) -> Int? {
+    if let needed = record.placement.neededMemory ?? record.lastLoad { return needed }
+    let elsewhere = placements.values.lazy.filter { $0.placement.gpus.count == record.placement.gpus.count }
+      .compactMap(\.lastLoad).max()
+    return elsewhere.flatMap { $0 <= total ? $0 : nil }
+  }
+
+  /// Bytes of the placement's GPUs that neighbours on them will still take: what is configured for them, or, while they
+  /// start, what their last life took.
+  private func promised(besides record: Record, at now: Instant) -> Int {
+    placements.values.map { other in
+      guard other.placement.id != record.placement.id, let held = other.life.placement else { return 0 }
+      let shared = held.gpus.filter(record.placement.gpus.contains)
+      let isStarting = other.running?.isStarting ?? (other.life.instance == nil)
+      guard !shared.isEmpty, let needed = held.neededMemory ?? (isStarting ? other.lastLoad : nil) else { return 0 }
+      let taken = shared.compactMap { gpus[$0]?.reading(at: now)?.memory(of: other.placement.id) }
+      let here = max(0, needed) / held.gpus.count * shared.count
+      return here - min(here, taken.isEmpty ? other.running?.memory.onGPU ?? 0 : taken.sumOfBytes)
+    }.sumOfBytes
+  }
+
+  /// Whether an instance can be started there, or goes on: that memory is still to become free takes only a moment.
+  func canRun(_ record: Record, at now: Instant) -> Bool {
+    guard record.life != .absent else {
+      guard isPlaceable(record) else { return false }
+      let kind = obstacle(against: record.placement.id, at: now)?.kind
+      return kind == nil || kind == .settling
+    }
+    guard record.isConfigured || !knowsAllPlacements else { return false }
+    switch drain(of: record.placement.id)?.reason {
+    case .gpuFailed, .yields: return false
+    default: return true
+    }
+  }
+
+  /// Tells of an obstacle to a start that is wanted, once until it is another one.
+  mutating func hold(_ id: InstanceID, _ obstacle: StartObstacle) -> [FleetAction] {
+    guard placements[id]?.toldObstacle != obstacle.kind else { return [] }
+    placements[id]?.toldObstacle = obstacle.kind
+    return [.report(.startHeld(id, obstacle))]
+  }
+}

@@ -1,0 +1,83 @@
+import OrderedCollections
+
+/// The one instance through which the model store is changed.
+///
+/// Two servers never change one store: Ollama keeps pulls of one process apart, and of two they would share a file.
+extension Fleet {
+  /// One life of an instance.
+  struct Writer: Hashable, Sendable {
+    var id: InstanceID
+    var invocation: InvocationID
+  }
+
+  /// After an instance has stopped writing its way out to the network stays open for so long: what the dispatcher had
+  /// given it before it heard of that shows in the counts by then, since a call to the dispatcher takes less.
+  static let networkLinger: Duration = .seconds(10)
+
+  /// Chooses anew where the one that writes is gone, can't go on, or holds nothing and is on its way out.
+  mutating func chooseWriter() -> [FleetAction] {
+    let before = writer
+    guard limits.storeIsOwned else {
+      writer = nil
+      return before == nil ? [] : [.report(.writerChanged(nil))]
+    }
+    if let writer, placements[writer.id]?.running?.unit.invocation != writer.invocation { self.writer = nil }
+    let present = writer.flatMap { placements[$0.id]?.running }
+    if let present {
+      // What is not counted may hold something.
+      let holds = !present.isCounted || present.references > 0
+      if holds || present.isReady && drain(of: present.placement.id) == nil { return [] }
+    }
+    if let fit = fittestWriter, fit.isReady || present.map({ drain(of: $0.placement.id) != nil }) ?? true {
+      writer = Writer(id: fit.placement.id, invocation: fit.unit.invocation)
+    }
+    guard writer != before else { return [] }
+    return [.report(.writerChanged(writer?.id))]
+  }
+
+  /// Of those that go on: one that is ready; one that may be writing already, as an earlier supervisor left it; the
+  /// oldest.
+  private var fittestWriter: RunningInstance? {
+    let candidates = serving.map(\.instance).filter { $0.isReady || $0.isStarting }
+    func rank(_ instance: RunningInstance) -> (Int, Int, Int) {
+      (
+        instance.isReady ? 0 : 1, instance.references > 0 ? 0 : 1,
+        limits.networkIsForWriterOnly && instance.unit.hasNetwork == true ? 0 : 1
+      )
+    }
+    return candidates.enumerated().min { one, other in
+      rank(one.element) == rank(other.element)
+        ? one.offset < other.offset : rank(one.element) < rank(other.element)
+    }?.element
+  }
+
+  /// Before the dispatcher hears of who writes.
+  mutating func openNetwork() -> [FleetAction] {
+    guard limits.networkIsForWriterOnly, let writer, placements[writer.id]?.running?.unit.hasNetwork != true else {
+      return []
+    }
+    placements[writer.id]?.running?.unit.hasNetwork = true
+    return [.openNetwork(writer.id, writer.invocation, true)]
+  }
+
+  /// After the dispatcher has heard who writes, of those that do no more and hold nothing.
+  mutating func closeNetworks(at now: Instant) -> [FleetAction] {
+    guard limits.networkIsForWriterOnly else { return [] }
+    var actions: [FleetAction] = []
+    for (id, record) in placements {
+      guard let instance = record.running else { continue }
+      guard id != writer?.id else {
+        placements[id]?.running?.notWriterSince = nil
+        continue
+      }
+      let since = instance.notWriterSince ?? now
+      placements[id]?.running?.notWriterSince = since
+      guard instance.unit.hasNetwork == true, instance.isCounted, instance.references == 0,
+        now - since >= Self.networkLinger
+      else { continue }
+      placements[id]?.running?.unit.hasNetwork = false
+      actions.append(.openNetwork(id, instance.unit.invocation, false))
+    }
+    return actions
+  }
+}
