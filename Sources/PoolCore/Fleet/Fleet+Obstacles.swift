@@ -71,15 +71,17 @@ extension Fleet {
 
   /// Whether an instance can be started there, or goes on: that memory is still to become free takes only a moment.
   func canRun(_ record: Record, at now: Instant) -> Bool {
-    guard record.life != .absent else {
+    switch record.life {
+    case .absent:
       guard isPlaceable(record) else { return false }
       let kind = obstacle(against: record.placement.id, at: now)?.kind
       return kind == nil || kind == .settling
-    }
-    guard record.isConfigured || !knowsAllPlacements else { return false }
-    switch drain(of: record.placement.id)?.reason {
-    case .gpuFailed, .yields: return false
-    default: return true
+    case .stopping(_, .gpuFailed), .stopping(_, .drained(.yields)): return false
+    case .launching, .running, .stopping:
+      switch drain(of: record.placement.id)?.reason {
+      case .gpuFailed, .yields: return false
+      default: return record.isConfigured || !knowsAllPlacements
+      }
     }
   }
 

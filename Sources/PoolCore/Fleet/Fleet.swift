@@ -260,8 +260,10 @@ package struct Fleet: Sendable {
 extension Placement {
   /// What the unit itself says of it, where it says something: it may have been started with another configuration.
   fileprivate func `as`(found unit: RunningInstance.Unit) -> Placement {
-    Placement(
-      id: id, gpus: unit.gpus ?? gpus, slots: unit.slots ?? slots, isShared: isShared,
-      specification: unit.specification)
+    var placement = self
+    placement.gpus = unit.gpus ?? gpus
+    placement.slots = unit.slots.map { max(1, $0) } ?? slots
+    placement.specification = unit.specification
+    return placement
   }
 }

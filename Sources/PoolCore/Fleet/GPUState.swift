@@ -43,6 +43,8 @@ package struct GPUState: Hashable, Sendable {
       leftAt = nil
     }
     if leftAt == nil, living.isEmpty { baseline = unlisted }
+    // What was there beside ours and is gone was no baseline.
+    baseline = baseline.map { min($0, unlisted) }
   }
 
   /// The driver's last word had nothing of it.
