@@ -89,7 +89,9 @@ extension PoolSimulation {
     supervisorLife += 1
     let earlier = stored
     var new = Fleet(limits: settings.fleetLimits, scaling: settings.scaling)
-    new.restore(cordons: earlier.cordons, orders: earlier.orders)
+    new.restore(cordons: earlier.cordons, orders: earlier.orders, faults: earlier.faults)
+    (toldGPUs, toldLeft, supervisorSince) = ([:], [:], now)
+    tellFaults()
     new.scaler.override = earlier.bounds
     fleet = new
     apply { [placements] in $0.placementsChanged(placements, at: $1) }
@@ -97,6 +99,7 @@ extension PoolSimulation {
     let ending = units.filter(\.value.isStopping).mapValues { runningUnit($0) }
     apply { $0.began(found: found, ending: ending, at: $1) }
     events.schedule(.supervisorTicks(life: supervisorLife), at: now + .seconds(1))
+    after(.zero...(.seconds(2)), .gpusAreRead(life: supervisorLife))
     connect()
   }
 
@@ -113,7 +116,8 @@ extension PoolSimulation {
   func runningUnit(_ unit: Unit) -> RunningInstance.Unit {
     RunningInstance.Unit(
       invocation: unit.invocation, mainPID: 1, address: "127.0.0.1:1",
-      specification: unit.placement.specification, gpus: unit.placement.gpus, slots: unit.placement.slots)
+      specification: unit.placement.specification, gpus: unit.placement.gpus, slots: unit.placement.slots,
+      hasNetwork: unit.hasNetwork)
   }
 
   /// Applies an event to the supervisor's core and carries out its actions.
@@ -137,7 +141,8 @@ extension PoolSimulation {
   private mutating func carryOut(_ actions: [FleetAction]) {
     for action in actions { perform(action) }
     guard let fleet else { return }
-    stored = Stored(cordons: fleet.cordons, bounds: fleet.scaler.override, orders: fleet.orders)
+    stored = Stored(
+      cordons: fleet.cordons, bounds: fleet.scaler.override, orders: fleet.orders, faults: fleet.faultsToKeep)
   }
 
   private mutating func perform(_ action: FleetAction) {
@@ -147,17 +152,24 @@ extension PoolSimulation {
         return invariants.ordered(startOfUnconfigured: id)
       }
       invariants.ordered(start: placement, units: units, operators)
+      invariants.ordered(
+        start: placement, told: toldGPUs, faults: Set(fleet?.faultsToKeep.keys.map(\.self) ?? []), left: toldLeft,
+        settings.fleetLimits, at: now)
       after(settings.unitStart, .unitStarts(placement, UnitStart(orderedAt: now, by: supervisorLife)))
     case .stop(let id, let invocation, let kill):
-      let isForced = isStopping || operators.mayCut(id, invocation, at: now)
+      let isForced =
+        isStopping || operators.mayCut(id, invocation, at: now) || mayCutForGPU(id, invocation)
       if isForced { cut.insert(invocation) }
       send(.unitStops(id, invocation, kill ? .kill : isForced ? .forced : .empty), over: .supervisorToSystemd)
-    case .setInstances(let set, _):
+    case .setInstances(let set, let storeRefusal):
       invariants.told(set, operators)
+      invariants.told(set, refusal: storeRefusal, fleet, units: units, settings.fleetLimits)
       send(.setInstances(set, session: session, to: dispatcherLife), over: .supervisorToDispatcher)
     case .retire(let id, let invocation):
       send(.retire(id, invocation, session: session, to: dispatcherLife), over: .supervisorToDispatcher)
-    case .openNetwork, .report: break
+    case .openNetwork(let id, let invocation, let isOpen):
+      if units[id]?.invocation == invocation { units[id]?.hasNetwork = isOpen }
+    case .report: break
     }
   }
 }

@@ -11,6 +11,7 @@ extension PoolSimulation {
     again(faults.supervisorRestarts, .supervisorRestarts)
     again(faults.specificationChanges, .specificationChanges)
     again(faults.operatorOrders, .operatorOrders)
+    again(faults.gpuChanges, .gpuChanges)
   }
 
   private mutating func again(_ mean: Duration?, _ event: Event) {
@@ -61,6 +62,11 @@ extension PoolSimulation {
       guard !isCalm else { return }
       orderSomething()
       again(settings.faults.operatorOrders, .operatorOrders)
+    case .gpuChanges:
+      guard !isCalm else { return }
+      changeGPU()
+      again(settings.faults.gpuChanges, .gpuChanges)
+    case .gpuRecovers(let index, let change): recoverGPU(index, change: change)
     default: break
     }
   }

@@ -59,16 +59,22 @@ extension PoolSimulation {
     case .unitStops(let id, let invocation, let stop): stopUnit(id, invocation, stop)
     case .unitStopped(let id, let invocation): die(id, invocation, reason: "stopped")
     case .unitEnded(let id, let invocation, let reason):
+      noteLeft(id, invocation)
       apply { $0.unitEnded(id, invocation, reason: reason, at: $1) }
     case .supervisorTicks(let life):
       guard life == supervisorLife, fleet != nil else { return }
       apply { $0.tick(at: $1) }
-      if !isLeaving, !isStopping { invariants.ticked(fleet, operators, at: now) }
+      if !isLeaving, !isStopping {
+        invariants.ticked(fleet, operators, at: now)
+        invariants.ticked(units, told: toldGPUs, settings.fleetLimits, supervisorSince: supervisorSince, at: now)
+      }
       events.schedule(.supervisorTicks(life: life), at: now + .seconds(1))
+    case .gpusAreRead(let life):
+      guard life == supervisorLife, fleet != nil else { return }
+      readGPUs()
+      events.schedule(.gpusAreRead(life: life), at: now + .seconds(2))
     case .hangs, .linkBreaks, .linkReturns, .dispatcherRestarts, .dispatcherReturns, .supervisorRestarts,
-      .supervisorLeaves,
-      .supervisorReturns,
-      .specificationChanges, .operatorOrders:
+      .supervisorLeaves, .supervisorReturns, .specificationChanges, .operatorOrders, .gpuChanges, .gpuRecovers:
       misfortune(event)
     }
   }
@@ -89,8 +95,12 @@ extension PoolSimulation {
     pacing.pushed(at: now)
     self.dispatch?.startNewPeak()
     if self.dispatch?.revision != dispatch.revision { pacing.changed() }
-    send(
-      .observation(dispatch.observation(at: now), session: session), over: .dispatcherToSupervisor)
+    var observation = dispatch.observation(at: now)
+    for index in observation.instances.indices {
+      let seen = observation.instances[index]
+      observation.instances[index].loaded = loaded(by: seen.id, seen.invocation)
+    }
+    send(.observation(observation, session: session), over: .dispatcherToSupervisor)
     events.schedule(.pushDue(life: life), at: pacing.nextPush(at: now))
   }
 
@@ -128,8 +138,9 @@ extension PoolSimulation {
       invocation: InvocationID("i\(invocations)"),
       answersFrom: random.happens(faults.neverAnswers) ? nil : now + random.duration(settings.discovery),
       placement: placement, startedAt: now, startedBy: isAwaited ? start.by : nil,
-      errs: random.happens(faults.startsErring))
+      errs: random.happens(faults.startsErring), isDegraded: random.happens(faults.startsDegraded))
     units[id] = unit
+    tellFaults()
     // Also a start that an earlier supervisor had ordered: the launcher sees every unit of its pattern.
     let running = runningUnit(unit)
     apply { $0.unitStarted(id, running, at: $1) }
@@ -139,7 +150,7 @@ extension PoolSimulation {
     guard let unit = units[id], unit.invocation == invocation else { return }
     statistics.stops += 1
     if case .kill = stop {
-      invariants.killed(id, attempts: attempts.filter { isServing($0.key) })
+      if !cut.contains(invocation) { invariants.killed(id, attempts: attempts.filter { isServing($0.key) }) }
       return die(id, invocation, reason: "killed")
     }
     guard !unit.isStopping else { return }
@@ -149,8 +160,9 @@ extension PoolSimulation {
   }
 
   private mutating func die(_ id: InstanceID, _ invocation: InvocationID, reason: String) {
-    guard units[id]?.invocation == invocation else { return }
+    guard let unit = units[id], unit.invocation == invocation else { return }
     units[id] = nil
+    leaveMemory(of: unit)
     for (request, attempt) in attempts.sorted(by: { $0.key < $1.key })
     where attempt.instance == id && attempt.invocation == invocation { fail(request, attempt, .broken) }
     if fleet != nil { send(.unitEnded(id, invocation, reason: reason), over: .systemdToSupervisor) }

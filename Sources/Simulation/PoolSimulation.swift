@@ -25,6 +25,15 @@ package struct PoolSimulation: Sendable {
   /// The supervisor is about to end in order.
   var isLeaving = false
   var units: [InstanceID: Unit] = [:]
+  /// By their number.
+  var gpus: [GPU] = []
+  /// Those that are lost for good when all else has come to rest.
+  var deadGPUs: Set<Int> = []
+  /// What the supervisor that lives was told last, by UUID.
+  var toldGPUs: [String: ToldGPU] = [:]
+  /// When it was told of the last end of a unit on each GPU.
+  var toldLeft: [String: Instant] = [:]
+  var supervisorSince = Instant.zero
   var attempts: [RequestID: Attempt] = [:]
   var requests: [RequestID: SimulatedRequest] = [:]
   /// Since when each that waits has waited, this time.
@@ -84,6 +93,12 @@ package struct PoolSimulation: Sendable {
     var errs = false
     /// Inference that it failed since it last began to answer any.
     var failures: [Failure] = []
+    /// Whether its models are on the CPU.
+    var isDegraded = false
+    var hasNetwork = false
+    /// When a supervisor first heard that its GPU has failed.
+    var gpuFailedAt: Instant?
+    var isOnLostGPU = false
 
     struct Failure: Hashable, Sendable {
       var request: RequestID
@@ -117,6 +132,9 @@ package struct PoolSimulation: Sendable {
     case dispatcherTicks(life: Int)
     case pushDue(life: Int)
     case observation(QueueObservation, session: UInt64)
+    case gpusAreRead(life: UInt64)
+    case gpuChanges
+    case gpuRecovers(Int, change: Int)
     case setInstances([WantedInstance], session: UInt64, to: Int)
     case retire(InstanceID, InvocationID, session: UInt64, to: Int)
     case retireAnswer(InstanceID, InvocationID, Dispatch.RetireAnswer, session: UInt64)
@@ -158,12 +176,15 @@ package struct PoolSimulation: Sendable {
     var cordons: [String: Cordon] = [:]
     var bounds: Scaler.Override?
     var orders: [InstanceID: OperatorOrder] = [:]
+    var faults: [String: GPUFault] = [:]
   }
 
   /// - Parameter workload: in any order of arrival.
   package init(settings: SimulationSettings, workload: [SimulatedRequest], seed: UInt64) {
     self.settings = settings
     random = SeededGenerator(seed: seed)
+    gpus = Array(repeating: GPU(), count: settings.gpus)
+    deadGPUs = settings.deadGPUs
     for (number, request) in workload.sorted(by: { $0.arrival < $1.arrival }).enumerated() {
       let id = RequestID(UInt64(number + 1))
       requests[id] = request
@@ -197,6 +218,7 @@ package struct PoolSimulation: Sendable {
   package mutating func calm() {
     isCalm = true
     hasBigPlacement = false
+    calmGPUs()
     stored = Stored()
     if fleet == nil { operators = Operators() }
     apply { [placements] in $0.placementsChanged(placements, at: $1) }
@@ -225,6 +247,13 @@ package struct PoolSimulation: Sendable {
   package var staleUnits: [InstanceID] {
     units.filter { unit in !placements.contains(unit.value.placement) }.keys.sorted()
   }
-  /// Operators' orders to instances that are not carried out yet.
-  package var standingOrders: [InstanceID] { fleet?.orders.keys.sorted() ?? [] }
+  /// Those that compute on the CPU although they have a GPU.
+  package var degradedUnits: [InstanceID] {
+    settings.readsGPUs ? units.filter(\.value.isDegraded).keys.sorted() : []
+  }
+  /// Operators' orders to instances that are not carried out yet, and could be.
+  package var standingOrders: [InstanceID] {
+    let dead = placements.filter { $0.gpus.contains { deadGPUs.contains(Self.index(of: $0)) } }.map(\.id)
+    return (fleet?.orders.keys.sorted() ?? []).filter { !dead.contains($0) }
+  }
 }

@@ -17,6 +17,10 @@ package struct SimulationSettings: Sendable {
   package var firstByte: ClosedRange<Duration> = .milliseconds(50)...(.milliseconds(500))
   /// From one daemon to the other, and from the supervisor to systemd.
   package var latency: ClosedRange<Duration> = .microseconds(100)...(.milliseconds(5))
+  /// Whether there is a driver that tells of the GPUs.
+  package var readsGPUs = false
+  /// The numbers of GPUs that are lost for good when all other misfortune has ended.
+  package var deadGPUs: Set<Int> = []
   package var faults = Faults()
 
   package init() {}
@@ -38,6 +42,10 @@ package struct SimulationSettings: Sendable {
     package var startsErring = 0.0
     /// Per start: the supervisor is told that it has failed, and it comes through all the same.
     package var startAnswersLost = 0.0
+    /// Per start: the models are on the CPU.
+    package var startsDegraded = 0.0
+    /// Mean time between changes of a GPU: a trouble, a fault, other people's programs; nil for never.
+    package var gpuChanges: Duration?
     /// Mean time between breaks of the daemons' connection while both live; nil for never.
     package var linkBreaks: Duration?
     /// Mean time between instances that answer no probe for a while; nil for never.

@@ -41,7 +41,9 @@ struct HistoryOfSeed {
   let seed: UInt64
   let simulation: PoolSimulation
   private let minimum: Int
-  /// What the minimum serves at once.
+  /// How many run when all has come to rest: the minimum, on the GPUs that can be used.
+  private let atRest: Int
+  /// What these serve at once.
   private let capacity: Int
   private let requests: Int
 
@@ -54,7 +56,6 @@ struct HistoryOfSeed {
     settings.gpus = Int.random(in: 1...4, using: &random)
     settings.slots = Int.random(in: 1...3, using: &random)
     minimum = Int.random(in: 0...settings.gpus, using: &random)
-    capacity = minimum * settings.slots
     settings.scaling = ScalingSettings(
       ScalingSettings.Preset.allCases.randomElement(using: &random)!, minimum: minimum,
       window: .seconds(Int.random(in: 1...30, using: &random)),
@@ -98,7 +99,22 @@ struct HistoryOfSeed {
       faults.specificationChanges = .seconds(12)
       faults.operatorOrders = .seconds(4)
     }
+    // What happens to GPUs happens where they are read.
+    settings.readsGPUs = random.happens(0.5)
+    if settings.readsGPUs {
+      if random.happens(0.7) { faults.gpuChanges = .seconds(Int.random(in: 4...40, using: &random)) }
+      if random.happens(0.3) { faults.startsDegraded = 0.3 }
+      if random.happens(0.3) {
+        // At least one can be used, or requests would wait for ever.
+        settings.deadGPUs = Set((1..<settings.gpus).filter { _ in Bool.random(using: &random) })
+      }
+      settings.fleetLimits.yieldToOthers = random.happens(0.5)
+    }
+    settings.fleetLimits.networkIsForWriterOnly = random.happens(0.5)
+    if random.happens(0.1) { settings.fleetLimits.storeRefusal = "the store belongs to ollama.service" }
     settings.faults = faults
+    atRest = min(minimum, settings.gpus - settings.deadGPUs.count)
+    capacity = atRest * settings.slots
 
     let count = Int.random(in: 1...40, using: &random)
     requests = count
@@ -129,15 +145,16 @@ struct HistoryOfSeed {
       try pool.run(until: pool.now + .seconds(10))
       for _ in 0..<300
       where
-        !(pool.results.count == requests && pool.runningUnits.count == minimum && pool.standingOrders.isEmpty
-        && pool.staleUnits.isEmpty && pool.maxConcurrent == capacity)
+        !(pool.results.count == requests && pool.runningUnits.count == atRest && pool.standingOrders.isEmpty
+        && pool.staleUnits.isEmpty && pool.degradedUnits.isEmpty && pool.maxConcurrent == capacity)
       {
         try pool.run(until: pool.now + .seconds(10))
       }
       // Every request ended, and nothing outlives the wish for it.
       #expect(pool.results.count == requests, "seed \(seed): some requests never ended")
-      #expect(pool.runningUnits.count == minimum, "seed \(seed): \(pool.runningUnits) run, the minimum is \(minimum)")
+      #expect(pool.runningUnits.count == atRest, "seed \(seed): \(pool.runningUnits) run, \(atRest) should")
       #expect(pool.staleUnits.isEmpty, "seed \(seed): \(pool.staleUnits) were never replaced")
+      #expect(pool.degradedUnits.isEmpty, "seed \(seed): \(pool.degradedUnits) compute on the CPU")
       #expect(pool.maxConcurrent == capacity, "seed \(seed): \(pool.maxConcurrent) slots of \(capacity) get work")
       #expect(pool.standingOrders.isEmpty, "seed \(seed): the orders to \(pool.standingOrders) never end")
       pool.stopAll()

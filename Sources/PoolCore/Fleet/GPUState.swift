@@ -80,7 +80,6 @@ package struct GPUState: Hashable, Sendable {
   mutating func reset() {
     fault = nil
     troubles.reset()
-    leftAt = nil
     toldEvent = nil
   }
 

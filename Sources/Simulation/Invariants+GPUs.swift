@@ -1,0 +1,72 @@
+import OrderedCollections
+import PoolCore
+
+/// What is always true of GPUs, and of the one instance that writes the model store.
+extension Invariants {
+  /// Nothing is started on a GPU that is known to be failed, in use by others, or not free yet.
+  ///
+  /// - Parameters:
+  ///   - told: what the supervisor was told last.
+  ///   - faults: GPUs that only an operator brings back.
+  ///   - left: when the supervisor heard of the last end on a GPU, where that end says something.
+  mutating func ordered(
+    start placement: Placement, told: [String: PoolSimulation.ToldGPU], faults: Set<String>, left: [String: Instant],
+    _ limits: FleetLimits, at now: Instant
+  ) {
+    for uuid in placement.gpus {
+      if faults.contains(uuid) { note("\(placement.id) was started on \(uuid), which needs a reset") }
+      guard let last = told[uuid], now - last.at <= .seconds(30) else { continue }
+      if let trouble = last.reading.trouble { note("\(placement.id) was started on \(uuid): \(trouble)") }
+      let others = (last.reading.processes ?? []).reduce(0) { sum, process in
+        if case .other = process.owner { sum + (process.memory ?? 0) } else { sum }
+      }
+      if others > limits.busyMemory { note("\(placement.id) was started on \(uuid), of which others have \(others)") }
+      guard let left = left[uuid], now - left < limits.settleTime else { continue }
+      if last.at < left { note("\(placement.id) was started on \(uuid), which was not read since its last instance") }
+      if last.late > limits.busyMemory { note("\(placement.id) was started on \(uuid), of which \(last.late) is taken") }
+    }
+  }
+
+  /// What is on a lost GPU is gone soon, and what is on one that needs a reset soon after it had its time.
+  mutating func ticked(
+    _ units: [InstanceID: PoolSimulation.Unit], told: [String: PoolSimulation.ToldGPU], _ limits: FleetLimits,
+    supervisorSince: Instant, at now: Instant
+  ) {
+    for (id, unit) in units {
+      for uuid in unit.placement.gpus {
+        guard let lostSince = told[uuid]?.lostSince else { continue }
+        if now - max(lostSince, unit.startedAt, supervisorSince) > Self.longestEnd {
+          note("\(id) still runs on \(uuid), which is lost")
+        }
+      }
+      if let failedAt = unit.gpuFailedAt,
+        now - max(failedAt, unit.startedAt, supervisorSince) > limits.faultDrain + Self.longestEnd
+      {
+        note("\(id) still runs although its GPU has failed")
+      }
+    }
+  }
+
+  /// From the order to end a unit to its end, over slow wires.
+  private static let longestEnd: Duration = .seconds(10)
+
+  /// Never two instances write the model store, and one does where any can; it has a way out to the network.
+  mutating func told(
+    _ set: [WantedInstance], refusal: String?, _ fleet: Fleet?, units: [InstanceID: PoolSimulation.Unit],
+    _ limits: FleetLimits
+  ) {
+    let writers = set.filter { $0.writesStore == true }
+    if writers.count > 1 { note("\(writers.map(\.id)) write the model store") }
+    if limits.storeRefusal != refusal { note("the dispatcher is told \(refusal ?? "nothing") of the model store") }
+    if !limits.storeIsOwned, let writer = writers.first { note("\(writer.id) writes a store that is not the pool's") }
+    let isFit = set.contains { wanted in
+      [.core, .surplus].contains(wanted.role) && fleet?.placements[wanted.id]?.running?.isReady == true
+    }
+    if limits.storeIsOwned, isFit, writers.isEmpty { note("nobody writes the model store") }
+    if let writer = writers.first, limits.networkIsForWriterOnly, let unit = units[writer.id],
+      unit.invocation == writer.invocation, !unit.hasNetwork
+    {
+      note("\(writer.id) writes the model store without a network")
+    }
+  }
+}
