@@ -23,7 +23,7 @@ let vocabularies: [Target] = [
   .target(
     name: "ControlInterface", dependencies: ["PoolCore", collections("OrderedCollections")],
     resources: [.embedInCode("ollamapool.Dispatcher.varlink"), .embedInCode("ollamapool.Supervisor.varlink")]),
-  .target(name: "OllamaAPI", dependencies: []),
+  .target(name: "OllamaAPI", dependencies: ["PoolCore"]),
   .target(name: "Systemd", dependencies: ["CSystemd"]),
   .target(name: "GPUInventory", dependencies: ["PoolCore", "CNVML"]),
 ]
@@ -46,7 +46,7 @@ let shells: [Target] = [
     name: "Dispatcher",
     dependencies: [
       "PoolCore", "PoolConfiguration", "Varlink", "ControlInterface", "OllamaAPI", "Systemd", "Gateway", "Console",
-      nio("NIOCore"), nio("NIOPosix"), collections("OrderedCollections"),
+      nio("NIOCore"), nio("NIOPosix"), collections("DequeModule"), collections("OrderedCollections"),
     ]),
   .target(
     name: "Supervisor",
@@ -83,7 +83,7 @@ let tests: [Target] = [
     exclude: ["interoperability.py"]),
   .testTarget(name: "PoolConfigurationTests", dependencies: ["PoolCore", "PoolConfiguration"]),
   .testTarget(name: "ControlInterfaceTests", dependencies: ["ControlInterface"]),
-  .testTarget(name: "OllamaAPITests", dependencies: ["OllamaAPI"]),
+  .testTarget(name: "OllamaAPITests", dependencies: ["OllamaAPI", "PoolCore"]),
   .testTarget(name: "SystemdTests", dependencies: ["CSystemd", "Systemd", "TestSupport"]),
   .testTarget(name: "GPUInventoryTests", dependencies: ["GPUInventory", "PoolCore", "TestSupport"]),
   .testTarget(

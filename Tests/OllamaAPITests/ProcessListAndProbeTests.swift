@@ -1,7 +1,8 @@
 import Foundation
+import PoolCore
 import Testing
 
-import OllamaAPI
+@testable import OllamaAPI
 
 @Suite struct ProcessListTests {
   let one = #"""
@@ -27,12 +28,60 @@ import OllamaAPI
   }
 }
 
+@Suite struct LoadedModelsTests {
+  private static func models(_ entries: String...) -> [LoadedModel]? {
+    ProcessList.models(Array(#"{"models":[\#(entries.joined(separator: ","))]}"#.utf8))
+  }
+
+  @Test func `what an instance holds is read by its normalised name`() {
+    #expect(
+      Self.models(
+        #"{"name":"Llama3.2","model":"x","size":6654289920,"size_vram":6654289920,"context_length":4096,"details":{"size":1}}"#,
+        #"{"model":"registry.ollama.ai/library/b:1","size":5,"size_vram":0}"#)
+        == [
+          LoadedModel(
+            name: "llama3.2:latest", size: 6_654_289_920, sizeOnGPU: 6_654_289_920, contextLength: 4096),
+          LoadedModel(name: "b:1", size: 5, sizeOnGPU: 0),
+        ])
+    #expect(Self.models() == [])
+  }
+
+  @Test func `more on the GPU than there is means all of it`() {
+    #expect(Self.models(#"{"name":"a","size":5,"size_vram":6}"#)?.map(\.sizeOnGPU) == [5])
+  }
+
+  @Test(arguments: [
+    "5", "[]", "{}", #"{"name":"a"}"#, #"{"name":"a","size":1}"#, #"{"name":"","size":1,"size_vram":1}"#,
+    #"{"name":"a","size":-1,"size_vram":0}"#, #"{"name":"a","size":1e30,"size_vram":0}"#,
+    #"{"name":"a","size":1,"size_vram":-5}"#, #"{"name":"a","size":"1","size_vram":1}"#,
+    #"{"name":7,"size":1,"size_vram":1}"#, #"{"name":"a","size":1,"size_vram":1,"context_length":-4}"#,
+    #"{"name":"a","size":1,"size_vram":1,"context_length":1e12}"#,
+  ])
+  func `an entry that makes no sense is left out`(entry: String) {
+    let good = #"{"name":"good","size":1,"size_vram":1,"context_length":0}"#
+    #expect(Self.models(entry, good) == [LoadedModel(name: "good:latest", size: 1, sizeOnGPU: 1)])
+  }
+
+  @Test(arguments: ["", "garbage", #"{"models":null}"#, #"{"models":[}"#, #"{"models":5}"#, #"{"models":[{}"#, "{}"])
+  func `what is no list is no list`(body: String) {
+    #expect(ProcessList.models(Array(body.utf8)) == nil)
+  }
+
+  @Test func `a list has an end`() {
+    let entries = (0..<1000).map { #"{"name":"m\#($0)","size":1,"size_vram":1}"# }.joined(separator: ",")
+    #expect(Self.models(entries)?.count == ProcessList.mostModels)
+  }
+}
+
 @Suite struct ProbeTests {
   @Test func `a probe is what Ollama documents`() {
     #expect(Probe.liveness.method == "GET" && Probe.liveness.path == "/api/version" && Probe.liveness.body.isEmpty)
     #expect(
       String(decoding: Probe.preload("a\"b").body, as: UTF8.self) == #"{"model":"a\"b","keep_alive":-1,"stream":false}"#
     )
+    #expect(
+      String(decoding: Probe.preload("m", contextLength: 8192).body, as: UTF8.self)
+        == #"{"model":"m","options":{"num_ctx":8192},"keep_alive":-1,"stream":false}"#)
     #expect(Probe.preloadEmbedding("m").path == "/api/embed")
     #expect(
       String(decoding: Probe.preloadEmbedding("m").body, as: UTF8.self)

@@ -51,7 +51,7 @@ enum JSONText {
     return unit
   }
 
-  /// Whether an object's key names the field `name` (lower case), as Go's `encoding/json` matches: case is ignored, and
+  /// Whether an object's key names the field `name` (lower-case letters), as Go's `encoding/json` matches: case is ignored, and
   /// U+017F and U+212A are an s and a k.
   static func key(_ escaped: Slice<UnsafeRawBufferPointer>, names name: StaticString) -> Bool {
     name.withUTF8Buffer { wanted in
@@ -72,4 +72,34 @@ enum JSONText {
       return folded.elementsEqual(wanted)
     }
   }
+
+  /// Whether an object's key is `name`, as Go finds it in a map: to the letter.
+  static func key(_ escaped: Slice<UnsafeRawBufferPointer>, is name: StaticString) -> Bool {
+    name.withUTF8Buffer { wanted in
+      if escaped.count == wanted.count { return escaped.elementsEqual(wanted) }
+      // Only escapes can make it longer.
+      guard escaped.count > wanted.count, escaped.count <= 6 * wanted.count, escaped.contains(UInt8(ascii: "\\")) else {
+        return false
+      }
+      return unescaped(escaped).utf8.elementsEqual(wanted)
+    }
+  }
+
+  /// A number of more bytes is taken for a very large one.
+  private static let longestNumber = 1024
+
+  /// A JSON number as Go makes an integer of it: without its fraction, and within the bounds of one; nil for what is no
+  /// number.
+  static func integer(_ text: Slice<UnsafeRawBufferPointer>) -> Int? {
+    guard let first = text.first, first == UInt8(ascii: "-") || isDigit(first), text.last.map(isDigit) == true,
+      text.allSatisfy({ isDigit($0) || "+-.eE".utf8.contains($0) })
+    else { return nil }
+    guard text.count <= longestNumber else { return first == UInt8(ascii: "-") ? Int.min : Int.max }
+    guard let value = Double(String(decoding: text, as: UTF8.self)) else { return nil }
+    // What no Double is close to any more.
+    if value >= 0x1p62 { return Int.max }
+    return value <= -0x1p62 ? Int.min : Int(value)
+  }
+
+  private static func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
 }

@@ -11,21 +11,24 @@ package struct Probe: Sendable, Hashable {
   package static let processList = Probe(method: "GET", path: "/api/ps", body: [])
 
   /// Loads `model` and keeps it for ever.
-  package static func preload(_ model: String) -> Probe {
-    var json = JSONWriter()
-    json.raw("{\"model\":")
-    json.string(model)
-    json.raw(",\"keep_alive\":-1,\"stream\":false}")
-    return Probe(method: "POST", path: "/api/generate", body: json.bytes)
+  ///
+  /// - Parameter contextLength: in tokens; nil for the model's or the instance's own.
+  package static func preload(_ model: String, contextLength: Int? = nil) -> Probe {
+    Probe(method: "POST", path: "/api/generate", body: load(model, contextLength, #","keep_alive":-1,"stream":false}"#))
   }
 
   /// Loads an embedding model, which only real work loads.
-  package static func preloadEmbedding(_ model: String) -> Probe {
+  package static func preloadEmbedding(_ model: String, contextLength: Int? = nil) -> Probe {
+    Probe(method: "POST", path: "/api/embed", body: load(model, contextLength, #","input":"ok","keep_alive":-1}"#))
+  }
+
+  private static func load(_ model: String, _ contextLength: Int?, _ end: String) -> [UInt8] {
     var json = JSONWriter()
     json.raw("{\"model\":")
     json.string(model)
-    json.raw(",\"input\":\"ok\",\"keep_alive\":-1}")
-    return Probe(method: "POST", path: "/api/embed", body: json.bytes)
+    if let contextLength { json.text(#","options":{"num_ctx":\#(contextLength)}"#) }
+    json.text(end)
+    return json.bytes
   }
 
   package enum PreloadResult: Sendable, Hashable {

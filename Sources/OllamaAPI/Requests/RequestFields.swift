@@ -1,3 +1,5 @@
+package import PoolCore
+
 /// What the pool reads in the body of a request: the fields that choose an instance and the shape of the answer.
 package struct RequestFields: Sendable, Hashable {
   /// A longer value is no model's name, and is not copied out of the body; in bytes as they stand there.
@@ -12,6 +14,8 @@ package struct RequestFields: Sendable, Hashable {
   package var model: String?
   /// `stream`; nil when it is missing, null or no Boolean.
   package var stream: Bool?
+  /// Of `options`, those for which a model is loaded anew; only Ollama's own API reads them.
+  package var options = RunnerOptions()
 
   package init(model: String? = nil, stream: Bool? = nil) {
     self.model = model
@@ -38,6 +42,9 @@ package struct RequestFields: Sendable, Hashable {
         }
       } else if JSONText.key(key, names: "stream") {
         fields.stream = boolean(body[value])
+      } else if JSONText.key(key, names: "options") {
+        fields.options.read(body, value, &members)
+        return members <= mostMembers
       }
       return true
     }
@@ -53,9 +60,44 @@ package struct RequestFields: Sendable, Hashable {
     try Array(body).withUnsafeBytes { try scan($0) }
   }
 
-  private static func boolean(_ text: Slice<UnsafeRawBufferPointer>) -> Bool? {
+  fileprivate static func boolean(_ text: Slice<UnsafeRawBufferPointer>) -> Bool? {
     if text.elementsEqual("true".utf8) { return true }
     if text.elementsEqual("false".utf8) { return false }
     return nil
+  }
+}
+
+extension RunnerOptions {
+  /// Takes what one `options` member says. Go reads them into a map, where keys differ by case; a further member adds to
+  /// the map, and null empties it.
+  ///
+  /// - Parameter members: counts the object's, so that all together are bounded.
+  fileprivate mutating func read(_ body: UnsafeRawBufferPointer, _ object: Range<Int>, _ members: inout Int) {
+    guard body[object.lowerBound] == UInt8(ascii: "{") else {
+      if body[object].elementsEqual("null".utf8) { self = RunnerOptions() }
+      return
+    }
+    let text = UnsafeRawBufferPointer(rebasing: body[object])
+    var scanner = JSONScanner(text)
+    _ = scanner.members { key, value in
+      members += 1
+      guard members <= RequestFields.mostMembers else { return false }
+      let (key, value) = (text[key], text[value])
+      if JSONText.key(key, is: "num_ctx") {
+        // Ollama takes no less.
+        contextLength = JSONText.integer(value).map { max(4, $0) }
+      } else if JSONText.key(key, is: "num_batch") {
+        batchSize = JSONText.integer(value)
+      } else if JSONText.key(key, is: "num_gpu") {
+        gpuLayers = JSONText.integer(value).flatMap { $0 < 0 ? nil : $0 }
+      } else if JSONText.key(key, is: "num_thread") {
+        threads = JSONText.integer(value).flatMap { $0 == 0 ? nil : $0 }
+      } else if JSONText.key(key, is: "use_mmap") {
+        mapsFile = RequestFields.boolean(value)
+      } else if JSONText.key(key, is: "use_mlock") {
+        locksMemory = RequestFields.boolean(value)
+      }
+      return true
+    }
   }
 }

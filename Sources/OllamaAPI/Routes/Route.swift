@@ -42,6 +42,11 @@ package struct Route: Sendable, Hashable {
   /// Whether the answer has no body.
   package var isHead: Bool { method == "HEAD" }
 
+  /// Whether Ollama reads the body's `options`.
+  package var readsOptions: Bool {
+    if case .inference(_, let endpoint) = kind { endpoint.readsOptions } else { false }
+  }
+
   /// Whether the answer is a stream, given what the request's body says.
   package func streams(_ fields: RequestFields?) -> Bool {
     guard case .inference(let byDefault, let endpoint) = kind, endpoint.canStream else { return false }
@@ -59,6 +64,14 @@ package enum InferenceEndpoint: String, Sendable, Hashable, CaseIterable {
     switch self {
     case .generate, .chat, .chatCompletions, .completions, .responses, .messages, .transcriptions: true
     case .embed, .embeddings, .openAIEmbeddings: false
+    }
+  }
+
+  /// Whether Ollama reads the body's `options`.
+  package var readsOptions: Bool {
+    switch self {
+    case .generate, .chat, .embed, .embeddings: true
+    case .chatCompletions, .completions, .openAIEmbeddings, .responses, .transcriptions, .messages: false
     }
   }
 }
