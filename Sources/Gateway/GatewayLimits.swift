@@ -1,4 +1,5 @@
 package import NIOCore
+package import OllamaAPI
 
 /// Bounds on what a client may send and hold.
 package struct GatewayLimits: Sendable {
@@ -46,6 +47,8 @@ package struct GatewayLimits: Sendable {
   package var upstreamClosingTime = TimeAmount.milliseconds(500)
   /// How many are kept for each instance.
   package var upstreamIdleConnections = 8
+  /// What is settled for requests to a model, by its normalised name.
+  package var modelRules: [String: ModelRule] = [:]
 
   package init() {}
 }

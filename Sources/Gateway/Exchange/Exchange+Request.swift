@@ -1,6 +1,7 @@
 import NIOCore
 import NIOHTTP1
 import OllamaAPI
+import PoolCore
 
 /// The request's body, and sending the request to an instance.
 ///
@@ -75,9 +76,35 @@ extension Exchange {
       let fields = try body.withUnsafeReadableBytes { bytes in try RequestFields.scan(bytes) }
       model = fields?.model
       wantsStream = route.streams(fields)
+      if let fields, route.readsOptions {
+        options = fields.options
+        obeyRule()
+      }
     } catch {
       throw .malformed("The request's body has more than \(RequestFields.mostMembers) members.")
     }
+  }
+
+  /// Changes in the body what is settled for its model. Its length is announced anew to the instance.
+  private func obeyRule() {
+    guard !gateway.limits.modelRules.isEmpty, let model,
+      let rule = gateway.limits.modelRules[ModelName.key(of: model)]
+    else { return }
+    let edits = body.withUnsafeReadableBytes { BodyEdit.edits($0, for: rule) }
+    guard !edits.isEmpty else { return }
+    let before = body.readableBytes
+    var changed = ByteBufferAllocator().buffer(
+      capacity: edits.reduce(before) { $0 - $1.range.count + $1.replacement.count })
+    for edit in edits {
+      let offset = before - body.readableBytes
+      if var untouched = body.readSlice(length: edit.range.lowerBound - offset) { changed.writeBuffer(&untouched) }
+      changed.writeBytes(edit.replacement)
+      body.moveReaderIndex(forwardBy: edit.range.count)
+    }
+    changed.writeBuffer(&body)
+    body = changed
+    hold(body.readableBytes - before)
+    options.contextLength = rule.contextLength?.granted(options.contextLength)
   }
 
   /// The connection to the instance is there.

@@ -18,6 +18,8 @@ package final class Exchange {
   /// As the client wrote it; nil where none could be read.
   package internal(set) var model: String?
   package internal(set) var wantsStream = false
+  /// What its model has to be loaded with.
+  package internal(set) var options = RunnerOptions()
   package let peerAddress: SocketAddress?
   /// Bytes of the request's body so far.
   package internal(set) var bodyBytes = 0
