@@ -98,6 +98,28 @@ package enum DispatcherTypes {
   }
 }
 
+extension DispatcherTypes {
+  package struct Reload: Codable, Equatable, Sendable {
+    package var model: String
+    package var instance: String
+    package var from: String
+    package var to: String
+    package var client: String
+    package var secondsAgo: Double
+
+    package init(
+      model: String, instance: String, from: String, to: String, client: String, secondsAgo: Double
+    ) {
+      self.model = model
+      self.instance = instance
+      self.from = from
+      self.to = to
+      self.client = client
+      self.secondsAgo = secondsAgo
+    }
+  }
+}
+
 /// Parameters and replies of the methods of `ollamapool.Dispatcher`.
 package enum DispatcherCalls {
   package struct WatchQueueReply: Codable, Equatable, Sendable {
@@ -170,9 +192,10 @@ package enum DispatcherCalls {
     package var endpoints: [String]
     package var metrics: String?
     package var queue: DispatcherTypes.Queue
+    package var reloads: [DispatcherTypes.Reload]?
     package init(
       version: String, processID: Int32, startedSecondsAgo: Double, endpoints: [String], metrics: String?,
-      queue: DispatcherTypes.Queue
+      queue: DispatcherTypes.Queue, reloads: [DispatcherTypes.Reload]? = nil
     ) {
       self.version = version
       self.processID = processID
@@ -180,6 +203,7 @@ package enum DispatcherCalls {
       self.endpoints = endpoints
       self.metrics = metrics
       self.queue = queue
+      self.reloads = reloads
     }
   }
 

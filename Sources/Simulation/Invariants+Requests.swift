@@ -38,6 +38,19 @@ extension Invariants {
     }
   }
 
+  /// "One model's load never holds up requests for another."
+  ///
+  /// - Parameters:
+  ///   - shown: models that the dispatcher may take to be in memory.
+  ///   - loading: models of requests that have no answer, and those being loaded first.
+  mutating func joined(
+    _ id: RequestID, _ model: String?, on instance: InstanceID, shown: Set<String>, loading: [String]
+  ) {
+    if let other = loading.first(where: { $0 != model && !shown.contains($0) }) {
+      note("request \(id) went to \(instance), which loads \(other)")
+    }
+  }
+
   /// "Two servers never change one store."
   mutating func writes(
     _ id: RequestID, on instance: InstanceID, requests: [RequestID: SimulatedRequest],

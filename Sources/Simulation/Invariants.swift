@@ -57,10 +57,13 @@ struct Invariants: Sendable {
     }
   }
 
-  /// "First in is first out": what starts now has nobody before it who could have started.
-  mutating func started(_ id: RequestID, dispatch: Dispatch?) {
+  /// "First in is first out": what starts now has nobody before it who could have started there.
+  mutating func started(_ id: RequestID, on instance: InstanceID, dispatch: Dispatch?) {
     guard let dispatch, let first = dispatch.queue.first, first < id else { return }
     guard let record = dispatch.requests[first], record.failedOn.isEmpty else { return }
+    guard var before = dispatch.instances[instance] else { return }
+    before.leases.remove(id)
+    guard Self.takes(record.request, dispatch.intake(of: before)) else { return }
     note("request \(id) started before request \(first), which came earlier")
   }
 
@@ -89,6 +92,15 @@ struct Invariants: Sendable {
   }
 
   mutating func note(_ text: String) { broken = broken ?? text }
+
+  /// A load lets nobody else in.
+  private static func takes(_ request: DispatchRequest, _ intake: Dispatch.Intake) -> Bool {
+    switch intake {
+    case .anything: true
+    case .only(let kind): kind == request.kind
+    case .nothing: false
+    }
+  }
 
   // MARK: Checked after each step
 
@@ -131,7 +143,10 @@ struct Invariants: Sendable {
         if !dispatch.queue.isWaiting(id) { note("request \(id) waits, but not in the queue") }
         // An instance that failed it may serve it only where all have.
         let untried = inRotation.filter { !record.failedOn.contains($0.wanted.id) }
-        if free.contains(where: { untried.isEmpty || !record.failedOn.contains($0.wanted.id) }) {
+        if free.contains(where: {
+          Self.takes(record.request, dispatch.intake(of: $0))
+            && (untried.isEmpty || !record.failedOn.contains($0.wanted.id))
+        }) {
           note("a free slot beside request \(id), which may use it")
         }
       case .assigned: assigned += 1

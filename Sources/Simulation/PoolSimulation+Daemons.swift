@@ -19,6 +19,8 @@ extension PoolSimulation {
   mutating func startDispatcher() {
     dispatcherLife += 1
     dispatch = Dispatch(limits: settings.dispatchLimits)
+    shown = [:]
+    loads = [:]
     pacing = PushPacing()
     tickDue = nil
     scheduleTick()
@@ -71,11 +73,35 @@ extension PoolSimulation {
       let isThere = units[id]?.invocation == invocation
       after(isThere ? delay : settings.latency, .probeEnds(id, invocation, life: dispatcherLife))
     case .load(let id, let invocation, let model):
-      after(settings.discovery, .loadEnds(id, invocation, model: model, life: dispatcherLife))
+      loads[invocation] = model
+      let kind = DispatchRequest.Kind(model: model)
+      let ready = use(kind, on: id, invocation) ?? now
+      let end = max(ready, now + random.duration(settings.latency))
+      events.schedule(.loadEnds(id, invocation, model: model, life: dispatcherLife), at: end)
+    case .askLoaded(let id, let invocation): list(id, invocation)
     case .report(.instanceUnhealthy(let id, let reason, _, _)):
       invariants.condemned(id, reason, settings.dispatchLimits, units: units, results: results)
     case .report: break
     }
+  }
+
+  private mutating func list(_ id: InstanceID, _ invocation: InvocationID) {
+    let faults = isCalm ? SimulationSettings.Faults() : settings.faults
+    if random.happens(faults.evictions) { units[id]?.memory.evict(Int.random(in: 0..<3, using: &random)) }
+    if random.happens(faults.listStalls) {
+      let limit = settings.dispatchLimits.listTimeout
+      return events.schedule(.listStalls(id, invocation, life: dispatcherLife), at: now + limit)
+    }
+    // What happens meanwhile is among it or not.
+    let list = random.happens(0.5) ? units[id]?.memory.list : nil
+    after(settings.latency, .listEnds(id, invocation, list: list, life: dispatcherLife))
+  }
+
+  /// - Returns: when the model is there; nil where there is no such unit.
+  mutating func use(_ kind: DispatchRequest.Kind, on id: InstanceID, _ invocation: InvocationID) -> Instant? {
+    guard kind.model != nil, units[id]?.invocation == invocation else { return nil }
+    let time = random.duration(settings.load)
+    return units[id]?.memory.use(kind, capacity: settings.loadedModels, load: time, at: now)
   }
 
   func isAnswering(_ id: InstanceID, _ invocation: InvocationID) -> Bool {

@@ -7,7 +7,10 @@ extension PoolSimulation {
     guard let request = requests[id] else { return }
     waitingSince[id] = now
     apply(dispatch: {
-      $0.arrive(DispatchRequest(id: id, need: request.need, streams: request.streams), at: $1)
+      $0.arrive(
+        DispatchRequest(
+          id: id, need: request.need, model: request.model, options: request.options, streams: request.streams),
+        at: $1)
     })
   }
 
@@ -16,7 +19,7 @@ extension PoolSimulation {
     guard let request = requests[id], case .assigned(instance, _, _, nil) = dispatch?.requests[id]?.phase else {
       return
     }
-    if request.need == .slot { invariants.started(id, dispatch: dispatch) }
+    if request.need == .slot { invariants.started(id, on: instance, dispatch: dispatch) }
     if request.need == .storeReference { invariants.writes(id, on: instance, requests: requests, attempts: attempts) }
     attemptsMade += 1
     let number = attemptsMade
@@ -27,6 +30,7 @@ extension PoolSimulation {
       attempts[id] = Attempt(instance: instance, invocation: "gone", number: number, isFirst: isFirst, since: now)
       return after(settings.latency, .attemptFails(id, attempt: number, .refused))
     }
+    if request.need == .slot { checkLoads(id, request, on: instance, unit.invocation) }
     attempts[id] = Attempt(
       instance: instance, invocation: unit.invocation, number: number, isFirst: isFirst, since: now)
     let faults = isCalm ? SimulationSettings.Faults() : settings.faults
@@ -38,7 +42,8 @@ extension PoolSimulation {
       return after(settings.latency, .attemptFails(id, attempt: number, .broken))
     }
     let silence = random.duration(settings.firstByte) + (request.streams ? .zero : request.service)
-    events.schedule(.firstByte(id, attempt: number), at: now + silence)
+    let ready = request.need == .slot ? use(request.kind, on: instance, unit.invocation) : nil
+    events.schedule(.firstByte(id, attempt: number), at: (ready ?? now) + silence)
     guard request.need == .slot else { return }
     if random.happens(faults.instanceDies) {
       after(.zero...(.seconds(40)), .instanceDies(instance, unit.invocation))
@@ -47,13 +52,27 @@ extension PoolSimulation {
     }
   }
 
+  private mutating func checkLoads(
+    _ id: RequestID, _ request: SimulatedRequest, on instance: InstanceID, _ invocation: InvocationID
+  ) {
+    let others = attempts.filter { other, attempt in
+      attempt.invocation == invocation && !attempt.hasBegun && requests[other]?.need == .slot
+    }
+    invariants.joined(
+      id, request.model, on: instance, shown: shown[invocation] ?? [],
+      loading: others.keys.compactMap { requests[$0]?.model } + [loads[invocation]].compactMap { $0 })
+  }
+
   mutating func firstByte(_ id: RequestID, _ number: Int) {
     guard let request = requests[id], let attempt = attempts[id], attempt.number == number, isServing(id) else {
       return
     }
     attempts[id]?.hasBegun = true
-    if request.need == .slot { units[attempt.instance]?.answered() }
-    dispatch?.begin(id, status: 200, at: now)
+    if request.need == .slot {
+      units[attempt.instance]?.answered()
+      if let model = request.model { shown[attempt.invocation, default: []].insert(model) }
+    }
+    apply(dispatch: { $0.begin(id, status: 200, at: $1) })
     events.schedule(.answered(id, attempt: number), at: now + (request.streams ? request.service : .zero))
   }
 
@@ -80,7 +99,7 @@ extension PoolSimulation {
     switch verdict {
     case .wait: break
     case .passOn:
-      dispatch?.begin(id, status: 500, at: now)
+      apply(dispatch: { $0.begin(id, status: 500, at: $1) })
       lose(id, .upstreamError)
     case .fail(let failure): finish(id, .failed(failure))
     }

@@ -29,7 +29,17 @@ extension PoolSimulation {
       scheduleTick()
     case .loadEnds(let id, let invocation, let model, let life):
       guard life == dispatcherLife else { return }
+      loads[invocation] = nil
+      shown[invocation, default: []].insert(model)
       apply(dispatch: { $0.loadEnded(id, invocation, model: model, failure: nil, at: $1) })
+    case .listEnds(let id, let invocation, let list, let life):
+      guard life == dispatcherLife else { return }
+      let models = units[id]?.invocation == invocation ? list ?? units[id]?.memory.list : nil
+      shown[invocation, default: []].formUnion((models ?? []).map(\.name))
+      apply(dispatch: { $0.loadedListed(id, invocation, models, at: $1) })
+    case .listStalls(let id, let invocation, let life):
+      guard life == dispatcherLife else { return }
+      apply(dispatch: { $0.loadedListed(id, invocation, nil, at: $1) })
     case .dispatcherTicks(let life):
       guard life == dispatcherLife, dispatch != nil, tickDue == now else { return }
       tickDue = nil

@@ -38,6 +38,10 @@ package struct PoolSimulation: Sendable {
   var requests: [RequestID: SimulatedRequest] = [:]
   /// Since when each that waits has waited, this time.
   var waitingSince: [RequestID: Instant] = [:]
+  /// What this dispatcher can know to be in a unit's memory, or to have been there.
+  var shown: [InvocationID: Set<String>] = [:]
+  /// Models that it has ordered to be loaded and that aren't yet.
+  var loads: [InvocationID: String] = [:]
   /// Requests that some instance was given.
   var attempted: Set<RequestID> = []
   /// What the dispatcher's core decided, and its shell has still to carry out.
@@ -91,6 +95,7 @@ package struct PoolSimulation: Sendable {
     var stalledAt: Instant?
     /// Whether it answers most inference with an error, for which it is too small, say.
     var errs = false
+    var memory = ModelMemory()
     /// Inference that it failed since it last began to answer any.
     var failures: [Failure] = []
     /// Whether its models are on the CPU.
@@ -129,6 +134,9 @@ package struct PoolSimulation: Sendable {
     case instanceDies(InstanceID, InvocationID)
     case probeEnds(InstanceID, InvocationID, life: Int)
     case loadEnds(InstanceID, InvocationID, model: String, life: Int)
+    /// - Parameter list: nil for what is there by then.
+    case listEnds(InstanceID, InvocationID, list: [LoadedModel]?, life: Int)
+    case listStalls(InstanceID, InvocationID, life: Int)
     case dispatcherTicks(life: Int)
     case pushDue(life: Int)
     case observation(QueueObservation, session: UInt64)

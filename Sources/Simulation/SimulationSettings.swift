@@ -15,6 +15,9 @@ package struct SimulationSettings: Sendable {
   package var unitStop: ClosedRange<Duration> = .milliseconds(5)...(.seconds(3))
   /// From the request's bytes to the first byte of the answer.
   package var firstByte: ClosedRange<Duration> = .milliseconds(50)...(.milliseconds(500))
+  /// To load a model, and how many an instance has room for.
+  package var load: ClosedRange<Duration> = .milliseconds(50)...(.milliseconds(800))
+  package var loadedModels = 2
   /// From one daemon to the other, and from the supervisor to systemd.
   package var latency: ClosedRange<Duration> = .microseconds(100)...(.milliseconds(5))
   /// Whether there is a driver that tells of the GPUs.
@@ -46,6 +49,9 @@ package struct SimulationSettings: Sendable {
     package var startsDegraded = 0.0
     /// Mean time between changes of a GPU: a trouble, a fault, other people's programs; nil for never.
     package var gpuChanges: Duration?
+    /// Per question what an instance holds in memory: no answer in time, and a model that is evicted without a request.
+    package var listStalls = 0.0
+    package var evictions = 0.0
     /// Mean time between breaks of the daemons' connection while both live; nil for never.
     package var linkBreaks: Duration?
     /// Mean time between instances that answer no probe for a while; nil for never.
@@ -70,6 +76,9 @@ package struct SimulatedRequest: Hashable, Sendable {
   /// When the client leaves, counted from the arrival; nil for a patient one.
   package var patience: Duration?
   package var need = DispatchRequest.Need.slot
+  /// nil where it can't be read.
+  package var model: String?
+  package var options = RunnerOptions()
   package var streams = true
   /// Whether it can be sent again to another instance: not where its body was passed on as it came.
   package var isReplayable = true
@@ -79,4 +88,6 @@ package struct SimulatedRequest: Hashable, Sendable {
     self.service = service
     self.patience = patience
   }
+
+  var kind: DispatchRequest.Kind { DispatchRequest.Kind(model: model, options: options) }
 }

@@ -109,6 +109,36 @@ struct JournalTests {
         + "files", ["POOL_REASON": "no connection: too many open files"]
     ),
     (
+      .requestLost(RequestFacts(id: RequestID(8), route: "POST /api/chat", hadBegun: false), .failed(.modelNotServed)),
+      .info, "request 8 (POST /api/chat) was not served: every instance is reserved for other models",
+      ["POOL_REQUEST": "8", "POOL_REASON": "every instance is reserved for other models"]
+    ),
+    (
+      .modelReloaded(
+        ModelReload(
+          model: "m:latest", instance: "gpu2", from: RunnerOptions(), to: RunnerOptions(contextLength: 8192), at: .zero,
+          client: "10.0.0.7")), .notice,
+      "gpu2 loaded m:latest again, with num_ctx 8192 in place of the defaults: a client at 10.0.0.7 asked for that",
+      [
+        "POOL_INSTANCE": "gpu2", "POOL_MODEL": "m:latest",
+        "POOL_REASON": "the defaults → num_ctx 8192, asked for by 10.0.0.7",
+      ]
+    ),
+    (
+      .decided(.preloadEvicted("gpu2", model: "m"), nil), .warning,
+      "gpu2 no longer holds m in memory; it is loaded again", ["POOL_INSTANCE": "gpu2", "POOL_MODEL": "m"]
+    ),
+    (
+      .decided(.preloadFailed("gpu2", model: "m", message: "out of memory"), nil), .error,
+      "gpu2 could not load m again, and tries later: out of memory",
+      ["POOL_INSTANCE": "gpu2", "POOL_MODEL": "m", "POOL_REASON": "out of memory"]
+    ),
+    (
+      .decided(.preloadPartlyOnGPU("gpu2", LoadedModel(name: "m", size: 6 << 30, sizeOnGPU: 2 << 30)), nil), .warning,
+      "gpu2 holds m, but only 2048 MiB of 6144 MiB are on the GPU",
+      ["POOL_INSTANCE": "gpu2", "POOL_MODEL": "m", "POOL_REASON": "2048 MiB of 6144 MiB are on the GPU"]
+    ),
+    (
       .requestCancelled(request, byUserID: 0), .info, "request 7 (POST /api/chat) was cancelled by user 0",
       [
         "POOL_REQUEST": "7", "POOL_INSTANCE": "gpu2", "POOL_MODEL": "m:latest",

@@ -18,6 +18,7 @@ struct MetricsTests {
     "ollama_pool_refusals_total": "counter", "ollama_pool_wait_seconds": "histogram",
     "ollama_pool_service_seconds": "histogram", "ollama_pool_instance_starts_total": "counter",
     "ollama_pool_instance_start_seconds": "histogram", "ollama_pool_put_back_total": "counter",
+    "ollama_pool_model_reloads_total": "counter",
     "ollama_pool_open_connections": "gauge", "ollama_pool_build_info": "gauge", "process_start_time_seconds": "gauge",
   ]
 
@@ -58,6 +59,15 @@ struct MetricsTests {
         #expect(try await rig.metric("ollama_pool_requests_total{outcome=\"\(outcome)\"}") == 0, "\(outcome)")
       }
     }
+  }
+
+  @Test func reloadsAreToldApartByModelWithinBounds() {
+    var metrics = DispatcherMetrics()
+    for number in 0..<120 { metrics.modelReloaded("m\(number)") }
+    metrics.modelReloaded("m5")
+    metrics.modelReloaded("m110")
+    #expect(metrics.reloads.count == DispatcherMetrics.mostModels + 1)
+    #expect(metrics.reloads["m5"] == 2 && metrics.reloads["other"] == 21)
   }
 
   @Test func theyTellWhatHappened() async throws {

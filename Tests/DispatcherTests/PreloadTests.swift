@@ -13,7 +13,7 @@ struct PreloadTests {
       let waiting = try await rig.generate("waiting")
       let first = try await gpu0.ask(0)
       #expect(first.path == "/api/generate")
-      #expect(first.body == #"{"model":"first","keep_alive":-1,"stream":false}"#)
+      #expect(first.body == #"{"model":"first:latest","keep_alive":-1,"stream":false}"#)
       #expect(try await rig.queue().instances[0].health == .starting)
       #expect(try await rig.queue().maxConcurrent == 0)
       #expect(gpu0.asked.count == 1)
@@ -45,7 +45,7 @@ struct PreloadTests {
       try await gpu0.ask(0).answer(#"{"error":"model 'absent' not found"}"#, status: 404)
       let queue = try await rig.wait("gpu0 is unhealthy") { $0.instances[0].health == .unhealthy }
       #expect(queue.instances[0].healthFinal)
-      #expect(queue.instances[0].healthReason == "model absent could not be loaded: model 'absent' not found")
+      #expect(queue.instances[0].healthReason == "model absent:latest could not be loaded: model 'absent' not found")
     }
   }
 

@@ -10,18 +10,22 @@ struct PoolUnderTest {
   var withdrawn: [UInt64] = []
   var ended: [UInt64: RequestOutcome] = [:]
   var loads: [String] = []
+  /// Instances that were asked what they hold, and have not answered.
+  var asked: [InstanceID] = []
   var reports: [DispatchReport] = []
   private var probes: [(InstanceID, InvocationID)] = []
   private let wanted: [WantedInstance]
 
   init(
-    instances: Int, slots: Int = 1, roles: [WantedInstance.Role] = [], limits: DispatchLimits = DispatchLimits()
+    instances: Int, slots: Int = 1, roles: [WantedInstance.Role] = [], models: [[String]] = [],
+    writer: Int? = nil, limits: DispatchLimits = DispatchLimits()
   ) {
     dispatch = Dispatch(limits: limits)
     wanted = (0..<instances).map {
       WantedInstance(
         id: InstanceID("gpu\($0)"), invocation: InvocationID("i\($0)"), address: "127.0.0.1:\(11500 + $0)",
-        slots: slots, role: $0 < roles.count ? roles[$0] : .core)
+        slots: slots, models: $0 < models.count ? models[$0] : [], writesStore: writer == nil ? nil : writer == $0,
+        role: $0 < roles.count ? roles[$0] : .core)
     }
     set(session: 1)
     answerProbes()
@@ -40,12 +44,18 @@ struct PoolUnderTest {
     perform(dispatch.setInstances(set, session: session, at: now))
   }
 
-  mutating func arrive(_ number: UInt64, need: DispatchRequest.Need = .slot, streams: Bool = true) {
-    perform(dispatch.arrive(DispatchRequest(id: RequestID(number), need: need, streams: streams), at: now))
+  /// - Parameter context: its `num_ctx`.
+  mutating func arrive(
+    _ number: UInt64, need: DispatchRequest.Need = .slot, _ model: String? = nil, context: Int? = nil,
+    streams: Bool = true
+  ) {
+    let request = DispatchRequest(
+      id: RequestID(number), need: need, model: model, options: RunnerOptions(contextLength: context), streams: streams)
+    perform(dispatch.arrive(request, at: now))
   }
 
   mutating func begin(_ number: UInt64, status: Int = 200) {
-    dispatch.begin(RequestID(number), status: status, at: now)
+    perform(dispatch.begin(RequestID(number), status: status, at: now))
   }
 
   mutating func end(_ number: UInt64, _ outcome: RequestOutcome = .served) {
@@ -75,8 +85,17 @@ struct PoolUnderTest {
     for (id, invocation) in outstanding { perform(dispatch.probeEnded(id, invocation, result(id), at: now)) }
   }
 
-  mutating func loaded(_ model: String) {
-    perform(dispatch.loadEnded("gpu0", "i0", model: model, failure: nil, at: now))
+  mutating func loaded(_ model: String, failure: String? = nil) {
+    perform(dispatch.loadEnded("gpu0", "i0", model: model, failure: failure, at: now))
+  }
+
+  /// What an instance answers to the question what it holds.
+  ///
+  /// - Parameter models: nil for no answer.
+  mutating func list(_ instance: Int = 0, _ models: [LoadedModel]?) {
+    asked.removeAll { $0 == InstanceID("gpu\(instance)") }
+    perform(
+      dispatch.loadedListed(InstanceID("gpu\(instance)"), InvocationID("i\(instance)"), models, at: now))
   }
 
   mutating func perform(_ actions: [DispatchAction]) {
@@ -89,6 +108,7 @@ struct PoolUnderTest {
       case .end(let id, let outcome): ended[id.number] = outcome
       case .probe(let id, let invocation): probes.append((id, invocation))
       case .load(_, _, let model): loads.append(model)
+      case .askLoaded(let id, _): asked.append(id)
       case .report(let report): reports.append(report)
       }
     }

@@ -69,6 +69,8 @@ struct HistoryOfSeed {
     settings.fleetLimits.startTimeout = .seconds(15)
     settings.fleetLimits.restarts.quarantine = .seconds(60)
 
+    settings.loadedModels = Int.random(in: 1...3, using: &random)
+
     // Slow wires leave time for things to cross.
     if random.happens(0.3) { settings.latency = .milliseconds(1)...(.milliseconds(900)) }
     // Slow starts come through when another supervisor is there.
@@ -83,6 +85,8 @@ struct HistoryOfSeed {
     if random.happens(0.2) { faults.startsErring = 0.4 }
     if random.happens(0.2) { faults.breaks = 0.5 }
     if random.happens(0.2) { faults.hangs = .seconds(15) }
+    if random.happens(0.2) { faults.listStalls = 0.5 }
+    if random.happens(0.2) { faults.evictions = 0.3 }
     if random.happens(0.1) { faults.startAnswersLost = 0.2 }
     if random.happens(0.2) { faults.linkBreaks = .seconds(10) }
     if random.happens(0.2) { faults.dispatcherRestarts = .seconds(30) }
@@ -120,12 +124,16 @@ struct HistoryOfSeed {
     requests = count
     let spread = Int64.random(in: 1...90, using: &random) * 1_000_000_000
     let others = random.happens(0.5) ? 0.2 : 0
+    let models = ["llama3.2:latest", "gemma3:4b", "qwen3:8b"].prefix(Int.random(in: 0...3, using: &random))
+    let lengths = random.happens(0.5) ? [nil, 8192, 32768] : [nil]
     let workload = (0..<count).map { _ in
       var request = SimulatedRequest(
         arrival: Instant(nanoseconds: Int64.random(in: 0...spread, using: &random)),
         service: random.duration(.milliseconds(50)...(random.happens(0.5) ? .seconds(2) : .seconds(40))),
         patience: random.happens(0.2) ? random.duration(.zero...(.seconds(60))) : nil)
       request.streams = !random.happens(others)
+      request.model = models.randomElement(using: &random)
+      request.options.contextLength = lengths.randomElement(using: &random) ?? nil
       if random.happens(others) {
         request.need = random.happens(0.5) ? .reference : .storeReference
         request.isReplayable = request.need == .reference || random.happens(0.5)

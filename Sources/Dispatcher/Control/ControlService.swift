@@ -29,8 +29,10 @@ struct ControlService: VarlinkInterface {
     case .watchQueue: shell.watchQueue(call)
     case .watchCapacity: shell.watchCapacity(call)
     case .setInstances:
-      let wanted = try WantedSet.checked(try call.parameters(as: DispatcherCalls.SetInstances.self).instances)
-      shell.setInstances(wanted, from: call.connection, processID: call.peer.processID)
+      let order = try call.parameters(as: DispatcherCalls.SetInstances.self)
+      let wanted = try WantedSet.checked(order.instances)
+      let refusal = try WantedSet.checked(storeRefusal: order.storeRefusal)
+      shell.setInstances(wanted, storeRefusal: refusal, from: call.connection, processID: call.peer.processID)
       call.reply()
     case .retireInstance: try retire(call, shell)
     case .reportFleet:
@@ -83,6 +85,7 @@ struct ControlService: VarlinkInterface {
   private func status(of shell: DispatcherShell) -> DispatcherCalls.GetStatusReply {
     DispatcherCalls.GetStatusReply(
       version: version, processID: getpid(), startedSecondsAgo: (.now - shell.startedAt).seconds,
-      endpoints: shell.control.endpoints, metrics: shell.control.metricsEndpoint, queue: shell.queue)
+      endpoints: shell.control.endpoints, metrics: shell.control.metricsEndpoint, queue: shell.queue,
+      reloads: shell.lastReloads)
   }
 }

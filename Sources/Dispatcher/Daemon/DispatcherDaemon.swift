@@ -223,16 +223,19 @@ struct DispatcherParts {
 
   /// On `loop`.
   init(loop: any EventLoop, _ options: DispatcherOptions) {
+    let limits = GatewayLimits(options.settings)
     shell = DispatcherShell(
-      loop: loop, limits: options.settings.dispatchLimits, journal: DispatcherJournal(options.journal))
+      loop: loop, limits: options.settings.dispatchLimits, modelRules: limits.modelRules,
+      journal: DispatcherJournal(options.journal))
     gateway = Gateway(
-      loop: loop, delegate: shell, limits: GatewayLimits(options.settings), hosts: .ofThisMachine,
+      loop: loop, delegate: shell, limits: limits, hosts: .ofThisMachine,
       origins: OriginRule(extra: options.settings.origins))
   }
 
   func adopt(_ settings: Settings) {
-    shell.adopt(settings.dispatchLimits)
-    gateway.adopt(limits: GatewayLimits(settings), origins: OriginRule(extra: settings.origins))
+    let limits = GatewayLimits(settings)
+    shell.adopt(settings.dispatchLimits, modelRules: limits.modelRules)
+    gateway.adopt(limits: limits, origins: OriginRule(extra: settings.origins))
   }
 
   func close() -> EventLoopFuture<Void> {

@@ -50,6 +50,16 @@ extension DispatcherEvent {
         .info, "request \(request.id) (\(request.route)) was cancelled by user \(userID)",
         request.fields + [("POOL_REASON", "cancelled by user \(userID)")]
       )
+    case .modelReloaded(let reload):
+      return (
+        .notice,
+        "\(reload.instance) loaded \(reload.model) again, with \(reload.to) in place of \(reload.from): a client at "
+          + "\(reload.client) asked for that",
+        [
+          ("POOL_INSTANCE", reload.instance.name), ("POOL_MODEL", reload.model),
+          ("POOL_REASON", "\(reload.from) → \(reload.to), asked for by \(reload.client)"),
+        ]
+      )
     case .noRoom(let refusal, let client):
       let reason =
         switch refusal {
@@ -67,9 +77,10 @@ extension DispatcherEvent {
   }
 
   private static func content(of report: DispatchReport, _ facts: InstanceFacts?) -> (JournalPriority, String, Fields) {
-    func fields(_ id: InstanceID, reason: String? = nil) -> Fields {
+    func fields(_ id: InstanceID, reason: String? = nil, model: String? = nil) -> Fields {
       var fields: Fields = [("POOL_INSTANCE", id.name)]
       if let gpus = facts?.gpus, !gpus.isEmpty { fields.append(("POOL_GPU", gpus.joined(separator: ","))) }
+      if let model { fields.append(("POOL_MODEL", model)) }
       if let reason { fields.append(("POOL_REASON", reason)) }
       return fields
     }
@@ -101,6 +112,18 @@ extension DispatcherEvent {
         .warning, "request \(request) goes back to the queue: \(id) failed before it answered (\(text(failure)))",
         [("POOL_REQUEST", request.description)] + fields(id, reason: text(failure))
       )
+    case .modelReloaded(_, let id, let model, let before, let after):
+      return (.notice, "\(id) loaded \(model) again, with \(after) in place of \(before)", fields(id, model: model))
+    case .preloadEvicted(let id, let model):
+      return (.warning, "\(id) no longer holds \(model) in memory; it is loaded again", fields(id, model: model))
+    case .preloadFailed(let id, let model, let message):
+      return (
+        .error, "\(id) could not load \(model) again, and tries later: \(message)",
+        fields(id, reason: message, model: model)
+      )
+    case .preloadPartlyOnGPU(let id, let model):
+      let shares = "\(bytes(model.sizeOnGPU)) of \(bytes(model.size)) are on the GPU"
+      return (.warning, "\(id) holds \(model.name), but only \(shares)", fields(id, reason: shares, model: model.name))
     case .drainBegan(let running, let refused):
       let refused = refused > 0 ? "; \(count(refused, "waiting request")) refused" : ""
       return (.notice, "stopping: waiting for \(count(running, "request")) to end\(refused)", [])
@@ -119,6 +142,8 @@ extension DispatcherEvent {
       case .failed(.queueFull): (.warning, "the queue is full")
       case .failed(.shuttingDown) where request.hadBegun: (.warning, "the pool stopped before its answer ended")
       case .failed(.shuttingDown): (.info, "the pool is stopping")
+      case .failed(.modelNotServed): (.info, "every instance is reserved for other models")
+      case .failed(.storeRefused): (.info, "the model store must not be changed")
       case .failed(.attemptsExhausted): (.error, "instance after instance failed before it answered")
       case .failed(.noAnswer): (.error, "no byte of its answer came within health.first_byte_limit")
       case .failed(.instanceLost): (.error, "the instance was lost")
@@ -150,6 +175,9 @@ extension DispatcherEvent {
 
   /// In seconds, to the hundredth.
   private static func text(_ time: Duration) -> String { "\((time.seconds * 100).rounded() / 100) s" }
+
+  /// In MiB, as exactly as one can do with.
+  private static func bytes(_ count: Int) -> String { "\(count >> 20) MiB" }
 
   private static func count(_ number: Int, _ noun: String) -> String { "\(number) \(noun)\(number == 1 ? "" : "s")" }
 }

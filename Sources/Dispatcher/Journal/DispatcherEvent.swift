@@ -21,6 +21,8 @@ enum DispatcherEvent {
   /// A request that was not served: refused, expired or failed.
   case requestLost(RequestFacts, RequestOutcome)
   case requestCancelled(RequestFacts, byUserID: UInt32)
+  /// A client's options cost a load.
+  case modelReloaded(ModelReload)
   /// A client was refused before its request was read, because the pool lacks something.
   case noRoom(GatewayRefusal, client: String)
   /// The dispatcher could not connect to an instance, for want of something of its own.
@@ -47,6 +49,10 @@ enum DispatcherEvent {
     case requestExpired = "06669dcd8d034f84b07fb4fd587b51d4"
     case requestFailed = "79c1c0e1c0a74654b21f48645ec2c50f"
     case requestCancelled = "95fe942bd03a41348f3cfd4589ca6b2e"
+    case modelReloaded = "5743fa35c4904e46883f5fa78812154b"
+    case preloadEvicted = "330a59b858694e7f95f2d5691d9cd266"
+    case preloadFailed = "07d8974da11c4babb62de0ca0ca88bc6"
+    case preloadPartlyOnGPU = "a0b69e98cbfc436f9d8e8e948082d22b"
     case noRoom = "a7751812e3ba4244b3d8ce85c986c9db"
     case connectionLacked = "b14c493231574134b42da435f0136058"
     case drainBegan = "cf622944cb2144d79d5bc8e20f79315b"
@@ -90,12 +96,14 @@ extension DispatcherEvent {
     case .supervisorGone: .supervisorGone
     case .permissionDenied: .permissionDenied
     case .requestCancelled: .requestCancelled
+    case .modelReloaded: .modelReloaded
     case .noRoom: .noRoom
     case .connectionLacked: .connectionLacked
     case .requestLost(_, let outcome):
       switch outcome {
       case .expired: .requestExpired
-      case .failed(.queueFull), .failed(.shuttingDown): .requestRefused
+      case .failed(.queueFull), .failed(.shuttingDown), .failed(.modelNotServed), .failed(.storeRefused):
+        .requestRefused
       case .served, .cancelled, .failed: .requestFailed
       }
     case .decided(let report, _):
@@ -107,6 +115,10 @@ extension DispatcherEvent {
       case .instanceRecovered: .instanceRecovered
       case .instanceDeregistered: .instanceDeregistered
       case .requestPutBack: .requestPutBack
+      case .modelReloaded: .modelReloaded
+      case .preloadEvicted: .preloadEvicted
+      case .preloadFailed: .preloadFailed
+      case .preloadPartlyOnGPU: .preloadPartlyOnGPU
       case .drainBegan: .drainBegan
       case .drained: .drained
       }
@@ -122,13 +134,16 @@ extension DispatcherEvent {
     case .noRoom(let refusal, _): return "\(kind) \(refusal)"
     case .connectionLacked: return "\(kind)"
     case .permissionDenied(_, let userID, _): return "\(kind) \(userID)"
+    case .modelReloaded(let reload): return "\(kind) \(reload.model) \(reload.client)"
     case .requestLost(let request, let outcome): return "\(kind) \(outcome) \(request.instance?.name ?? "")"
     case .decided(let report, let facts):
       switch report {
       case .instanceUnhealthy(let id, _, _, _), .instanceRecovered(let id):
         // An instance may come and go; its successor's first fault is told at once.
         return "\(kind) \(id) \(facts?.invocation.text ?? "")"
-      case .requestPutBack(_, let id, _): return "\(kind) \(id)"
+      case .requestPutBack(_, let id, _), .modelReloaded(_, let id, _, _, _): return "\(kind) \(id)"
+      case .preloadEvicted(let id, let model), .preloadFailed(let id, let model, _): return "\(kind) \(id) \(model)"
+      case .preloadPartlyOnGPU(let id, let model): return "\(kind) \(id) \(model.name)"
       case .instanceRegistered, .instanceAnswered, .instanceReady, .instanceDeregistered, .drainBegan, .drained:
         return nil
       }

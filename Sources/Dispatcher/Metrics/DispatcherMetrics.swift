@@ -10,12 +10,17 @@ struct DispatcherMetrics {
   enum Outcome: String, CaseIterable { case served, cancelled, expired, failed, refused, invalid }
 
   /// Reasons for which the core refuses a request before it is sent anywhere.
-  private static let coreRefusals: [RequestFailure] = [.queueFull, .shuttingDown]
+  private static let coreRefusals: [RequestFailure] = [.queueFull, .shuttingDown, .modelNotServed, .storeRefused]
+  /// Of these, those that lie in the request.
+  private static let faults: Set<RequestFailure> = [.modelNotServed, .storeRefused]
   /// All reasons for which a request is refused, as labels.
   static let refusalReasons = coreRefusals.map(\.rawValue) + GatewayRefusal.allCases.map(\.rawValue)
 
   private(set) var ended: [Outcome: Int] = [:]
   private(set) var refused: [String: Int] = [:]
+  /// Models that are told apart; clients make the names up, but only what was loaded counts.
+  static let mostModels = 100
+  private(set) var reloads: [String: Int] = [:]
   private(set) var startsReady = 0
   /// The supervisor's own counter: a start can fail before there is anything for the dispatcher to see. nil before the
   /// first word of it, since a zero would make a fall and a rise of a counter that goes on over this process's restart.
@@ -32,7 +37,8 @@ struct DispatcherMetrics {
     case .served: ended[.served, default: 0] += 1
     case .cancelled: ended[.cancelled, default: 0] += 1
     case .expired: ended[.expired, default: 0] += 1
-    case .failed(let failure) where !wasSent && Self.coreRefusals.contains(failure): refuse(failure.rawValue)
+    case .failed(let failure) where !wasSent && Self.coreRefusals.contains(failure):
+      refuse(failure.rawValue, as: Self.faults.contains(failure) ? .invalid : .refused)
     case .failed: ended[.failed, default: 0] += 1
     }
   }
@@ -44,6 +50,11 @@ struct DispatcherMetrics {
   private mutating func refuse(_ reason: String, as outcome: Outcome = .refused) {
     ended[outcome, default: 0] += 1
     refused[reason, default: 0] += 1
+  }
+
+  mutating func modelReloaded(_ model: String) {
+    let isKnown = reloads[model] != nil || reloads.count < Self.mostModels
+    reloads[isKnown ? model : "other", default: 0] += 1
   }
 
   mutating func waited(_ time: Duration) { wait.observe(time.seconds) }

@@ -74,6 +74,10 @@ extension DispatcherShell {
       "ollama_pool_instance_start_seconds", "From an instance's registration to its being ready.",
       histogram: metrics.start)
     text.add(
+      "ollama_pool_model_reloads_total", .counter,
+      "Loads of a model that was loaded already, because a request had other options.",
+      samples: metrics.reloads.sorted { $0.key < $1.key }.map { ([("model", $0.key)], Double($0.value)) })
+    text.add(
       "ollama_pool_put_back_total", .counter, "Requests that went back to the queue after a failed attempt.",
       value: Double(core.totals.putBack))
   }

@@ -35,6 +35,8 @@ struct ControlState {
   var pushTimer: Timer?
   /// The connection that brought the wanted set last.
   var supervisor: VarlinkConnectionID?
+  /// Why nothing that changes the model store is taken, as clients are told; nil where it is.
+  var storeRefusal: String?
   /// What the supervisor told of what it alone knows, and over which connection.
   var fleet: (report: DispatcherCalls.ReportFleet, connection: VarlinkConnectionID)?
   /// Where clients reach the pool.
@@ -49,7 +51,9 @@ extension DispatcherShell {
 
   // MARK: Orders
 
-  func setInstances(_ wanted: [WantedInstance], from connection: VarlinkConnectionID, processID: Int32) {
+  func setInstances(
+    _ wanted: [WantedInstance], storeRefusal: String?, from connection: VarlinkConnectionID, processID: Int32
+  ) {
     if control.supervisor != connection {
       control.supervisor = connection
       tell(.supervisorConnected(processID: processID, instances: wanted.count))
@@ -62,10 +66,18 @@ extension DispatcherShell {
       uniqueKeysWithValues: wanted.compactMap { want in
         InstanceAddress.parse(want.address).map { (want.id, $0) }
       })
+    control.storeRefusal = storeRefusal
+    if storeRefusal != nil { refuseWaitingWriters() }
     apply { core, now in core.setInstances(wanted, session: connection.value, at: now) }
     facts = facts.filter { core.instances[$0.key] != nil }
     for (id, load) in loads where core.instances[id]?.wanted.invocation != load.invocation {
       load.request.cancel()
+    }
+  }
+
+  private func refuseWaitingWriters() {
+    for (id, carried) in carried where carried.exchange.route.kind == .modelManagement {
+      apply { core, now in core.refuseWriter(id, at: now) }
     }
   }
 

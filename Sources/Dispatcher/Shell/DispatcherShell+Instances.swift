@@ -4,15 +4,13 @@ import OllamaAPI
 import OrderedCollections
 import PoolCore
 
-/// A model that is being loaded before its instance counts.
+/// A model under `preload` that is being loaded.
 struct ModelLoad {
   let invocation: InvocationID
   let request: UpstreamRequest
 }
 
 extension DispatcherShell {
-  /// How long an instance may take to say what it has loaded; one that doesn't is left out.
-  private static let processListTime = TimeAmount.seconds(2)
   /// Until an instance is asked again that this process had no connection for.
   private static let retryPause = TimeAmount.seconds(1)
 
@@ -28,7 +26,12 @@ extension DispatcherShell {
   }
 
   func load(_ model: String, on id: InstanceID, _ invocation: InvocationID) {
-    load(model, on: id, invocation, by: .preload(model))
+    load(model, on: id, invocation, by: .preload(model, contextLength: settledContextLength(of: model)))
+  }
+
+  /// Else the first request would have it loaded once more.
+  private func settledContextLength(of model: String) -> Int? {
+    modelRules[ModelName.key(of: model)]?.contextLength?.granted(nil)
   }
 
   private func load(_ model: String, on id: InstanceID, _ invocation: InvocationID, by probe: Probe) {
@@ -41,13 +44,25 @@ extension DispatcherShell {
       }
       switch result.map({ Probe.preloadResult(status: $0.status, body: $0.body) }) {
       case .success(.loaded): loadEnded(model, on: id, invocation, failure: nil)
-      case .success(.doesNotGenerate) where probe != .preloadEmbedding(model):
-        load(model, on: id, invocation, by: .preloadEmbedding(model))
+      case .success(.doesNotGenerate) where probe.path != Probe.preloadEmbedding(model).path:
+        let length = settledContextLength(of: model)
+        load(model, on: id, invocation, by: .preloadEmbedding(model, contextLength: length))
       case .success(.doesNotGenerate):
         loadEnded(model, on: id, invocation, failure: "it neither generates nor embeds")
       case .success(.failed(let message)): loadEnded(model, on: id, invocation, failure: message)
       case .failure(let error): loadEnded(model, on: id, invocation, failure: "\(error)")
       }
+    }
+  }
+
+  func askLoaded(_ id: InstanceID, _ invocation: InvocationID) {
+    guard let request = send(.processList, to: id, within: core.limits.listTimeout) else { return }
+    request.answer.assumeIsolated().whenComplete { [self] result in
+      guard !isClosed else { return }
+      _ = lacksConnection(result)
+      let answer = (try? result.get()).flatMap { $0.status == 200 ? $0.body : nil }
+      let models = answer.flatMap(ProcessList.models)
+      apply { core, now in core.loadedListed(id, invocation, models, at: now) }
     }
   }
 
@@ -86,7 +101,8 @@ extension DispatcherShell {
     let answers = core.instances.values.filter { $0.health == .healthy }.compactMap { addresses[$0.wanted.id] }
       .map { address in
         UpstreamRequest.send(
-          Probe.processList.method, Probe.processList.path, to: address, within: Self.processListTime, on: loop
+          Probe.processList.method, Probe.processList.path, to: address,
+          within: .nanoseconds(core.limits.listTimeout.nanoseconds), on: loop
         ).answer
       }
     EventLoopFuture.whenAllComplete(answers, on: loop).assumeIsolated().whenSuccess { [self] results in

@@ -29,8 +29,15 @@ extension DispatcherShell: GatewayDelegate {
     case .processList: answerProcessList(exchange)
     case .inference: admit(exchange, .slot)
     case .metadata: admit(exchange, .reference)
+    case .modelManagement where control.storeRefusal != nil: refuseWriter(exchange)
     case .modelManagement, .account: admit(exchange, .storeReference)
     }
+  }
+
+  /// The model store must not be changed.
+  private func refuseWriter(_ exchange: Exchange) {
+    carried[exchange.id] = Carried(exchange: exchange, arrivedAt: .now, needsSlot: false)
+    end(exchange.id, .failed(.storeRefused))
   }
 
   private func admit(_ exchange: Exchange, _ need: DispatchRequest.Need) {
@@ -39,7 +46,8 @@ extension DispatcherShell: GatewayDelegate {
     let model = modelKey(of: exchange)
     apply { core, now in
       core.arrive(
-        DispatchRequest(id: id, need: need, model: model, streams: exchange.wantsStream), at: now)
+        DispatchRequest(
+          id: id, need: need, model: model, options: exchange.options, streams: exchange.wantsStream), at: now)
     }
   }
 
@@ -48,10 +56,7 @@ extension DispatcherShell: GatewayDelegate {
   }
 
   func exchangeReceivedFirstByte(_ exchange: Exchange) {
-    apply { core, now in
-      core.begin(exchange.id, status: exchange.answerStatus ?? 200, at: now)
-      return []
-    }
+    apply { core, now in core.begin(exchange.id, status: exchange.answerStatus ?? 200, at: now) }
   }
 
   func exchangeAttemptFailed(_ exchange: Exchange, _ failure: AttemptFailure) -> RelayVerdict {
@@ -133,8 +138,23 @@ extension DispatcherShell: GatewayDelegate {
   }
 
   func end(_ id: RequestID, _ outcome: RequestOutcome) {
-    guard let exchange = carried[id]?.exchange, let error = PoolError(outcome) else { return }
+    guard let exchange = carried[id]?.exchange, var error = PoolError(outcome) else { return }
+    switch outcome {
+    case .failed(.modelNotServed): error.message += " " + servedModels
+    case .failed(.storeRefused): error.message = control.storeRefusal ?? error.message
+    default: break
+    }
     carried[id]?.decided = outcome
     exchange.refuse(error)
+  }
+
+  /// Models that an error names at most.
+  private static let mostNamed = 20
+
+  private var servedModels: String {
+    let models = (core.reservedModels ?? []).sorted()
+    let named = models.prefix(Self.mostNamed).joined(separator: ", ")
+    let others = models.count > Self.mostNamed ? " and \(models.count - Self.mostNamed) more" : ""
+    return "It is reserved for \(named)\(others)."
   }
 }

@@ -1,6 +1,8 @@
+import DequeModule
 import Gateway
 import Glibc
 import NIOCore
+import OllamaAPI
 import OrderedCollections
 import PoolCore
 
@@ -10,7 +12,8 @@ import PoolCore
 /// the core through `apply` alone. The parts:
 /// - here: applying events, the actions and the timers;
 /// - `DispatcherShell+Requests`: the gateway's exchanges;
-/// - `DispatcherShell+Instances`: probes, preloads and the merged process list;
+/// - `DispatcherShell+Instances`: probes, loads and the lists of what is loaded;
+/// - `DispatcherShell+Reloads`: loads that clients' options cost;
 /// - `DispatcherShell+Control`: what the control socket asks;
 /// - `DispatcherShell+Metrics`: what the metrics say.
 final class DispatcherShell {
@@ -30,6 +33,10 @@ final class DispatcherShell {
   var facts: [InstanceID: InstanceFacts] = [:]
   var addresses: [InstanceID: SocketAddress] = [:]
   var loads: [InstanceID: ModelLoad] = [:]
+  /// What is settled for requests to a model, by its normalised name: its loads obey it too.
+  var modelRules: [String: ModelRule] = [:]
+  /// The last loads that the options of requests cost, the latest last.
+  var reloads: Deque<ModelReload> = []
   /// Clients that wait for the process list that is being asked for.
   var processListClients: [Exchange] = []
   var control = ControlState()
@@ -46,10 +53,13 @@ final class DispatcherShell {
   }
 
   /// On `loop`.
-  init(loop: any EventLoop, limits: DispatchLimits, journal: DispatcherJournal) {
+  init(
+    loop: any EventLoop, limits: DispatchLimits, modelRules: [String: ModelRule] = [:], journal: DispatcherJournal
+  ) {
     self.loop = loop
     self.journal = journal
-    core = Dispatch(limits: limits)
+    self.modelRules = modelRules
+    core = Dispatch(limits: limits.withModelsAsListed)
     drained = loop.makePromise()
     var time = timespec()
     clock_gettime(CLOCK_REALTIME, &time)
@@ -83,6 +93,7 @@ final class DispatcherShell {
     case .end(let id, let outcome): end(id, outcome)
     case .probe(let id, let invocation): probe(id, invocation)
     case .load(let id, let invocation, let model): load(model, on: id, invocation)
+    case .askLoaded(let id, let invocation): askLoaded(id, invocation)
     case .report(let report): tell(report)
     }
   }
@@ -91,6 +102,8 @@ final class DispatcherShell {
     switch report {
     case .instanceReady(_, let time): metrics.instanceBecameReady(after: time)
     case .drained: drained.succeed()
+    case .modelReloaded(let request, let id, let model, let before, let after):
+      return modelReloaded(ModelReload(model: model, instance: id, from: before, to: after, at: .now), by: request)
     default: break
     }
     tell(.decided(report, report.instance.flatMap { currentFacts(of: $0) }))
@@ -137,9 +150,10 @@ final class DispatcherShell {
 
   // MARK: Life
 
-  func adopt(_ limits: DispatchLimits) {
+  func adopt(_ limits: DispatchLimits, modelRules: [String: ModelRule]) {
+    self.modelRules = modelRules
     apply { core, _ in
-      core.limits = limits
+      core.limits = limits.withModelsAsListed
       return []
     }
   }
@@ -163,13 +177,23 @@ final class DispatcherShell {
   }
 }
 
+extension DispatchLimits {
+  /// With the tags that instances list.
+  fileprivate var withModelsAsListed: DispatchLimits {
+    var limits = self
+    limits.preload = preload.map { ModelName($0)?.description ?? $0 }
+    return limits
+  }
+}
+
 extension DispatchReport {
   /// The instance that it is about.
   fileprivate var instance: InstanceID? {
     switch self {
     case .instanceRegistered(let id), .instanceAnswered(let id, _), .instanceReady(let id, _),
       .instanceUnhealthy(let id, _, _, _), .instanceRecovered(let id), .instanceDeregistered(let id, _, _),
-      .requestPutBack(_, let id, _):
+      .requestPutBack(_, let id, _), .modelReloaded(_, let id, _, _, _), .preloadEvicted(let id, _),
+      .preloadFailed(let id, _, _), .preloadPartlyOnGPU(let id, _):
       id
     case .drainBegan, .drained: nil
     }

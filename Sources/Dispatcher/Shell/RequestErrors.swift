@@ -11,6 +11,9 @@ extension PoolError {
       switch failure {
       case .queueFull: (503, "The server is busy and its queue is full. Please try again in a little while.")
       case .shuttingDown: (503, "The server is being stopped or restarted. Please try again in a little while.")
+      // The shell says which models are.
+      case .modelNotServed: (404, "This model is not served here.")
+      case .storeRefused: (403, "The models of this server can't be changed through it.")
       case .attemptsExhausted:
         (
           502,

@@ -18,6 +18,7 @@ enum WantedSet {
     var ids: Set<String> = []
     var addresses: Set<SocketAddress> = []
     var wanted: [WantedInstance] = []
+    var hasWriter = false
     for (index, instance) in instances.enumerated() {
       let path = "instances[\(index)]"
       try require(InstanceID(validating: instance.id) != nil && ids.insert(instance.id).inserted, "\(path).id")
@@ -29,11 +30,19 @@ enum WantedSet {
       try require(instance.gpus.count <= maximumGPUs && instance.gpus.allSatisfy(isText), "\(path).gpus")
       try require(instance.models.count <= maximumModels && instance.models.allSatisfy(isText), "\(path).models")
       try require(instance.reason.utf8.count <= longestText, "\(path).reason")
+      try require(instance.writesStore != true || !hasWriter, "\(path).writesStore")
+      hasWriter = hasWriter || instance.writesStore == true
       var want = WantedInstance(instance)
       want.models = want.models.map(ModelName.key)
       wanted.append(want)
     }
     return wanted
+  }
+
+  /// - Throws: for a text that is no answer to a client.
+  static func checked(storeRefusal text: String?) throws(VarlinkErrorReply) -> String? {
+    if let text { try require(isText(text), "storeRefusal") }
+    return text
   }
 
   private static func require(_ condition: Bool, _ path: String) throws(VarlinkErrorReply) {

@@ -11,6 +11,8 @@ extension Dispatch {
   ) -> [DispatchAction] {
     var actions: [DispatchAction] = []
     revision += 1
+    if instances.isEmpty { instancesSince = now }
+    remember(modelsServedBefore: wanted, at: now)
     let keep = Dictionary(wanted.map { ($0.id, $0.invocation) }) { first, _ in first }
     for (id, instance) in instances where keep[id] != instance.wanted.invocation {
       let (evicted, cut, back) = evict(id, at: now)
@@ -24,7 +26,7 @@ extension Dispatch {
       } else {
         var instance = DispatchedInstance(wanted: want, registeredAt: now, idleSince: now)
         instance.probe.due = now
-        instance.toLoad = limits.preload
+        instance.toLoad = limits.preload.filter { instance.serves(Self.key(ofPreload: $0)) }
         instances[want.id] = instance
         actions.append(.report(.instanceRegistered(want.id)))
       }
@@ -32,7 +34,7 @@ extension Dispatch {
     // The supervisor's order is oldest first; the choice among equals follows it.
     let rank = Dictionary(wanted.enumerated().map { ($1.id, $0) }) { first, _ in first }
     instances.sort { rank[$0.key, default: .max] < rank[$1.key, default: .max] }
-    return actions + probesDue(at: now) + assignFreeSlots(at: now) + reportIfDrained()
+    return actions + refuseUnserved(at: now) + probesDue(at: now) + assignFreeSlots(at: now) + reportIfDrained()
   }
 
   package enum RetireAnswer: String, Hashable, Sendable {

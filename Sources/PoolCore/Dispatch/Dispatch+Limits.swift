@@ -7,9 +7,10 @@ extension Dispatch {
   /// - Parameter lastProgress: when a request last moved, in either direction, or its client last held it back; nil
   ///   where there was nothing yet.
   package mutating func tick(at now: Instant, lastProgress: (RequestID) -> Instant?) -> [DispatchAction] {
-    var actions = expire(at: now)
+    var actions = expire(at: now) + refuseUnserved(at: now)
     for id in instances.keys { actions += overruns(of: id, at: now, lastProgress) }
-    return actions + probesDue(at: now) + assignFreeSlots(at: now) + reportIfDrained()
+    return actions + probesDue(at: now) + listsDue(at: now) + assignFreeSlots(at: now) + preloadsDue(at: now)
+      + reportIfDrained()
   }
 
   /// When `tick` has something to do at the latest. Streams are looked at each second.
@@ -23,7 +24,7 @@ extension Dispatch {
   mutating func expire(at now: Instant) -> [DispatchAction] {
     var actions: [DispatchAction] = []
     if let limit = limits.maximumWait {
-      for line in [\Self.queue, \Self.callers] {
+      for line in [\Self.queue, \Self.callers, \Self.writers] {
         for id in overdue(in: self[keyPath: line], limit, at: now) {
           forget(id, .expired, at: now)
           actions.append(.end(id, .expired))

@@ -10,11 +10,11 @@ extension Dispatch {
   }
 
   /// Requests that wait.
-  package var depth: Int { queue.count + callers.count }
+  package var depth: Int { queue.count + callers.count + writers.count }
 
   /// The longest present wait; what a request that was put back waited or was served before doesn't count.
   package func oldestWait(at now: Instant) -> Duration? {
-    [queue, callers].compactMap(longestWaiting).min().map { now - $0 }
+    [queue, callers, writers].compactMap(longestWaiting).min().map { now - $0 }
   }
 
   /// Since when the one that waits longest has waited: behind the first that was never put back all came later.
@@ -66,6 +66,7 @@ extension DispatchedInstance {
     return InstanceObservation(
       id: wanted.id, invocation: wanted.invocation, health: health, leases: leases.count,
       references: references.count, idle: isIdle ? now - idleSince : nil, isRetired: retiredBy != nil,
-      firstAnswerAfter: firstAnswerAt.map { $0 - registeredAt }, readyAfter: readyAt.map { $0 - registeredAt })
+      firstAnswerAfter: firstAnswerAt.map { $0 - registeredAt }, readyAfter: readyAt.map { $0 - registeredAt },
+      loaded: loaded)
   }
 }

@@ -47,8 +47,8 @@ extension Dispatch {
       revision += 1
       instances[id]?.failures = DispatchedInstance.Failures(since: now)
       instances[id]?.health = instance.readyAt == nil ? .starting : .healthy
-      return [.report(.instanceRecovered(id))] + (instance.readyAt == nil ? loadNext(id, at: now) : [])
-        + assignFreeSlots(at: now)
+      return [.report(.instanceRecovered(id))]
+        + (instance.readyAt == nil ? loadNext(id, at: now) : askLoaded(id, at: now)) + assignFreeSlots(at: now)
     case (.healthy, .missed) where instance.probe.missed >= limits.probeFailures,
       (.starting, .missed) where instance.firstAnswerAt != nil && instance.probe.missed >= limits.probeFailures:
       return becameUnhealthy(id, .unreachable(missedProbes: instance.probe.missed), at: now)
@@ -67,26 +67,31 @@ extension Dispatch {
   package mutating func loadEnded(
     _ id: InstanceID, _ invocation: InvocationID, model: String, failure: String?, at now: Instant
   ) -> [DispatchAction] {
-    guard let instance = instances[id], instance.wanted.invocation == invocation, instance.isLoading else { return [] }
-    instances[id]?.isLoading = false
+    guard let instance = instances[id], instance.wanted.invocation == invocation, instance.loading == model else {
+      return []
+    }
+    instances[id]?.loading = nil
+    if instance.readyAt != nil { return loadedAgain(id, model: model, failure: failure, at: now) }
     if let failure {
       return becameUnhealthy(id, .loadFailed(model: model, message: failure), at: now) + assignFreeSlots(at: now)
     }
+    preloaded(id, model, at: now)
     instances[id]?.toLoad.removeAll { $0 == model }
     return loadNext(id, at: now)
   }
 
   /// Loads the next model under `preload`, or makes the instance healthy when there is none left.
   private mutating func loadNext(_ id: InstanceID, at now: Instant) -> [DispatchAction] {
-    guard let instance = instances[id], case .starting = instance.health, !instance.isLoading else { return [] }
+    guard let instance = instances[id], case .starting = instance.health, instance.loading == nil else { return [] }
     if let model = instance.toLoad.first {
-      instances[id]?.isLoading = true
+      instances[id]?.loading = model
       return [.load(id, instance.wanted.invocation, model: model)]
     }
     revision += 1
     instances[id]?.health = .healthy
     instances[id]?.readyAt = now
     instances[id]?.idleSince = now
-    return [.report(.instanceReady(id, after: now - instance.registeredAt))] + assignFreeSlots(at: now)
+    return [.report(.instanceReady(id, after: now - instance.registeredAt))] + askLoaded(id, at: now)
+      + assignFreeSlots(at: now)
   }
 }

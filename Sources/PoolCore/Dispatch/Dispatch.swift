@@ -6,11 +6,13 @@ package import OrderedCollections
 /// carries the time. The invariants that hold after every event are checked in `Simulation`.
 ///
 /// One central queue with late binding: nobody is tied to an instance before a slot is free, and among instances with
-/// a free slot the one with the fewest leases serves next (join-the-shortest-queue over the dispatcher's own counts;
-/// a count that is only polled misleads). The parts:
+/// a free slot one of those with the fewest leases serves next (join-the-shortest-queue over the dispatcher's own counts;
+/// a count that is only polled misleads), if possible one that has the model in memory. The parts:
 /// - here: the way of a request, from arrival to end;
+/// - `Dispatch+Choice`: who serves what next;
 /// - `Dispatch+Instances`: the wanted set and `RetireInstance`;
-/// - `Dispatch+Probes`: probes and preload;
+/// - `Dispatch+Probes`: probes, and the models that are loaded first;
+/// - `Dispatch+Loaded`: what instances hold in memory, and models that are loaded again;
 /// - `Dispatch+Limits`: what has gone on for too long;
 /// - `Dispatch+Health`: what speaks against an instance, and what follows from it;
 /// - `Dispatch+Observation`: what the supervisor and the operators see.
@@ -21,10 +23,18 @@ package struct Dispatch: Sendable {
   package internal(set) var requests: [RequestID: Record] = [:]
   /// Those that need a slot, in the order of service.
   package internal(set) var queue = WaitingLine()
+  /// The same, by what they want.
+  var waiting = WaitingModels()
   /// Those that need no slot and wait only for some healthy instance.
   var callers = WaitingLine()
+  /// Those that change the model store, and wait for the instance through which that goes.
+  var writers = WaitingLine()
   /// The registered instances in the supervisor's order, oldest first.
   package internal(set) var instances: OrderedDictionary<InstanceID, DispatchedInstance> = [:]
+  /// Since when there have been any.
+  var instancesSince = Instant.zero
+  /// When an instance that was reserved for a model was last in the set; for a while only.
+  var servedUntil: [String: Instant] = [:]
 
   package internal(set) var totals = Totals()
   /// Waiting and running inference by model, for the supervisor's view; entries at zero are removed, since clients
@@ -71,24 +81,36 @@ package struct Dispatch: Sendable {
     guard requests[request.id] == nil else { return [] }
     totals.arrivals += 1
     guard drainDeadline == nil else { return refuse(request.id, .shuttingDown) }
-    let record = Record(request: request, arrivedAt: now, phase: .waiting(since: now))
-    guard queue.count + callers.count < limits.waitingRequests || needsNoPlace(record) else {
-      return refuse(request.id, .queueFull)
+    guard request.need != .slot || !isUnserved(request.model, at: now) else {
+      return refuse(request.id, .modelNotServed)
     }
+    let record = Record(request: request, arrivedAt: now, phase: .waiting(since: now))
+    guard depth < limits.waitingRequests || needsNoPlace(record) else { return refuse(request.id, .queueFull) }
     requests[request.id] = record
     revision += 1
     line(of: request) { $0.append(request.id) }
     count(request) { $0.waiting += 1 }
+    // Whoever waits already finds no slot that is free, so that this one is the only one to look at.
+    if request.need == .slot, let place = leastBusy(for: record) {
+      let start = assign(request.id, to: place, at: now)
+      peakDemand = max(peakDemand, depth + inFlight)
+      return [start]
+    }
+    if request.need == .slot { waiting.insert(request) }
     return assignFreeSlots(at: now)
   }
 
   /// The first byte of the answer, which has this status, went to the client.
-  package mutating func begin(_ id: RequestID, status: Int, at now: Instant) {
+  package mutating func begin(_ id: RequestID, status: Int, at now: Instant) -> [DispatchAction] {
     guard let record = requests[id], case .assigned(let instance, let invocation, let since, nil) = record.phase else {
-      return
+      return []
     }
     requests[id]?.phase = .assigned(instance, invocation, since: since, begun: now)
-    if record.request.need == .slot, status < 500 { answered(instance, at: now) }
+    guard record.request.need == .slot else { return [] }
+    if status < 500 { answered(instance, at: now) }
+    let isLoaded = status < 400 && instances[instance]?.wanted.invocation == invocation
+    // Its load is over, whatever came of it.
+    return (isLoaded ? showedLoaded(record.request, on: instance, at: now) : []) + assignFreeSlots(at: now)
   }
 
   /// An attempt failed before any byte of the answer had gone to the client.
@@ -152,10 +174,18 @@ package struct Dispatch: Sendable {
     }
     drainDeadline = deadline
     revision += 1
-    let waiting = queue.waiting + callers.waiting
-    for id in waiting { forget(id, .failed(.shuttingDown), at: now) }
-    return waiting.map { .end($0, .failed(.shuttingDown)) }
-      + [.report(.drainBegan(running: requests.count, refused: waiting.count))] + reportIfDrained()
+    let refused = queue.waiting + callers.waiting + writers.waiting
+    for id in refused { forget(id, .failed(.shuttingDown), at: now) }
+    return refused.map { .end($0, .failed(.shuttingDown)) }
+      + [.report(.drainBegan(running: requests.count, refused: refused.count))] + reportIfDrained()
+  }
+
+  /// A request that waits for the instance through which the model store is changed can't be served: it must not be
+  /// changed any more. One that an instance has already goes on.
+  package mutating func refuseWriter(_ id: RequestID, at now: Instant) -> [DispatchAction] {
+    guard writers.isWaiting(id) else { return [] }
+    forget(id, .failed(.storeRefused), at: now)
+    return [.end(id, .failed(.storeRefused))]
   }
 
   // MARK: Leases, acquired and released in one place each
@@ -177,6 +207,7 @@ package struct Dispatch: Sendable {
     record.firstAssignedAt = record.firstAssignedAt ?? now
     requests[id] = record
     line(of: record.request) { $0.callUp(id) }
+    waiting.remove(record.request)
     revision += 1
     if record.request.need == .slot {
       instances[instance]?.leases.insert(id)
@@ -209,6 +240,7 @@ package struct Dispatch: Sendable {
     requests[id]?.phase = .waiting(since: now)
     count(request) { $0.waiting += 1 }
     line(of: request) { $0.putBack(id) }
+    if request.need == .slot { waiting.insert(request) }
     totals.putBack += 1
     revision += 1
   }
@@ -217,6 +249,7 @@ package struct Dispatch: Sendable {
     guard let record = requests[id] else { return }
     if case .waiting = record.phase { count(record.request) { $0.waiting -= 1 } } else { release(id, at: now) }
     line(of: record.request) { $0.remove(id) }
+    waiting.remove(record.request)
     requests[id] = nil
     totals.completions += 1
     revision += 1
@@ -256,79 +289,7 @@ package struct Dispatch: Sendable {
     return [.report(.drained)]
   }
 
-  // MARK: Choices
-
-  private func nextLease() -> (RequestID, InstanceID)? {
-    guard instances.values.contains(where: { $0.freeSlots > 0 }) else { return nil }
-    // The first in the queue nearly always may use the slot; others are looked at when its model is reserved elsewhere
-    // or it failed there.
-    for rank in 0..<queue.count {
-      guard let id = queue[rank], let record = requests[id] else { break }
-      if let instance = leastBusy(for: record) { return (id, instance) }
-    }
-    return nil
-  }
-
-  /// The instance that serves `record` now: the core first, then the surplus; of these the fewest leases; of these the
-  /// oldest. An instance that failed this request is passed over while another could serve it.
-  package func leastBusy(for record: Record) -> InstanceID? {
-    let model = record.request.model
-    // An instance that failed it before is passed over only where there is another.
-    let failedOn = isAnotherFit(for: record) ? record.failedOn : []
-    var best: (isSurplus: Bool, leases: Int, id: InstanceID)?
-    for instance in instances.values
-    where instance.freeSlots > 0 && instance.serves(model) && !failedOn.contains(instance.wanted.id) {
-      let isSurplus = instance.wanted.role == .surplus
-      let leases = instance.leases.count
-      if let best, (best.isSurplus ? 1 : 0, best.leases) <= (isSurplus ? 1 : 0, leases) { continue }
-      best = (isSurplus, leases, instance.wanted.id)
-    }
-    return best?.id
-  }
-
-  /// Whether some instance in rotation, busy or not, could serve the request and has not failed it.
-  private func isAnotherFit(for record: Record) -> Bool {
-    guard !record.failedOn.isEmpty else { return false }
-    return instances.values.contains {
-      $0.isInRotation && $0.serves(record.request.model) && !record.failedOn.contains($0.wanted.id)
-    }
-  }
-
-  private func nextReference() -> (RequestID, InstanceID)? {
-    let fit = instances.values.filter(\.isInRotation)
-    guard !fit.isEmpty else { return nil }
-    let writers = writers
-    for rank in 0..<callers.count {
-      guard let id = callers[rank], let record = requests[id] else { break }
-      let untried = fit.filter { !record.failedOn.contains($0.wanted.id) }
-      let candidates = untried.isEmpty ? fit : untried
-      guard record.request.need == .storeReference else {
-        return candidates.min { $0.leases.count + $0.references.count < $1.leases.count + $1.references.count }
-          .map { (id, $0.wanted.id) }
-      }
-      // While one that drains still writes, the next waits, and lets others past.
-      guard writers.allSatisfy(\.isInRotation) else { continue }
-      // The one that writes, even if it failed this request: two servers would corrupt each other's partial files.
-      return (writers.first ?? candidates.first).map { (id, $0.wanted.id) }
-    }
-    return nil
-  }
-
-  /// Instances through which the model store is being changed: one at most.
-  private var writers: [DispatchedInstance] {
-    instances.values.filter { $0.references.contains { requests[$0]?.request.need == .storeReference } }
-  }
-
   // MARK: Helpers
-
-  /// Whether an instance takes it at once, however many wait.
-  private func needsNoPlace(_ record: Record) -> Bool {
-    switch record.request.need {
-    case .slot: leastBusy(for: record) != nil
-    case .reference: instances.values.contains(where: \.isInRotation)
-    case .storeReference: instances.values.contains(where: \.isInRotation) && writers.allSatisfy(\.isInRotation)
-    }
-  }
 
   private mutating func refuse(_ id: RequestID, _ failure: RequestFailure) -> [DispatchAction] {
     totals.completions += 1
@@ -336,7 +297,11 @@ package struct Dispatch: Sendable {
   }
 
   private mutating func line(of request: DispatchRequest, _ change: (inout WaitingLine) -> Void) {
-    if request.need == .slot { change(&queue) } else { change(&callers) }
+    switch request.need {
+    case .slot: change(&queue)
+    case .reference: change(&callers)
+    case .storeReference: change(&writers)
+    }
   }
 
   private mutating func count(_ request: DispatchRequest, _ change: (inout Demand) -> Void) {

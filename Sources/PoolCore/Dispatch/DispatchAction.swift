@@ -10,6 +10,8 @@ package enum DispatchAction: Hashable, Sendable {
   case probe(InstanceID, InvocationID)
   /// Load this model on the instance and pin it.
   case load(InstanceID, InvocationID, model: String)
+  /// Ask the instance what it holds in memory, within ``DispatchLimits/listTimeout``.
+  case askLoaded(InstanceID, InvocationID)
   /// Worth an entry in the journal.
   case report(DispatchReport)
 }
@@ -25,6 +27,14 @@ package enum DispatchReport: Hashable, Sendable {
   case instanceRecovered(InstanceID)
   case instanceDeregistered(InstanceID, interrupted: Int, putBack: Int)
   case requestPutBack(RequestID, from: InstanceID, AttemptFailure)
+  /// The instance had the model in memory, and loaded it anew because the request has other options.
+  case modelReloaded(by: RequestID, on: InstanceID, model: String, from: RunnerOptions, to: RunnerOptions)
+  /// A model under `preload` is no longer in the instance's memory. It is loaded again.
+  case preloadEvicted(InstanceID, model: String)
+  /// It could not be loaded again. That is tried once more later.
+  case preloadFailed(InstanceID, model: String, message: String)
+  /// A model under `preload` is loaded, and not all of it is on the GPU.
+  case preloadPartlyOnGPU(InstanceID, LoadedModel)
   case drainBegan(running: Int, refused: Int)
   case drained
 }

@@ -20,8 +20,23 @@ package struct DispatchLimits: Hashable, Sendable {
   package var probeInterval: Duration = .seconds(1)
   /// Between probes of an instance that has never answered.
   package var startingProbeInterval: Duration = .milliseconds(50)
-  /// Models that every instance loads before it counts as ready.
+  /// Models that every instance loads before it counts as ready, and loads again when they were evicted. With their tags,
+  /// as instances list them, in upper and lower case as written.
   package var preload: [String] = []
+  /// Between a load of a model under `preload` and the next one after an eviction: nothing for the first, then this,
+  /// then twice as much each time up to the longest: 10, 20, 40, 80, 160, 300 s. It begins anew with a model that stayed
+  /// for the longest.
+  package var firstPreloadPause: Duration = .seconds(10)
+  package var longestPreloadPause: Duration = .seconds(300)
+  /// How often a healthy instance is asked what it holds in memory.
+  package var listInterval: Duration = .seconds(10)
+  /// It may take its time: the list waits for Ollama's scheduler.
+  package var listTimeout: Duration = .seconds(2)
+  /// So old a list is worth nothing any more.
+  package var listLifetime: Duration = .seconds(60)
+  /// How long a model for which no instance is meant is waited for: after the first instance has come, since others may
+  /// be on their way, and after the last one that served it has gone, since its successor may be.
+  package var unservedGrace: Duration = .seconds(60)
 
   package init() {}
 }

@@ -15,15 +15,34 @@ package struct DispatchRequest: Hashable, Sendable {
   package var need: Need
   /// The normalised name of the model, where one could be read.
   package var model: String?
+  /// What the model has to be loaded with.
+  package var options: RunnerOptions
   /// Whether the answer comes piece by piece, so that its first byte shows that the instance works.
   package var streams: Bool
 
-  package init(id: RequestID, need: Need = .slot, model: String? = nil, streams: Bool = true) {
+  package init(
+    id: RequestID, need: Need = .slot, model: String? = nil, options: RunnerOptions = RunnerOptions(),
+    streams: Bool = true
+  ) {
     self.id = id
     self.need = need
     self.model = model
+    self.options = options
     self.streams = streams
   }
+
+  /// What an instance has to have in memory for a request.
+  package struct Kind: Hashable, Sendable {
+    package var model: String?
+    package var options: RunnerOptions
+
+    package init(model: String?, options: RunnerOptions = RunnerOptions()) {
+      self.model = model
+      self.options = options
+    }
+  }
+
+  package var kind: Kind { Kind(model: model, options: options) }
 }
 
 /// Where a request stands between its arrival and its end.
@@ -52,6 +71,10 @@ package enum RequestFailure: String, Hashable, Sendable, CaseIterable {
   case queueFull = "queue_full"
   /// The pool is stopping.
   case shuttingDown = "shutting_down"
+  /// All instances are reserved for other models.
+  case modelNotServed = "model_not_served"
+  /// The model store must not be changed.
+  case storeRefused = "store_refused"
   /// Instance after instance failed before the first byte.
   case attemptsExhausted = "attempts_exhausted"
   /// No byte of the answer came within the limit.

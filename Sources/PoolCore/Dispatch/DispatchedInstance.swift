@@ -118,10 +118,18 @@ package struct DispatchedInstance: Hashable, Sendable {
   /// The control session that retired it; it gets no work until another session wants it again.
   package var retiredBy: UInt64?
 
+  /// What it holds in memory, as it told last, by name; nil where it has not lately.
+  package internal(set) var loaded: [LoadedModel]?
+  /// The same as far as the dispatcher may rely on it, by the models' normalised names.
+  package internal(set) var held: [String: HeldModel] = [:]
+
   var probe = Probe()
-  /// Models still to be loaded, first to last.
+  var list = List()
+  /// Models still to be loaded before it is ready, first to last.
   var toLoad: [String] = []
-  var isLoading = false
+  /// The model under `preload` that it is loading.
+  package internal(set) var loading: String?
+  var preloads: [String: Preload] = [:]
   var failures = Failures()
 
   /// Inference that it failed; any that it answers makes an end of the count.
@@ -137,6 +145,29 @@ package struct DispatchedInstance: Hashable, Sendable {
     var due: Instant = .zero
     var isOutstanding = false
     var missed = 0
+  }
+
+  /// The same for the question what it holds in memory.
+  struct List: Hashable, Sendable {
+    var due: Instant = .zero
+    /// When the outstanding question was asked.
+    var askedAt: Instant?
+    /// Something happened since, so that the answer may not tell all.
+    var isOvertaken = false
+    /// When it last answered.
+    var answeredAt: Instant?
+  }
+
+  /// What became of a model under `preload` after its load.
+  struct Preload: Hashable, Sendable {
+    var loadedAt: Instant?
+    /// Whether what the instance listed after the load has been looked at.
+    var wasSeen = false
+    /// Whether it is to be loaded again, not before `due`.
+    var isMissing = false
+    var due: Instant = .zero
+    /// From the last load to the one after the next eviction.
+    var pause: Duration = .zero
   }
 
   var isHealthy: Bool { health == .healthy }

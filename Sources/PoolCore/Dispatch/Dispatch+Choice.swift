@@ -1,0 +1,205 @@
+import DequeModule
+import OrderedCollections
+
+/// Who serves what next.
+///
+/// One model's load never holds up the requests for another: Ollama's own loop would, so an instance that is loading
+/// takes nothing else, and what it can't take waits in the queue, where any other instance finds it.
+extension Dispatch {
+  /// What an instance with a free slot takes.
+  package enum Intake: Hashable, Sendable {
+    case anything
+    /// It is loading: only what waits for the same load.
+    case only(DispatchRequest.Kind)
+    /// It is loading several things.
+    case nothing
+
+    func takes(_ kind: DispatchRequest.Kind) -> Bool {
+      switch self {
+      case .anything: true
+      case .only(let loading): loading == kind
+      case .nothing: false
+      }
+    }
+  }
+
+  /// By its own loads and by the requests that it has not begun to answer, whose model it isn't known to hold.
+  package func intake(of instance: DispatchedInstance) -> Intake {
+    var loading: DispatchRequest.Kind?
+    if let model = instance.loading {
+      loading = DispatchRequest.Kind(model: Self.key(ofPreload: model))
+    }
+    for id in instance.leases {
+      guard let request = unbegun(id), let model = request.model,
+        instance.held[model]?.serves(request.options) != true
+      else { continue }
+      if let loading, loading != request.kind { return .nothing }
+      loading = request.kind
+    }
+    return loading.map { .only($0) } ?? .anything
+  }
+
+  /// A request that an instance has, and has not begun to answer.
+  func unbegun(_ id: RequestID) -> DispatchRequest? {
+    guard let record = requests[id], case .assigned(_, _, _, nil) = record.phase else { return nil }
+    return record.request
+  }
+
+  // MARK: Slots
+
+  /// The first in the queue that some instance takes now, and the best one for it.
+  func nextLease() -> (RequestID, InstanceID)? {
+    guard !queue.isEmpty else { return nil }
+    var first: RequestID?
+    for instance in instances.values where instance.freeSlots > 0 {
+      guard let candidate = firstWaiting(for: instance), first.map({ candidate < $0 }) ?? true else { continue }
+      first = candidate
+    }
+    guard let first, let record = requests[first] else { return nil }
+    return leastBusy(for: record).map { (first, $0) }
+  }
+
+  /// The first in the queue that an instance with a free slot takes.
+  private func firstWaiting(for instance: DispatchedInstance) -> RequestID? {
+    switch intake(of: instance) {
+    case .nothing: return nil
+    case .only(let kind):
+      return instance.serves(kind.model) ? waiting.waiting(for: kind).first { isFit(instance, for: $0) } : nil
+    case .anything where instance.wanted.models.isEmpty:
+      // Past those that it has failed only.
+      for rank in 0..<queue.count {
+        if let id = queue[rank], isFit(instance, for: id) { return id }
+      }
+      return nil
+    case .anything:
+      return (instance.wanted.models as [String?] + [nil]).compactMap { model in
+        waiting.waiting(forModel: model).first { isFit(instance, for: $0) }
+      }.min()
+    }
+  }
+
+  /// Whether the instance has not failed the request, or all have.
+  private func isFit(_ instance: DispatchedInstance, for id: RequestID) -> Bool {
+    guard let record = requests[id] else { return false }
+    return !record.failedOn.contains(instance.wanted.id) || !isAnotherFit(for: record)
+  }
+
+  /// The instance that serves `record` now: the core first, then the surplus. Of these, among those within one lease of
+  /// the fewest, the one that is spared the most: that holds the model with these options, or at all, or that is not
+  /// loading; then the one with the fewest leases, then the oldest. An instance that failed this request is passed over
+  /// while another could serve it.
+  package func leastBusy(for record: Record) -> InstanceID? {
+    let kind = record.request.kind
+    // An instance that failed it before is passed over only where there is another.
+    let failedOn = isAnotherFit(for: record) ? record.failedOn : []
+    var candidates: [(id: InstanceID, load: Load, cost: Int)] = []
+    for instance in instances.values
+    where instance.freeSlots > 0 && instance.serves(kind.model) && !failedOn.contains(instance.wanted.id) {
+      let intake = intake(of: instance)
+      guard intake.takes(kind) else { continue }
+      let load = Load(isSurplus: instance.wanted.role == .surplus, leases: instance.leases.count)
+      candidates.append((instance.wanted.id, load, cost(of: kind, on: instance, intake)))
+    }
+    guard let least = candidates.map(\.load).min() else { return nil }
+    return candidates.filter { $0.load.isSurplus == least.isSurplus && $0.load.leases <= least.leases + 1 }
+      .min { ($0.cost, $0.load.leases) < ($1.cost, $1.load.leases) }?.id
+  }
+
+  private struct Load: Comparable {
+    let isSurplus: Bool
+    let leases: Int
+
+    static func < (left: Load, right: Load) -> Bool {
+      left.isSurplus == right.isSurplus ? left.leases < right.leases : right.isSurplus
+    }
+  }
+
+  /// What a request would cost an instance, from 0 for nothing.
+  private func cost(of kind: DispatchRequest.Kind, on instance: DispatchedInstance, _ intake: Intake) -> Int {
+    if let held = kind.model.flatMap({ instance.held[$0] }) { return held.serves(kind.options) ? 0 : 1 }
+    return intake == .anything ? 2 : 3
+  }
+
+  /// Whether some instance in rotation, busy or not, could serve the request and has not failed it.
+  private func isAnotherFit(for record: Record) -> Bool {
+    guard !record.failedOn.isEmpty else { return false }
+    return instances.values.contains {
+      $0.isInRotation && $0.serves(record.request.model) && !record.failedOn.contains($0.wanted.id)
+    }
+  }
+
+  // MARK: References
+
+  func nextReference() -> (RequestID, InstanceID)? {
+    if let id = callers.first, let record = requests[id] {
+      let fit = instances.values.filter(\.isInRotation)
+      let untried = fit.filter { !record.failedOn.contains($0.wanted.id) }
+      let best = (untried.isEmpty ? fit : untried).min {
+        $0.leases.count + $0.references.count < $1.leases.count + $1.references.count
+      }
+      if let best { return (id, best.wanted.id) }
+    }
+    guard let id = writers.first, let record = requests[id] else { return nil }
+    return nextWriter(for: record).map { (id, $0) }
+  }
+
+  /// The instance through which a request may change the model store now. Two servers at once would corrupt each other's
+  /// partial files, so while one that drains still writes, the next waits.
+  func nextWriter(for record: Record) -> InstanceID? {
+    let writing = instances.values.filter { $0.references.contains { requests[$0]?.request.need == .storeReference } }
+    guard writing.allSatisfy(\.isInRotation) else { return nil }
+    if instances.values.contains(where: { $0.wanted.writesStore != nil }) {
+      // The supervisor has chosen, and only that one has a way out to the network.
+      return instances.values.first { instance in
+        instance.wanted.writesStore == true && instance.isInRotation
+          && writing.allSatisfy { $0.wanted.id == instance.wanted.id }
+      }?.wanted.id
+    }
+    // The one that writes, even if it failed this request.
+    if let present = writing.first { return present.wanted.id }
+    let fit = instances.values.filter(\.isInRotation)
+    return (fit.first { !record.failedOn.contains($0.wanted.id) } ?? fit.first)?.wanted.id
+  }
+
+  /// Whether an instance takes it at once, however many wait.
+  func needsNoPlace(_ record: Record) -> Bool {
+    switch record.request.need {
+    case .slot: leastBusy(for: record) != nil
+    case .reference: instances.values.contains(where: \.isInRotation)
+    case .storeReference: nextWriter(for: record) != nil
+    }
+  }
+
+  // MARK: Reserved instances
+
+  /// The only models that the pool serves, by their normalised names; nil for any.
+  package var reservedModels: Set<String>? {
+    guard !instances.isEmpty, instances.values.allSatisfy({ !$0.wanted.models.isEmpty }) else { return nil }
+    return Set(instances.values.flatMap(\.wanted.models))
+  }
+
+  /// Whether no instance is meant for the model, and none can be expected.
+  func isUnserved(_ model: String?, at now: Instant) -> Bool {
+    guard let model, let reservedModels, !reservedModels.contains(model) else { return false }
+    let servable = max(instancesSince, servedUntil[model] ?? .zero)
+    return now - servable >= limits.unservedGrace
+  }
+
+  mutating func refuseUnserved(at now: Instant) -> [DispatchAction] {
+    guard !queue.isEmpty, reservedModels != nil else { return [] }
+    var actions: [DispatchAction] = []
+    for model in waiting.models where isUnserved(model, at: now) {
+      for id in waiting.waiting(forModel: model) {
+        forget(id, .failed(.modelNotServed), at: now)
+        actions.append(.end(id, .failed(.modelNotServed)))
+      }
+    }
+    return actions
+  }
+
+  /// Before a new set is put in force.
+  mutating func remember(modelsServedBefore wanted: [WantedInstance], at now: Instant) {
+    servedUntil = servedUntil.filter { now - $0.value < limits.unservedGrace }
+    for model in instances.values.flatMap(\.wanted.models) { servedUntil[model] = now }
+  }
+}
