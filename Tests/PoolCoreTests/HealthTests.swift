@@ -320,7 +320,7 @@ import Testing
 extension PoolUnderTest {
   fileprivate var limit: Duration { dispatch.limits.firstByteLimit }
 
-  fileprivate func isHealthy(_ id: InstanceID) -> Bool { dispatch.instances[id]?.health == .healthy }
+  func isHealthy(_ id: InstanceID) -> Bool { dispatch.instances[id]?.health == .healthy }
 
   /// - Parameter reason: nil for any.
   fileprivate func isUnhealthy(_ id: InstanceID, _ reason: UnhealthyReason? = nil) -> Bool {

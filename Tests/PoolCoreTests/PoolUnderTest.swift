@@ -44,6 +44,13 @@ struct PoolUnderTest {
     perform(dispatch.setInstances(set, session: session, at: now))
   }
 
+  /// - Parameter writer: the number of the instance through which the model store is to be changed.
+  mutating func set(session: UInt64, writer: Int) {
+    var set = wanted
+    for number in set.indices { set[number].writesStore = number == writer }
+    perform(dispatch.setInstances(set, session: session, at: now))
+  }
+
   /// - Parameter context: its `num_ctx`.
   mutating func arrive(
     _ number: UInt64, need: DispatchRequest.Need = .slot, _ model: String? = nil, context: Int? = nil,

@@ -62,7 +62,7 @@ extension Dispatch {
 
   private func hold(_ models: [LoadedModel], on instance: inout DispatchedInstance, asked: Instant) {
     let listed = Dictionary(models.map { ($0.name, $0) }) { first, _ in first }
-    instance.held = instance.held.filter { listed[$0.key] != nil || $0.value.knownAt >= asked }
+    instance.held = instance.held.filter { listed[$0.key] != nil || $0.value.knownAt > asked }
     // What is listed may still be on its way into memory.
     var awaited = Set(instance.leases.compactMap { unbegun($0)?.model })
     if let loading = instance.loading { awaited.insert(Self.key(ofPreload: loading)) }

@@ -1,0 +1,112 @@
+import OrderedCollections
+import PoolCore
+import Testing
+
+/// Instances that are meant for some models only, and the one through which the model store is changed.
+@Suite struct ReservedAndWriterTests {
+  @Test func aModelForWhichNoInstanceIsMeantIsRefusedAtOnce() {
+    var pool = PoolUnderTest(instances: 2, models: [["a"], ["a", "b"]])
+    pool.advance(.seconds(60))
+    pool.arrive(1, "c")
+    #expect(pool.ended == [1: .failed(.modelNotServed)])
+    #expect(pool.dispatch.reservedModels == ["a", "b"])
+    pool.arrive(2, "b")
+    pool.arrive(3, nil)
+    #expect(pool.places == ["gpu1", "gpu0"])
+  }
+
+  @Test func itIsWaitedForWhileOtherInstancesMayBeOnTheirWay() {
+    var pool = PoolUnderTest(instances: 1, models: [["a"]])
+    pool.arrive(1, "c")
+    pool.advance(.seconds(59))
+    #expect(pool.ended.isEmpty)
+    pool.advance(.seconds(1))
+    #expect(pool.ended == [1: .failed(.modelNotServed)])
+  }
+
+  @Test func aSuccessorIsWaitedFor() {
+    var pool = PoolUnderTest(instances: 2, models: [["a"], ["b"]])
+    pool.advance(.seconds(600))
+    pool.set(session: 1, order: [0])
+    pool.arrive(1, "b")
+    pool.advance(.seconds(30))
+    pool.set(session: 1, order: [0, 1])
+    pool.answerProbes()
+    #expect(pool.started == [1] && pool.ended.isEmpty)
+    pool.end(1)
+    pool.set(session: 1, order: [0])
+    pool.advance(.seconds(59))
+    pool.arrive(2, "b")
+    pool.advance(.seconds(1))
+    #expect(pool.ended[2] == .failed(.modelNotServed))
+  }
+
+  @Test func withoutAnyInstanceOrBesideOneForAllModelsNothingIsRefused() {
+    var none = PoolUnderTest(instances: 0)
+    none.advance(.seconds(600))
+    none.arrive(1, "c")
+    none.advance(.seconds(600))
+    #expect(none.ended.isEmpty)
+    var any = PoolUnderTest(instances: 2, models: [["a"], []])
+    any.advance(.seconds(600))
+    any.arrive(1, "c")
+    #expect(any.places == ["gpu1"])
+  }
+
+  @Test func aRequestPassesThoseThatItsInstanceIsNotMeantFor() {
+    var pool = PoolUnderTest(instances: 2, models: [["a"], ["b"]])
+    for number: UInt64 in 1...3 { pool.arrive(number, "a") }
+    pool.arrive(4, "b")
+    #expect(pool.started == [1, 4])
+    pool.arrive(5, "b")
+    pool.end(4)
+    #expect(pool.started == [1, 4, 5])
+  }
+
+  // MARK: The model store
+
+  @Test func whatChangesTheStoreGoesThroughTheOneThatIsMeantTo() {
+    var pool = PoolUnderTest(instances: 3, writer: 1)
+    pool.arrive(1, need: .storeReference)
+    pool.arrive(2, need: .storeReference)
+    #expect(pool.places == ["gpu1", "gpu1"])
+    #expect(pool.fail(1, .broken) == .wait)
+    #expect(pool.places.last == "gpu1")
+  }
+
+  @Test func itWaitsForThatOne() {
+    var pool = PoolUnderTest(instances: 2, writer: 1)
+    pool.set(session: 1, roles: [1: .draining])
+    pool.arrive(1, need: .storeReference)
+    pool.arrive(2, need: .reference)
+    #expect(pool.started == [2] && pool.dispatch.depth == 1)
+    pool.set(session: 1, roles: [1: .surplus])
+    #expect(pool.places == ["gpu0", "gpu1"])
+  }
+
+  @Test func theNextWriterWaitsForTheLastOfTheOneBefore() {
+    var pool = PoolUnderTest(instances: 2, writer: 0)
+    pool.arrive(1, need: .storeReference)
+    pool.set(session: 1, writer: 1)
+    pool.arrive(2, need: .storeReference)
+    #expect(pool.places == ["gpu0"])
+    pool.end(1)
+    #expect(pool.places == ["gpu0", "gpu1"])
+  }
+
+  @Test func whereNoneIsMeantToItWaits() {
+    var pool = PoolUnderTest(instances: 1, writer: 5)
+    pool.arrive(1, need: .storeReference)
+    #expect(pool.started.isEmpty && pool.dispatch.depth == 1)
+  }
+
+  @Test func whatWaitsIsRefusedWhenTheStoreMustNotBeChanged() {
+    var pool = PoolUnderTest(instances: 1, writer: 0)
+    pool.arrive(1, need: .storeReference)
+    pool.set(session: 1, roles: [0: .draining])
+    pool.arrive(2, need: .storeReference)
+    for number: UInt64 in 1...2 { pool.perform(pool.dispatch.refuseWriter(RequestID(number), at: pool.now)) }
+    #expect(pool.ended == [2: .failed(.storeRefused)])
+    #expect(pool.dispatch.requests.count == 1)
+  }
+}
