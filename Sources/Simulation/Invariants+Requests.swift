@@ -79,17 +79,21 @@ extension Invariants {
     note("request \(id) expired after a wait of \(wait)")
   }
 
-  /// What needs no slot waits only for an instance, or for one that drains and still writes.
+  /// What needs no slot waits only for an instance, or, where it changes the model store, for the one that is to write, or
+  /// for one that drains and still writes.
   mutating func check(
     _ id: RequestID, _ record: Dispatch.Record, _ dispatch: Dispatch, _ inRotation: [DispatchedInstance]
   ) {
     guard case .waiting = record.phase, !inRotation.isEmpty else { return }
+    let isChosen = dispatch.instances.values.contains { $0.wanted.writesStore != nil }
+    let mayWrite = inRotation.filter { !isChosen || $0.wanted.writesStore == true }.map(\.wanted.id)
     let awaitsWriter =
       record.request.need == .storeReference
-      && dispatch.instances.values.contains { instance in
-        !inRotation.contains { $0.wanted.id == instance.wanted.id }
-          && instance.references.contains { dispatch.requests[$0]?.request.need == .storeReference }
-      }
+      && (mayWrite.isEmpty
+        || dispatch.instances.values.contains { instance in
+          !mayWrite.contains(instance.wanted.id)
+            && instance.references.contains { dispatch.requests[$0]?.request.need == .storeReference }
+        })
     if !awaitsWriter { note("request \(id) waits beside \(inRotation.map(\.wanted.id))") }
   }
 }
