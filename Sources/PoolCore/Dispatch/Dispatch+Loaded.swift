@@ -131,19 +131,19 @@ extension Dispatch {
     var reports: [DispatchAction] = []
     for name in limits.preload where name != instance.loading {
       let key = Self.key(ofPreload: name)
-      var preload = instance.preloads[key] ?? DispatchedInstance.Preload()
-      guard instance.serves(key), preload.loadedAt.map({ $0 <= asked }) ?? true else { continue }
+      // What was configured since is for instances to come.
+      guard var preload = instance.preloads[key], let loadedAt = preload.loadedAt, loadedAt <= asked,
+        instance.serves(key)
+      else { continue }
       if let model = models.first(where: { $0.name == key }) {
         preload.isMissing = false
         if !preload.wasSeen, model.sizeOnGPU < model.size { reports.append(.report(.preloadPartlyOnGPU(id, model))) }
         preload.wasSeen = true
       } else if !preload.isMissing {
         preload.isMissing = true
-        if let loadedAt = preload.loadedAt {
-          if now - loadedAt >= limits.longestPreloadPause { preload.pause = .zero }
-          preload.due = loadedAt + preload.pause
-          reports.append(.report(.preloadEvicted(id, model: name)))
-        }
+        if now - loadedAt >= limits.longestPreloadPause { preload.pause = .zero }
+        preload.due = loadedAt + preload.pause
+        reports.append(.report(.preloadEvicted(id, model: name)))
       }
       instance.preloads[key] = preload
     }
