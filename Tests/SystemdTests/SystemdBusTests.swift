@@ -27,11 +27,12 @@ struct SystemdBusTests {
       .memoryMax(bytes: 1 << 30), .tasksMax(512), .limitNOFILE(65_536), .oomScoreAdjust(200),
       .devicePolicy(.closed), .deviceAllow([(path: "/dev/null", permissions: "rw")]), .stateDirectory(["every"]),
       .stateDirectoryMode(0o700), .umask(0o077),
-      .readWritePaths(["/var/tmp"]),
+      .readWritePaths(["/var/tmp"]), .readOnlyPaths(["-/srv"]), .requiresMountsFor(["/var/tmp"]), .cpuAffinity([0]),
       .protectSystem(.strict), .protectHome(.yes), .privateTmp(true), .noNewPrivileges(true),
       .capabilityBoundingSet(0), .restrictAddressFamilies(["AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK"]),
       .systemCallFilter(["@system-service"]), .systemCallArchitectures(["native"]),
-    ] + UnitProperty.Protection.allCases.map { .enable($0) }
+    ] + UnitProperty.preferredMemory(ofNode: 0) + [.allowLoopback, .denyAddresses(true)]
+    + UnitProperty.Protection.allCases.map { .enable($0) }
 
   private func withBus(
     deadline: Duration = .seconds(30), _ body: (SystemdBus) async throws -> Void

@@ -39,6 +39,13 @@ extension SystemdBus {
     _ = try await manager("ResetFailedUnit", name)
   }
 
+  /// Changes settings of a unit while it runs. What is changed of a transient unit goes when it goes.
+  package func setProperties(_ properties: [UnitProperty], of name: String) async throws(SystemdError) {
+    let pairs = properties.map { BusValue.structure([.string($0.name), .variant($0.value)]) }
+    // At run time only: nothing is written below /etc.
+    _ = try await manager("SetUnitProperties", name, [.boolean(true), .array(of: "(sv)", pairs)])
+  }
+
   /// Keeps a unit in memory after it has ended, for as long as this connection lasts. `AddRef=true` does the same
   /// from the start.
   package func ref(_ name: String) async throws(SystemdError) {

@@ -1,3 +1,5 @@
+import Glibc
+
 /// One setting of a transient unit, with the D-Bus type that systemd wants for it. Named as in systemd.exec(5),
 /// systemd.service(5), systemd.unit(5) and so on; only what the pool uses.
 package struct UnitProperty: Equatable, Sendable {
@@ -26,6 +28,8 @@ extension UnitProperty {
   package static func slice(_ name: String) -> Self { .text("Slice", name) }
   package static func partOf(_ units: [String]) -> Self { .texts("PartOf", units) }
   package static func before(_ units: [String]) -> Self { .texts("Before", units) }
+  /// The mounts that these paths are on are there before the unit starts, and it does not start without them.
+  package static func requiresMountsFor(_ paths: [String]) -> Self { .texts("RequiresMountsFor", paths) }
   /// Whether a failed unit is unloaded too, and its result with it unless someone holds a reference.
   package static func collectMode(_ mode: CollectMode) -> Self { .text("CollectMode", mode.rawValue) }
   /// The connection that starts the unit holds a reference to it, so that its result can be read after its end.
@@ -90,6 +94,55 @@ extension UnitProperty {
   package static func oomScoreAdjust(_ value: Int32) -> Self { .init("OOMScoreAdjust", .int32(value)) }
 }
 
+// MARK: CPUs and memory beside a device
+
+extension UnitProperty {
+  /// The only CPUs that the processes run on, by number. systemd fails the start (status 215) if there is none of them.
+  package static func cpuAffinity(_ cpus: [Int]) -> Self { .init("CPUAffinity", .bytes(mask(cpus))) }
+
+  /// Memory of this node while there is some, else of others. systemd fails the start (status 242) if there is no such
+  /// node, or it has no memory.
+  package static func preferredMemory(ofNode node: Int) -> [Self] {
+    [.init("NUMAPolicy", .int32(1)), .init("NUMAMask", .bytes(mask([node])))]
+  }
+
+  /// Bit n % 8 of byte n / 8, as short as can be.
+  private static func mask(_ numbers: [Int]) -> [UInt8] {
+    let numbers = numbers.filter { $0 >= 0 }
+    var mask = [UInt8](repeating: 0, count: numbers.max().map { $0 / 8 + 1 } ?? 0)
+    for number in numbers { mask[number / 8] |= 1 << (number % 8) }
+    return mask
+  }
+}
+
+// MARK: Network
+
+extension UnitProperty {
+  /// Addresses that are never denied: the loopback ones. To be set also where nothing is denied (yet): systemd 252
+  /// leaves a rule in force that is taken back from a unit which then has none left.
+  package static let allowLoopback = addresses("IPAddressAllow", [([127, 0, 0, 0], 8), (ipv6Loopback, 128)])
+
+  /// All other addresses are denied, or none. On a unit that runs this holds for packets from then on. A user's manager
+  /// has no right to it.
+  package static func denyAddresses(_ on: Bool) -> Self {
+    // An empty list ends what was set before; any other is added to it.
+    let all: [(bytes: [UInt8], prefix: UInt32)] = [([0, 0, 0, 0], 0), ([UInt8](repeating: 0, count: 16), 0)]
+    return addresses("IPAddressDeny", on ? all : [])
+  }
+
+  private static let ipv6Loopback = [UInt8](repeating: 0, count: 15) + [1]
+
+  private static func addresses(_ name: String, _ ranges: [(bytes: [UInt8], prefix: UInt32)]) -> Self {
+    .init(
+      name,
+      .array(
+        of: "(iayu)",
+        ranges.map {
+          .structure([.int32($0.bytes.count == 4 ? AF_INET : AF_INET6), .bytes($0.bytes), .uint32($0.prefix)])
+        }))
+  }
+}
+
 // MARK: Devices
 
 extension UnitProperty {
@@ -134,6 +187,8 @@ extension UnitProperty {
   package static func noNewPrivileges(_ on: Bool) -> Self { .flag("NoNewPrivileges", on) }
   package static func protectSystem(_ level: ProtectSystem) -> Self { .text("ProtectSystem", level.rawValue) }
   package static func protectHome(_ level: ProtectHome) -> Self { .text("ProtectHome", level.rawValue) }
+  /// Read-only, also below a path that may be written to.
+  package static func readOnlyPaths(_ paths: [String]) -> Self { .texts("ReadOnlyPaths", paths) }
   package static func readWritePaths(_ paths: [String]) -> Self { .texts("ReadWritePaths", paths) }
   /// A mask of 1 << CAP_…; 0 leaves none.
   package static func capabilityBoundingSet(_ mask: UInt64) -> Self { .init("CapabilityBoundingSet", .uint64(mask)) }

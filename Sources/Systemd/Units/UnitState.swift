@@ -78,6 +78,10 @@ package struct UnitStatus: Equatable, Sendable {
   package let state: UnitState
   /// "NAME=value" each, in order.
   package let environment: [String]
+  /// The user that it runs as; nil for root, or its manager's own.
+  package let user: String?
+  /// Whether addresses are denied to it, by its own settings.
+  package let deniesAddresses: Bool
   /// When it last became active, in microseconds of CLOCK_MONOTONIC; nil if it never did.
   package let activeEnterTimestampMonotonic: UInt64?
   /// Made over the bus. False for one that has a file, also where the file masks it.
@@ -89,6 +93,8 @@ package struct UnitStatus: Equatable, Sendable {
     state.update(from: properties)
     self.state = state
     environment = properties["Environment"]?.texts ?? []
+    user = properties["User"]?.text.flatMap { $0.isEmpty ? nil : $0 }
+    deniesAddresses = properties["IPAddressDeny"]?.elements?.isEmpty == false
     activeEnterTimestampMonotonic =
       properties["ActiveEnterTimestampMonotonic"]?.integer().flatMap { $0 == 0 ? nil : $0 }
     isTransient = properties["Transient"]?.flag ?? false
