@@ -89,7 +89,7 @@ let tests: [Target] = [
   .testTarget(
     name: "LaunchingTests",
     dependencies: [
-      "Launching", "GPUInventory", "PoolCore", "PoolConfiguration", "Systemd", "TestSupport", "ollama-pool",
+      "CLinux", "Launching", "GPUInventory", "PoolCore", "PoolConfiguration", "Systemd", "TestSupport", "ollama-pool",
       "ollama-simulator",
     ]),
   .testTarget(

@@ -7,6 +7,8 @@ package struct LaunchError: Error, Equatable, Sendable, CustomStringConvertible 
     case unusableUser
     /// A device node of a GPU does not exist.
     case missingDevice
+    /// What the models are on is not mounted.
+    case missingMount
     /// There is no port left for it.
     case noPort
     /// The launcher does not take the order: a setting that systemd rejects, a name in use, no right.

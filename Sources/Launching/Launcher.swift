@@ -11,6 +11,9 @@ package protocol Launcher: Sendable {
   /// of an invocation that it does not know yet keeps it until then.
   var events: AsyncStream<LauncherEvent> { get }
 
+  /// Whether instances run as the pool's own user, and not as ``InstanceAccount``.
+  var startsAsOwnUser: Bool { get }
+
   /// The instances that are there already, started by an earlier supervisor; from here on their ends are told too.
   func existing() async throws(LaunchError) -> [FoundUnit]
 
@@ -23,6 +26,13 @@ package protocol Launcher: Sendable {
   /// over. Its `ended` comes as for any other end.
   /// - Parameter kill: at once. Otherwise it gets ``InstanceSpecification/stopGrace`` after SIGTERM.
   func stop(_ id: InstanceID, _ invocation: InvocationID, kill: Bool) async throws(LaunchError)
+
+  /// Opens or closes an instance's way out to the network while it runs; nothing happens if that invocation is over, nor
+  /// where `RunningInstance.Unit.hasNetwork` is nil. Loopback addresses are always open to it.
+  func setNetwork(_ id: InstanceID, _ invocation: InvocationID, open: Bool) async throws(LaunchError)
+
+  /// Whose a process is, now. It reads a file of /proc or some, and never waits.
+  func instance(ofProcess processID: Int32) -> ProcessOwner
 
   /// Units go on; child processes end, and it returns when they have.
   func close() async

@@ -11,13 +11,14 @@ extension InstanceSpecification {
   /// An instance on GPU-aaa, of the settings' defaults.
   static func example(
     _ id: InstanceID = "gpu0", gpus: [GPU] = [.nvidia("GPU-aaa", minor: 0)], executable: String = "/usr/bin/ollama",
-    prunesStore: Bool = true, environment: [String: String] = [:], _ change: (inout Settings) -> Void = { _ in }
+    prunesStore: Bool = true, environment: [String: String] = [:], inherited: [String: String] = [:],
+    store: ModelStore? = nil, _ change: (inout Settings) -> Void = { _ in }
   ) -> InstanceSpecification {
     var settings = Settings()
     change(&settings)
     var specification = InstanceSpecification.make(
       Placement(id: id, gpus: gpus.map(\.uuid), slots: settings.slots), on: gpus, environment: environment,
-      settings: settings,
+      inherited: inherited, settings: settings, store: store,
       ollama: OllamaExecutable(
         path: executable, kind: .ollama, identity: OllamaExecutable.Identity(size: 1, modified: 2, inode: 3)))
     specification.prunesStore = prunesStore

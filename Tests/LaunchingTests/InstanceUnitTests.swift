@@ -135,6 +135,28 @@ import Testing
     #expect(protection(.example { $0.modelsPath = folder.path(to: "models") }) == "read-only")
   }
 
+  @Test func `only the network beyond this machine is closed, and only where it is not needed`() {
+    var specification = InstanceSpecification.example()
+    for isOpen in [false, true] {
+      specification.hasNetwork = isOpen
+      let unit = properties(specification)
+      #expect(unit["IPAddressDeny"]?.elements?.count == (isOpen ? 0 : 2))
+      #expect(unit["IPAddressAllow"]?.elements?.count == 2)
+      func read(_ closesNetwork: Bool) -> Bool? {
+        let environment = ["OLLAMA_HOST=x", "POOL_SPECIFICATION=x", "POOL_OWNER=\(owner.folder)"]
+        let status = UnitStatus(
+          name: "ollama-instance-gpu0.service",
+          properties: [
+            "Environment": .strings(environment), "InvocationID": .bytes(Array(repeating: 1, count: 16)),
+            "IPAddressDeny": unit["IPAddressDeny"] ?? .array(of: "(iayu)", []),
+          ])
+        return InstanceUnit.read(status, owner: owner, closesNetwork: closesNetwork).ownUnit?.hasNetwork
+      }
+      #expect(read(true) == isOpen)
+      #expect(read(false) == nil)
+    }
+  }
+
   @Test func `a GPU runtime is not hindered`() {
     let unit = properties(.example())
     for name in ["MemoryDenyWriteExecute", "PrivateDevices", "ProcSubset", "RemoveIPC", "PrivateNetwork"] {
@@ -149,7 +171,7 @@ import Testing
       InstanceUnit.properties(of: .example(), port: 11500, owner: owner, home: Self.homes + "/eva").map(\.name))
     let privileged: Set = [
       "User", "SupplementaryGroups", "StateDirectory", "CapabilityBoundingSet", "ProtectSystem", "ProtectHome",
-      "PrivateTmp", "ReadWritePaths", "DevicePolicy", "DeviceAllow",
+      "PrivateTmp", "ReadWritePaths", "DevicePolicy", "DeviceAllow", "IPAddressDeny", "IPAddressAllow",
     ]
     #expect(names.isDisjoint(with: privileged))
     #expect(names.isSuperset(of: ["Slice", "ExecStart", "Environment", "NoNewPrivileges", "SystemCallFilter"]))
@@ -175,7 +197,7 @@ import Testing
           RunningInstance.Unit(
             invocation: InvocationID(String(repeating: "ab", count: 16)), mainPID: 42, address: "127.0.0.1:11509",
             specification: specification.digest, startedAt: Instant(nanoseconds: 5_000_000_000),
-            gpus: specification.gpus.map(\.uuid), slots: specification.slots)))
+            gpus: specification.gpus.map(\.uuid), slots: specification.slots, hasNetwork: true)))
     #expect(specification.gpus.count == 1)
     #expect(InstanceUnit.read(status(environment), owner: otherOwner) == .others(owner: owner.folder))
     for name in ["OLLAMA_HOST=", "POOL_SPECIFICATION=", "POOL_OWNER="] {

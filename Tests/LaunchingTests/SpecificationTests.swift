@@ -25,7 +25,10 @@ import Testing
       ([], "-1", "-1", "-1"),
       ([.nvidia("GPU-b", minor: 1), .nvidia("GPU-a", minor: 0)], "GPU-b,GPU-a", "-1", "-1"),
       // AMD's runtime takes CUDA_VISIBLE_DEVICES for its own where HIP_VISIBLE_DEVICES is not set.
-      (rocm, nil, "GPU-r1,GPU-r2", nil),
+      (rocm, "-1", "GPU-r1,GPU-r2", "0,1"),
+      ([.nvidia("MIG-c1", minor: 0)], "MIG-c1", "-1", "-1"),
+      // One that has no UUID, by its runtime's number.
+      ([.amd("1", render: 129)], "-1", "1", "0"),
       ([.nvidia("GPU-a", minor: 0)] + rocm, "GPU-a", "GPU-r1,GPU-r2", "0,1"),
     ]
     for (gpus, cuda, rocr, hip) in cases {
@@ -91,6 +94,10 @@ import Testing
       ("empty variable", { $0.extraEnvironment["A"] = "" }),
       ("user", { $0.user = "ollama" }),
       ("memory", { $0.memoryMax = .mebibytes(512) }),
+      ("CPUs", { $0.cpus = [0, 1] }),
+      ("other CPUs", { $0.cpus = [0, 2] }),
+      ("nodes", { $0.numaNodes = [0, 1] }),
+      ("a store of others", { $0.ownsStore = false }),
     ]
     var digests = [base.digest: "nothing"]
     for (what, change) in changes {
@@ -100,8 +107,18 @@ import Testing
     }
   }
 
-  @Test func `whether it may prune the store makes no other instance of it`() {
+  @Test func `whether it may prune the store or has a network makes no other instance of it`() {
     #expect(InstanceSpecification.example(prunesStore: false).digest == InstanceSpecification.example().digest)
+    var open = InstanceSpecification.example()
+    open.hasNetwork = true
+    #expect(open.digest == InstanceSpecification.example().digest)
+  }
+
+  @Test func `CPUs and nodes are sets`() {
+    var (one, other) = (InstanceSpecification.example(), InstanceSpecification.example())
+    (one.cpus, one.numaNodes) = ([2, 0, 1], [1, 0])
+    (other.cpus, other.numaNodes) = ([0, 1, 2, 2], [0, 1])
+    #expect(one.digest == other.digest)
   }
 
   @Test func `what steers no instance is the operator's to set`() {

@@ -41,8 +41,9 @@ struct SystemdLauncherTests {
     return result.output
   }
 
-  func shown(_ unit: String, _ properties: String) async throws -> Set<String> {
-    Set(try await succeed("systemctl", ["show", unit, "-p", properties]).split(separator: "\n").map(String.init))
+  func shown(_ unit: String, _ properties: String, of manager: String = "--system") async throws -> Set<String> {
+    Set(
+      try await succeed("systemctl", [manager, "show", unit, "-p", properties]).split(separator: "\n").map(String.init))
   }
 
   func journal(_ matches: String...) async throws -> String {

@@ -301,6 +301,14 @@ extension SystemdLauncherTests {
     let group = try String(contentsOfFile: "/proc/\(unit.mainPID)/cgroup", encoding: .utf8)
     #expect(group.contains("/user@0.service/ollamapool.slice/ollama-instance-mine.service"), "\(group)")
     #expect(try await launcher.existing().map(\.unit) == [unit])
+    // It has no right to close its units' network, and doesn't say that it had.
+    #expect(unit.hasNetwork == nil && launcher.startsAsOwnUser)
+    try await launcher.setNetwork("mine", unit.invocation, open: false)
+    #expect(try await shown("ollama-instance-mine.service", "IPAddressDeny", of: "--user") == ["IPAddressDeny="])
+    #expect(launcher.instance(ofProcess: unit.mainPID) == .instance("mine"))
+    let systems = try await SystemdLauncher.connect(to: .system, owner: owner)
+    #expect(systems.instance(ofProcess: unit.mainPID) == .other(command: "sh"))
+    await systems.close()
     let error = try await launchError {
       try await launcher.start(
         .example("other", gpus: [], executable: script.path) { $0.instanceUser = "daemon" }, port: 11500)

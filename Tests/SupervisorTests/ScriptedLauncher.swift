@@ -39,12 +39,15 @@ final class ScriptedLauncher: Launcher {
     var untold: [InvocationID: InstanceID] = [:]
     /// Units that are on their way out when they are found.
     var ending: Set<InstanceID> = []
+    /// Whose processes are.
+    var processes: [Int32: ProcessOwner] = [:]
     var isClosed = false
     /// The specifications that were asked for, newest last.
     var specifications: [InstanceSpecification] = []
   }
 
   let description = "a scripted launcher"
+  let startsAsOwnUser = true
   let events: AsyncStream<LauncherEvent>
   private let told: AsyncStream<LauncherEvent>.Continuation
   private let state = Mutex(World())
@@ -96,7 +99,8 @@ final class ScriptedLauncher: Launcher {
       if world.units.values.contains(where: { $0.port == port }) {
         return .failure(LaunchError(.ended, "port \(port) is in use"))
       }
-      return .success(Self.run(id, port: port, specification.digest, in: &world))
+      return .success(
+        Self.run(id, port: port, specification.digest, hasNetwork: specification.hasNetwork, in: &world))
     }
     let unit = try outcome.get()
     if let reason = world.dyingEarly[id] { end(id, reason) }
@@ -124,6 +128,16 @@ final class ScriptedLauncher: Launcher {
       told.yield(.ended(id, invocation, reason: "stopped"))
     }
   }
+
+  func setNetwork(_ id: InstanceID, _ invocation: InvocationID, open: Bool) async throws(LaunchError) {
+    state.withLock { world in
+      world.orders.append("\(open ? "open" : "close") network of \(id)")
+      if !world.known.contains(invocation) { world.violations.append("network of \(id) by an unknown invocation") }
+      if world.units[id]?.unit.invocation == invocation { world.units[id]?.unit.hasNetwork = open }
+    }
+  }
+
+  func instance(ofProcess processID: Int32) -> ProcessOwner { world.processes[processID] ?? .unknown }
 
   func close() async {
     state.withLock { $0.isClosed = true }
@@ -154,13 +168,13 @@ final class ScriptedLauncher: Launcher {
   }
 
   private static func run(
-    _ id: InstanceID, port: UInt16, _ specification: String, in world: inout World
+    _ id: InstanceID, port: UInt16, _ specification: String, hasNetwork: Bool = true, in world: inout World
   ) -> Unit {
     world.lives += 1
     let unit = Unit(
       unit: RunningInstance.Unit(
         invocation: InvocationID("life-\(world.lives)"), mainPID: Int32(1000 + world.lives),
-        address: "127.0.0.1:\(port)", specification: specification), id: id, port: port)
+        address: "127.0.0.1:\(port)", specification: specification, hasNetwork: hasNetwork), id: id, port: port)
     world.units[id] = unit
     world.known.insert(unit.unit.invocation)
     return unit

@@ -19,8 +19,13 @@ package struct InstanceAccount: Equatable {
   var groups: [String]
 
   /// - Parameter choice: the key `instance_user`; nil: `ollama` if there is such a user, else `ollama-pool-instance`.
+  package static func name(_ choice: String?) -> String {
+    choice ?? (User(named: ollamaName) == nil ? ownName : ollamaName)
+  }
+
+  /// - Parameter choice: as for ``name(_:)``.
   package static func resolve(_ choice: String?) throws(LaunchError) -> InstanceAccount {
-    let name = choice ?? (User(named: ollamaName) == nil ? ownName : ollamaName)
+    let name = name(choice)
     guard let user = User(named: name) else {
       let remedy =
         name == ownName

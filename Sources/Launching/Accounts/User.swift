@@ -17,6 +17,18 @@ package struct User: Equatable, Sendable {
     self.init { entry, buffer, size, found in getpwuid_r(id, &entry, buffer, size, &found) }
   }
 
+  /// The user that this process runs as, which in a container may be a number without a name or a home.
+  package static var own: User {
+    User(id: geteuid()) ?? User(name: "\(geteuid())", userID: geteuid(), groupID: getegid(), home: "/")
+  }
+
+  init(name: String, userID: uid_t, groupID: gid_t, home: String) {
+    self.name = name
+    self.userID = userID
+    self.groupID = groupID
+    self.home = home
+  }
+
   private init?(
     _ lookUp: (inout passwd, UnsafeMutablePointer<CChar>, Int, inout UnsafeMutablePointer<passwd>?) -> Int32
   ) {
@@ -33,10 +45,9 @@ package struct User: Equatable, Sendable {
   }
 
   private init(_ entry: passwd) {
-    name = entry.pw_name.map { String(cString: $0) } ?? ""
-    userID = entry.pw_uid
-    groupID = entry.pw_gid
-    home = entry.pw_dir.map { String(cString: $0) } ?? ""
+    self.init(
+      name: entry.pw_name.map { String(cString: $0) } ?? "", userID: entry.pw_uid, groupID: entry.pw_gid,
+      home: entry.pw_dir.map { String(cString: $0) } ?? "")
   }
 
   /// All its groups, the primary one included.

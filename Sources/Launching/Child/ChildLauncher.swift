@@ -16,6 +16,7 @@ package final class ChildLauncher: Launcher {
 
   private struct Child {
     let unit: RunningInstance.Unit
+    let guardProcess: pid_t
     let control: Int32
     /// The instance's, from when it runs.
     var processID: pid_t?
@@ -48,6 +49,7 @@ package final class ChildLauncher: Launcher {
   ]
 
   package let description = "child processes"
+  package let startsAsOwnUser = true
   package let events: AsyncStream<LauncherEvent>
   private let continuation: AsyncStream<LauncherEvent>.Continuation
   private let guardCommand: [String]
@@ -74,6 +76,7 @@ package final class ChildLauncher: Launcher {
     _ specification: InstanceSpecification, port: UInt16
   ) async throws(LaunchError) -> RunningInstance.Unit {
     let home = try OwnAccount.home(ifNotAskedFor: specification.user)
+    try specification.checkMounts(home: home)
     let unit = RunningInstance.Unit(
       invocation: Self.newInvocation(), mainPID: 0, address: InstanceSpecification.address(port: port),
       specification: specification.digest)
@@ -105,7 +108,8 @@ package final class ChildLauncher: Launcher {
           return .success(.runs(running))
         }
         let watch = try spawnGuard(specification, environment)
-        state.children[id] = Child(unit: unit, control: watch.control, starter: starter)
+        state.children[id] = Child(
+          unit: unit, guardProcess: watch.guardProcess, control: watch.control, starter: starter)
         return .success(.spawned(watch))
       } catch {
         return .failure(error)
@@ -127,7 +131,8 @@ package final class ChildLauncher: Launcher {
     let grace = Int(InstanceSpecification.stopGrace / .milliseconds(1))
     // By this name people know it in `ps`.
     let arguments =
-      ["ollama-pool"] + guardCommand.dropFirst() + [String(grace), specification.executable.path, "serve"]
+      ["ollama-pool"] + guardCommand.dropFirst() + InstanceGuard.options(LocalResources(of: specification))
+      + [String(grace), specification.executable.path, "serve"]
     let result = Spawning.spawn(
       guardCommand[0], arguments, environment: environment,
       descriptors: [(control.second, STDIN_FILENO), (output.second, STDOUT_FILENO), (output.second, STDERR_FILENO)])
@@ -147,7 +152,10 @@ package final class ChildLauncher: Launcher {
     let own = specification.environment(port: port, home: home)
     let replaced = Self.ownVariables.union(InstanceEnvironment.pinningVariables).union(own.map(\.name))
     return own.map { "\($0.name)=\($0.value)" }
-      + ownEnvironment.filter { !replaced.contains(String($0.prefix { $0 != "=" })) }
+      + ownEnvironment.filter { entry in
+        let name = String(entry.prefix { $0 != "=" })
+        return !replaced.contains(name) && !InheritedVariables.isReplaced(name, by: specification.extraEnvironment)
+      }
   }
 
   private static func newInvocation() -> InvocationID {
@@ -169,6 +177,9 @@ package final class ChildLauncher: Launcher {
     }
   }
 
+  /// Child processes have their pool's network.
+  package func setNetwork(_ id: InstanceID, _ invocation: InvocationID, open: Bool) {}
+
   package func close() async {
     let running = state.withLock { state in
       state.isClosed = true
@@ -178,6 +189,25 @@ package final class ChildLauncher: Launcher {
       for (id, invocation) in running { group.addTask { await self.stop(id, invocation, kill: false) } }
     }
     continuation.finish()
+  }
+
+  // MARK: Processes
+
+  /// From a process to the guard that it is below; nothing of an instance gets away from there.
+  private static let mostAncestors = 64
+
+  package func instance(ofProcess processID: Int32) -> ProcessOwner {
+    let roots = state.withLock { state in
+      Dictionary(state.children.map { ($0.value.guardProcess, $0.key) }) { first, _ in first }
+    }
+    guard let command = ProcessFiles.command(of: processID) else { return .unknown }
+    var next = processID
+    for _ in 0..<Self.mostAncestors {
+      if let id = roots[next] { return .instance(id) }
+      guard let parent = ProcessFiles.parent(of: next), parent > 1 else { break }
+      next = parent
+    }
+    return .other(command: command)
   }
 
   // MARK: What happens

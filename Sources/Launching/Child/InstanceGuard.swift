@@ -6,8 +6,10 @@ import Glibc
 ///
 /// It is the pool's own executable with a hidden subcommand:
 ///
-///     ollama-pool instance-guard GRACE EXECUTABLE [ARGUMENT…]
+///     ollama-pool instance-guard [--cpus=0,1] [--memory-of-node=0] GRACE EXECUTABLE [ARGUMENT…]
 ///
+/// - The options keep the instance, and the guard, to these CPUs, and prefer this NUMA node's memory. Where that fails
+///   the guard says so among the instance's output, and starts it all the same.
 /// - GRACE: milliseconds from SIGTERM to SIGKILL.
 /// - Standard input: a socket to the pool. ``GuardOrder`` comes from there, and its end means that the pool is gone.
 ///   ``GuardMessage`` goes there.
@@ -50,10 +52,15 @@ package struct InstanceGuard {
   /// - Parameter arguments: what follows the subcommand.
   /// - Returns: the exit status.
   static func run(_ arguments: [String]) -> Int32 {
+    let options = arguments.prefix { $0.hasPrefix("--") }
+    let arguments = Array(arguments.dropFirst(options.count))
     guard arguments.count >= 2, let grace = Int64(arguments[0]), grace >= 0 else {
-      return complain("usage: \(subcommand) GRACE EXECUTABLE [ARGUMENT…] (started by the pool, not by people)", 64)
+      return complain(
+        "usage: \(subcommand) [--cpus=LIST] [--memory-of-node=NUMBER] GRACE EXECUTABLE [ARGUMENT…] "
+          + "(started by the pool, not by people)", 64)
     }
     closeInheritedDescriptors()
+    for option in options { keep(to: option) }
     guard let wake = Wake.install() else { return complain("no socket: \(Errno(code: errno).text)", 71) }
     guard clinux_become_subreaper() == 0 else {
       return complain("can't become a subreaper: \(Errno(code: errno).text)", 71)
@@ -151,6 +158,29 @@ package struct InstanceGuard {
     kill(instance, SIGCONT)
   }
 
+  // MARK: CPUs and memory
+
+  static func options(_ local: LocalResources) -> [String] {
+    (local.cpus.isEmpty ? [] : ["--cpus=" + local.cpus.map(String.init).joined(separator: ",")])
+      + (local.memoryNode.map { ["--memory-of-node=\($0)"] } ?? [])
+  }
+
+  private static func keep(to option: String) {
+    let words = option.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+    let value = words.count == 2 ? words[1] : ""
+    let result: Int32
+    switch words[0] {
+    case "--cpus":
+      let cpus = MachineResources.numbers(value)
+      var mask = [UInt](repeating: 0, count: cpus.max().map { $0 / UInt.bitWidth + 1 } ?? 0)
+      for cpu in cpus { mask[cpu / UInt.bitWidth] |= 1 << (cpu % UInt.bitWidth) }
+      result = clinux_run_on_cpus(mask, UInt(mask.count))
+    case "--memory-of-node": result = UInt32(value).map(clinux_prefer_memory_of_node) ?? -1
+    default: result = -1
+    }
+    if result != 0 { _ = complain("\(option) has no effect: \(Errno(code: errno).text)", 0) }
+  }
+
   // MARK: Descriptors
 
   /// nil at the end of the stream.
@@ -174,16 +204,8 @@ package struct InstanceGuard {
   /// All but the standard ones: the pool's own, if a thread of it opened some while another one started this process,
   /// and those that the pool itself was started with.
   private static func closeInheritedDescriptors() {
-    guard let folder = opendir("/proc/self/fd") else { return }
-    var open: [Int32] = []
-    while let entry = readdir(folder) {
-      let name = withUnsafePointer(to: &entry.pointee.d_name) {
-        $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-      }
-      if let descriptor = Int32(name), descriptor > STDERR_FILENO { open.append(descriptor) }
-    }
-    closedir(folder)
-    for descriptor in open { close(descriptor) }
+    let open = FolderList.names(in: "/proc/self/fd").compactMap { Int32($0) }
+    for descriptor in open where descriptor > STDERR_FILENO { close(descriptor) }
   }
 }
 

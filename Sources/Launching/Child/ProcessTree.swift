@@ -5,7 +5,7 @@ enum ProcessTree {
   /// The processes below one, zombies left out.
   static func descendants(of root: pid_t) -> [pid_t] {
     var children: [pid_t: [pid_t]] = [:]
-    for processID in allProcesses() {
+    for processID in FolderList.names(in: "/proc").compactMap({ pid_t($0) }) {
       guard let parent = parent(ofLiving: processID) else { continue }
       children[parent, default: []].append(processID)
     }
@@ -14,19 +14,6 @@ enum ProcessTree {
     while let processID = next.popLast() {
       found.append(processID)
       next += children[processID] ?? []
-    }
-    return found
-  }
-
-  private static func allProcesses() -> [pid_t] {
-    guard let folder = opendir("/proc") else { return [] }
-    defer { closedir(folder) }
-    var found: [pid_t] = []
-    while let entry = readdir(folder) {
-      let name = withUnsafePointer(to: &entry.pointee.d_name) {
-        $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-      }
-      if let processID = pid_t(name) { found.append(processID) }
     }
     return found
   }

@@ -11,8 +11,12 @@ extension InstanceSpecification {
     variables["OLLAMA_HOST"] = Self.address(port: port)
     variables["POOL_PORT"] = String(port)
     variables["POOL_SPECIFICATION"] = digest
-    // Not in the digest: what else ran when it started must not have a healthy instance replaced.
-    if !prunesStore { variables["OLLAMA_NOPRUNE"] = extraEnvironment["OLLAMA_NOPRUNE"] ?? "1" }
+    if !ownsStore {
+      variables["OLLAMA_NOPRUNE"] = "1"
+    } else if !prunesStore {
+      // Not in the digest: what else ran when it started must not have a healthy instance replaced.
+      variables["OLLAMA_NOPRUNE"] = extraEnvironment["OLLAMA_NOPRUNE"] ?? "1"
+    }
     return Self.sorted(variables)
   }
 
@@ -34,23 +38,21 @@ extension InstanceSpecification {
 
   /// Its own GPUs for their vendor's runtime, and none for every other: Ollama would use what it finds. Vulkan ignores
   /// CUDA_VISIBLE_DEVICES and counts anew, so it stays off.
+  ///
+  /// By UUID, a slice of a divided GPU by its own (MIG-…); an AMD GPU that has none by the number that its runtime gives
+  /// it. With UUIDs CUDA_DEVICE_ORDER would say nothing: it orders what is counted, and the list here is the order.
   private var pins: [String: String] {
     func devices(_ vendor: GPU.Vendor) -> [String] { gpus.filter { $0.vendor == vendor }.map(\.uuid) }
     let (nvidia, amd) = (devices(.nvidia), devices(.amd))
-    var pins = ["OLLAMA_VULKAN": "0", "GGML_VK_VISIBLE_DEVICES": "-1"]
-    pins["ROCR_VISIBLE_DEVICES"] = amd.isEmpty ? "-1" : amd.joined(separator: ",")
-    // AMD's runtime takes HIP_VISIBLE_DEVICES, and where that is not set CUDA_VISIBLE_DEVICES, as a choice among what
-    // ROCR_VISIBLE_DEVICES leaves.
-    switch (nvidia.isEmpty, amd.isEmpty) {
-    case (true, true): (pins["CUDA_VISIBLE_DEVICES"], pins["HIP_VISIBLE_DEVICES"]) = ("-1", "-1")
-    case (true, false): break  // NVIDIA's GPUs, on a machine that has both, are hidden by DeviceAllow= alone.
-    case (false, true):
-      (pins["CUDA_VISIBLE_DEVICES"], pins["HIP_VISIBLE_DEVICES"]) = (nvidia.joined(separator: ","), "-1")
-    case (false, false):
-      pins["CUDA_VISIBLE_DEVICES"] = nvidia.joined(separator: ",")
-      pins["HIP_VISIBLE_DEVICES"] = amd.indices.map(String.init).joined(separator: ",")
-    }
-    return pins
+    func list(_ names: [String]) -> String { names.isEmpty ? "-1" : names.joined(separator: ",") }
+    return [
+      "OLLAMA_VULKAN": "0", "GGML_VK_VISIBLE_DEVICES": "-1",
+      "CUDA_VISIBLE_DEVICES": list(nvidia),
+      "ROCR_VISIBLE_DEVICES": list(amd),
+      // A choice among what ROCR_VISIBLE_DEVICES leaves: all of it. Where this is not set, AMD's runtime takes
+      // CUDA_VISIBLE_DEVICES for it.
+      "HIP_VISIBLE_DEVICES": list(amd.indices.map(String.init)),
+    ]
   }
 
   private static func sorted(_ variables: [String: String]) -> [(name: String, value: String)] {

@@ -32,9 +32,19 @@ package struct InstanceSpecification: Sendable, Equatable {
   package var modelsPath: String?
   package var contextLength: Int?
   package var keepAlive: KeepAlive?
+  /// Whether the model store is the pool's to change, see ``ModelStore/isOwned``. One that is not is read only.
+  package var ownsStore = true
   /// Whether it may tidy the model store up when it starts: only where no other instance of the pool runs, else it
-  /// would delete what a pull through that one has fetched so far.
+  /// would delete what a pull through that one has fetched so far. Nobody tidies up a store that is not the pool's.
   package var prunesStore = false
+  /// Whether it starts with a way out to the network, as the one that models are pulled through needs it (a resolver
+  /// that is not on the loopback interface included). See ``Launcher/setNetwork(_:_:open:)``.
+  package var hasNetwork = false
+  /// Numbers of the CPUs that it may run on, those beside its GPUs; empty: any. What is offline when it starts is left
+  /// out.
+  package var cpus: [Int] = []
+  /// The NUMA nodes of its GPUs. The memory of a single one is preferred; several, or none, leave it to the kernel.
+  package var numaNodes: [Int] = []
   /// Further variables, from the configuration.
   package var extraEnvironment: [String: String]
   /// As configured; nil: see `InstanceAccount`.
@@ -46,23 +56,31 @@ package struct InstanceSpecification: Sendable, Equatable {
   ///   - placement: its name and slots; its `specification` is what ``digest`` is for, and is not looked at.
   ///   - gpus: those of the placement, in its order.
   ///   - environment: the placement's own variables, which win over `settings.environment`.
+  ///   - inherited: the pool's own variables, of which some reach its instances, see ``InheritedVariables``.
+  ///   - store: where the models are; nil: as `settings.modelsPath` says, and the pool's.
   package static func make(
-    _ placement: Placement, on gpus: [GPU], environment: [String: String] = [:], settings: Settings,
+    _ placement: Placement, on gpus: [GPU], environment: [String: String] = [:],
+    inherited: [String: String] = InheritedVariables.own, settings: Settings, store: ModelStore? = nil,
     ollama: OllamaExecutable
   ) -> InstanceSpecification {
-    InstanceSpecification(
+    let configured = settings.environment.merging(environment) { $1 }
+    return InstanceSpecification(
       id: placement.id,
       gpus: gpus.map { PinnedGPU(uuid: $0.uuid, vendor: $0.vendor, deviceNodes: $0.deviceNodes) },
-      executable: ollama, slots: placement.slots, modelsPath: settings.modelsPath,
-      contextLength: settings.contextLength, keepAlive: settings.keepAlive,
-      extraEnvironment: settings.environment.merging(environment) { $1 }, user: settings.instanceUser,
-      memoryMax: settings.memoryMax)
+      executable: ollama, slots: placement.slots, modelsPath: store.map(\.variable) ?? settings.modelsPath,
+      contextLength: settings.contextLength, keepAlive: settings.keepAlive, ownsStore: store?.isOwned ?? true,
+      extraEnvironment: InheritedVariables.of(inherited, besides: configured).merging(configured) { $1 },
+      user: settings.instanceUser, memoryMax: settings.memoryMax)
   }
 
   /// The nodes that it may open, each once.
   package var deviceNodes: [String] { Set(gpus.flatMap(\.deviceNodes)).sorted() }
 
-  /// Names this specification: 16 hexadecimal digits that change with anything but the port.
+  /// Where its models are.
+  func storePath(home: String) -> String { modelsPath ?? ModelStore.usualPath(home: extraEnvironment["HOME"] ?? home) }
+
+  /// Names this specification: 16 hexadecimal digits that change with anything but the port, and but for what else runs
+  /// when it starts.
   package var digest: String {
     var fingerprint = Fingerprint()
     for (name, value) in environment {
@@ -75,6 +93,10 @@ package struct InstanceSpecification: Sendable, Equatable {
     ] + deviceNodes {
       fingerprint.add(text)
     }
+    // Each only where there is something to say, so that a version that did not know it has the same digest.
+    if !cpus.isEmpty { fingerprint.add("cpus \(Set(cpus).sorted())") }
+    if !numaNodes.isEmpty { fingerprint.add("nodes \(Set(numaNodes).sorted())") }
+    if !ownsStore { fingerprint.add("a store of others") }
     return fingerprint.hexadecimal
   }
 }

@@ -43,7 +43,8 @@ package enum InstanceUnit {
   }
 
   /// What an adopted unit is, read back.
-  static func read(_ status: UnitStatus, owner: UnitOwner) -> Reading {
+  /// - Parameter closesNetwork: whether its manager can, so that its settings say what holds.
+  static func read(_ status: UnitStatus, owner: UnitOwner, closesNetwork: Bool = true) -> Reading {
     func value(_ name: String) -> String? { Self.value(in: status, name) }
     guard let invocation = status.state.invocationID, let address = value("OLLAMA_HOST"),
       let specification = value("POOL_SPECIFICATION"), let itsOwner = Self.owner(of: status)
@@ -56,7 +57,8 @@ package enum InstanceUnit {
         startedAt: status.activeEnterTimestampMonotonic.map { Instant.zero + .microseconds(Int64(clamping: $0)) },
         gpus: ["CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"].compactMap(value)
           .flatMap { $0.split(separator: ",").map(String.init) }.filter { $0 != "-1" },
-        slots: value("OLLAMA_NUM_PARALLEL").flatMap { Int($0) }))
+        slots: value("OLLAMA_NUM_PARALLEL").flatMap { Int($0) },
+        hasNetwork: closesNetwork ? !status.deniesAddresses : nil))
   }
 
   /// The owner's folder, also of a unit that does not run yet; nil for one that is no pool's.
@@ -70,10 +72,11 @@ package enum InstanceUnit {
 
   /// For the system manager, which gives the instance a user and a sandbox of its own.
   static func properties(
-    of specification: InstanceSpecification, port: UInt16, owner: UnitOwner, as account: InstanceAccount
+    of specification: InstanceSpecification, port: UInt16, owner: UnitOwner, as account: InstanceAccount,
+    on machine: MachineResources = .now
   ) -> [UnitProperty] {
     let home = specification.extraEnvironment["HOME"] ?? account.home
-    var properties = common(specification, port: port, owner: owner, home: home)
+    var properties = common(specification, port: port, owner: owner, home: home, on: machine)
     properties += [.user(account.name), .supplementaryGroups(account.groups), .umask(0o027)]
     if account.homeIsStateDirectory {
       properties += [.stateDirectory([InstanceAccount.ownName]), .stateDirectoryMode(0o750)]
@@ -84,13 +87,14 @@ package enum InstanceUnit {
 
   /// For the manager of a user, who has no right to most of the sandbox and can't be another user.
   static func properties(
-    of specification: InstanceSpecification, port: UInt16, owner: UnitOwner, home: String
+    of specification: InstanceSpecification, port: UInt16, owner: UnitOwner, home: String,
+    on machine: MachineResources = .now
   ) -> [UnitProperty] {
-    common(specification, port: port, owner: owner, home: home)
+    common(specification, port: port, owner: owner, home: home, on: machine)
   }
 
   private static func common(
-    _ specification: InstanceSpecification, port: UInt16, owner: UnitOwner, home: String
+    _ specification: InstanceSpecification, port: UInt16, owner: UnitOwner, home: String, on machine: MachineResources
   ) -> [UnitProperty] {
     let id = specification.id.name
     let gpus = specification.gpus.map(\.uuid)
@@ -119,20 +123,31 @@ package enum InstanceUnit {
       properties += [.partOf(["ollama-pool.target"]), .before(["ollama-pool-dispatcher.service"])]
     }
     if let memoryMax = specification.memoryMax { properties.append(.memoryMax(bytes: UInt64(memoryMax.bytes))) }
+    let local = LocalResources(of: specification, on: machine)
+    if !local.cpus.isEmpty { properties.append(.cpuAffinity(local.cpus)) }
+    if let node = local.memoryNode { properties += UnitProperty.preferredMemory(ofNode: node) }
     return properties
+  }
+
+  /// Without what keeps a unit beside its GPU, which systemd takes for a condition of the start.
+  static func unbound(_ properties: [UnitProperty]) -> [UnitProperty] {
+    properties.filter { !["CPUAffinity", "NUMAPolicy", "NUMAMask"].contains($0.name) }
   }
 
   /// What a GPU runtime needs stays open: no MemoryDenyWriteExecute (it compiles at run time), no PrivateDevices (it
   /// would hide the GPUs), no ProcSubset (/proc/driver/nvidia). RemoveIPC would take shared memory from the other
-  /// instances of the same user. The network stays open, with no IPAddressDeny, because instances pull models, and so
-  /// does the model store, with no BindReadOnlyPaths: any of them may be the one that a pull goes through.
+  /// instances of the same user. A store that is the pool's stays writable for all, with no BindReadOnlyPaths: any of
+  /// them may become the one that a pull goes through, and unlike the network that can't be changed while it runs.
   private static func sandbox(
     _ specification: InstanceSpecification, account: InstanceAccount, home: String
   ) -> [UnitProperty] {
+    let store = specification.storePath(home: home)
     let writable =
-      [specification.modelsPath].compactMap { $0 }
+      (specification.ownsStore ? [specification.modelsPath].compactMap { $0 } : [])
       + (account.homeIsStateDirectory && home == account.home ? [] : [home])
-    let named = writable + [home, specification.executable.path]
+    let certificates = ["SSL_CERT_FILE", "SSL_CERT_DIR"].compactMap { specification.extraEnvironment[$0] }
+    let named =
+      [store, home, specification.executable.path] + certificates.flatMap { $0.split(separator: ":").map(String.init) }
     // What is hidden is hidden from whoever follows a link into it, too.
     let needed = named + named.compactMap(RealPath.of)
     let isInHomes = needed.contains { $0.isBelow(anyOf: ["/home", "/root", "/run/user"]) }
@@ -140,10 +155,13 @@ package enum InstanceUnit {
     var properties: [UnitProperty] = [
       .capabilityBoundingSet(0), .protectSystem(.strict), .protectHome(isInHomes ? .readOnly : .yes),
       .privateTmp(!isInTemporary), .readWritePaths(writable),
+      .requiresMountsFor(Set([store, home] + [store].compactMap(RealPath.of)).sorted()),
       .enable(.protectControlGroups), .enable(.protectHostname), .enable(.protectKernelLogs),
       .enable(.protectKernelModules), .enable(.protectKernelTunables), .enable(.restrictRealtime),
       .enable(.restrictSUIDSGID), .enable(.lockPersonality),
     ]
+    if !specification.ownsStore { properties.append(.readOnlyPaths(["-" + store])) }
+    properties += [.allowLoopback, .denyAddresses(!specification.hasNetwork)]
     // Where the nodes of a GPU aren't known, to close all others would close its own as well, and the instance would
     // compute on the CPU without a word.
     if specification.gpus.allSatisfy({ !$0.deviceNodes.isEmpty }) {
@@ -156,7 +174,5 @@ package enum InstanceUnit {
 }
 
 extension String {
-  fileprivate func isBelow(anyOf folders: [String]) -> Bool {
-    folders.contains { self == $0 || hasPrefix($0 + "/") }
-  }
+  fileprivate func isBelow(anyOf folders: [String]) -> Bool { folders.contains(where: isBelow) }
 }

@@ -1,6 +1,7 @@
 import GPUInventory
 import Glibc
 package import PoolCore
+import Synchronization
 import Systemd
 
 /// Instances as transient units of a systemd, which go on when the pool's processes end.
@@ -19,6 +20,7 @@ package actor SystemdLauncher: Launcher {
   }
 
   package nonisolated let description: String
+  package nonisolated var startsAsOwnUser: Bool { manager == .user }
   package nonisolated let events: AsyncStream<LauncherEvent>
   let continuation: AsyncStream<LauncherEvent>.Continuation
   let units: UnitCalls
@@ -27,9 +29,11 @@ package actor SystemdLauncher: Launcher {
   /// Between two attempts to connect.
   private static let pause = Duration.milliseconds(200)
   /// What runs, as far as the owner knows.
-  var lives: [InstanceID: Life] = [:]
+  var lives: [InstanceID: Life] = [:] { didSet { publishIDs() } }
   /// What is told of these meanwhile is not looked at.
-  var starting: Set<InstanceID> = []
+  var starting: Set<InstanceID> = [] { didSet { publishIDs() } }
+  /// Of both: those whose processes are this pool's.
+  private let ids = Mutex<Set<InstanceID>>([])
 
   /// - Parameters:
   ///   - owner: whose units to look after.
@@ -69,7 +73,7 @@ package actor SystemdLauncher: Launcher {
   private init(_ manager: Manager, _ bus: SystemdBus, owner: UnitOwner, version: String) {
     self.manager = manager
     self.owner = owner
-    units = UnitCalls(bus: bus, owner: owner)
+    units = UnitCalls(bus: bus, owner: owner, closesNetwork: manager == .system)
     description = "transient units of the \(manager.rawValue) manager (systemd \(version))"
     (events, continuation) = AsyncStream.makeStream()
   }
@@ -85,7 +89,7 @@ package actor SystemdLauncher: Launcher {
     var found: [FoundUnit] = []
     for id in try await units.list() {
       guard let status = try await units.status(of: id), status.state.isRunning || status.state.isEnding,
-        case .own(let unit) = InstanceUnit.read(status, owner: owner)
+        case .own(let unit) = units.read(status)
       else { continue }
       await adopt(id, unit)
       found.append(FoundUnit(id: id, unit: unit, isEnding: status.state.isEnding))
@@ -97,7 +101,7 @@ package actor SystemdLauncher: Launcher {
     _ specification: InstanceSpecification, port: UInt16
   ) async throws(LaunchError) -> RunningInstance.Unit {
     let id = specification.id
-    let properties = try properties(of: specification, port: port)
+    let properties = try await properties(of: specification, port: port)
     guard starting.insert(id).inserted else { throw LaunchError(.refused, "\(id) is being started already") }
     do throws(LaunchError) {
       let unit = try await units.start(specification, properties)
@@ -118,9 +122,14 @@ package actor SystemdLauncher: Launcher {
     await reconcile(id)
   }
 
+  package func setNetwork(_ id: InstanceID, _ invocation: InvocationID, open: Bool) async throws(LaunchError) {
+    guard manager == .system else { return }
+    try await units.setNetwork(id, invocation, open: open)
+  }
+
   private func properties(
     of specification: InstanceSpecification, port: UInt16
-  ) throws(LaunchError) -> [UnitProperty] {
+  ) async throws(LaunchError) -> [UnitProperty] {
     // systemd denies a node that is missing without a word, and the instance would compute on the CPU.
     for node in specification.deviceNodes where !DeviceNode.exists(node) {
       throw LaunchError(
@@ -130,12 +139,34 @@ package actor SystemdLauncher: Launcher {
     }
     switch manager {
     case .system:
-      return InstanceUnit.properties(
-        of: specification, port: port, owner: owner, as: try InstanceAccount.resolve(specification.user))
+      let account = try InstanceAccount.resolve(specification.user)
+      // systemd mounts what it knows of, and starts nothing without it.
+      if let mount = specification.missingMount(home: account.home), try await !units.isKnown(mount.unit) {
+        throw LaunchError(of: specification.id, missing: mount)
+      }
+      return InstanceUnit.properties(of: specification, port: port, owner: owner, as: account)
     case .user:
-      return InstanceUnit.properties(
-        of: specification, port: port, owner: owner, home: try OwnAccount.home(ifNotAskedFor: specification.user))
+      let home = try OwnAccount.home(ifNotAskedFor: specification.user)
+      try specification.checkMounts(home: home)
+      return InstanceUnit.properties(of: specification, port: port, owner: owner, home: home)
     }
+  }
+
+  // MARK: Processes
+
+  package nonisolated func instance(ofProcess processID: Int32) -> ProcessOwner {
+    switch ProcessFiles.unit(of: processID) {
+    case .unit(let id, ofUserManager: let isUsers)? where isUsers == (manager == .user) && isOwn(id): .instance(id)
+    case .unit?, .noInstance?: ProcessFiles.command(of: processID).map { .other(command: $0) } ?? .unknown
+    case nil: .unknown
+    }
+  }
+
+  private nonisolated func isOwn(_ id: InstanceID) -> Bool { ids.withLock { $0.contains(id) } }
+
+  private func publishIDs() {
+    let new = starting.union(lives.keys)
+    ids.withLock { $0 = new }
   }
 
   // MARK: What happens
@@ -171,7 +202,7 @@ package actor SystemdLauncher: Launcher {
     // What can't be read now will be told again when the bus is back.
     guard !starting.contains(id), case .success(let status) = await units.lookAt(id) else { return }
     guard lives[id] == known, !starting.contains(id) else { return }
-    let unit = status.flatMap { $0.state.isRunning ? InstanceUnit.read($0, owner: owner).ownUnit : nil }
+    let unit = status.flatMap { $0.state.isRunning ? units.read($0).ownUnit : nil }
     if let known {
       let isOther = status?.state.invocationID != known.invocation.text
       guard isOther || status?.state.hasEnded == true else { return }

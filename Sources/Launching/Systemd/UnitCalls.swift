@@ -13,6 +13,12 @@ struct UnitCalls: Sendable {
 
   let bus: SystemdBus
   let owner: UnitOwner
+  /// Whether the manager can.
+  let closesNetwork: Bool
+
+  func read(_ status: UnitStatus) -> InstanceUnit.Reading {
+    InstanceUnit.read(status, owner: owner, closesNetwork: closesNetwork)
+  }
 
   /// Instances that have a unit in memory, whatever its state.
   func list() async throws(LaunchError) -> [InstanceID] {
@@ -68,13 +74,18 @@ struct UnitCalls: Sendable {
     let id = specification.id
     let name = InstanceUnit.name(id)
     let deadline = ContinuousClock.now + Self.patience
+    var properties = properties
     var hasBegun = false
+    var job: JobResult?
     repeat {
-      if !hasBegun { hasBegun = try await begin(name, properties) }
+      if !hasBegun {
+        job = try await begin(name, properties)
+        hasBegun = job != nil
+      }
       let status = try await status(of: id)
       switch status?.state {
       case let state? where state.isRunning:
-        switch status.map({ InstanceUnit.read($0, owner: owner) }) {
+        switch status.map(read) {
         case .own(let unit): return unit
         case .others(let other):
           throw LaunchError(
@@ -86,7 +97,14 @@ struct UnitCalls: Sendable {
         }
       case let state? where state.hasEnded:
         await release(id)
+        // A machine may have fewer CPUs and nodes for its units than it has: better elsewhere than not at all.
+        if hasBegun, UnitEnd.isForWantOfLocalResources(state), properties != InstanceUnit.unbound(properties) {
+          properties = InstanceUnit.unbound(properties)
+          hasBegun = false
+          continue
+        }
         guard !hasBegun else {
+          if job == .dependency { throw unmet(specification) }
           throw LaunchError(.ended, "\(id) did not start: \(await reason(state, id, specification))")
         }
         guard status?.isTransient == true else {
@@ -96,6 +114,7 @@ struct UnitCalls: Sendable {
               + "unmask` it, or rename the placement")
         }
       case nil where hasBegun:
+        if job == .dependency { throw unmet(specification) }
         throw LaunchError(.ended, "\(id) did not start: its unit is gone")
       default: break
       }
@@ -105,14 +124,23 @@ struct UnitCalls: Sendable {
     throw LaunchError(.timedOut, "\(id) did not start: a unit \(name) is on its way and does not come to an end")
   }
 
-  /// - Returns: whether the start went through; else look at what is there.
-  private func begin(_ name: String, _ properties: [UnitProperty]) async throws(LaunchError) -> Bool {
+  private func unmet(_ specification: InstanceSpecification) -> LaunchError {
+    // systemd says that something was missing, and not what.
+    let home = (try? InstanceAccount.resolve(specification.user).home) ?? "/"
+    let mount = specification.missingMount(home: home)
+    return mount.map { LaunchError(of: specification.id, missing: $0) }
+      ?? LaunchError(
+        .ended,
+        "\(specification.id) did not start: what its unit needs did not come up; the journal of systemd says what")
+  }
+
+  /// - Returns: what the start came to; nil: look at what is there.
+  private func begin(_ name: String, _ properties: [UnitProperty]) async throws(LaunchError) -> JobResult? {
     do throws(SystemdError) {
-      _ = try await bus.startTransientUnit(name, properties: properties)
-      return true
+      return try await bus.startTransientUnit(name, properties: properties)
     } catch {
       switch error.code {
-      case .unitExists, .connectionLost: return false
+      case .unitExists, .connectionLost: return nil
       case .timedOut:
         if await isOwn(name) { _ = try? await bus.stopUnit(name) }
         throw LaunchError(error)
@@ -155,6 +183,34 @@ struct UnitCalls: Sendable {
   private func isThere(_ id: InstanceID, _ invocation: InvocationID) async throws(LaunchError) -> Bool {
     guard let state = try await status(of: id)?.state else { return false }
     return state.invocationID == invocation.text && !state.hasEnded
+  }
+
+  // MARK: Changes
+
+  func setNetwork(_ id: InstanceID, _ invocation: InvocationID, open: Bool) async throws(LaunchError) {
+    guard let status = try await status(of: id), case .own(let unit) = read(status), unit.invocation == invocation,
+      !status.state.hasEnded, unit.hasNetwork != open
+    else { return }
+    do throws(SystemdError) {
+      let name = InstanceUnit.name(id)
+      try await patiently { () throws(SystemdError) in
+        try await bus.setProperties([.denyAddresses(!open)], of: name)
+      }
+    } catch {
+      // It ended by itself, and is collected.
+      guard error.code == .noSuchUnit else { throw LaunchError(error) }
+    }
+  }
+
+  /// Whether systemd has a unit of that name, from a file or by what it sees.
+  func isKnown(_ name: String) async throws(LaunchError) -> Bool {
+    do throws(SystemdError) {
+      _ = try await patiently { () throws(SystemdError) in try await bus.unitProperties(name) }
+      return true
+    } catch {
+      guard error.code == .noSuchUnit else { throw LaunchError(error) }
+      return false
+    }
   }
 
   // MARK: References

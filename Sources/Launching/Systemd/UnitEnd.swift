@@ -31,6 +31,11 @@ enum UnitEnd {
   /// Whether it ended with a status of the instance's own, about which the instance itself knows best.
   static func isOfProgram(_ state: UnitState) -> Bool { state.result == "exit-code" && state.execMainStatus < 200 }
 
+  /// Whether it could not be kept to its CPUs or its memory: systemd.exec(5), CPUAFFINITY and NUMA_POLICY.
+  static func isForWantOfLocalResources(_ state: UnitState) -> Bool {
+    state.result == "exit-code" && [215, 242].contains(state.execMainStatus)
+  }
+
   /// Statuses from 200 are systemd's own, for what went wrong before the program ran: systemd.exec(5), "Process Exit
   /// Codes".
   private static func exit(_ status: Int32, _ specification: InstanceSpecification?) -> String {

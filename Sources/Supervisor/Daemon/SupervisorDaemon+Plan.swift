@@ -94,6 +94,8 @@ extension SupervisorDaemon {
     }
     var (specification, port) = try plan.specification(of: id, attempt: attempt, avoiding: ports(ofOthersThan: id))
     specification.prunesStore = isAlone(id)
+    // Models are pulled through any of them.
+    specification.hasNetwork = true
     launches.take(port, for: id)
     return (specification, port)
   }
