@@ -26,7 +26,7 @@ struct Examination {
     let installation = Installation.current
     findings += await SystemdExamination.run(installation)
     findings += UserExamination.run(installation, settings)
-    findings += OllamaExamination.run(installation, settings)
+    findings += await OllamaExamination.run(installation, settings)
     findings += GPUExamination.run(settings)
     findings += await SocketExamination.run(sockets, installation, settings)
     return findings

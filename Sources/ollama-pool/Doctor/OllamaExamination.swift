@@ -4,8 +4,8 @@ import PoolConfiguration
 
 /// The program that instances run, and its models.
 enum OllamaExamination {
-  static func run(_ installation: Installation, _ settings: Settings) -> [Finding] {
-    [program(settings, installation.isService ? .refused : .allowed), store(installation, settings)]
+  static func run(_ installation: Installation, _ settings: Settings) async -> [Finding] {
+    [program(settings, installation.isService ? .refused : .allowed)] + (await stores(installation, settings))
   }
 
   private static func program(_ settings: Settings, _ standIns: StandIns) -> Finding {
@@ -40,39 +40,38 @@ enum OllamaExamination {
 
   // MARK: The model store
 
-  private static func store(_ installation: Installation, _ settings: Settings) -> Finding {
-    guard installation.isService else {
-      let own = User(named: User.current)
-      let home = Environment["HOME"] ?? own?.home ?? "/"
-      let path = settings.modelsPath ?? Environment["OLLAMA_MODELS"] ?? "\(home)/.ollama/models"
-      return store(at: path, user: own, isMadeAtStart: settings.modelsPath == nil)
-    }
+  private static func stores(_ installation: Installation, _ settings: Settings) async -> [Finding] {
+    let store: ModelStore?
     do throws(LaunchError) {
-      let account = try InstanceAccount.resolve(settings.instanceUser)
-      let path = settings.modelsPath ?? "\(account.home)/.ollama/models"
-      return store(at: path, user: User(named: account.name), isMadeAtStart: settings.modelsPath == nil)
+      let service = await OllamaService.find()
+      store = try await ModelStore.find(for: settings, asOwnUser: !installation.isService, service: service)
     } catch {
-      return .problem("models", error.message, remedy: "`systemd-sysusers`, or correct `instance_user`")
+      return [.problem("models", error.message, remedy: "`systemd-sysusers`, or correct `instance_user`")]
     }
+    guard let store else {
+      return [
+        .problem(
+          "models", "the model store does not answer" + (settings.modelsPath.map { ": \($0)" } ?? ""),
+          remedy: "look after the file server that it is on")
+      ]
+    }
+    let user = installation.isService ? InstanceAccount.name(settings.instanceUser) : User.current
+    return [finding(store, user)] + passedOver(store)
   }
 
-  private static func store(at path: String, user: User?, isMadeAtStart: Bool) -> Finding {
-    guard let status = FileStatus(of: path) else {
-      let name = user?.name ?? "the instances' user"
-      if isMadeAtStart { return .ok("models", "\(path) is not there yet: \(name) makes it at the first start") }
-      return .problem(
-        "models", "\(path) can't be found", remedy: "`install -d -o \(name) \(path)`, or correct `models_path`")
+  private static func finding(_ store: ModelStore, _ user: String) -> Finding {
+    if let refusal = store.refusal {
+      return store.isReadable
+        ? .warning("models", "\(refusal.problem), so nothing can be pulled", remedy: refusal.remedy)
+        : .problem("models", refusal.problem, remedy: refusal.remedy)
     }
-    guard status.isFolder else {
-      return .problem("models", "\(path) is no folder", remedy: "move it away, or correct `models_path`")
+    guard store.exists else {
+      return .ok("models", "\(store.path) is not there yet: \(user) makes it at the first start")
     }
-    let owner = "owned by \(User.name(of: status.userID)), \(status.permissions)"
-    guard let user else { return .ok("models", "\(path), \(owner)") }
-    guard status.allows(0o7, userID: user.userID, groups: user.groups) else {
-      return .problem(
-        "models", "\(path) (\(owner)): \(user.name), which instances run as, can't read and write it",
-        remedy: "`chown -R \(user.name) \(path)`, or set `instance_user` to its owner")
-    }
-    return .ok("models", "\(path), \(owner); instances run as \(user.name)")
+    return .ok("models", "\(store.description); instances run as \(user)")
+  }
+
+  private static func passedOver(_ store: ModelStore) -> [Finding] {
+    store.passedOver.map { [.ok("models", "another store is not used: \($0)")] } ?? []
   }
 }
