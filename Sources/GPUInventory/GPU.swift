@@ -1,16 +1,32 @@
 import Glibc
 
-/// One GPU as it was last read. What could not be learnt is `nil`.
+/// One GPU, or one slice of one, as it was last read. What could not be learnt is `nil`.
 package struct GPU: Sendable, Equatable {
   package enum Vendor: String, Sendable {
     case nvidia
     case amd
   }
 
+  package enum Kind: Sendable, Equatable {
+    case whole
+    /// MIG mode is on: nothing can run on it but on its slices, which follow it in the inventory.
+    case divided
+    /// A MIG slice of the GPU with this UUID. `gpuInstance` has memory of its own; `computeInstance` is the part of it
+    /// that a process computes on.
+    case slice(of: String, gpuInstance: Int, computeInstance: Int)
+  }
+
   /// Its place in this reading. Not a name: it changes when a GPU comes or goes. See `GPUNumbering`.
   package var index: Int
-  /// Its name for good, as CUDA_VISIBLE_DEVICES takes it.
+  /// Its name for good. For NVIDIA as CUDA_VISIBLE_DEVICES takes it (`GPU-…`, `MIG-…`), for AMD as ROCR_VISIBLE_DEVICES
+  /// does (`GPU-` and 16 hexadecimal digits) unless `isNamedByAddress`. See `visibleDevices`.
   package var uuid: String
+  package var kind = Kind.whole
+  /// Of an AMD GPU: its index for AMD's runtime (ROCr), which counts them in the order of KFD's nodes.
+  package var runtimeIndex: Int?
+  /// Whether it is an AMD GPU whose hardware tells no unique id, or that of another one. Then `uuid` is its PCI address,
+  /// such as `AMD-0000-03-00-0`, and AMD's runtime knows it by its index alone.
+  package var isNamedByAddress = false
   /// The product's name.
   package var name: String?
   package var vendor: Vendor
@@ -18,10 +34,17 @@ package struct GPU: Sendable, Equatable {
   package var memoryTotal: UInt64?
   /// Bytes, of all processes together.
   package var memoryUsed: UInt64?
-  /// As sysfs writes it: `0000:41:00.0`.
+  /// Who uses it; of a divided GPU, of all its slices. An empty list says that nobody does, `nil` that it is not known.
+  package var processes: [GPUProcess]?
+  /// As sysfs writes it: `0000:41:00.0`. A slice's is that of its GPU, as are the three below.
   package var pciAddress: String?
+  /// The bridges from the root complex down, and the GPU itself, as sysfs names them; empty where that isn't known.
+  package var pciPath: [String] = []
+  package var numaNode: Int?
+  /// The CPUs beside it.
+  package var localCPUs: CPUSet?
   /// What a process must be able to open to use it; empty where that isn't known.
-  package var deviceNodes: [String]
+  package var deviceNodes: [String] = []
   /// Percent.
   package var utilisation: Int?
   /// Degrees Celsius.
@@ -31,12 +54,50 @@ package struct GPU: Sendable, Equatable {
     self.index = index
     self.uuid = uuid
     self.vendor = vendor
-    deviceNodes = []
   }
 
   /// Those of its device nodes that don't exist, as `/dev/nvidia-uvm` after a boot until something makes it. systemd
   /// would silently deny them to an instance, which then computes on the CPU.
   package func missingDeviceNodes() -> [String] { deviceNodes.filter { !DeviceNode.exists($0) } }
+
+  /// Without what changes from one reading to the next, as it is shown of a GPU that no longer answers.
+  var withoutReadings: GPU {
+    var gpu = self
+    gpu.memoryUsed = nil
+    gpu.processes = nil
+    gpu.utilisation = nil
+    gpu.temperature = nil
+    return gpu
+  }
+}
+
+/// A process that has memory on a GPU.
+package struct GPUProcess: Sendable, Hashable {
+  /// As the driver numbers processes: in the machine's first PID namespace.
+  package var pid: Int32
+  /// Bytes on this GPU; `nil` where the driver can't tell.
+  package var memory: UInt64?
+
+  package init(pid: Int32, memory: UInt64?) {
+    self.pid = pid
+    self.memory = memory
+  }
+}
+
+extension GPU {
+  /// What CUDA_VISIBLE_DEVICES or ROCR_VISIBLE_DEVICES is set to, so that a process sees these GPUs of one vendor alone,
+  /// in this order.
+  ///
+  /// - Parameter othersAreHidden: whether device rules (DeviceAllow=) keep it from the nodes of all other GPUs. AMD's
+  ///   runtime counts only the GPUs whose nodes it may open (Linux: `kfd_devcgroup_check_permission`), so a GPU without
+  ///   a UUID has another index behind such rules.
+  package static func visibleDevices(_ gpus: [GPU], othersAreHidden: Bool) -> String {
+    let indexes = gpus.compactMap(\.runtimeIndex).sorted()
+    return gpus.map { gpu in
+      guard gpu.isNamedByAddress, let index = gpu.runtimeIndex else { return gpu.uuid }
+      return String(othersAreHidden ? indexes.firstIndex(of: index) ?? index : index)
+    }.joined(separator: ",")
+  }
 }
 
 extension GPU.Vendor {

@@ -4,25 +4,33 @@ import Synchronization
 
 /// Reads the GPUs. Holds NVML open between readings, so that each costs microseconds.
 ///
-/// NVML may block for seconds while a GPU fails: not to be called on an event loop.
+/// A driver may block for seconds while a GPU fails: not to be called on an event loop.
 package final class InventoryReader: Sendable {
   private struct State {
     var library: NVMLLibrary?
     var session: NVMLSession?
+    var amd: AMDReader
+    var slots: PCIDevices
   }
 
   private let libraryPath: String
   private let kernelDriver: String
-  private let state = Mutex(State())
+  private let files: FileSystem
+  private let state: Mutex<State>
 
   /// - Parameters:
   ///   - nvmlLibrary: a path, or a name for the dynamic linker to find.
   ///   - kernelDriver: a file that exists while NVIDIA's kernel module is loaded.
+  ///   - root: the folder that stands for `/` where sysfs and procfs are read.
   package init(
-    nvmlLibrary: String = "libnvidia-ml.so.1", kernelDriver: String = "/proc/driver/nvidia/version"
+    nvmlLibrary: String = "libnvidia-ml.so.1", kernelDriver: String = "/proc/driver/nvidia/version",
+    root: String = "/"
   ) {
     libraryPath = nvmlLibrary
     self.kernelDriver = kernelDriver
+    let files = FileSystem(root: root)
+    self.files = files
+    state = Mutex(State(amd: AMDReader(files), slots: PCIDevices(files)))
   }
 
   package func read(_ source: GPUSource) -> Inventory {
@@ -33,44 +41,68 @@ package final class InventoryReader: Sendable {
     }
   }
 
-  /// An absent driver means the CPU. A driver that is there and fails doesn't: a pool that quietly computes on the CPU
-  /// beside idle GPUs is worse than one that says why it can't start.
+  /// Without any driver the CPU is used. A driver that is there and fails doesn't mean the CPU: a pool that quietly
+  /// computes on it beside idle GPUs is worse than one that says why it can't start.
   private func readAutomatic() -> Inventory {
+    let amd = state.withLock { $0.amd.read() }
+    var inventory = Inventory(source: .drivers, gpus: amd.gpus.filter(\.isWorthAnInstance), problems: amd.problems)
     switch readNVML() {
-    case .success(let (gpus, problems)):
-      Inventory(source: gpus.isEmpty && problems.isEmpty ? .cpu : .nvml, gpus: gpus, problems: problems)
-    case .failure(.noDriver(let problem)): Inventory(source: .cpu, problems: [problem])
-    case .failure(.broken(let problem)): Inventory(source: .nvml, problems: [problem])
+    case .success(let nvidia):
+      inventory.gpus = (nvidia.gpus + inventory.gpus).inPCIOrder()
+      inventory.problems = nvidia.problems + inventory.problems
+      inventory.driverVersion = nvidia.driverVersion
+    case .failure(.broken(let problem)):
+      inventory.gpus = inventory.gpus.inPCIOrder()
+      inventory.problems.insert(problem, at: 0)
+    case .failure(.noDriver(let problem)):
+      if inventory.gpus.isEmpty, inventory.problems.isEmpty { return Inventory(source: .cpu, problems: [problem]) }
+      inventory.gpus = inventory.gpus.inPCIOrder()
     }
+    if inventory.gpus.isEmpty, inventory.problems.isEmpty { inventory.source = .cpu }
+    return inventory
   }
 
   private func readConfigured(_ configured: [ConfiguredGPU]) -> Inventory {
+    var inventory = Inventory(source: .configured)
     var found: [String: GPU] = [:]
     var problems: [InventoryProblem] = []
-    var nvmlAnswers = false
-    switch GPUSource.configured(configured).asksDriver ? readNVML() : .success((gpus: [], problems: [])) {
-    case .success(let reading):
-      nvmlAnswers = true
-      problems = reading.problems.filter { problem in configured.contains { $0.uuid == problem.gpu } }
-      for gpu in reading.gpus { found[gpu.uuid] = gpu }
-    case .failure(.broken(let problem)): problems = [problem]
     // Without a driver the list is all there is to know.
-    case .failure(.noDriver): break
-    }
-    let gpus = configured.enumerated().map { index, entry in
-      var gpu = found[entry.uuid] ?? GPU(index: index, uuid: entry.uuid, vendor: entry.vendor)
-      if found[entry.uuid] == nil, nvmlAnswers, entry.vendor == .nvidia {
-        problems.append(InventoryProblem(gpu: entry.uuid, subject: "gpus", text: "NVML knows no such GPU"))
+    var answering: Set<GPU.Vendor> = []
+    if configured.contains(where: { $0.vendor == .nvidia }) {
+      switch readNVML() {
+      case .success(let reading):
+        answering.insert(.nvidia)
+        problems += reading.problems
+        inventory.driverVersion = reading.driverVersion
+        for gpu in reading.gpus { found[gpu.uuid] = gpu }
+      case .failure(.broken(let problem)): inventory.problems.append(problem)
+      case .failure(.noDriver): break
       }
+    }
+    if configured.contains(where: { $0.vendor == .amd }) {
+      let reading = state.withLock { $0.amd.read() }
+      if !reading.gpus.isEmpty { answering.insert(.amd) }
+      problems += reading.problems
+      for gpu in reading.gpus where found[gpu.uuid] == nil { found[gpu.uuid] = gpu }
+    }
+    inventory.problems += problems.filter { problem in configured.contains { $0.uuid == problem.gpu } }
+    for (index, entry) in configured.enumerated() {
+      let read = found[entry.uuid].flatMap { $0.vendor == entry.vendor ? $0 : nil }
+      if read == nil, answering.contains(entry.vendor) {
+        let driver = entry.vendor == .nvidia ? "NVML" : "AMD's driver"
+        inventory.problems.append(
+          InventoryProblem(gpu: entry.uuid, subject: "gpus", text: "\(driver) knows no such GPU"))
+      }
+      var gpu = read ?? GPU(index: index, uuid: entry.uuid, vendor: entry.vendor)
       gpu.index = index
-      gpu.vendor = entry.vendor
       gpu.name = entry.name ?? gpu.name
       gpu.memoryTotal = entry.memory ?? gpu.memoryTotal
       gpu.pciAddress = entry.pciAddress ?? gpu.pciAddress
       if !entry.deviceNodes.isEmpty { gpu.deviceNodes = entry.vendor.completed(entry.deviceNodes) }
-      return gpu
+      if read == nil || entry.pciAddress != nil { state.withLock { $0.slots.describe(&gpu) } }
+      inventory.gpus.append(gpu)
     }
-    return Inventory(source: .configured, gpus: gpus, problems: problems)
+    return inventory
   }
 
   private enum Failure: Error {
@@ -78,7 +110,9 @@ package final class InventoryReader: Sendable {
     case broken(InventoryProblem)
   }
 
-  private func readNVML() -> Result<(gpus: [GPU], problems: [InventoryProblem]), Failure> {
+  private typealias NVMLReading = (gpus: [GPU], problems: [InventoryProblem], driverVersion: String?)
+
+  private func readNVML() -> Result<NVMLReading, Failure> {
     state.withLock { state in
       do throws(Failure) {
         return .success(try read(&state))
@@ -89,20 +123,25 @@ package final class InventoryReader: Sendable {
   }
 
   /// Opens NVML where that was not done or was of no avail; so a driver that comes later is found.
-  private func read(_ state: inout State) throws(Failure) -> (gpus: [GPU], problems: [InventoryProblem]) {
+  private func read(_ state: inout State) throws(Failure) -> NVMLReading {
     if let session = state.session {
       // A session fails after a driver's reload: then a new one is opened.
-      do throws(InventoryProblem) { return try session.read() } catch { state.session = nil }
+      do throws(InventoryProblem) { return try Self.read(session) } catch { state.session = nil }
     }
     do throws(InventoryProblem) {
       let library = try openLibrary(&state)
-      let session = try NVMLSession(library)
+      let session = try NVMLSession(library, files)
       state.session = session
-      return try session.read()
+      return try Self.read(session)
     } catch {
       state.session = nil
       throw meansNoDriver(error) ? .noDriver(error) : .broken(error)
     }
+  }
+
+  private static func read(_ session: NVMLSession) throws(InventoryProblem) -> NVMLReading {
+    let (gpus, problems) = try session.read()
+    return (gpus, problems, session.driverVersion)
   }
 
   private func openLibrary(_ state: inout State) throws(InventoryProblem) -> NVMLLibrary {

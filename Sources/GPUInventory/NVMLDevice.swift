@@ -16,7 +16,7 @@ enum Answer<Value> {
   }
 }
 
-/// One GPU, asked by its handle.
+/// One GPU, or one slice, asked by its handle.
 struct NVMLDevice {
   let library: NVMLLibrary
   let handle: cnvml_device
@@ -25,6 +25,28 @@ struct NVMLDevice {
   var name: Answer<String> { text(library.name) }
   var minorNumber: Answer<Int> { number { library.minorNumber?(handle, &$0) } }
   var temperature: Answer<Int> { number { library.temperature?(handle, CInt(CNVML_TEMPERATURE_GPU), &$0) } }
+  var gpuInstance: Answer<Int> { number { library.gpuInstance?(handle, &$0) } }
+  var computeInstance: Answer<Int> { number { library.computeInstance?(handle, &$0) } }
+  /// How many slices there is room for.
+  var mostSlices: Answer<Int> { number { library.mostSlices?(handle, &$0) } }
+
+  var isDivided: Answer<Bool> {
+    var (mode, afterReset): (UInt32, UInt32) = (0, 0)
+    guard let code = library.migMode?(handle, &mode, &afterReset) else { return .unknown }
+    return Answer(code, mode == CNVML_MIG_ENABLED)
+  }
+
+  /// `nil`: a gap.
+  func slice(_ index: Int) -> Answer<NVMLDevice?> {
+    var slice: cnvml_device?
+    guard let code = library.slice?(handle, UInt32(index), &slice) else { return .unknown }
+    if code == CNVML_NOT_FOUND { return .value(nil) }
+    return Answer(code, slice.map { NVMLDevice(library: library, handle: $0) })
+  }
+
+  var computeProcesses: Answer<[NVMLProcesses.Entry]> { NVMLProcesses.read(handle, library.computeProcesses) }
+  /// A desktop's, say.
+  var graphicsProcesses: Answer<[NVMLProcesses.Entry]> { NVMLProcesses.read(handle, library.graphicsProcesses) }
 
   var utilisation: Answer<Int> {
     var rates = cnvml_utilization()
@@ -52,15 +74,26 @@ struct NVMLDevice {
   }
 
   private func text(_ function: cnvml_text_function?) -> Answer<String> {
-    // NVML asks for at most 96, the longest name.
-    var buffer = [CChar](repeating: 0, count: 96)
-    guard let code = function?(handle, &buffer, UInt32(buffer.count)) else { return .unknown }
-    return Answer(code, String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self))
+    nvmlText { function?(handle, $0, $1) }
   }
 
   private func number(_ call: (inout UInt32) -> cnvml_return?) -> Answer<Int> {
     var number: UInt32 = 0
     guard let code = call(&number) else { return .unknown }
     return Answer(code, Int(number))
+  }
+}
+
+extension NVMLLibrary {
+  var systemDriverVersion: Answer<String> { nvmlText { driverVersion?($0, $1) } }
+}
+
+/// - Parameter call: gets a buffer and its size.
+private func nvmlText(_ call: (UnsafeMutablePointer<CChar>, UInt32) -> cnvml_return?) -> Answer<String> {
+  // NVML asks for at most 96, the longest name.
+  withUnsafeTemporaryAllocation(of: CChar.self, capacity: 96) { buffer in
+    buffer.initialize(repeating: 0)
+    guard let start = buffer.baseAddress, let code = call(start, UInt32(buffer.count)) else { return .unknown }
+    return Answer(code, String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self))
   }
 }

@@ -3,13 +3,14 @@ import Glibc
 
 /// NVML's functions, found at run time. Most may be missing, as in an old driver. NVML is safe to call from any thread.
 /// Once used it is never unloaded: it keeps threads and exit handlers.
-struct NVMLLibrary {
+struct NVMLLibrary: Sendable {
   let initialize: cnvml_init_function
   let count: cnvml_count_function
   let handleByIndex: cnvml_handle_by_index_function
   let uuid: cnvml_text_function
   let shutdown: cnvml_shutdown_function?
   let errorString: cnvml_error_string_function?
+  let driverVersion: cnvml_system_text_function?
   let name: cnvml_text_function?
   let minorNumber: cnvml_number_function?
   let memory: cnvml_memory_function?
@@ -17,6 +18,23 @@ struct NVMLLibrary {
   let utilisation: cnvml_utilization_function?
   let temperature: cnvml_temperature_function?
   let pciInfo: cnvml_pci_info_function?
+  let computeProcesses: cnvml_processes_function?
+  let graphicsProcesses: cnvml_processes_function?
+  let migMode: cnvml_mig_mode_function?
+  let mostSlices: cnvml_number_function?
+  let slice: cnvml_mig_handle_function?
+  let gpuInstance: cnvml_number_function?
+  let computeInstance: cnvml_number_function?
+  let events: Events?
+
+  /// What waiting for events takes.
+  struct Events: Sendable {
+    let createSet: cnvml_event_set_create_function
+    let freeSet: cnvml_event_set_free_function
+    let types: cnvml_event_types_function
+    let register: cnvml_register_events_function
+    let wait: cnvml_event_wait_function
+  }
 
   /// The library isn't there, isn't one, or lacks what nothing can be read without.
   init(path: String) throws(InventoryProblem) {
@@ -24,8 +42,8 @@ struct NVMLLibrary {
       let text = dlerror().map { String(cString: $0) } ?? "can't be loaded"
       throw InventoryProblem(subject: path, text: String(text.trimmingPrefix(path + ": ")))
     }
-    func find<Function>(_ symbol: String, as type: Function.Type = Function.self) -> Function? {
-      dlsym(handle, symbol).map { unsafeBitCast($0, to: type) }
+    func find<Function>(_ symbols: String..., as type: Function.Type = Function.self) -> Function? {
+      symbols.lazy.compactMap { dlsym(handle, $0) }.first.map { unsafeBitCast($0, to: type) }
     }
     func need<Function>(
       _ symbol: String, as type: Function.Type = Function.self
@@ -40,6 +58,7 @@ struct NVMLLibrary {
     uuid = try need("nvmlDeviceGetUUID")
     shutdown = find("nvmlShutdown")
     errorString = find("nvmlErrorString")
+    driverVersion = find("nvmlSystemGetDriverVersion")
     name = find("nvmlDeviceGetName")
     minorNumber = find("nvmlDeviceGetMinorNumber")
     memory = find("nvmlDeviceGetMemoryInfo")
@@ -47,6 +66,24 @@ struct NVMLLibrary {
     utilisation = find("nvmlDeviceGetUtilizationRates")
     temperature = find("nvmlDeviceGetTemperature")
     pciInfo = find("nvmlDeviceGetPciInfo_v3")
+    computeProcesses = find("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetComputeRunningProcesses_v2")
+    graphicsProcesses = find("nvmlDeviceGetGraphicsRunningProcesses_v3", "nvmlDeviceGetGraphicsRunningProcesses_v2")
+    migMode = find("nvmlDeviceGetMigMode")
+    mostSlices = find("nvmlDeviceGetMaxMigDeviceCount")
+    slice = find("nvmlDeviceGetMigDeviceHandleByIndex")
+    gpuInstance = find("nvmlDeviceGetGpuInstanceId")
+    computeInstance = find("nvmlDeviceGetComputeInstanceId")
+    events =
+      if let createSet: cnvml_event_set_create_function = find("nvmlEventSetCreate"),
+        let freeSet: cnvml_event_set_free_function = find("nvmlEventSetFree"),
+        let types: cnvml_event_types_function = find("nvmlDeviceGetSupportedEventTypes"),
+        let register: cnvml_register_events_function = find("nvmlDeviceRegisterEvents"),
+        let wait: cnvml_event_wait_function = find("nvmlEventSetWait_v2", "nvmlEventSetWait")
+      {
+        Events(createSet: createSet, freeSet: freeSet, types: types, register: register, wait: wait)
+      } else {
+        nil
+      }
   }
 
   func problem(_ code: cnvml_return, in call: String, gpu: String? = nil) -> InventoryProblem {

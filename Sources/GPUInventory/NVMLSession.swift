@@ -4,95 +4,140 @@ import PoolCore
 /// NVML between nvmlInit and nvmlShutdown. In it, the count of the GPUs and their indexes stay.
 final class NVMLSession {
   /// Bounds what a broken library can make the pool do.
-  private static let mostGPUs = Placement.most
+  static let mostGPUs = Placement.most
 
   private let library: NVMLLibrary
-  /// By NVML's index, so that a GPU that gets lost is still known by its name.
-  private var known: [UInt32: GPU] = [:]
+  private let files: FileSystem
+  private var slots: PCIDevices
+  /// By NVML's index, so that a GPU that gets lost is still known by its name: the GPU, and its slices.
+  private var known: [UInt32: [GPU]] = [:]
 
-  init(_ library: NVMLLibrary) throws(InventoryProblem) {
+  init(_ library: NVMLLibrary, _ files: FileSystem) throws(InventoryProblem) {
     let code = library.initialize()
     guard code == CNVML_SUCCESS else { throw library.problem(code, in: "nvmlInit_v2") }
     self.library = library
+    self.files = files
+    slots = PCIDevices(files)
   }
 
   deinit { _ = library.shutdown?() }
 
-  /// All GPUs in the order of their PCI addresses, and what could not be read. Throws where not even their count could:
-  /// then the session is of no more use.
+  var driverVersion: String? { if case .value(let version) = library.systemDriverVersion { version } else { nil } }
+
+  /// All GPUs as NVML counts them, slices after theirs, and what could not be read. Throws where not even their count
+  /// could: then the session is of no more use.
   func read() throws(InventoryProblem) -> (gpus: [GPU], problems: [InventoryProblem]) {
     var count: UInt32 = 0
     let code = library.count(&count)
     guard code == CNVML_SUCCESS else { throw library.problem(code, in: "nvmlDeviceGetCount_v2") }
     var gpus: [GPU] = []
     var problems: [InventoryProblem] = []
-    for index in 0..<min(count, UInt32(Self.mostGPUs)) {
-      if let gpu = read(index, &problems) { gpus.append(gpu) }
-    }
+    for index in 0..<min(count, UInt32(Self.mostGPUs)) { gpus += read(index, &problems) }
     if count > Self.mostGPUs {
       problems.append(
         InventoryProblem(
           subject: "nvmlDeviceGetCount_v2", text: "reports \(count) GPUs; only the first \(Self.mostGPUs) are used"))
     }
-    return (Self.inPCIOrder(gpus), problems)
+    return (gpus, problems)
   }
 
   /// A GPU that has stopped answering is still listed, with a problem, and without the values that change.
-  private func read(_ index: UInt32, _ problems: inout [InventoryProblem]) -> GPU? {
-    let remembered = known[index]
-    let label = remembered?.uuid ?? "GPU \(index)"
+  private func read(_ index: UInt32, _ problems: inout [InventoryProblem]) -> [GPU] {
+    let remembered = known[index, default: []]
+    let label = remembered.first?.uuid ?? "GPU \(index)"
+    func silent(_ call: String, _ code: cnvml_return) -> [GPU] {
+      problems.append(library.problem(code, in: call, gpu: label))
+      // Whoever looks at a slice alone is to hear of it, too.
+      problems += remembered.dropFirst().map { library.problem(code, in: call, gpu: $0.uuid) }
+      return remembered.map(\.withoutReadings)
+    }
     var handle: cnvml_device?
     let code = library.handleByIndex(index, &handle)
-    guard code == CNVML_SUCCESS, let handle else {
-      problems.append(library.problem(code, in: "nvmlDeviceGetHandleByIndex_v2", gpu: label))
-      return remembered
-    }
+    guard code == CNVML_SUCCESS, let handle else { return silent("nvmlDeviceGetHandleByIndex_v2", code) }
     let device = NVMLDevice(library: library, handle: handle)
     let uuid: String
     switch device.uuid {
     case .value(let text): uuid = text
-    case .unknown: return remembered
-    case .failed(let code):
-      problems.append(library.problem(code, in: "nvmlDeviceGetUUID", gpu: label))
-      return remembered
+    case .unknown: return remembered.map(\.withoutReadings)
+    case .failed(let code): return silent("nvmlDeviceGetUUID", code)
     }
-    var isLost = false
-    func value<Value>(_ answer: Answer<Value>, _ call: String) -> Value? {
-      switch answer {
-      case .value(let value): return value
-      case .unknown: return nil
-      case .failed(let code):
-        // Every further call fails alike.
-        if !isLost { problems.append(library.problem(code, in: call, gpu: uuid)) }
-        isLost = isLost || code == CNVML_GPU_IS_LOST
-        return nil
+    var faults = NVMLFaults(library: library, gpu: uuid)
+    defer { problems += faults.problems }
+    // What doesn't change is kept where it can no longer be read.
+    let same = remembered.first?.uuid == uuid ? remembered : []
+    var gpu = same.first?.withoutReadings ?? GPU(index: 0, uuid: uuid, vendor: .nvidia)
+    gpu.name = faults.value(device.name, "nvmlDeviceGetName") ?? gpu.name
+    gpu.pciAddress = faults.value(device.pciAddress, "nvmlDeviceGetPciInfo_v3") ?? gpu.pciAddress
+    slots.describe(&gpu)
+    let minor = faults.value(device.minorNumber, "nvmlDeviceGetMinorNumber")
+    if let minor { gpu.deviceNodes = GPU.Vendor.nvidia.completed(["/dev/nvidia\(minor)"]) }
+    let memory = faults.value(device.memory, "nvmlDeviceGetMemoryInfo")
+    gpu.memoryTotal = memory?.total ?? gpu.memoryTotal
+    gpu.memoryUsed = memory?.used
+    gpu.utilisation = faults.value(device.utilisation, "nvmlDeviceGetUtilizationRates")
+    gpu.temperature = faults.value(device.temperature, "nvmlDeviceGetTemperature")
+    if let isDivided = faults.value(device.isDivided, "nvmlDeviceGetMigMode") {
+      gpu.kind = isDivided ? .divided : .whole
+    }
+    let processes = processes(of: device, isDivided: gpu.kind == .divided, &faults)
+    gpu.processes = processes.map { NVMLProcesses.merged($0) }
+    var slices: [GPU] = []
+    if gpu.kind == .divided {
+      let reader = NVMLSlices(library: library, files: files, parent: gpu, minor: minor, processes: processes)
+      slices = reader.read(device, known: Array(same.dropFirst()), &faults)
+      // Without the right to see all of it at once, the slices' own lists do.
+      if gpu.processes == nil, slices.allSatisfy({ $0.processes != nil }) {
+        gpu.processes = NVMLProcesses.merged(slices.flatMap { $0.processes ?? [] })
       }
     }
-    // What doesn't change is kept where it can no longer be read.
-    var gpu = remembered.flatMap { $0.uuid == uuid ? $0 : nil } ?? GPU(index: 0, uuid: uuid, vendor: .nvidia)
-    gpu.name = value(device.name, "nvmlDeviceGetName") ?? gpu.name
-    gpu.pciAddress = value(device.pciAddress, "nvmlDeviceGetPciInfo_v3") ?? gpu.pciAddress
-    if let minor = value(device.minorNumber, "nvmlDeviceGetMinorNumber") {
-      gpu.deviceNodes = GPU.Vendor.nvidia.completed(["/dev/nvidia\(minor)"])
-    }
-    let memory = value(device.memory, "nvmlDeviceGetMemoryInfo")
-    gpu.memoryTotal = memory?.total ?? gpu.memoryTotal
-    known[index] = gpu
-
-    gpu.memoryUsed = memory?.used
-    gpu.utilisation = value(device.utilisation, "nvmlDeviceGetUtilizationRates")
-    gpu.temperature = value(device.temperature, "nvmlDeviceGetTemperature")
-    return gpu
+    known[index] = [gpu] + slices
+    return [gpu] + slices
   }
 
-  /// GPUs without an address come last, as NVML counts them.
-  private static func inPCIOrder(_ gpus: [GPU]) -> [GPU] {
-    let last = PCIAddress(domain: .max, bus: .max, device: .max)
-    let keyed = gpus.enumerated().map { (gpu: $1, key: ($1.pciAddress.flatMap { PCIAddress($0) } ?? last, $0)) }
-    return keyed.sorted { $0.key < $1.key }.enumerated().map { index, entry in
-      var gpu = entry.gpu
-      gpu.index = index
-      return gpu
+  private func processes(
+    of device: NVMLDevice, isDivided: Bool, _ faults: inout NVMLFaults
+  ) -> [NVMLProcesses.Entry]? {
+    // All slices' processes together are not for everybody.
+    let allowed = isDivided ? CNVML_NO_PERMISSION : CNVML_SUCCESS
+    return faults.processes(of: device, ignoring: cnvml_return(allowed))
+  }
+}
+
+/// Takes down what fails of one GPU.
+struct NVMLFaults {
+  let library: NVMLLibrary
+  let gpu: String
+  private(set) var isLost = false
+  var problems: [InventoryProblem] = []
+
+  init(library: NVMLLibrary, gpu: String) {
+    self.library = library
+    self.gpu = gpu
+  }
+
+  /// `nil` where it isn't known or fails.
+  mutating func value<Value>(_ answer: Answer<Value>, _ call: String) -> Value? {
+    switch answer {
+    case .value(let value): return value
+    case .unknown: return nil
+    case .failed(let code):
+      // Every further call fails alike.
+      if !isLost { problems.append(library.problem(code, in: call, gpu: gpu)) }
+      isLost = isLost || code == CNVML_GPU_IS_LOST
+      return nil
     }
+  }
+
+  /// Computing or drawing. `nil` where either is not known: what isn't complete would make a GPU look free.
+  mutating func processes(
+    of device: NVMLDevice, ignoring ignored: cnvml_return = cnvml_return(CNVML_SUCCESS)
+  ) -> [NVMLProcesses.Entry]? {
+    let compute = device.computeProcesses
+    if case .failed(ignored) = compute { return nil }
+    guard let computing = value(compute, "nvmlDeviceGetComputeRunningProcesses") else { return nil }
+    let graphics = device.graphicsProcesses
+    if case .unknown = graphics { return computing }
+    if case .failed(ignored) = graphics { return nil }
+    return value(graphics, "nvmlDeviceGetGraphicsRunningProcesses").map { computing + $0 }
   }
 }

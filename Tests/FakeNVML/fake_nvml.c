@@ -2,12 +2,25 @@
 //
 // It shows the GPUs that a file describes, read again at each change: $FAKE_NVML_STATE, or `nvml.state` beside the
 // library. `_` stands for a space in values. A line each:
+//   driver 550.54.15
 //   gpu uuid=GPU-a name=Fake_H100 bus=00000000:01:00.0 minor=0 total=85899345920 used=1073741824 util=7 temp=40
-//   fail nvmlDeviceGetMemoryInfo_v2 15        that call returns that code, on every GPU
-//   fail nvmlDeviceGetMemoryInfo_v2 15 gpu=1  on one GPU alone
+//   gpu uuid=GPU-b mig=1                      in MIG mode; GPUs are counted from 0, as they come
+//   mig gpu=1 index=3 uuid=MIG-a name=Fake_H100_MIG_1g.10gb total=10737418240 used=0 gi=7 ci=0
+//   proc gpu=0 pid=1234 used=1048576          a process; on a slice with gi= and ci=, one that draws with graphics=1
+//   xid gpu=0 code=79 seq=1                   an event; each seq is another one, of a slice with gi= and ci=
+//   ecc gpu=0 seq=2                           a double bit ECC error
+//   fail nvmlDeviceGetMemoryInfo_v2 15        that call returns that code, on every GPU and slice
+//   fail nvmlDeviceGetMemoryInfo_v2 15 gpu=1  on one GPU and its slices; with mig=3 on one slice, with mig=-1 on none
 //   reload 1                                  another number ends all sessions, as the driver's reload does
 //   count 1000                                what nvmlDeviceGetCount_v2 says, whatever there is
+//   processsize 32                            how long an element of the lists of processes is, if not 24
+//
+// Programs may occupy memory, too: a file `procs/PID` beside the state file with lines `UUID BYTES` is a process for as
+// long as /proc/PID exists, and what it has is used on top of `used`.
+//
+// With -DOLD_SYMBOLS it has the functions of an older driver.
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -15,26 +28,56 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
-enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, VERSION_MISMATCH = 25 };
-enum { MOST_GPUS = 64, MOST_FAILURES = 32 };
+#ifdef OLD_SYMBOLS
+#define nvmlDeviceGetComputeRunningProcesses_v3 nvmlDeviceGetComputeRunningProcesses_v2
+#define nvmlDeviceGetGraphicsRunningProcesses_v3 nvmlDeviceGetGraphicsRunningProcesses_v2
+#define nvmlEventSetWait_v2 nvmlEventSetWait
+#endif
 
+enum {
+  SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7,
+  TIMEOUT = 10, VERSION_MISMATCH = 25
+};
+enum { MOST_GPUS = 64, MOST_SLICES = 448, MOST_FAILURES = 32, MOST_PROCESSES = 8192, MOST_EVENTS = 64, MIG_ROOM = 7 };
+enum { XID = 8, DOUBLE_BIT_ECC = 2, SINGLE_BIT_ECC = 1 };
+static const unsigned NO_INSTANCE = ~0u;
+
+// A GPU, or a slice of one: then `slice` is not -1, and `index` is the GPU's.
 typedef struct Device {
-  int index;
-  unsigned minor, utilization, temperature;
+  int index, slice;
+  bool divided;
+  unsigned minor, utilization, temperature, gpu_instance, compute_instance;
   unsigned long long total, used;
   char uuid[96], name[96], bus[32];
 } Device;
 
 typedef struct {
   char function[64];
-  int code, gpu;
+  int code, gpu, slice;
 } Failure;
 
+typedef struct {
+  int gpu;
+  bool graphics;
+  unsigned pid, gpu_instance, compute_instance;
+  unsigned long long used;
+} Process;
+
+typedef struct {
+  int gpu;
+  unsigned gpu_instance, compute_instance;
+  unsigned long long type, data, sequence;
+} Happening;
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static Device gpus[MOST_GPUS];
+static Device gpus[MOST_GPUS], slices[MOST_SLICES];
 static Failure failures[MOST_FAILURES];
-static int gpu_count, failure_count, initialized, reload;
+static Process processes[MOST_PROCESSES];
+static Happening happenings[MOST_EVENTS];
+static int gpu_count, slice_count, failure_count, process_count, happening_count, initialized, reload, process_size;
+static char driver[80];
 static long long shown_count;
 static struct stat read_state;
 
@@ -79,6 +122,9 @@ static void read_line(const char *line) {
   if (!strncmp(line, "gpu ", 4) && gpu_count < MOST_GPUS) {
     Device *gpu = &gpus[gpu_count];
     gpu->index = gpu_count++;
+    gpu->slice = -1;
+    gpu->divided = number(line, "mig", 0);
+    gpu->gpu_instance = gpu->compute_instance = NO_INSTANCE;
     gpu->minor = number(line, "minor", gpu->index);
     gpu->utilization = number(line, "util", 0);
     gpu->temperature = number(line, "temp", 40);
@@ -87,8 +133,31 @@ static void read_line(const char *line) {
     text(line, "uuid", gpu->uuid, sizeof gpu->uuid, "GPU-0");
     text(line, "name", gpu->name, sizeof gpu->name, "Fake_GPU");
     text(line, "bus", gpu->bus, sizeof gpu->bus, "00000000:01:00.0");
+  } else if (!strncmp(line, "mig ", 4) && slice_count < MOST_SLICES) {
+    Device *slice = &slices[slice_count++];
+    slice->index = number(line, "gpu", 0);
+    slice->slice = number(line, "index", 0);
+    slice->gpu_instance = number(line, "gi", 1);
+    slice->compute_instance = number(line, "ci", 0);
+    slice->total = number(line, "total", 10ULL << 30);
+    slice->used = number(line, "used", 0);
+    text(line, "uuid", slice->uuid, sizeof slice->uuid, "MIG-0");
+    text(line, "name", slice->name, sizeof slice->name, "Fake_MIG");
+    snprintf(slice->bus, sizeof slice->bus, "%s", gpus[slice->index % MOST_GPUS].bus);
+  } else if (!strncmp(line, "proc ", 5) && process_count < MOST_PROCESSES) {
+    processes[process_count++] = (Process){
+        .gpu = number(line, "gpu", 0), .graphics = number(line, "graphics", 0), .pid = number(line, "pid", 0),
+        .gpu_instance = number(line, "gi", NO_INSTANCE), .compute_instance = number(line, "ci", NO_INSTANCE),
+        .used = number(line, "used", ~0ULL)};
+  } else if ((!strncmp(line, "xid ", 4) || !strncmp(line, "ecc ", 4)) && happening_count < MOST_EVENTS) {
+    happenings[happening_count++] = (Happening){
+        .gpu = number(line, "gpu", 0), .type = *line == 'x' ? XID : DOUBLE_BIT_ECC, .data = number(line, "code", 0),
+        .gpu_instance = number(line, "gi", NO_INSTANCE), .compute_instance = number(line, "ci", NO_INSTANCE),
+        .sequence = number(line, "seq", 1)};
+  } else if (sscanf(line, "driver %79s", driver) == 1 || sscanf(line, "processsize %d", &process_size) == 1) {
   } else if (sscanf(line, "fail %63s %d", failure.function, &failure.code) == 2 && failure_count < MOST_FAILURES) {
     failure.gpu = (int)number(line, "gpu", -1);
+    failure.slice = (int)number(line, "mig", -2);
     failures[failure_count++] = failure;
   } else if (sscanf(line, "reload %d", &new_reload) == 1) {
     if (new_reload != reload) initialized = 0;
@@ -103,7 +172,7 @@ static void read_state_if_changed(void) {
   struct stat now;
   const char *path = state_path();
   if (stat(path, &now)) {
-    gpu_count = failure_count = 0;
+    gpu_count = slice_count = failure_count = process_count = happening_count = 0;
     memset(&read_state, 0, sizeof read_state);
     return;
   }
@@ -113,21 +182,55 @@ static void read_state_if_changed(void) {
   FILE *file = fopen(path, "r");
   if (!file) return;
   read_state = now;
-  gpu_count = failure_count = 0;
+  gpu_count = slice_count = failure_count = process_count = happening_count = 0;
   shown_count = -1;
+  process_size = 24;
+  strcpy(driver, "550.54.15");
   char line[1024];
   while (fgets(line, sizeof line, file)) read_line(line);
   fclose(file);
 }
 
+static bool concerns(const Failure *failure, const Device *device) {
+  if (failure->gpu >= 0 && !(device && failure->gpu == device->index)) return false;
+  return failure->slice == -2 || (device && failure->slice == device->slice);
+}
+
+// What has been called so far without failing, for tests to ask.
+static struct {
+  const char *function;
+  int gpu, count;
+} calls[1024];
+
+static void note_call(const char *function, int gpu) {
+  for (unsigned i = 0; i < sizeof calls / sizeof *calls; i++) {
+    if (!calls[i].count) calls[i].function = function, calls[i].gpu = gpu;
+    if (calls[i].function == function && calls[i].gpu == gpu) {
+      calls[i].count++;
+      return;
+    }
+  }
+}
+
+// On one GPU, or with -1 on all.
+int fakeCalls(const char *function, int gpu) {
+  int count = 0;
+  pthread_mutex_lock(&lock);
+  for (unsigned i = 0; i < sizeof calls / sizeof *calls && calls[i].count; i++)
+    if (!strcmp(calls[i].function, function) && (gpu < 0 || calls[i].gpu == gpu)) count += calls[i].count;
+  pthread_mutex_unlock(&lock);
+  return count;
+}
+
 // Begins each call: locks, reads the state, and finds out whether the call is to fail.
-static int enter(const char *function, const Device *gpu) {
+static int enter(const char *function, const Device *device) {
   pthread_mutex_lock(&lock);
   read_state_if_changed();
   for (int i = 0; i < failure_count; i++)
-    if (!strcmp(failures[i].function, function) && (failures[i].gpu < 0 || (gpu && failures[i].gpu == gpu->index)))
-      return failures[i].code;
-  return initialized || !strcmp(function, "nvmlInit_v2") ? SUCCESS : UNINITIALIZED;
+    if (!strcmp(failures[i].function, function) && concerns(&failures[i], device)) return failures[i].code;
+  if (!initialized && strcmp(function, "nvmlInit_v2")) return UNINITIALIZED;
+  note_call(function, device ? device->index : -1);
+  return SUCCESS;
 }
 
 static int leave(int code) {
@@ -138,6 +241,65 @@ static int leave(int code) {
 #define ENTER(gpu)                        \
   int code_ = enter(__func__, gpu);       \
   if (code_ != SUCCESS) return leave(code_)
+
+// What programs occupy, as `procs` beside the state file tells.
+typedef struct {
+  unsigned pid;
+  unsigned long long used;
+  const Device *device;
+} Occupation;
+
+static const Device *device_named(const char *uuid) {
+  for (int i = 0; i < gpu_count; i++)
+    if (!strcmp(gpus[i].uuid, uuid)) return &gpus[i];
+  for (int i = 0; i < slice_count; i++)
+    if (!strcmp(slices[i].uuid, uuid)) return &slices[i];
+  return NULL;
+}
+
+static int read_occupations(Occupation *found, int room) {
+  char folder[4200], path[4500], line[256], uuid[96];
+  int count = 0;
+  const char *state = state_path(), *slash = strrchr(state, '/');
+  snprintf(folder, sizeof folder, "%.*s/procs", slash ? (int)(slash - state) : 0, state);
+  DIR *entries = opendir(folder);
+  if (!entries) return 0;
+  for (struct dirent *entry; (entry = readdir(entries));) {
+    char *end;
+    unsigned long pid = strtoul(entry->d_name, &end, 10);
+    struct stat process;
+    snprintf(path, sizeof path, "/proc/%lu", pid);
+    if (!pid || *end || stat(path, &process)) continue;
+    snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+    FILE *file = fopen(path, "r");
+    if (!file) continue;
+    while (count < room && fgets(line, sizeof line, file)) {
+      Occupation one = {.pid = pid};
+      if (sscanf(line, "%95s %llu", uuid, &one.used) == 2 && (one.device = device_named(uuid))) found[count++] = one;
+    }
+    fclose(file);
+  }
+  closedir(entries);
+  return count;
+}
+
+static bool is_on(const Device *device, int gpu, unsigned gpu_instance, unsigned compute_instance) {
+  if (device->index != gpu) return false;
+  return device->slice < 0 || (device->gpu_instance == gpu_instance && device->compute_instance == compute_instance);
+}
+
+enum { MOST_OCCUPATIONS = 1024 };
+static Occupation occupations[MOST_OCCUPATIONS];
+
+static unsigned long long used_on(const Device *device) {
+  unsigned long long used = device->used;
+  int count = read_occupations(occupations, MOST_OCCUPATIONS);
+  for (int i = 0; i < count; i++) {
+    const Device *on = occupations[i].device;
+    if (is_on(device, on->index, on->gpu_instance, on->compute_instance)) used += occupations[i].used;
+  }
+  return used < device->total ? used : device->total;
+}
 
 int nvmlInit_v2(void) {
   ENTER(NULL);
@@ -156,11 +318,19 @@ const char *nvmlErrorString(int code) {
     case 0: return "Success";
     case 1: return "Uninitialized";
     case 3: return "Not Supported";
+    case 4: return "Insufficient Permissions";
     case 9: return "Driver Not Loaded";
     case 15: return "GPU is lost";
+    case 16: return "GPU requires reset";
     case 18: return "Driver/library version mismatch";
     default: return "Unknown Error";
   }
+}
+
+int nvmlSystemGetDriverVersion(char *buffer, unsigned size) {
+  ENTER(NULL);
+  snprintf(buffer, size, "%s", driver);
+  return leave(SUCCESS);
 }
 
 int nvmlDeviceGetCount_v2(unsigned *count) {
@@ -190,6 +360,7 @@ int nvmlDeviceGetName(Device *gpu, char *buffer, unsigned size) {
 
 int nvmlDeviceGetMinorNumber(Device *gpu, unsigned *minor) {
   ENTER(gpu);
+  if (gpu->slice >= 0) return leave(NOT_SUPPORTED);
   *minor = gpu->minor;
   return leave(SUCCESS);
 }
@@ -200,7 +371,8 @@ typedef struct {
 
 int nvmlDeviceGetMemoryInfo(Device *gpu, Memory *memory) {
   ENTER(gpu);
-  *memory = (Memory){gpu->total, gpu->total - gpu->used, gpu->used};
+  unsigned long long used = used_on(gpu);
+  *memory = (Memory){gpu->total, gpu->total - used, used};
   return leave(SUCCESS);
 }
 
@@ -214,13 +386,14 @@ int nvmlDeviceGetMemoryInfo_v2(Device *gpu, MemoryV2 *memory) {
   if (memory->version != (sizeof(MemoryV2) | 2u << 24)) return leave(VERSION_MISMATCH);
   memory->total = gpu->total;
   memory->reserved = 0;
-  memory->free = gpu->total - gpu->used;
-  memory->used = gpu->used;
+  memory->used = used_on(gpu);
+  memory->free = gpu->total - memory->used;
   return leave(SUCCESS);
 }
 
 int nvmlDeviceGetUtilizationRates(Device *gpu, unsigned rates[2]) {
   ENTER(gpu);
+  if (gpu->slice >= 0 || gpu->divided) return leave(NOT_SUPPORTED);
   rates[0] = rates[1] = gpu->utilization;
   return leave(SUCCESS);
 }
@@ -228,6 +401,7 @@ int nvmlDeviceGetUtilizationRates(Device *gpu, unsigned rates[2]) {
 int nvmlDeviceGetTemperature(Device *gpu, int sensor, unsigned *temperature) {
   ENTER(gpu);
   if (sensor != 0) return leave(INVALID_ARGUMENT);
+  if (gpu->slice >= 0) return leave(NOT_SUPPORTED);
   *temperature = gpu->temperature;
   return leave(SUCCESS);
 }
@@ -244,4 +418,151 @@ int nvmlDeviceGetPciInfo_v3(Device *gpu, PCIInfo *info) {
   snprintf(info->bus_id, sizeof info->bus_id, "%s", gpu->bus);
   sscanf(gpu->bus, "%x:%x:%x", &info->domain, &info->bus, &info->device);
   return leave(SUCCESS);
+}
+
+typedef struct {
+  unsigned pid;
+  unsigned long long used;
+  unsigned gpu_instance, compute_instance;
+  unsigned long long protected;
+} ProcessInfo;
+
+static int list_processes(const Device *device, bool graphics, unsigned *count, char *infos) {
+  unsigned room = *count, found = 0;
+  int occupied = graphics ? 0 : read_occupations(occupations, MOST_OCCUPATIONS);
+  for (int i = 0; i < process_count + occupied; i++) {
+    Process process;
+    if (i < process_count) {
+      process = processes[i];
+    } else {
+      const Occupation *one = &occupations[i - process_count];
+      process = (Process){one->device->index, false, one->pid, one->device->gpu_instance,
+                          one->device->compute_instance, one->used};
+    }
+    if (process.graphics != graphics || !is_on(device, process.gpu, process.gpu_instance, process.compute_instance))
+      continue;
+    if (found < room) {
+      ProcessInfo info = {process.pid, process.used, process.gpu_instance, process.compute_instance, 0};
+      memcpy(infos + (size_t)found * process_size, &info, process_size);
+    }
+    found++;
+  }
+  *count = found;
+  return found > room ? INSUFFICIENT_SIZE : SUCCESS;
+}
+
+int nvmlDeviceGetComputeRunningProcesses_v3(Device *gpu, unsigned *count, char *infos) {
+  ENTER(gpu);
+  return leave(list_processes(gpu, false, count, infos));
+}
+
+int nvmlDeviceGetGraphicsRunningProcesses_v3(Device *gpu, unsigned *count, char *infos) {
+  ENTER(gpu);
+  return leave(list_processes(gpu, true, count, infos));
+}
+
+int nvmlDeviceGetMigMode(Device *gpu, unsigned *now, unsigned *after_reset) {
+  ENTER(gpu);
+  *now = *after_reset = gpu->divided;
+  return leave(SUCCESS);
+}
+
+int nvmlDeviceGetMaxMigDeviceCount(Device *gpu, unsigned *count) {
+  ENTER(gpu);
+  *count = gpu->divided ? MIG_ROOM : 0;
+  return leave(SUCCESS);
+}
+
+int nvmlDeviceGetMigDeviceHandleByIndex(Device *gpu, unsigned index, Device **slice) {
+  ENTER(gpu);
+  for (int i = 0; i < slice_count; i++)
+    if (slices[i].index == gpu->index && slices[i].slice == (int)index) {
+      *slice = &slices[i];
+      return leave(SUCCESS);
+    }
+  return leave(NOT_FOUND);
+}
+
+int nvmlDeviceGetGpuInstanceId(Device *slice, unsigned *id) {
+  ENTER(slice);
+  *id = slice->gpu_instance;
+  return leave(slice->slice < 0 ? NOT_SUPPORTED : SUCCESS);
+}
+
+int nvmlDeviceGetComputeInstanceId(Device *slice, unsigned *id) {
+  ENTER(slice);
+  *id = slice->compute_instance;
+  return leave(slice->slice < 0 ? NOT_SUPPORTED : SUCCESS);
+}
+
+// What happens to a GPU before it is registered is not told.
+typedef struct {
+  unsigned long long types[MOST_GPUS], seen[MOST_GPUS];
+} EventSet;
+
+typedef struct {
+  Device *device;
+  unsigned long long type, data;
+#ifndef OLD_SYMBOLS
+  unsigned gpu_instance, compute_instance;
+#endif
+} Event;
+
+int nvmlEventSetCreate(EventSet **set) {
+  ENTER(NULL);
+  *set = calloc(1, sizeof **set);
+  return leave(SUCCESS);
+}
+
+int nvmlEventSetFree(EventSet *set) {
+  free(set);
+  return SUCCESS;
+}
+
+int nvmlDeviceGetSupportedEventTypes(Device *gpu, unsigned long long *types) {
+  ENTER(gpu);
+  *types = XID | DOUBLE_BIT_ECC | SINGLE_BIT_ECC;
+  return leave(SUCCESS);
+}
+
+int nvmlDeviceRegisterEvents(Device *gpu, unsigned long long types, EventSet *set) {
+  ENTER(gpu);
+  if (gpu->slice >= 0) return leave(NOT_SUPPORTED);
+  set->types[gpu->index] = types;
+  for (int i = 0; i < happening_count; i++)
+    if (happenings[i].gpu == gpu->index && happenings[i].sequence > set->seen[gpu->index])
+      set->seen[gpu->index] = happenings[i].sequence;
+  return leave(SUCCESS);
+}
+
+// The earliest that was not told yet.
+static const Happening *next_happening(const EventSet *set) {
+  const Happening *next = NULL;
+  for (int i = 0; i < happening_count; i++) {
+    const Happening *one = &happenings[i];
+    if (one->gpu < 0 || one->gpu >= MOST_GPUS || !(set->types[one->gpu] & one->type)) continue;
+    if (one->sequence > set->seen[one->gpu] && (!next || one->sequence < next->sequence)) next = one;
+  }
+  return next;
+}
+
+int nvmlEventSetWait_v2(EventSet *set, Event *event, unsigned milliseconds) {
+  for (unsigned waited = 0;; waited += 5) {
+    ENTER(NULL);
+    const Happening *next = next_happening(set);
+    if (next) {
+      set->seen[next->gpu] = next->sequence;
+      event->device = &gpus[next->gpu];
+      event->type = next->type;
+      event->data = next->data;
+#ifndef OLD_SYMBOLS
+      event->gpu_instance = next->gpu_instance;
+      event->compute_instance = next->compute_instance;
+#endif
+      return leave(SUCCESS);
+    }
+    leave(TIMEOUT);
+    if (waited >= milliseconds) return TIMEOUT;
+    nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+  }
 }

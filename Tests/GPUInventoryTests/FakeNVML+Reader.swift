@@ -3,9 +3,9 @@ import TestSupport
 @testable import GPUInventory
 
 extension FakeNVML {
-  /// Sees no kernel driver, whatever machine runs the tests.
-  func reader(kernelDriver: String = "/nonexistent") -> InventoryReader {
-    InventoryReader(nvmlLibrary: library, kernelDriver: kernelDriver)
+  /// Sees no kernel driver and no sysfs, whatever machine runs the tests.
+  func reader(kernelDriver: String = "/nonexistent", root: String = "/nonexistent") -> InventoryReader {
+    InventoryReader(nvmlLibrary: library, kernelDriver: kernelDriver, root: root)
   }
 
   /// Four GPUs, which NVML counts in another order than the PCI bus.

@@ -9,7 +9,7 @@ struct NVMLTests {
   func fourGPUs() async throws {
     let fake = try await FakeNVML(state: FakeNVML.four)
     let inventory = fake.reader().read(.automatic)
-    #expect(inventory.source == .nvml && inventory.problems == [])
+    #expect(inventory.source == .drivers && inventory.problems == [])
     #expect(inventory.gpus.map(\.uuid) == ["GPU-a", "GPU-b", "GPU-c", "GPU-d"])
     #expect(inventory.gpus.map(\.index) == [0, 1, 2, 3])
     #expect(
@@ -20,6 +20,7 @@ struct NVMLTests {
     #expect(inventory.gpus.map(\.temperature) == [61, 62, 63, 64])
     let first = inventory.gpus[0]
     #expect(first.name == "Fake H100" && first.memoryTotal == 85_899_345_920 && first.vendor == .nvidia)
+    #expect(inventory.driverVersion == "550.54.15")
   }
 
   @Test("a later reading shows what has changed")
@@ -32,21 +33,45 @@ struct NVMLTests {
     #expect(inventory.gpus.map(\.uuid) == ["GPU-a"] && inventory.gpus[0].memoryUsed == 99)
   }
 
+  /// Every call that is made for a GPU that has been named, and what it is reported as.
+  private static let calls = [
+    "nvmlDeviceGetName": "nvmlDeviceGetName", "nvmlDeviceGetMinorNumber": "nvmlDeviceGetMinorNumber",
+    "nvmlDeviceGetMemoryInfo_v2": "nvmlDeviceGetMemoryInfo",
+    "nvmlDeviceGetUtilizationRates": "nvmlDeviceGetUtilizationRates",
+    "nvmlDeviceGetTemperature": "nvmlDeviceGetTemperature", "nvmlDeviceGetPciInfo_v3": "nvmlDeviceGetPciInfo_v3",
+    "nvmlDeviceGetMigMode": "nvmlDeviceGetMigMode",
+    "nvmlDeviceGetComputeRunningProcesses_v3": "nvmlDeviceGetComputeRunningProcesses",
+    "nvmlDeviceGetGraphicsRunningProcesses_v3": "nvmlDeviceGetGraphicsRunningProcesses",
+  ]
+
   @Test(
-    "a failing call costs its value alone, and is reported with NVML's code and text",
-    arguments: [
-      ("nvmlDeviceGetName", "nvmlDeviceGetName"), ("nvmlDeviceGetMinorNumber", "nvmlDeviceGetMinorNumber"),
-      ("nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetMemoryInfo"),
-      ("nvmlDeviceGetUtilizationRates", "nvmlDeviceGetUtilizationRates"),
-      ("nvmlDeviceGetTemperature", "nvmlDeviceGetTemperature"), ("nvmlDeviceGetPciInfo_v3", "nvmlDeviceGetPciInfo_v3"),
-    ])
+    "a failing call costs its value alone, and is reported with NVML's code and text", arguments: calls.sorted(by: <))
   func failingCall(function: String, reported: String) async throws {
     let fake = try await FakeNVML(state: FakeNVML.four + "fail \(function) 999 gpu=3\n")
     let inventory = fake.reader().read(.automatic)
     #expect(Set(inventory.gpus.map(\.uuid)) == ["GPU-a", "GPU-b", "GPU-c", "GPU-d"])
-    #expect(inventory.problems.map(\.description) == ["GPU-b: \(reported): Unknown Error (NVML code 999)"])
-    try fake.show(FakeNVML.four + "fail \(function) 3\n")
-    #expect(fake.reader().read(.automatic).problems == [], "what isn't supported is no fault")
+    #expect(inventory.gpus.filter { $0.uuid != "GPU-b" }.allSatisfy { $0.name != nil && $0.processes == [] })
+    let reason = "; the driver gives no reason: the kernel's log may (`journalctl -k --grep NVRM`)"
+    #expect(inventory.problems.map(\.description) == ["GPU-b: \(reported): Unknown Error (NVML code 999)\(reason)"])
+    for harmless in [3, 13] {
+      try fake.show(FakeNVML.four + "fail \(function) \(harmless)\n")
+      #expect(fake.reader().read(.automatic).problems == [], "what isn't supported is no fault")
+    }
+  }
+
+  @Test("codes that an operator can do something about come with what that is")
+  func remedies() {
+    let remedies = [
+      4: "device nodes", 9: "modprobe nvidia", 12: "install NVIDIA's driver again", 15: "restart the machine",
+      16: "nvidia-smi --gpu-reset", 18: "restart the machine or reload the module", 999: "journalctl -k",
+    ]
+    for (code, text) in remedies {
+      let problem = InventoryProblem(subject: "call", code: Int32(code), text: "text")
+      #expect(problem.remedy?.contains(text) == true, "\(code)")
+      #expect(problem.description == "call: text (NVML code \(code)); \(problem.remedy ?? "")")
+      #expect(problem.isGPULost == (code == 15) && problem.needsReset == (code == 16))
+    }
+    #expect(InventoryProblem(subject: "call", text: "text").description == "call: text")
   }
 
   @Test("a GPU that can't be named is left out, and the others stay")
@@ -55,7 +80,8 @@ struct NVMLTests {
       let fake = try await FakeNVML(state: FakeNVML.four + "fail \(function) 999 gpu=3\n")
       let inventory = fake.reader().read(.automatic)
       #expect(inventory.gpus.map(\.uuid) == ["GPU-a", "GPU-c", "GPU-d"])
-      #expect(inventory.problems.map(\.description) == ["GPU 3: \(function): Unknown Error (NVML code 999)"])
+      #expect(inventory.problems.map(\.gpu) == ["GPU 3"] && inventory.problems.map(\.code) == [999])
+      #expect(inventory.problems.map(\.subject) == [function])
     }
   }
 
@@ -65,10 +91,9 @@ struct NVMLTests {
     let reader = fake.reader()
     let before = reader.read(.automatic)
     // Lost to the handle, and lost to every call on it.
-    let calls = ["Name", "MinorNumber", "MemoryInfo_v2", "UtilizationRates", "Temperature", "PciInfo_v3"]
     let failures = [
-      "fail nvmlDeviceGetHandleByIndex_v2 15 gpu=3\n",
-      calls.map { "fail nvmlDeviceGet\($0) 15 gpu=3\n" }.joined(),
+      "fail nvmlDeviceGetHandleByIndex_v2 15 gpu=3\n", "fail nvmlDeviceGetUUID 15 gpu=3\n",
+      Self.calls.keys.map { "fail \($0) 15 gpu=3\n" }.joined(),
     ]
     for failure in failures {
       try fake.show(FakeNVML.four + failure)
@@ -103,8 +128,8 @@ struct NVMLTests {
     #expect(reloaded.gpus.count == 4 && reloaded.problems == [])
     try fake.show("fail nvmlDeviceGetCount_v2 999\n")
     let failed = reader.read(.automatic)
-    #expect(failed.source == .nvml && failed.gpus == [])
-    #expect(failed.problems.map(\.description) == ["nvmlDeviceGetCount_v2: Unknown Error (NVML code 999)"])
+    #expect(failed.source == .drivers && failed.gpus == [])
+    #expect(failed.problems.map(\.subject) == ["nvmlDeviceGetCount_v2"] && failed.problems.map(\.code) == [999])
     try fake.show(FakeNVML.four)
     #expect(reader.read(.automatic).gpus.count == 4)
   }
@@ -115,24 +140,52 @@ struct NVMLTests {
     let reader = fake.reader()
     let unloaded = reader.read(.automatic)
     #expect(unloaded.source == .cpu)
-    #expect(unloaded.problems.map(\.description) == ["nvmlInit_v2: Driver Not Loaded (NVML code 9)"])
+    #expect(unloaded.problems.map(\.subject) == ["nvmlInit_v2"] && unloaded.problems.map(\.code) == [9])
     try fake.show(FakeNVML.four + "fail nvmlInit_v2 18\n")
     let mismatched = reader.read(.automatic)
-    #expect(mismatched.source == .nvml && mismatched.gpus == [] && mismatched.problems.map(\.code) == [18])
+    #expect(mismatched.source == .drivers && mismatched.gpus == [] && mismatched.problems.map(\.code) == [18])
     try fake.show(FakeNVML.four)
     #expect(reader.read(.automatic).gpus.count == 4, "a driver that comes later is found")
     try fake.show("")
-    #expect(reader.read(.automatic) == Inventory(source: .cpu), "a driver without a GPU means the CPU")
+    let empty = reader.read(.automatic)
+    #expect(empty.source == .cpu && empty.gpus == [] && empty.problems == [], "a driver without a GPU means the CPU")
+  }
+
+  @Test("a library that is installed later is found")
+  func libraryAppears() async throws {
+    let files = try MachineFiles()
+    defer { withExtendedLifetime(files) {} }
+    let fake = try await FakeNVML()
+    let library = files.root + "/libnvidia-ml.so.1"
+    let reader = InventoryReader(nvmlLibrary: library, kernelDriver: "/nonexistent", root: files.root)
+    #expect(reader.read(.automatic).source == .cpu)
+    try files.write("garbage", to: "libnvidia-ml.so.1")
+    #expect(reader.read(.automatic).source == .cpu)
+    try files.write(FakeNVML.four, to: "nvml.state")
+    try files.remove("libnvidia-ml.so.1")
+    try files.link("libnvidia-ml.so.1", to: fake.library)
+    #expect(reader.read(.automatic).gpus.count == 4)
+  }
+
+  @Test("a driver that does not tell its version is no fault")
+  func version() async throws {
+    let fake = try await FakeNVML(state: FakeNVML.four + "driver 570.86.10\n")
+    #expect(fake.reader().read(.automatic).driverVersion == "570.86.10")
+    try fake.show(FakeNVML.four + "fail nvmlSystemGetDriverVersion 999\n")
+    let inventory = fake.reader().read(.automatic)
+    #expect(inventory.driverVersion == nil && inventory.problems == [] && inventory.gpus.count == 4)
   }
 
   @Test("an old driver shows what it can")
   func oldDriver() async throws {
     let inventory = try await FakeNVML(source: "old_nvml.c").reader().read(.automatic)
-    #expect(inventory.source == .nvml && inventory.problems == [])
+    #expect(inventory.source == .drivers && inventory.problems == [])
     #expect(inventory.gpus.map(\.uuid) == ["GPU-old"])
     let gpu = try #require(inventory.gpus.first)
     #expect(gpu.memoryTotal == 1_000 && gpu.memoryUsed == 400)
     #expect(gpu.name == nil && gpu.deviceNodes == [] && gpu.pciAddress == nil)
+    #expect(gpu.kind == .whole && gpu.processes == nil, "who uses it is not known")
+    #expect(inventory.driverVersion == nil)
   }
 
   @Test("a driver without the needed functions is reported")
@@ -142,7 +195,7 @@ struct NVMLTests {
     let withoutModule = fake.reader().read(.automatic)
     #expect(withoutModule.source == .cpu && withoutModule.problems.map(\.description) == [text])
     let withModule = fake.reader(kernelDriver: "/dev/null").read(.automatic)
-    #expect(withModule.source == .nvml && withModule.problems.map(\.description) == [text])
+    #expect(withModule.source == .drivers && withModule.problems.map(\.description) == [text])
   }
 
   @Test("readings from many threads agree")

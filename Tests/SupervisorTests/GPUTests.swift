@@ -15,7 +15,7 @@ struct GPUTests {
   }
 
   private func reader(_ fake: FakeNVML) -> InventoryReader {
-    InventoryReader(nvmlLibrary: fake.library, kernelDriver: "/nonexistent")
+    InventoryReader(nvmlLibrary: fake.library, kernelDriver: "/nonexistent", root: "/nonexistent")
   }
 
   @Test func aGPUKeepsItsNameWhenAnotherComesBeforeIt() async throws {
@@ -132,7 +132,7 @@ struct GPUTests {
     release()
     try fake.show(Self.gpu("a", bus: 0) + Self.gpu("b", bus: 4))
     await second.lookForMissingGPUs()
-    try await stage.tells("other GPUs are there than before: 2 GPUs by NVML")
+    try await stage.tells("other GPUs are there than before: 2 GPUs found")
     #expect(try await stage.status().problems == [])
     #expect(launcher.world.orders == [])
     await second.stop(instances: .stop)
@@ -194,7 +194,7 @@ struct GPUTests {
     try fake.show(Self.gpu("a", bus: 0))
     await daemon.lookForMissingGPUs()
     try await stage.running("gpu0")
-    try await stage.tells("other GPUs are there than before: 1 GPU by NVML")
+    try await stage.tells("other GPUs are there than before: 1 GPU found")
     #expect(try await stage.status().problems == [])
     await daemon.stop(instances: .stop)
   }

@@ -16,7 +16,7 @@ import Testing
   }
 
   private func nvml(_ uuids: String...) -> Inventory {
-    Inventory(source: .nvml, gpus: uuids.enumerated().map { GPU(index: $0, uuid: $1, vendor: .nvidia) })
+    Inventory(source: .drivers, gpus: uuids.enumerated().map { GPU(index: $0, uuid: $1, vendor: .nvidia) })
   }
 
   private func names(_ plan: PlacementPlan) -> [String] {
@@ -26,7 +26,7 @@ import Testing
   @Test func oneForEachGPUAndOneOnTheCPUWithoutAny() throws {
     #expect(names(try plan("", nvml("A", "B")).plan) == ["gpu0: A", "gpu1: B"])
     #expect(names(try plan("", Inventory(source: .cpu)).plan) == ["cpu0: "])
-    #expect(names(try plan("", Inventory(source: .nvml)).plan) == [])
+    #expect(names(try plan("", Inventory(source: .drivers)).plan) == [])
   }
 
   @Test func aNewGPURenamesNone() throws {

@@ -69,7 +69,8 @@ final class Stage: Sendable {
     return try await SupervisorDaemon.start(options)
   }
 
-  static let noDriver = InventoryReader(nvmlLibrary: "/nonexistent", kernelDriver: "/nonexistent")
+  static let noDriver = InventoryReader(
+    nvmlLibrary: "/nonexistent", kernelDriver: "/nonexistent", root: "/nonexistent")
 
   func startDispatcher() async throws { try await dispatcher.start(at: dispatcherSocket) }
 

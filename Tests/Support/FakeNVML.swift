@@ -3,7 +3,7 @@ import Glibc
 import Synchronization
 
 /// A library built from `Tests/FakeNVML` in a folder of its own, and the file that tells it which GPUs there are.
-package final class FakeNVML {
+package final class FakeNVML: Sendable {
   private let folder: TemporaryDirectory
   package let library: String
 
@@ -40,6 +40,20 @@ package final class FakeNVML {
     // A new file each time: a change within the clock's tick is one, too.
     let next = try folder.write(state, to: "nvml.state.next")
     guard rename(next, folder.path(to: "nvml.state")) == 0 else { throw SystemCallFailed("rename") }
+  }
+
+  /// From now on this process has so much memory on the GPU or slice, until it ends.
+  package func occupy(_ uuid: String, bytes: Int, by pid: Int32) throws {
+    try FileManager.default.createDirectory(atPath: folder.path(to: "procs"), withIntermediateDirectories: true)
+    try folder.write("\(uuid) \(bytes)\n", to: "procs/\(pid)")
+  }
+
+  /// How often a function was called so far without failing: on one GPU, counted from 0, or on all.
+  package func calls(of function: String, gpu: Int32 = -1) -> Int {
+    guard let handle = dlopen(library, RTLD_NOW), let symbol = dlsym(handle, "fakeCalls") else { return 0 }
+    defer { dlclose(handle) }
+    typealias Counter = @convention(c) (UnsafePointer<CChar>, Int32) -> Int32
+    return Int(unsafeBitCast(symbol, to: Counter.self)(function, gpu))
   }
 
   /// From now on no call of the library returns, until the closure that comes back is called.

@@ -37,7 +37,7 @@ extension SupervisorDaemon {
 
   private func reading(for settings: Settings) async throws(ConfigurationError) -> Inventory {
     let reading = await inventory.read(settings.gpuSource, within: options.gpuPatience)
-    let isKnown = reading.map { $0.source != .nvml || !$0.gpus.isEmpty } ?? false
+    let isKnown = reading.map { $0.source != .drivers || !$0.gpus.isEmpty } ?? false
     // A driver that can't be asked just now must not cost the instances on its GPUs.
     if !isKnown, settings.gpus == plan.settings.gpus { return plan.inventory }
     guard let reading else {

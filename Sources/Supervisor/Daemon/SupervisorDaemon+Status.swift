@@ -118,7 +118,7 @@ extension SupervisorTypes.Inventory {
   init(_ source: Inventory.Source) {
     self =
       switch source {
-      case .nvml: .nvml
+      case .drivers: .nvml
       case .configured: .configured
       case .cpu: .cpu
       }

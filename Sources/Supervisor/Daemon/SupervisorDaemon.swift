@@ -209,7 +209,7 @@ package actor SupervisorDaemon {
 extension Inventory {
   fileprivate static func unanswered(within limit: Duration) -> Inventory {
     Inventory(
-      source: .nvml,
+      source: .drivers,
       problems: [
         InventoryProblem(
           subject: "NVML",

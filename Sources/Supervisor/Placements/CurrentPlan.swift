@@ -96,7 +96,7 @@ struct CurrentPlan: Sendable {
   var description: String {
     let places =
       switch inventory.source {
-      case .nvml: counted(inventory.gpus.count, "GPU") + " by NVML"
+      case .drivers: counted(inventory.gpus.count, "GPU") + " found"
       case .configured: counted(inventory.gpus.count, "configured GPU")
       case .cpu: "no GPU, so on the CPU" + (inventory.problems.first.map { " (\($0))" } ?? "")
       }

@@ -44,9 +44,10 @@ struct PlacementPlan: Sendable {
     mayHideGPUs = inventory.mayHideGPUs
     isByHand = settings.placements != .auto
     let lost = Set(inventory.problems.filter(\.isGPULost).compactMap(\.gpu))
-    if inventory.source == .nvml { numbering.add(inventory.gpus.map(\.uuid)) }
+    if inventory.source == .drivers { numbering.add(inventory.gpus.map(\.uuid)) }
     numbers = Self.numbers(of: inventory, numbering)
-    inventory.gpus = inventory.gpus.filter { !lost.contains($0.uuid) }.sorted { [numbers] in
+    // On a divided GPU only its slices can be used.
+    inventory.gpus = inventory.gpus.filter { !lost.contains($0.uuid) && $0.kind != .divided }.sorted { [numbers] in
       numbers[$0.uuid, default: 0] < numbers[$1.uuid, default: 0]
     }
     switch settings.placements {
@@ -60,7 +61,7 @@ struct PlacementPlan: Sendable {
   /// A configured list is counted by position, as its placements do; what NVML found keeps the number it got first.
   private static func numbers(of inventory: Inventory, _ numbering: GPUNumbering) -> [String: Int] {
     Dictionary(
-      inventory.gpus.map { ($0.uuid, (inventory.source == .nvml ? numbering.number(of: $0.uuid) : nil) ?? $0.index) },
+      inventory.gpus.map { ($0.uuid, (inventory.source == .drivers ? numbering.number(of: $0.uuid) : nil) ?? $0.index) },
       uniquingKeysWith: { first, _ in first })
   }
 
@@ -153,7 +154,7 @@ extension Inventory {
   /// Whether a GPU may be there that could not be read. One that is lost is not there.
   fileprivate var mayHideGPUs: Bool {
     let read = gpus.map(\.uuid)
-    return source == .nvml && problems.contains { !$0.isGPULost && !read.contains($0.gpu ?? "") }
+    return source == .drivers && problems.contains { !$0.isGPULost && !read.contains($0.gpu ?? "") }
   }
 }
 

@@ -11,9 +11,11 @@ enum GPUExamination {
       inventory.source == .cpu
         ? Finding.ok("gpus", "no NVIDIA driver (\(problem.subject): \(problem.text)): one instance runs on the CPU")
         : .problem(
-          "gpus", "\(problem)",
-          remedy: problem.isGPULost
-            ? "restart the machine" : "`nvidia-smi` shows what the driver says; reinstall it if it fails too")
+          "gpus", problem.summary,
+          remedy: problem.remedy
+            ?? (problem.subject.hasPrefix("/sys/")
+              ? "the kernel's log may tell more: `journalctl -k --grep amdgpu`"
+              : "`nvidia-smi` shows what the driver says; reinstall it if it fails too"))
     }
     if findings.isEmpty { findings = [.ok("gpus", "none: one instance runs on the CPU")] }
     return findings + placements(settings, inventory)
