@@ -137,6 +137,7 @@ extension QueueObservation {
     completions = queue.completions
     outsideDepth = queue.frontEnds.reduce(0) { $0 + min(max(0, $1.depth), OutsideQueues.deepest) }
     maxConcurrent = queue.maxConcurrent
+    for model in queue.models where model.waiting > 0 { waitingByModel[model.model] = bounded(model.waiting) }
     isDraining = queue.draining
     instances = queue.instances.map(InstanceObservation.init)
   }

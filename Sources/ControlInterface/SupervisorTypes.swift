@@ -4,7 +4,7 @@ package enum SupervisorTypes {
     case absent, launching, starting, ready, unhealthy, degraded, draining, stopping, backingOff, quarantined, cordoned
   }
 
-  package enum Inventory: String, Codable, Sendable, CaseIterable { case nvml, configured, cpu }
+  package enum Inventory: String, Codable, Sendable, CaseIterable { case drivers, configured, cpu }
 
   package struct Instance: Codable, Equatable, Sendable {
     package var id: String

@@ -61,7 +61,7 @@ package struct GPU: Sendable, Equatable {
   package func missingDeviceNodes() -> [String] { deviceNodes.filter { !DeviceNode.exists($0) } }
 
   /// Without what changes from one reading to the next, as it is shown of a GPU that no longer answers.
-  var withoutReadings: GPU {
+  package var withoutReadings: GPU {
     var gpu = self
     gpu.memoryUsed = nil
     gpu.processes = nil

@@ -18,6 +18,13 @@ package struct InventoryProblem: Error, Sendable, Hashable, CustomStringConverti
     self.text = text
   }
 
+  /// A GPU that is configured, or was there, and that its driver does not know.
+  package static func unknownGPU(_ uuid: String, _ text: String) -> InventoryProblem {
+    InventoryProblem(gpu: uuid, subject: "gpus", text: text)
+  }
+
+  package var isUnknownGPU: Bool { gpu != nil && subject == "gpus" && code == nil }
+
   /// The GPU has fallen off the bus: nothing can run on it before a restart of the machine.
   package var isGPULost: Bool { code == cnvml_return(CNVML_GPU_IS_LOST) }
 

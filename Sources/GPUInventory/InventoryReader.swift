@@ -91,7 +91,7 @@ package final class InventoryReader: Sendable {
       if read == nil, answering.contains(entry.vendor) {
         let driver = entry.vendor == .nvidia ? "NVML" : "AMD's driver"
         inventory.problems.append(
-          InventoryProblem(gpu: entry.uuid, subject: "gpus", text: "\(driver) knows no such GPU"))
+          .unknownGPU(entry.uuid, "\(driver) knows no such GPU"))
       }
       var gpu = read ?? GPU(index: index, uuid: entry.uuid, vendor: entry.vendor)
       gpu.index = index

@@ -23,7 +23,9 @@ extension Invariants {
       if others > limits.busyMemory { note("\(placement.id) was started on \(uuid), of which others have \(others)") }
       guard let left = left[uuid], now - left < limits.settleTime else { continue }
       if last.at < left { note("\(placement.id) was started on \(uuid), which was not read since its last instance") }
-      if last.late > limits.busyMemory { note("\(placement.id) was started on \(uuid), of which \(last.late) is taken") }
+      if last.late > limits.busyMemory {
+        note("\(placement.id) was started on \(uuid), of which \(last.late) is taken")
+      }
     }
   }
 

@@ -190,7 +190,9 @@ extension PoolSimulation {
     case .setInstances(let set, let storeRefusal):
       invariants.told(set, operators)
       invariants.told(set, refusal: storeRefusal, fleet, units: units, settings.fleetLimits)
-      send(.setInstances(set, session: session, to: dispatcherLife), over: .supervisorToDispatcher)
+      send(
+        .setInstances(set, isStoreRefused: storeRefusal != nil, session: session, to: dispatcherLife),
+        over: .supervisorToDispatcher)
     case .retire(let id, let invocation):
       send(.retire(id, invocation, session: session, to: dispatcherLife), over: .supervisorToDispatcher)
     case .openNetwork(let id, let invocation, let isOpen):

@@ -122,7 +122,7 @@ enum Sample {
     .json(
       """
       {"status":{"version":"0.1.0","processID":702,"startedSecondsAgo":3725,"launcher":"transient units",
-       "ollama":"/usr/bin/ollama","inventory":"nvml","problems":\(problems),"dispatcherConnected":\(dispatcherConnected),
+       "ollama":"/usr/bin/ollama","inventory":"drivers","problems":\(problems),"dispatcherConnected":\(dispatcherConnected),
        "desired":2,"desiredReason":"the requests of now need 2","minimum":1,"maximum":4,"isOverridden":false,
        "coldStartSeconds":20,"instances":[
         {"id":"gpu0","state":"ready","reason":"","gpus":["GPU-a"],"slots":1,"unit":"ollama-instance-gpu0.service",

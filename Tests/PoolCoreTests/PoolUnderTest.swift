@@ -51,6 +51,10 @@ struct PoolUnderTest {
     perform(dispatch.setInstances(set, session: session, at: now))
   }
 
+  mutating func refuseStore(session: UInt64) {
+    perform(dispatch.setInstances(wanted, isStoreRefused: true, session: session, at: now))
+  }
+
   /// - Parameter context: its `num_ctx`.
   mutating func arrive(
     _ number: UInt64, need: DispatchRequest.Need = .slot, _ model: String? = nil, context: Int? = nil,

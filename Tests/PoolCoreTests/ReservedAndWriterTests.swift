@@ -105,8 +105,13 @@ import Testing
     pool.arrive(1, need: .storeReference)
     pool.set(session: 1, roles: [0: .draining])
     pool.arrive(2, need: .storeReference)
-    for number: UInt64 in 1...2 { pool.perform(pool.dispatch.refuseWriter(RequestID(number), at: pool.now)) }
+    pool.refuseStore(session: 1)
+    // What an instance has already goes on.
     #expect(pool.ended == [2: .failed(.storeRefused)])
     #expect(pool.dispatch.requests.count == 1)
+    pool.arrive(3, need: .storeReference)
+    #expect(pool.ended[3] == .failed(.storeRefused))
+    pool.arrive(4, need: .reference)
+    #expect(pool.ended[4] == nil)
   }
 }

@@ -12,6 +12,8 @@ import Testing
 struct GPUTests {
   private static func gpu(_ name: String, bus: Int) -> String {
     "gpu uuid=GPU-\(name) name=Fake_H100 bus=00000000:\(bus)1:00.0 minor=\(bus) total=85899345920 used=5 util=7 temp=40\n"
+      // So that nobody looks for nodes that no test machine has.
+      + "fail nvmlDeviceGetMinorNumber 3\n"
   }
 
   private func reader(_ fake: FakeNVML) -> InventoryReader {
@@ -33,7 +35,6 @@ struct GPUTests {
       status.instances.map { "\($0.id) \($0.gpus)" } == ["gpu0 [\"GPU-b\"]", "gpu1 [\"GPU-c\"]", "gpu2 [\"GPU-a\"]"])
     #expect(status.gpus.map { "\($0.number) \($0.uuid)" } == ["0 GPU-b", "1 GPU-c", "2 GPU-a"])
     #expect(status.gpus[0].memoryTotalBytes == 85_899_345_920 && status.gpus[0].temperatureCelsius == 40)
-    #expect(status.gpus[0].problem?.contains("/dev/nvidia4") == true)
     await second.stop(instances: .stop)
   }
 
@@ -43,7 +44,7 @@ struct GPUTests {
     let daemon = try await stage.start(inventory: reader(fake))
     try await stage.running("gpu0", "gpu1")
     try fake.show("fail nvmlInit_v2 999\nfail nvmlDeviceGetCount_v2 999\n")
-    await daemon.lookForMissingGPUs()
+    await daemon.readGPUs()
     try await daemon.reload()
     #expect(try await stage.status().instances.map(\.id) == ["gpu0", "gpu1"])
     #expect(try await stage.status().instances.allSatisfy { $0.state == .starting })
@@ -79,7 +80,7 @@ struct GPUTests {
     let last = try await stage.start(launcher, inventory: reader(fake))
     try await eventually(within: patience, "both are told of") { stage.told(.core) == ["gpu0", "gpu1"] }
     try fake.show(Self.gpu("a", bus: 0))
-    await last.lookForMissingGPUs()
+    await last.readGPUs()
     try await eventually(within: patience, "gpu0 is left") {
       stage.dispatcher.change { _ in }
       return launcher.world.units.keys.sorted() == ["gpu0"]
@@ -131,7 +132,7 @@ struct GPUTests {
 
     release()
     try fake.show(Self.gpu("a", bus: 0) + Self.gpu("b", bus: 4))
-    await second.lookForMissingGPUs()
+    await second.readGPUs()
     try await stage.tells("other GPUs are there than before: 2 GPUs found")
     #expect(try await stage.status().problems == [])
     #expect(launcher.world.orders == [])
@@ -192,7 +193,7 @@ struct GPUTests {
     try await stage.tells("GPUs and placements: nvmlInit_v2")
 
     try fake.show(Self.gpu("a", bus: 0))
-    await daemon.lookForMissingGPUs()
+    await daemon.readGPUs()
     try await stage.running("gpu0")
     try await stage.tells("other GPUs are there than before: 1 GPU found")
     #expect(try await stage.status().problems == [])

@@ -12,10 +12,10 @@ import Testing
   ) throws -> (plan: PlacementPlan, numbering: GPUNumbering) {
     var numbering = numbering
     let configuration = try ConfigurationReader.read(text: text, name: "test.yaml")
-    return (try PlacementPlan(configuration, inventory: inventory, numbering: &numbering), numbering)
+    return (PlacementPlan(configuration, inventory: inventory, numbering: &numbering), numbering)
   }
 
-  private func nvml(_ uuids: String...) -> Inventory {
+  private func drivers(_ uuids: String...) -> Inventory {
     Inventory(source: .drivers, gpus: uuids.enumerated().map { GPU(index: $0, uuid: $1, vendor: .nvidia) })
   }
 
@@ -24,21 +24,21 @@ import Testing
   }
 
   @Test func oneForEachGPUAndOneOnTheCPUWithoutAny() throws {
-    #expect(names(try plan("", nvml("A", "B")).plan) == ["gpu0: A", "gpu1: B"])
+    #expect(names(try plan("", drivers("A", "B")).plan) == ["gpu0: A", "gpu1: B"])
     #expect(names(try plan("", Inventory(source: .cpu)).plan) == ["cpu0: "])
     #expect(names(try plan("", Inventory(source: .drivers)).plan) == [])
   }
 
   @Test func aNewGPURenamesNone() throws {
-    let first = try plan("", nvml("B", "C"))
-    let second = try plan("", nvml("A", "B", "C"), numbering: first.numbering)
+    let first = try plan("", drivers("B", "C"))
+    let second = try plan("", drivers("A", "B", "C"), numbering: first.numbering)
     #expect(names(second.plan) == ["gpu0: B", "gpu1: C", "gpu2: A"])
-    let third = try plan("", nvml("A", "C"), numbering: second.numbering)
+    let third = try plan("", drivers("A", "C"), numbering: second.numbering)
     #expect(names(third.plan) == ["gpu1: C", "gpu2: A"])
   }
 
   @Test func aConfiguredListIsCountedByPosition() throws {
-    var inventory = nvml("B", "A")
+    var inventory = drivers("B", "A")
     inventory.source = .configured
     var numbering = GPUNumbering()
     numbering.add(["A", "B"])
@@ -49,15 +49,16 @@ import Testing
   @Test func explicitPlacementsNameGPUsByNumberOrUUID() throws {
     let made = try plan(
       "slots: 2\nplacements: [{id: big, gpus: [0, B], slots: 4}, {gpus: [2], environment: {A: 1}}]\n",
-      nvml("A", "B", "C"))
+      drivers("A", "B", "C"))
     #expect(names(made.plan) == ["big: A B", "gpu2: C"])
-    #expect(made.plan.sites.map(\.slots) == [4, 2] && made.plan.sites[1].environment == ["A": "1"])
+    #expect(made.plan.sites.map(\.settings.slots) == [4, nil] && made.plan.sites[1].settings.environment == ["A": "1"])
   }
 
   @Test func aPlacementWhoseGPUIsAwayIsLeftOutAlone() throws {
     var numbering = GPUNumbering()
     numbering.add(["A", "B", "C"])
-    let made = try plan("placements: [{gpus: [0]}, {gpus: [1]}, {gpus: [2]}]\n", nvml("A", "C"), numbering: numbering)
+    let made = try plan(
+      "placements: [{gpus: [0]}, {gpus: [1]}, {gpus: [2]}]\n", drivers("A", "C"), numbering: numbering)
     #expect(names(made.plan) == ["gpu0: A", "gpu2: C"])
     #expect(
       made.plan.leftOut.map(\.problem.description) == [
@@ -65,33 +66,72 @@ import Testing
       ])
   }
 
-  @Test func aLostGPUIsPassedOver() throws {
-    var inventory = nvml("A", "B")
+  @Test func aLostGPUKeepsItsPlaceSoThatItIsSaidOfIt() throws {
+    var inventory = drivers("A", "B")
     inventory.problems = [InventoryProblem(gpu: "A", subject: "nvml", code: 15, text: "GPU is lost")]
-    #expect(names(try plan("", inventory).plan) == ["gpu1: B"])
+    #expect(names(try plan("", inventory).plan) == ["gpu0: A", "gpu1: B"])
+  }
+
+  private func divided() -> Inventory {
+    var inventory = drivers("A", "B", "M-3", "M-1", "C")
+    inventory.gpus[1].kind = .divided
+    inventory.gpus[2].kind = .slice(of: "B", gpuInstance: 3, computeInstance: 0)
+    inventory.gpus[3].kind = .slice(of: "B", gpuInstance: 1, computeInstance: 2)
+    return inventory
+  }
+
+  @Test func eachSliceOfADividedGPUIsAPlaceOfItsOwn() throws {
+    #expect(names(try plan("", divided()).plan) == ["gpu0: A", "gpu1.1.2: M-1", "gpu1.3: M-3", "gpu2: C"])
+    let grouped = try plan("gpus_per_instance: 2\n", divided()).plan
+    #expect(names(grouped) == ["gpu0: A C"] && grouped.sites[0].reason == "in one machine")
+    #expect(grouped.unused == ["MIG slices stay unused: a process can use one, and gpus_per_instance is 2"])
+    var empty = divided()
+    empty.gpus.removeSubrange(2...3)
+    #expect(try plan("", empty).plan.unused.first?.hasPrefix("GPU 1 is in MIG mode and has no slices") == true)
+  }
+
+  @Test(arguments: [
+    ("placements: [{gpus: [1]}, {gpus: [0]}]", "B is divided into MIG slices; expected one of M-1, M-3"),
+    ("placements: [{gpus: [B, M-1]}, {gpus: [0]}]", "B is divided into MIG slices"),
+    ("placements: [{gpus: [M-1, C]}, {gpus: [0]}]", "has a MIG slice beside others"),
+    ("placements: [{gpus: [M-9]}, {gpus: [0]}]", "M-9 is not there"),
+  ]) func whatCannotBeIsLeftOutAndTheOthersGoOn(_ text: String, _ problem: String) throws {
+    let made = try plan(text, divided()).plan
+    #expect(names(made) == ["gpu0: A"])
+    #expect(made.leftOut.count == 1 && made.leftOut[0].problem.description.contains(problem), "\(made.leftOut)")
+  }
+
+  @Test func whatNeedsMoreMemoryThanThereIsIsLeftOut() throws {
+    var inventory = drivers("A", "B")
+    for index in 0...1 { inventory.gpus[index].memoryTotal = 24 << 30 }
+    let made = try plan("placements: [{gpus: [0], gpu_memory: 25GiB}, {gpus: [1], gpu_memory: 24GiB}]", inventory).plan
+    #expect(names(made) == ["gpu1: B"])
+    #expect(made.leftOut[0].problem.description.contains("needs 25GiB of GPU memory, and its GPUs have 24GiB"))
   }
 
   @Test(arguments: [
     "placements: [{id: a, gpus: [0]}, {id: b, gpus: [A]}]\n",
     "placements: [{gpus: [0, A]}]\n",
-    "placements: [{id: gpu1, gpus: [0]}, {gpus: [1]}]\n",
-  ]) func placementsThatContradictEachOtherAreRefused(_ text: String) throws {
-    #expect(throws: ConfigurationError.self) { try plan(text, nvml("A", "B")) }
+    "placements: [{id: gpu1, gpus: [A]}, {gpus: [B]}]\n",
+  ]) func ofPlacementsThatContradictEachOtherOneIsLeftOut(_ text: String) throws {
+    let made = try plan(text, drivers("A", "B")).plan
+    #expect(made.leftOut.count == 1 && made.leftOut[0].missing.isEmpty)
   }
 
   @Test func aContradictionIsNamedByItsPlaceInTheFileAlsoBehindAPlacementThatIsLeftOut() throws {
-    let error = try #require(throws: ConfigurationError.self) {
-      try plan("placements:\n- {gpus: [7]}\n- {id: a, gpus: [0]}\n- {id: b, gpus: [1, A]}\n", nvml("A", "B"))
-    }
+    let made = try plan(
+      "placements:\n- {gpus: [7]}\n- {id: a, gpus: [0]}\n- {id: b, gpus: [1, A]}\n", drivers("A", "B")
+    ).plan
+    #expect(names(made) == ["a: A"])
     #expect(
-      error.description
+      made.leftOut.last?.problem.description
         == "test.yaml:4:21: placements[2].gpus[1]: A is also used by placements[1]; "
         + "expected a GPU of its own, or shared: true on both")
   }
 
   @Test func placesMayBeMissingOnlyWhereAGPUCouldNotBeAsked() throws {
     func areAll(_ text: String, _ problem: InventoryProblem) throws -> Bool {
-      var inventory = nvml("A", "B")
+      var inventory = drivers("A", "B")
       inventory.problems = [problem]
       return try plan(text, inventory).plan.areAll
     }

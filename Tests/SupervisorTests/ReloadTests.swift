@@ -123,9 +123,9 @@ import Varlink
     let (real, standIn) = (folder.path(to: "ollama"), folder.path(to: "ollama-simulator"))
     for name in ["ollama", "ollama-simulator"] { try folder.write("#!/bin/sh\n", to: name, permissions: 0o755) }
     func plan(_ program: String) throws -> CurrentPlan {
-      return try CurrentPlan(
+      CurrentPlan(
         try ConfigurationReader.read(text: "ollama: \(program)\n", name: "test.yaml"), Inventory(source: .cpu),
-        numbering: GPUNumbering(), .allowed, keeping: [:])
+        numbering: GPUNumbering(), .allowed, store: nil, keeping: [:])
     }
     var ofOllama = try plan(real)
     #expect(ofOllama.standIns == .refused)
@@ -134,7 +134,7 @@ import Varlink
     // Nor after it was missed for a while, and over a reload.
     ofOllama.use(.failure(LaunchError(.missingExecutable, "no ollama")))
     #expect(ofOllama.standIns == .refused)
-    #expect(try ofOllama.changed(to: ofSimulator.configuration, Inventory(source: .cpu)).standIns == .refused)
+    #expect(ofOllama.changed(to: ofSimulator.configuration, Inventory(source: .cpu), nil).standIns == .refused)
   }
 
   @Test func anUpgradedProgramIsNoticed() async throws {

@@ -67,17 +67,12 @@ extension DispatcherShell {
         InstanceAddress.parse(want.address).map { (want.id, $0) }
       })
     control.storeRefusal = storeRefusal
-    if storeRefusal != nil { refuseWaitingWriters() }
-    apply { core, now in core.setInstances(wanted, session: connection.value, at: now) }
+    apply { core, now in
+      core.setInstances(wanted, isStoreRefused: storeRefusal != nil, session: connection.value, at: now)
+    }
     facts = facts.filter { core.instances[$0.key] != nil }
     for (id, load) in loads where core.instances[id]?.wanted.invocation != load.invocation {
       load.request.cancel()
-    }
-  }
-
-  private func refuseWaitingWriters() {
-    for (id, carried) in carried where carried.exchange.route.kind == .modelManagement {
-      apply { core, now in core.refuseWriter(id, at: now) }
     }
   }
 

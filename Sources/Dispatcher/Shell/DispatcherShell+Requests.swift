@@ -29,15 +29,10 @@ extension DispatcherShell: GatewayDelegate {
     case .processList: answerProcessList(exchange)
     case .inference: admit(exchange, .slot)
     case .metadata: admit(exchange, .reference)
-    case .modelManagement where control.storeRefusal != nil: refuseWriter(exchange)
-    case .modelManagement, .account: admit(exchange, .storeReference)
+    case .modelManagement: admit(exchange, .storeReference)
+    // It takes the network, which the one that changes the store has, if there is one.
+    case .account: admit(exchange, core.isStoreRefused ? .reference : .storeReference)
     }
-  }
-
-  /// The model store must not be changed.
-  private func refuseWriter(_ exchange: Exchange) {
-    carried[exchange.id] = Carried(exchange: exchange, arrivedAt: .now, needsSlot: false)
-    end(exchange.id, .failed(.storeRefused))
   }
 
   private func admit(_ exchange: Exchange, _ need: DispatchRequest.Need) {

@@ -40,6 +40,7 @@ extension Dispatch {
     observation.arrivals = totals.arrivals
     observation.completions = totals.completions
     observation.maxConcurrent = maxConcurrent
+    observation.waitingByModel = demand.compactMapValues { $0.waiting > 0 ? $0.waiting : nil }
     observation.isDraining = drainDeadline != nil
     observation.instances = instances.values.map { $0.observation(at: now) }
     return observation

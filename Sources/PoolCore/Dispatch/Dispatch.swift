@@ -33,6 +33,8 @@ package struct Dispatch: Sendable {
   package internal(set) var instances: OrderedDictionary<InstanceID, DispatchedInstance> = [:]
   /// Since when there have been any.
   var instancesSince = Instant.zero
+  /// Whether the model store must not be changed.
+  package internal(set) var isStoreRefused = false
   /// When an instance that was reserved for a model was last in the set; for a while only.
   var servedUntil: [String: Instant] = [:]
 
@@ -84,6 +86,7 @@ package struct Dispatch: Sendable {
     guard request.need != .slot || !isUnserved(request.model, at: now) else {
       return refuse(request.id, .modelNotServed)
     }
+    guard request.need != .storeReference || !isStoreRefused else { return refuse(request.id, .storeRefused) }
     let record = Record(request: request, arrivedAt: now, phase: .waiting(since: now))
     guard depth < limits.waitingRequests || needsNoPlace(record) else { return refuse(request.id, .queueFull) }
     requests[request.id] = record
@@ -180,12 +183,11 @@ package struct Dispatch: Sendable {
       + [.report(.drainBegan(running: requests.count, refused: refused.count))] + reportIfDrained()
   }
 
-  /// A request that waits for the instance through which the model store is changed can't be served: it must not be
-  /// changed any more. One that an instance has already goes on.
-  package mutating func refuseWriter(_ id: RequestID, at now: Instant) -> [DispatchAction] {
-    guard writers.isWaiting(id) else { return [] }
-    forget(id, .failed(.storeRefused), at: now)
-    return [.end(id, .failed(.storeRefused))]
+  /// What waits to change the model store can't be served any more. What an instance has already goes on.
+  mutating func refuseWaitingWriters(at now: Instant) -> [DispatchAction] {
+    let waiting = writers.waiting
+    for id in waiting { forget(id, .failed(.storeRefused), at: now) }
+    return waiting.map { .end($0, .failed(.storeRefused)) }
   }
 
   // MARK: Leases, acquired and released in one place each

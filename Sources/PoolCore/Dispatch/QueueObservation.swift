@@ -13,6 +13,8 @@ package struct QueueObservation: Hashable, Sendable {
   /// Waiting requests of front ends with a queue of their own.
   package var outsideDepth = 0
   package var maxConcurrent = 0
+  /// Models that requests wait for, with how many there are of each; by the empty name those that name none.
+  package var waitingByModel: [String: Int] = [:]
   package var isDraining = false
   package var instances: [InstanceObservation] = []
 

@@ -67,7 +67,8 @@ extension Fleet {
       let failure = state.failure(at: now)
       if failure != state.toldFailure {
         let inARow = state.troubles.inARow
-        actions.append(.report(failure.map { .gpuFailed(gpu: uuid, reason: $0, inARow: inARow) } ?? .gpuBack(gpu: uuid)))
+        actions.append(
+          .report(failure.map { .gpuFailed(gpu: uuid, reason: $0, inARow: inARow) } ?? .gpuBack(gpu: uuid)))
         state.toldFailure = failure
       }
       gpus[uuid] = state
@@ -80,7 +81,8 @@ extension Fleet {
   }
 
   /// Nothing stays on a GPU that is out, however it came there.
-  private mutating func leaveFailedGPU(_ id: InstanceID, _ instance: RunningInstance, at now: Instant) -> [FleetAction] {
+  private mutating func leaveFailedGPU(_ id: InstanceID, _ instance: RunningInstance, at now: Instant) -> [FleetAction]
+  {
     for uuid in instance.placement.gpus {
       guard let state = gpus[uuid], let reason = state.failure(at: now),
         let bound = state.bound(at: now, limits: limits)

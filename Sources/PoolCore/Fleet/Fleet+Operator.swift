@@ -181,7 +181,10 @@ extension Fleet {
   /// A GPU's UUID, or the name of a placement, which stands for its first GPU.
   private func cordonKey(_ name: String) throws(OrderRefusal) -> String {
     if let record = placements[InstanceID(name)] { return record.placement.cordonKey }
-    guard cordons[name] != nil || gpus[name] != nil || placements.values.contains(where: { $0.placement.gpus.contains(name) }) else {
+    guard
+      cordons[name] != nil || gpus[name] != nil
+        || placements.values.contains(where: { $0.placement.gpus.contains(name) })
+    else {
       throw .nothingOfThatName
     }
     return name

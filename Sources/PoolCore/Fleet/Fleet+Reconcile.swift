@@ -120,15 +120,17 @@ extension Fleet {
   private mutating func start(upTo target: Int, ofWished wished: Int, at now: Instant) -> [FleetAction] {
     if startsWaitForDrain, observation?.isDraining == true { return [] }
     let underWay = launching + starting
-    // Those that an operator restarts, then those that failed least; among equals as configured.
+    // Those that an operator restarts, or that models wait for which nothing else serves, then those that failed least;
+    // among equals as configured.
+    let awaited = awaitedForModels(at: now)
     let free = startable.filter { $0.restarts.mayStart(at: now) }
-      .map { (record: $0, isRestarted: awaitsRestart($0.placement.id)) }
+      .map { (record: $0, isAwaited: awaitsRestart($0.placement.id) || awaited.contains($0.placement.id)) }
     let inTurn = free.enumerated().sorted { one, other in
-      (one.element.isRestarted ? 0 : 1, one.element.record.restarts.failures, one.offset)
-        < (other.element.isRestarted ? 0 : 1, other.element.record.restarts.failures, other.offset)
+      (one.element.isAwaited ? 0 : 1, one.element.record.restarts.failures, one.offset)
+        < (other.element.isAwaited ? 0 : 1, other.element.record.restarts.failures, other.offset)
     }.map(\.element.record)
-    let restarted = free.filter { $0.isRestarted && obstacle(against: $0.record.placement.id, at: now) == nil }
-    let wanted = max(target - (ready + underWay), restarted.count)
+    let first = free.filter { $0.isAwaited && obstacle(against: $0.record.placement.id, at: now) == nil }
+    let wanted = max(target - (ready + underWay), first.count)
     var room = min(wanted, scaler.settings.parallelStarts - underWay)
     var wishes = max(wished - (ready + underWay), room)
     var actions: [FleetAction] = []
@@ -148,6 +150,26 @@ extension Fleet {
       ]
     }
     return actions
+  }
+
+  /// One placement for each model that requests wait for and nothing serves that runs or starts, beyond the target if need
+  /// be: with placements that are reserved for models, the target alone does not say which to start.
+  private func awaitedForModels(at now: Instant) -> Set<InstanceID> {
+    guard let observation, placements.values.contains(where: { !$0.placement.models.isEmpty }) else { return [] }
+    var awaited: Set<InstanceID> = []
+    for model in observation.waitingByModel.keys.sorted() where !model.isEmpty {
+      let isServed = placements.contains { id, record in
+        if awaited.contains(id) { return record.placement.serves(model) }
+        return record.life.placement?.serves(model) == true && record.life.isOnItsWay && drain(of: id) == nil
+      }
+      if isServed { continue }
+      let fit = startable.filter {
+        $0.placement.serves(model) && $0.restarts.mayStart(at: now)
+          && obstacle(against: $0.placement.id, at: now) == nil
+      }
+      if let next = fit.min(by: { $0.restarts.failures < $1.restarts.failures }) { awaited.insert(next.placement.id) }
+    }
+    return awaited
   }
 
   /// Work-conserving: what is beyond the target is surplus; it is retired only when it has been empty for the idle
@@ -224,8 +246,8 @@ extension Fleet {
           }
         return WantedInstance(
           id: placement.id, invocation: instance.unit.invocation, address: instance.unit.address,
-          gpus: placement.gpus, slots: placement.slots, writesStore: writer?.id == placement.id, role: role,
-          reason: reason)
+          gpus: placement.gpus, slots: placement.slots, models: placement.models,
+          writesStore: writer?.id == placement.id, role: role, reason: reason)
       }
   }
 

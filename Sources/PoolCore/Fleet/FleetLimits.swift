@@ -6,7 +6,6 @@ package struct FleetLimits: Hashable, Sendable {
   /// For how long an instance may be unhealthy for a reason that can pass before it is replaced.
   package var unhealthyGrace: Duration = .seconds(5)
 
-
   /// Bytes that others may hold of a GPU that still counts as free, such as a desktop's.
   package var busyMemory = 1 << 30
   /// How long a start waits for the memory that an instance left to be free.

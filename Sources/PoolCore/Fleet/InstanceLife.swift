@@ -17,6 +17,14 @@ package enum InstanceLife: Hashable, Sendable {
     }
   }
 
+  /// Whether it serves, or will.
+  var isOnItsWay: Bool {
+    switch self {
+    case .launching, .running: true
+    case .absent, .stopping: false
+    }
+  }
+
   /// The placement as it was when what is there was started; nil while there is nothing.
   package var placement: Placement? {
     if case .launching(let placement, _) = self { placement } else { instance?.placement }

@@ -11,6 +11,8 @@ package struct Placement: Hashable, Sendable {
   package var slots: Int
   /// Whether its GPUs may have other instances, of placements that say so too.
   package var isShared: Bool
+  /// The only models that its instance serves; empty for any.
+  package var models: [String]
   /// A digest of everything that the instance is started with but its port. An instance of another digest is
   /// replaced.
   package var specification: String
@@ -18,14 +20,17 @@ package struct Placement: Hashable, Sendable {
   package var neededMemory: Int?
 
   package init(
-    id: InstanceID, gpus: [String], slots: Int = 1, isShared: Bool = false, specification: String = "",
-    neededMemory: Int? = nil
+    id: InstanceID, gpus: [String], slots: Int = 1, isShared: Bool = false, models: [String] = [],
+    specification: String = "", neededMemory: Int? = nil
   ) {
     self.id = id
     self.gpus = gpus
     self.slots = max(1, slots)
     self.isShared = isShared
+    self.models = models
     self.specification = specification
     self.neededMemory = neededMemory
   }
+
+  package func serves(_ model: String) -> Bool { models.isEmpty || models.contains(model) }
 }

@@ -1,7 +1,7 @@
 extension XIDError {
   struct Entry: Sendable {
     var name: String
-    var consequence: Consequence
+    var consequence: GPUFault.Consequence
     var explanation: String
   }
 
@@ -16,7 +16,7 @@ extension XIDError {
   private typealias Lines = [(codes: [Int], entry: Entry)]
 
   private static func line(
-    _ codes: Int..., name: String, _ consequence: Consequence, _ explanation: String
+    _ codes: Int..., name: String, _ consequence: GPUFault.Consequence, _ explanation: String
   ) -> (codes: [Int], entry: Entry) {
     (codes, Entry(name: name, consequence: consequence, explanation: explanation))
   }

@@ -3,22 +3,13 @@
 /// Source: "Xid Errors" and its "Xid Catalog", docs.nvidia.com/deploy/xid-errors; for numbers that the catalog no longer
 /// lists, the older edition's table. The catalog names what to do at once, from which `consequence` follows.
 package struct XIDError: Hashable, Sendable, CustomStringConvertible {
-  package enum Consequence: String, Hashable, Sendable, CaseIterable {
-    /// A program on the GPU failed, and its process is lost or suspect; the GPU is well. The catalog's RESTART_APP.
-    case application
-    /// Worth telling, and nothing else. The catalog's IGNORE.
-    case warning
-    /// The GPU computes nothing, or nothing to be trusted, until it is reset or the machine restarted. The catalog's
-    /// RESET_GPU, RESTART_BM and the like.
-    case resetNeeded
-  }
-
   package let code: Int
   /// As in `XID 79: GPU has fallen off the bus`.
   package let name: String
   /// What it means, and what to do.
   package let explanation: String
-  package let consequence: Consequence
+  /// By what the catalog says to do at once: RESTART_APP, IGNORE, or RESET_GPU, RESTART_BM and the like.
+  package let consequence: GPUFault.Consequence
 
   /// A number that is not known here counts as `application`: the instance on the GPU is suspect, and the GPU stays.
   /// Newer drivers bring new numbers, many of which only inform; were each taken for a broken GPU, an update of the

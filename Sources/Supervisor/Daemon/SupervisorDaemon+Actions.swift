@@ -14,7 +14,11 @@ enum Work: Sendable {
   case answer(SupervisorInterface.Method, VarlinkCall)
   /// Tell the watchers, so much later.
   case push(after: Duration)
-  case lookForGPUs
+  /// A way out to the network; the number is that of the hold which waits for it.
+  case setNetwork(InstanceID, InvocationID, open: Bool, hold: Int?)
+  case release(hold: Int)
+  case readGPUs
+  case lookAtStore
   /// Somebody asked for what that user may not do.
   case tellRefused(SupervisorInterface.Method, userID: uid_t, processID: pid_t)
 }
@@ -58,6 +62,7 @@ extension SupervisorDaemon {
     let actions = event(&fleet, MonotonicClock.now)
     for action in actions { perform(action, origin) }
     keepOrders()
+    keepFaults()
     if link.isConnected { link.send(fleet: fleetReport) }
     if !actions.isEmpty { watchersShouldKnow() }
   }
@@ -67,8 +72,8 @@ extension SupervisorDaemon {
     case .start(let id, let attempt): workQueue.yield(.start(id, attempt: attempt, launch: launches.begin(id)))
     case .stop(let id, let invocation, let kill): workQueue.yield(.stop(id, invocation, kill: kill))
     case .setInstances(let set, let storeRefusal): link.send(.setInstances(set, storeRefusal: storeRefusal))
-    // All instances have the same network: none is ordered to have another.
-    case .openNetwork: break
+    case .openNetwork(let id, let invocation, let open):
+      workQueue.yield(.setNetwork(id, invocation, open: open, hold: open ? link.hold() : nil))
     case .retire(let id, let invocation): link.send(.retire(id, invocation))
     // A dispatcher that ends each session with the same refusal is told of once.
     case .report(.dispatcherFound) where link.refusal != nil: break
@@ -92,13 +97,34 @@ extension SupervisorDaemon {
     case .push(let delay):
       do { try await Task.sleep(for: delay) } catch { return }
       await pushToWatchers()
-    case .lookForGPUs: await lookForMissingGPUs()
+    case .setNetwork(let id, let invocation, let open, let hold):
+      if let hold { workQueue.yield(.release(hold: hold)) }
+      await setNetwork(id, invocation, open: open)
+      if let hold { link.release(hold) }
+    case .release(let hold):
+      do { try await Task.sleep(for: Self.networkPatience) } catch { return }
+      link.release(hold)
+    case .readGPUs: await readGPUs()
+    case .lookAtStore: await lookAtStore()
     case .tellRefused(let method, let userID, let processID):
       guard refusals.isNews(userID, at: MonotonicClock.now) else { return }
       tell(
         SupervisorEvent(
           .permissionDenied, "user \(userID) (process \(processID)) may not call \(method.rawValue)",
           why: "only root and the pool's own user may change something"))
+    }
+  }
+
+  /// How long the dispatcher is not told who writes the model store, so that its way out is open before.
+  private static let networkPatience = Duration.seconds(1)
+
+  private func setNetwork(_ id: InstanceID, _ invocation: InvocationID, open: Bool) async {
+    do throws(LaunchError) {
+      try await launcher.setNetwork(id, invocation, open: open)
+    } catch {
+      if Task.isCancelled { return }
+      let what = open ? "has no way out to the network" : "still has a way out to the network"
+      tell(SupervisorEvent(.networkTrouble, "\(id) \(what)", why: error.message, instance: id))
     }
   }
 
@@ -171,7 +197,7 @@ extension SupervisorDaemon {
         lookAtProgram()
         storeAgain()
       }
-      if ticks % 30 == 0, plan.mayFindMore, !isLookingForGPUs { workQueue.yield(.lookForGPUs) }
+      if ticks % 30 == 0 { workQueue.yield(.lookAtStore) }
       notifyAlive()
     }
   }

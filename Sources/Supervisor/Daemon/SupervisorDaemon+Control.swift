@@ -1,4 +1,6 @@
 import ControlInterface
+import GPUInventory
+import OrderedCollections
 import PoolConfiguration
 import PoolCore
 import Varlink
@@ -68,19 +70,34 @@ extension SupervisorDaemon {
   }
 
   private func cordon(_ call: VarlinkCall) throws(VarlinkErrorReply) {
-    let order = try call.parameters(as: SupervisorCalls.CordonGPU.self)
-    let reason = try Self.reason(order.reason)
-    let refusal = apply(order: call) { (fleet, now) throws(OrderRefusal) in
-      try fleet.cordon(order.gpu, reason: reason, at: now)
+    let wish = try call.parameters(as: SupervisorCalls.CordonGPU.self)
+    let reason = try Self.reason(wish.reason)
+    if let time = wish.forSeconds, !(time > 0 && time <= SupervisorCalls.CordonGPU.longest) {
+      throw .invalidParameter("forSeconds")
     }
-    if refusal != nil { throw VarlinkErrorReply(ControlError.noSuchGPU, ["gpu": .string(order.gpu)]) }
-    replyWhenKept(call)
+    let time = wish.forSeconds.map { Duration.seconds(rounding: $0) }
+    try order(call, onGPU: wish.gpu) { (fleet, name, now) throws(OrderRefusal) in
+      try fleet.cordon(name, reason: reason, until: time.map { now + $0 }, at: now)
+    }
   }
 
   private func uncordon(_ call: VarlinkCall) throws(VarlinkErrorReply) {
     let gpu = try call.parameters(as: SupervisorCalls.UncordonGPU.self).gpu
-    let refusal = apply(order: call) { (fleet, now) throws(OrderRefusal) in try fleet.uncordon(gpu, at: now) }
-    if refusal != nil { throw VarlinkErrorReply(ControlError.noSuchGPU, ["gpu": .string(gpu)]) }
+    try order(call, onGPU: gpu) { (fleet, name, now) throws(OrderRefusal) in try fleet.uncordon(name, at: now) }
+  }
+
+  /// - Parameter name: a placement, a GPU by its UUID or as `gpu2`, or one that is divided, for all of its slices.
+  private func order(
+    _ call: VarlinkCall, onGPU name: String,
+    _ event: (inout Fleet, String, Instant) throws(OrderRefusal) -> [FleetAction]
+  ) throws(VarlinkErrorReply) {
+    let label = name.hasPrefix("gpu") ? String(name.dropFirst("gpu".count)) : name
+    let uuids = plan.placements.labels.uuids(of: label, in: plan.inventory.gpus)
+    let isPlacement = fleet.placements[InstanceID(name)] != nil
+    for name in isPlacement || uuids.isEmpty ? [name] : uuids {
+      let refusal = apply(order: call) { (fleet, now) throws(OrderRefusal) in try event(&fleet, name, now) }
+      if refusal != nil { throw VarlinkErrorReply(ControlError.noSuchGPU, ["gpu": .string(name)]) }
+    }
     replyWhenKept(call)
   }
 

@@ -18,6 +18,10 @@ struct LinkState {
   /// What the dispatcher was told last of the fleet.
   private var toldFleet: DispatcherCalls.ReportFleet?
 
+  /// What it is not told before a way out to the network is open; nil where nothing is waited for.
+  private var held: [LinkOrder]?
+  private var holds = 0
+
   var isConnected: Bool { orders != nil }
 
   mutating func begin(at now: Instant) -> AsyncStream<LinkOrder> {
@@ -32,6 +36,7 @@ struct LinkState {
   mutating func end(_ end: DispatcherLink.End) {
     orders?.finish()
     orders = nil
+    held = nil
     isRepeated = end.refusal != .none && end.reason == refusal
     refusal = end.refusal == .none ? nil : end.reason
   }
@@ -46,12 +51,28 @@ struct LinkState {
   /// Longer than a call may take.
   private static let proof = DispatcherLink.callLimit + .seconds(1)
 
-  func send(_ order: LinkOrder) { orders?.yield(order) }
+  mutating func send(_ order: LinkOrder) {
+    if held == nil { orders?.yield(order) } else { held?.append(order) }
+  }
+
+  /// - Returns: what ``release(_:)`` takes.
+  mutating func hold() -> Int {
+    if orders != nil { held = held ?? [] }
+    holds += 1
+    return holds
+  }
+
+  /// What was held after the last hold is told, in its order.
+  mutating func release(_ hold: Int) {
+    guard hold == holds, let waiting = held else { return }
+    held = nil
+    for order in waiting { send(order) }
+  }
 
   mutating func send(fleet report: DispatcherCalls.ReportFleet) {
-    guard let orders, report != toldFleet else { return }
+    guard isConnected, report != toldFleet else { return }
     toldFleet = report
-    orders.yield(.report(report))
+    send(.report(report))
   }
 }
 

@@ -4,10 +4,13 @@ import Systemd
 /// What operators ordered is kept in the state directory, and holds again after a restart.
 extension SupervisorDaemon {
   /// Before anything is decided.
-  func restoreOrders() {
+  func restoreOrders(_ stored: GPUFaults?) {
+    storedFaults = stored?.standing(inBoot: GPUFaults.presentBoot) ?? [:]
     storedOrders = orders.operatorOrders(now: MonotonicClock.now, wallSeconds: MonotonicClock.wallSeconds)
-    apply { [orders, storedOrders] fleet, now in
-      fleet.restore(cordons: orders.cordons.mapValues { Cordon(reason: $0) }, orders: storedOrders)
+    apply { [orders, storedOrders, storedFaults] fleet, now in
+      fleet.restore(
+        cordons: orders.operatorCordons(now: now, wallSeconds: MonotonicClock.wallSeconds), orders: storedOrders,
+        faults: storedFaults)
       fleet.scaler.override = orders.scale.map { scale in
         Scaler.Override(
           minimum: scale.minimum, maximum: scale.maximum,
@@ -22,7 +25,7 @@ extension SupervisorDaemon {
   /// Stores what has changed by an order, or by the core itself: a drain cordons, and bounds have an end.
   func keepOrders() {
     var kept = orders
-    kept.cordons = fleet.cordons.mapValues(\.reason)
+    kept.keep(fleet.cordons, now: MonotonicClock.now, wallSeconds: MonotonicClock.wallSeconds)
     if storedOrders != fleet.orders {
       storedOrders = fleet.orders
       kept.keep(fleet.orders, now: MonotonicClock.now, wallSeconds: MonotonicClock.wallSeconds)
@@ -43,5 +46,6 @@ extension SupervisorDaemon {
   func storeAgain() {
     if state.isBehind(.orders) { storeOrders(orders) }
     if state.isBehind(.numbers) { storeNumbering() }
+    if state.isBehind(.faults) { storeFaults() }
   }
 }

@@ -18,16 +18,19 @@ extension SupervisorDaemon {
       let configuration = try options.readConfiguration()
       let settings = configuration.settings
       let old = plan.settings
+      let storeBefore = plan.store
       // The plan may be another one once the GPUs have answered.
       let reading = try await reading(for: settings)
-      let new = try plan.changed(to: configuration, reading)
+      let store = await Self.findStore(settings, launcher)
+      let new = plan.changed(to: configuration, reading, store)
       // A GPU that was named before and is away by now is no mistake in the file, and a start would accept it too.
-      let mistaken = new.placements.leftOut.filter { !old.namedGPUs.isSuperset(of: $0.missing) }
+      let mistaken = new.placements.leftOut.filter { $0.missing.isEmpty || !old.namedGPUs.isSuperset(of: $0.missing) }
       if !mistaken.isEmpty { throw ConfigurationError(problems: mistaken.map(\.problem)) }
       take(new)
       let needsRestart = settings.launcher == old.launcher ? "" : "launcher takes a restart of the supervisor; "
       tell(SupervisorEvent(.reloaded, "configuration reloaded", why: needsRestart + plan.description))
       tellPlanProblems()
+      if storeBefore != plan.store { tellStore() }
       return settings
     } catch {
       tell(SupervisorEvent(.reloadRefused, "configuration not reloaded, nothing has changed", why: error.description))
@@ -60,8 +63,8 @@ extension SupervisorDaemon {
   }
 
   func applyPlan() {
-    apply { [plan] fleet, now in
-      fleet.limits = plan.settings.fleetLimits
+    apply { [plan, restrictsNetwork = !launcher.startsAsOwnUser] fleet, now in
+      fleet.limits = plan.fleetLimits(restrictsNetwork: restrictsNetwork)
       fleet.scaler.settings = plan.settings.scaling.rule
       return fleet.placementsChanged(plan.corePlacements, areAll: plan.placements.areAll, at: now)
     }
@@ -94,8 +97,6 @@ extension SupervisorDaemon {
     }
     var (specification, port) = try plan.specification(of: id, attempt: attempt, avoiding: ports(ofOthersThan: id))
     specification.prunesStore = isAlone(id)
-    // Models are pulled through any of them.
-    specification.hasNetwork = true
     launches.take(port, for: id)
     return (specification, port)
   }
@@ -148,20 +149,28 @@ extension SupervisorDaemon {
     if wasMissing, !plan.programIsMissing { apply { $0.forgetFailures(at: $1) } }
   }
 
-  // MARK: GPUs
+  // MARK: The model store
 
-  /// A driver that was not ready, or a GPU that a placement names and that was not there, may have come.
-  func lookForMissingGPUs() async {
-    isLookingForGPUs = true
-    defer { isLookingForGPUs = false }
+  static func findStore(_ settings: Settings, _ launcher: any Launcher) async -> ModelStore? {
+    try? await ModelStore.find(
+      for: settings, asOwnUser: launcher.startsAsOwnUser, service: await OllamaService.find())
+  }
+
+  /// Its rights may have been changed, as a refusal advises.
+  func lookAtStore() async {
     let configuration = plan.configuration
-    guard let reading = await inventory.read(configuration.settings.gpuSource, within: options.gpuPatience),
-      plan.configuration == configuration, let new = try? plan.changed(to: configuration, reading),
-      new.finds(moreThan: plan)
-    else { return }
-    take(new)
-    tell(SupervisorEvent(.placementsChanged, "other GPUs are there than before", why: plan.description))
-    tellPlanProblems()
+    let store = await Self.findStore(configuration.settings, launcher)
+    // A store that does not answer says nothing new.
+    guard let store, plan.configuration == configuration, store != plan.store else { return }
+    plan.use(store)
+    tellStore()
+    applyPlan()
+  }
+
+  func tellStore() {
+    guard let store = plan.store else { return }
+    let why = [store.refusal?.description, store.passedOver].compactMap(\.self).joined(separator: "; ")
+    tell(SupervisorEvent(.storeChanged, "models in \(store.description)", why: why))
   }
 }
 

@@ -19,6 +19,8 @@ extension SupervisorDaemon {
     status.ollama = plan.programDescription
     status.inventory = SupervisorTypes.Inventory(plan.inventory.source)
     status.problems = plan.problems
+    status.driver = plan.inventory.driverVersion
+    status.store = plan.store.map(SupervisorTypes.ModelStore.init)
     status.dispatcherConnected = link.isConnected
     status.desired = fleet.decision.target
     status.desiredReason = fleet.decision.reason.description
@@ -30,6 +32,7 @@ extension SupervisorDaemon {
     status.coldStartSeconds = fleet.scaler.coldStart.seconds
     status.instances = fleet.placements.values.map { record in
       var instance = SupervisorTypes.Instance(record, of: fleet, at: now)
+      instance.placement = plan.placements.sites.first { $0.id == record.placement.id }?.reason
       if instance.invocation != nil, launcher is SystemdLauncher {
         instance.unit = InstanceUnit.name(record.placement.id)
       }
@@ -37,25 +40,6 @@ extension SupervisorDaemon {
     }
     status.gpus = gpus(inventory)
     return status
-  }
-
-  private func gpus(_ inventory: Inventory) -> [SupervisorTypes.GPU] {
-    inventory.gpus.map { gpu in
-      let number = plan.placements.numbers[gpu.uuid] ?? plan.numbering.number(of: gpu.uuid) ?? gpu.index
-      var shown = SupervisorTypes.GPU(uuid: gpu.uuid, number: number, vendor: gpu.vendor.rawValue)
-      shown.name = gpu.name
-      shown.memoryTotalBytes = gpu.memoryTotal.map { Int(clamping: $0) }
-      shown.memoryUsedBytes = gpu.memoryUsed.map { Int(clamping: $0) }
-      shown.utilisationPercent = gpu.utilisation
-      shown.temperatureCelsius = gpu.temperature
-      shown.instances = fleet.placements.values.filter { $0.gpus.contains(gpu.uuid) }.map(\.placement.id.name)
-      shown.cordon = fleet.cordons[gpu.uuid]?.reason
-      let missing = gpu.missingDeviceNodes()
-      shown.problem =
-        inventory.problems.first { $0.gpu == gpu.uuid }?.description
-        ?? (missing.isEmpty ? nil : "\(missing.joined(separator: ", ")) is not there")
-      return shown
-    }.sorted { $0.number < $1.number }
   }
 
   /// What the dispatcher's metrics say of the fleet.
@@ -118,7 +102,7 @@ extension SupervisorTypes.Inventory {
   init(_ source: Inventory.Source) {
     self =
       switch source {
-      case .drivers: .nvml
+      case .drivers: .drivers
       case .configured: .configured
       case .cpu: .cpu
       }
@@ -134,14 +118,15 @@ extension SupervisorTypes.Instance {
     slots = record.placement.slots
     failures = record.restarts.failures
     switch record.life {
-    case .absent: describeAbsence(record.restarts, cordon, at: now)
+    case .absent: describeAbsence(record.restarts, cordon, fleet.obstacle(against: id, at: now), at: now)
     case .launching(_, let since):
       state = .launching
       reason = "so for \((now - since).brief)"
     case .running(let instance):
+      let notes = [cordon.map { "cordoned: \($0)" }, fleet.note(on: id, at: now)].compactMap(\.self)
       (state, reason) =
-        fleet.drain(of: id).map { (.draining, $0.reason.description) }
-        ?? Self.state(of: instance, cordon, age: now - instance.launchedAt)
+        fleet.drain(of: id).map { (Self.state(drainedBecause: $0.reason), $0.reason.description) }
+        ?? Self.state(of: instance, notes, age: now - instance.launchedAt)
       invocation = instance.unit.invocation.text
       mainPID = instance.unit.mainPID
       address = instance.unit.address
@@ -154,25 +139,34 @@ extension SupervisorTypes.Instance {
     }
   }
 
-  private mutating func describeAbsence(_ restarts: Restarts, _ cordon: String?, at now: Instant) {
-    reason = restarts.lastFailure ?? ""
+  private mutating func describeAbsence(
+    _ restarts: Restarts, _ cordon: String?, _ obstacle: StartObstacle?, at now: Instant
+  ) {
+    reason = obstacle?.description ?? restarts.lastFailure ?? ""
     if let cordon {
       state = .cordoned
       reason = cordon
+    } else if case .quarantined = obstacle {
+      state = .quarantined
     } else if !restarts.mayStart(at: now) {
       state = restarts.isQuarantined ? .quarantined : .backingOff
+      reason = restarts.lastFailure ?? reason
       retryInSeconds = restarts.retryAt.map { ($0 - now).seconds }
     }
   }
 
+  /// - Parameter notes: what is worth knowing of one that goes on.
   private static func state(
-    of instance: RunningInstance, _ cordon: String?, age: Duration
+    of instance: RunningInstance, _ notes: [String], age: Duration
   ) -> (SupervisorTypes.State, String) {
-    let note = cordon.map { "cordoned: \($0)" } ?? ""
-    return switch instance.standing {
-    case .starting: (.starting, "so for \(age.brief)" + (note.isEmpty ? "" : "; \(note)"))
-    case .ready: (.ready, note)
+    switch instance.standing {
+    case .starting: (.starting, (["so for \(age.brief)"] + notes).joined(separator: "; "))
+    case .ready: (.ready, notes.joined(separator: "; "))
     case .unhealthy(let reason): (.unhealthy, reason)
     }
+  }
+
+  private static func state(drainedBecause reason: DrainReason) -> SupervisorTypes.State {
+    if case .degraded = reason { .degraded } else { .draining }
   }
 }

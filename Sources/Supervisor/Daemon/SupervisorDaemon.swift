@@ -15,7 +15,8 @@ import Varlink
 ///
 /// - here: composition, start and stop;
 /// - `+Actions`: events, actions and work;
-/// - `+Plan`: settings, GPUs and program to placements; reload;
+/// - `+Plan`: settings, GPUs, program and model store to placements; reload;
+/// - `+GPUs`: what the GPUs' drivers say;
 /// - `+Link`: what the dispatcher says;
 /// - `+Control`, `+Status`: what operators ask and order.
 package actor SupervisorDaemon {
@@ -48,7 +49,8 @@ package actor SupervisorDaemon {
   var launches = Launches()
   var refusals = Refusals()
   var ticks = 0
-  var isLookingForGPUs = false
+  /// GPUs that only a reset brings back, as they were stored last.
+  var storedFaults: [String: GPUFault] = [:]
   var lastNotifiedStatus = ""
   var lastSeenProgram: Result<OllamaExecutable, LaunchError>?
   private var server: VarlinkServer?
@@ -89,6 +91,7 @@ package actor SupervisorDaemon {
       }
     }
     let numbering = stored(.numbers, or: GPUNumbering())
+    let faults = stored(.faults, or: GPUFaults([:], boot: ""))
     var orders = stored(.orders, or: StandingOrders())
     orders.expire(at: MonotonicClock.wallSeconds)
 
@@ -107,13 +110,14 @@ package actor SupervisorDaemon {
       }
     do {
       let found = try await launcher.existing()
-      let plan = try CurrentPlan(
+      let plan = CurrentPlan(
         options.configuration, reading, numbering: numbering, options.standIns,
+        store: await Self.findStore(settings, launcher),
         keeping: Dictionary(found.map { ($0.id, $0.unit.specification) }) { first, _ in first })
       let daemon = SupervisorDaemon(
         options, launcher: launcher, inventory: inventory, state: state, plan: plan, orders: orders,
         launching: launcher.description + (reason.map { " (\($0))" } ?? ""))
-      try await daemon.begin(found, numbering, troubles)
+      try await daemon.begin(found, numbering, faults, troubles)
       return daemon
     } catch {
       await launcher.close()
@@ -122,7 +126,7 @@ package actor SupervisorDaemon {
   }
 
   private func begin(
-    _ found: [FoundUnit], _ numbering: GPUNumbering, _ troubles: [SupervisorEvent]
+    _ found: [FoundUnit], _ numbering: GPUNumbering, _ faults: GPUFaults, _ troubles: [SupervisorEvent]
   ) async throws {
     let alive = found.units { !$0.isEnding }
     let there = alive.isEmpty ? "" : "; \(counted(alive.count, "instance")) found running"
@@ -132,8 +136,10 @@ package actor SupervisorDaemon {
     troubles.forEach(tell)
     tellPlanProblems()
     if plan.numbering != numbering { storeNumbering() }
-    restoreOrders()
+    restoreOrders(faults)
     applyPlan()
+    // Before anything is started: others may be on the GPUs.
+    await readGPUs()
     apply { $0.began(found: alive, ending: found.units(where: \.isEnding), at: $1) }
     let service = ControlService(
       administrators: ControlService.administrators(),
@@ -154,6 +160,8 @@ package actor SupervisorDaemon {
       group.addTask { await self.followLauncher() }
       group.addTask { await self.followDispatcher() }
       group.addTask { await self.keepTime() }
+      group.addTask { await self.watchGPUs() }
+      group.addTask { await self.followGPUEvents() }
       for await item in work { group.addTask { await self.carryOut(item) } }
       group.cancelAll()
     }
@@ -188,6 +196,7 @@ package actor SupervisorDaemon {
         .ends, "supervisor ends",
         why: instances == .leave && !(launcher is ChildLauncher) ? "instances go on" : "instances are stopped"))
     running?.cancel()
+    options.gpuEvents?.close()
     await running?.value
     await server?.close()
     await launcher.close()
@@ -207,7 +216,7 @@ package actor SupervisorDaemon {
 }
 
 extension Inventory {
-  fileprivate static func unanswered(within limit: Duration) -> Inventory {
+  static func unanswered(within limit: Duration) -> Inventory {
     Inventory(
       source: .drivers,
       problems: [

@@ -27,6 +27,8 @@ package struct SupervisorOptions: Sendable {
   /// nil: as configured under `launcher`.
   package var launcher: (any Launcher)?
   package var inventory: InventoryReader
+  /// Errors that GPUs report by themselves; nil: nobody listens.
+  package var gpuEvents: GPUEventSource?
   /// How long a silent dispatcher is waited for; it speaks every 5 s.
   package var dispatcherSilence = Duration.seconds(15)
   /// How long a start, a reload, or a look for missing GPUs waits for the driver.
@@ -37,7 +39,8 @@ package struct SupervisorOptions: Sendable {
     readConfiguration: @escaping @Sendable () throws(ConfigurationError) -> LoadedConfiguration,
     state: StateDirectory, dispatcherSocket: String, controlSocket: VarlinkServer.Endpoint, journal: Journal,
     version: String, eventLoopGroup: any EventLoopGroup, notifiesServiceManager: Bool,
-    standIns: StandIns = .refused, launcher: (any Launcher)? = nil, inventory: InventoryReader = InventoryReader()
+    standIns: StandIns = .refused, launcher: (any Launcher)? = nil, inventory: InventoryReader = InventoryReader(),
+    gpuEvents: GPUEventSource? = nil
   ) {
     self.configuration = configuration
     self.readConfiguration = readConfiguration
@@ -51,6 +54,7 @@ package struct SupervisorOptions: Sendable {
     self.standIns = standIns
     self.launcher = launcher
     self.inventory = inventory
+    self.gpuEvents = gpuEvents
   }
 
   /// Whose units are this pool's. What the service manager looks after is what is installed.

@@ -41,7 +41,8 @@ extension SupervisorEvent {
     case cordonEnded, startHeld, goesOn, gpuFailed, gpuBack, gpuEvent, modelDoesNotFit, writerChanged
     // What the daemon meets.
     case began, ends, reloaded, reloadRefused, scaleEnded, ordersRestored, dispatcherUnreachable, stopRefused
-    case serviceManagerBack, stateTrouble, stateStored, permissionDenied, inventoryTrouble, placementsChanged,
+    case serviceManagerBack, networkTrouble, storeChanged, stateTrouble, stateStored, permissionDenied,
+      inventoryTrouble, placementsChanged,
       programChanged, programMissing
 
     var messageID: String {
@@ -80,6 +81,8 @@ extension SupervisorEvent {
       case .dispatcherUnreachable: "99f0ddcfe2f14aea970fe41fb8cebd62"
       case .stopRefused: "2a96222109d442319a9ab466d0a03c51"
       case .serviceManagerBack: "251e0909e6da4672a27d10483011f7f4"
+      case .networkTrouble: "c0f44ae25f5746eeab958171410cc0c7"
+      case .storeChanged: "d6e567be9a4b4a08bef909903b478881"
       case .stateTrouble: "af1b46651a4d4eca8d12982620eea398"
       case .stateStored: "a935a3e31b58159e58fec8a5dae8185d"
       case .permissionDenied: "a999806b94fabefcb7ffe5070324c0da"
@@ -93,13 +96,16 @@ extension SupervisorEvent {
     var priority: JournalPriority {
       switch self {
       case .quarantined, .gpuFailed, .stopRefused, .reloadRefused, .programMissing: .error
-      case .failed, .startHeld, .gpuEvent, .modelDoesNotFit, .replacementHeld, .dispatcherLost, .dispatcherUnreachable, .stateTrouble, .inventoryTrouble,
+      case .failed, .startHeld, .gpuEvent, .modelDoesNotFit, .replacementHeld, .dispatcherLost, .dispatcherUnreachable,
+        .stateTrouble, .networkTrouble, .inventoryTrouble,
         .permissionDenied:
         .warning
-      case .targetChanged, .began, .ends, .reloaded, .scaleSet, .scaleEnded, .cordoned, .uncordoned, .cordonEnded, .gpuBack,
+      case .targetChanged, .storeChanged, .began, .ends, .reloaded, .scaleSet, .scaleEnded, .cordoned, .uncordoned,
+        .cordonEnded, .gpuBack,
         .programChanged:
         .notice
-      case .starting, .running, .adopted, .ready, .draining, .goesOn, .writerChanged, .stopping, .stopped, .dispatcherFound, .dispatcherEnded,
+      case .starting, .running, .adopted, .ready, .draining, .goesOn, .writerChanged, .stopping, .stopped,
+        .dispatcherFound, .dispatcherEnded,
         .ordersRestored,
         .serviceManagerBack, .stateStored, .placementsChanged:
         .info

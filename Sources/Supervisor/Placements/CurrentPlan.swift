@@ -14,6 +14,8 @@ struct CurrentPlan: Sendable {
   private(set) var standIns: StandIns
   /// The program that instances run, or why there is none.
   private(set) var program: Result<OllamaExecutable, LaunchError>
+  /// Where the models are; nil while that is not known.
+  private(set) var store: ModelStore?
   /// What each instance is started with; empty without a program.
   private(set) var specifications: [InstanceID: InstanceSpecification] = [:]
   private var digests: [InstanceID: String]
@@ -22,14 +24,15 @@ struct CurrentPlan: Sendable {
   ///   be replaced because their program is gone.
   init(
     _ configuration: LoadedConfiguration, _ inventory: Inventory, numbering: GPUNumbering, _ standIns: StandIns,
-    keeping digests: [InstanceID: String]
-  ) throws(ConfigurationError) {
+    store: ModelStore?, keeping digests: [InstanceID: String]
+  ) {
     self.configuration = configuration
     self.inventory = inventory
     self.standIns = standIns
+    self.store = store
     self.digests = digests
     var numbering = numbering
-    placements = try PlacementPlan(configuration, inventory: inventory, numbering: &numbering)
+    placements = PlacementPlan(configuration, inventory: inventory, numbering: &numbering)
     self.numbering = numbering
     program = Self.find(configuration.settings, standIns)
     specify()
@@ -37,11 +40,9 @@ struct CurrentPlan: Sendable {
 
   var settings: Settings { configuration.settings }
 
-  /// The same with another configuration.
-  func changed(
-    to configuration: LoadedConfiguration, _ inventory: Inventory
-  ) throws(ConfigurationError) -> CurrentPlan {
-    try CurrentPlan(configuration, inventory, numbering: numbering, standIns, keeping: digests)
+  /// The same with another configuration, other GPUs, or another model store.
+  func changed(to configuration: LoadedConfiguration, _ inventory: Inventory, _ store: ModelStore?) -> CurrentPlan {
+    CurrentPlan(configuration, inventory, numbering: numbering, standIns, store: store, keeping: digests)
   }
 
   /// Looks for the program as it is now.
@@ -61,15 +62,20 @@ struct CurrentPlan: Sendable {
     specify()
   }
 
+  mutating func use(_ store: ModelStore) {
+    self.store = store
+    specify()
+  }
+
   private mutating func specify() {
     guard case .success(let program) = program else { return }
     if program.kind == .ollama { standIns = .refused }
-    specifications = placements.specifications(settings, program)
+    specifications = placements.specifications(settings, program, store: store)
     digests = specifications.mapValues(\.digest)
   }
 
   /// For the core.
-  var corePlacements: [Placement] { placements.placements(digests: digests) }
+  var corePlacements: [Placement] { placements.placements(settings, digests: digests) }
 
   /// What an attempt to start is made with.
   ///
@@ -116,11 +122,8 @@ struct CurrentPlan: Sendable {
   /// problem where the CPU may do.
   var placementProblems: [String] {
     (inventory.source == .cpu ? [] : inventory.problems.map(\.description))
-      + placements.leftOut.map(\.problem.description)
+      + placements.leftOut.map(\.problem.description) + placements.unused
   }
-
-  /// Whether another look at the GPUs may find more: a driver that comes late, a GPU that is back.
-  var mayFindMore: Bool { !inventory.problems.isEmpty || !placements.leftOut.isEmpty }
 
   /// Whether all places are still there and others with them; GPUs instead of the CPU are more, and so is it to know
   /// at last which places there are.
@@ -132,5 +135,15 @@ struct CurrentPlan: Sendable {
 
   var problems: [String] {
     if case .failure(let error) = program { placementProblems + [error.message] } else { placementProblems }
+  }
+
+  /// What bounds the supervision.
+  ///
+  /// - Parameter restrictsNetwork: whether instances can be kept from the network.
+  func fleetLimits(restrictsNetwork: Bool) -> FleetLimits {
+    var limits = settings.fleetLimits
+    limits.storeRefusal = store?.refusal?.description
+    limits.networkIsForWriterOnly = restrictsNetwork
+    return limits
   }
 }

@@ -10,142 +10,197 @@ struct PlacementPlan: Sendable {
     var id: InstanceID
     /// Empty: the CPU.
     var gpus: [GPU]
-    var slots: Int
-    /// Whether its GPUs may have other instances.
-    var isShared = false
-    /// Variables of this instance alone.
-    var environment: [String: String]
+    /// What holds for this instance alone.
+    var settings: PlacementSettings
+    /// Why it has these GPUs; nil where the file says so.
+    var reason: String?
   }
 
-  /// In the order of their ports.
-  private(set) var sites: [Site]
-  /// The pool's numbers of the GPUs there are, by UUID.
-  let numbers: [String: Int]
-  /// A placement that names a GPU which is not there.
+  /// A placement that can't be, and is left out: the others must not suffer for it.
   struct LeftOut: Sendable {
+    /// GPUs that it names and that are not there; empty where it is wrong in itself.
     var missing: [GPUReference]
     var problem: ConfigurationProblem
   }
 
+  /// In the order of their ports.
+  private(set) var sites: [Site]
+  /// How people call the GPUs there are, by UUID.
+  let labels: GPULabels
   private(set) var leftOut: [LeftOut] = []
+  /// GPUs that are there and not used, in words.
+  private(set) var unused: [String] = []
   /// False where a place may be missing only because its GPU could not be asked.
   var areAll: Bool { !mayHideGPUs || isByHand && leftOut.isEmpty }
   private let mayHideGPUs: Bool
   private let isByHand: Bool
 
   /// - Parameter numbering: learns the GPUs that are new.
-  /// - Throws: where placements contradict each other. One whose GPU is not there is only left out: the others must not
-  ///   suffer for it.
-  init(
-    _ configuration: LoadedConfiguration, inventory: Inventory, numbering: inout GPUNumbering
-  ) throws(ConfigurationError) {
+  init(_ configuration: LoadedConfiguration, inventory: Inventory, numbering: inout GPUNumbering) {
     let settings = configuration.settings
-    var inventory = inventory
     mayHideGPUs = inventory.mayHideGPUs
     isByHand = settings.placements != .auto
-    let lost = Set(inventory.problems.filter(\.isGPULost).compactMap(\.gpu))
-    if inventory.source == .drivers { numbering.add(inventory.gpus.map(\.uuid)) }
-    numbers = Self.numbers(of: inventory, numbering)
-    // On a divided GPU only its slices can be used.
-    inventory.gpus = inventory.gpus.filter { !lost.contains($0.uuid) && $0.kind != .divided }.sorted { [numbers] in
-      numbers[$0.uuid, default: 0] < numbers[$1.uuid, default: 0]
-    }
+    if inventory.source == .drivers { numbering.add(inventory.gpus.filter { !$0.isSlice }.map(\.uuid)) }
+    labels = GPULabels(inventory, numbering)
+    let gpus = inventory.gpus.sorted { [labels] in labels.order($0) < labels.order($1) }
+    sites = []
     switch settings.placements {
-    case .auto: sites = Self.oneForEach(inventory, slots: settings.slots, numbers)
-    case .list(let placements):
-      sites = []
-      try place(placements, configuration, inventory.gpus)
+    case .auto where inventory.source == .cpu:
+      sites = [Site(id: "cpu0", gpus: [], settings: PlacementSettings(gpus: []))]
+    case .auto: placeAll(gpus, inGroupsOf: settings.gpusPerInstance)
+    case .list(let placements): place(placements, configuration, gpus)
     }
+    tellDivided(gpus)
   }
 
-  /// A configured list is counted by position, as its placements do; what NVML found keeps the number it got first.
-  private static func numbers(of inventory: Inventory, _ numbering: GPUNumbering) -> [String: Int] {
-    Dictionary(
-      inventory.gpus.map { ($0.uuid, (inventory.source == .drivers ? numbering.number(of: $0.uuid) : nil) ?? $0.index) },
-      uniquingKeysWith: { first, _ in first })
-  }
+  // MARK: What the pool finds itself
 
-  private static func oneForEach(_ inventory: Inventory, slots: Int, _ numbers: [String: Int]) -> [Site] {
-    guard inventory.source != .cpu else {
-      return [Site(id: "cpu0", gpus: [], slots: slots, environment: [:])]
-    }
-    return inventory.gpus.map { gpu in
-      Site(
-        id: InstanceID("gpu\(numbers[gpu.uuid, default: gpu.index])"), gpus: [gpu], slots: slots, environment: [:])
-    }
-  }
-
-  private mutating func place(
-    _ placements: [PlacementSettings], _ configuration: LoadedConfiguration, _ gpus: [GPU]
-  ) throws(ConfigurationError) {
-    let settings = configuration.settings
+  private mutating func placeAll(_ gpus: [GPU], inGroupsOf size: Int) {
     let byUUID = Dictionary(gpus.map { ($0.uuid, $0) }) { first, _ in first }
-    let byNumber = Dictionary(gpus.map { (numbers[$0.uuid, default: $0.index], $0.uuid) }) { first, _ in first }
+    let whole = gpus.filter { $0.kind == .whole }
+    let groups = GPUGroups(
+      whole.map {
+        GPULocation(uuid: $0.uuid, number: labels.number(of: $0), numaNode: $0.numaNode, pciPath: $0.pciPath)
+      }, of: size)
+    for group in groups.groups {
+      let members = group.gpus.compactMap { byUUID[$0] }
+      sites.append(site(of: members, reason: size > 1 ? group.reason : nil))
+    }
+    unused += [groups.problem].compactMap(\.self)
+    let slices = gpus.filter(\.isSlice)
+    if size == 1 {
+      sites += slices.map { site(of: [$0], reason: nil) }
+    } else if !slices.isEmpty {
+      unused.append("MIG slices stay unused: a process can use one, and gpus_per_instance is \(size)")
+    }
+    sites.sort { [labels] in labels.order($0.gpus[0]) < labels.order($1.gpus[0]) }
+  }
+
+  private func site(of gpus: [GPU], reason: String?) -> Site {
+    Site(
+      id: InstanceID("gpu" + labels[gpus[0].uuid]), gpus: gpus,
+      settings: PlacementSettings(gpus: gpus.map { .uuid($0.uuid) }), reason: reason)
+  }
+
+  private mutating func tellDivided(_ gpus: [GPU]) {
+    for gpu in gpus where gpu.kind == .divided && !gpus.contains(where: { $0.parent == gpu.uuid }) {
+      unused.append(
+        "GPU \(labels[gpu.uuid]) is in MIG mode and has no slices: `nvidia-smi mig -i \(gpu.uuid) -cgi … -C` makes "
+          + "some, `nvidia-smi -i \(gpu.uuid) -mig 0` makes it whole")
+    }
+  }
+
+  // MARK: What the file lists
+
+  private mutating func place(_ placements: [PlacementSettings], _ configuration: LoadedConfiguration, _ gpus: [GPU]) {
+    let byUUID = Dictionary(gpus.map { ($0.uuid, $0) }) { first, _ in first }
+    let byNumber = Dictionary(gpus.filter { !$0.isSlice }.map { (labels.number(of: $0), $0) }) { first, _ in first }
+    func find(_ reference: GPUReference) -> GPU? {
+      switch reference {
+      case .index(let number): byNumber[number]
+      case .uuid(let uuid): byUUID[uuid]
+      }
+    }
+    // As in the file; without GPUs where it is left out, so that it contradicts nobody.
     var placed: [PlacementSettings] = []
+    var found: [Site?] = []
     for (index, placement) in placements.enumerated() {
       var resolved = placement
-      resolved.gpus = placement.gpus.map { reference in
-        if case .index(let number) = reference, let uuid = byNumber[number] { .uuid(uuid) } else { reference }
-      }
-      let found = resolved.gpus.map { reference in
-        if case .uuid(let uuid) = reference { byUUID[uuid] } else { nil as GPU? }
-      }
-      let present = found.compactMap(\.self)
-      guard present.count == found.count else {
-        let missing = zip(placement.gpus, found).filter { $1 == nil }.map(\.0)
-        let key = "placements[\(index)].gpus"
-        leftOut.append(
-          LeftOut(
-            missing: missing,
-            problem: ConfigurationProblem(
-              at: configuration.positions[key], key: key,
-              "\(missing.map(\.description).joined(separator: ", ")) is not there",
-              expected: "GPUs that `ollama-pool gpus` shows")))
-        // It keeps its position, for the others' names in the file, and contradicts nobody.
+      let present = placement.gpus.compactMap(find)
+      let missing = placement.gpus.filter { find($0) == nil }
+      if let problem = problem(of: placement, index, present, missing, gpus, configuration) {
+        leftOut.append(LeftOut(missing: missing, problem: problem))
         resolved.gpus = []
-        placed.append(resolved)
-        continue
+        found.append(nil)
+      } else {
+        resolved.gpus = present.map { .uuid($0.uuid) }
+        resolved.id = placement.id ?? "gpu" + labels[present[0].uuid]
+        found.append(Site(id: InstanceID(resolved.id ?? ""), gpus: present, settings: placement))
       }
-      let first = present.first.map { numbers[$0.uuid, default: $0.index] } ?? 0
-      let id = placement.id ?? "gpu\(first)"
-      sites.append(
-        Site(
-          id: InstanceID(id), gpus: present, slots: placement.slots ?? settings.slots,
-          isShared: placement.shared, environment: placement.environment))
-      resolved.id = id
       placed.append(resolved)
     }
-    try refuseContradictions(of: placed, configuration, gpus)
+    for (index, problem) in contradictions(of: placed, configuration, gpus) where found[index] != nil {
+      leftOut.append(LeftOut(missing: [], problem: problem))
+      found[index] = nil
+    }
+    sites = found.compactMap(\.self)
   }
 
-  private func refuseContradictions(
+  /// What is wrong with one placement by itself.
+  private func problem(
+    of placement: PlacementSettings, _ index: Int, _ present: [GPU], _ missing: [GPUReference], _ gpus: [GPU],
+    _ configuration: LoadedConfiguration
+  ) -> ConfigurationProblem? {
+    let key = "placements[\(index)].gpus"
+    func problem(_ what: String, expected: String) -> ConfigurationProblem {
+      ConfigurationProblem(at: configuration.positions[key], key: key, what, expected: expected)
+    }
+    if !missing.isEmpty {
+      return problem(
+        "\(missing.map(\.description).joined(separator: ", ")) is not there",
+        expected: "GPUs that `ollama-pool gpus` shows")
+    }
+    if let divided = present.first(where: { $0.kind == .divided }) {
+      let slices = gpus.filter { $0.parent == divided.uuid }.map(\.uuid)
+      return problem(
+        "\(divided.uuid) is divided into MIG slices",
+        expected: slices.isEmpty ? "another GPU" : "one of \(slices.joined(separator: ", "))")
+    }
+    if present.count > 1, present.contains(where: \.isSlice) {
+      return problem("has a MIG slice beside others", expected: "it alone: a process can use one slice")
+    }
+    return nil
+  }
+
+  /// What is wrong with placements beside others that come before, with its position in the file.
+  private func contradictions(
     of placed: [PlacementSettings], _ configuration: LoadedConfiguration, _ gpus: [GPU]
-  ) throws(ConfigurationError) {
+  ) -> [(index: Int, problem: ConfigurationProblem)] {
     var settings = configuration.settings
     settings.placements = .list(placed)
-    let problems = settings.placementProblems(knownGPUs: gpus.map(\.uuid), positions: configuration.positions)
-    if !problems.isEmpty { throw ConfigurationError(problems: problems) }
+    let known = gpus.map(\.uuid)
+    let memory = Dictionary(
+      gpus.compactMap { gpu in gpu.memoryTotal.map { (gpu.uuid, ByteCount(bytes: Int(clamping: $0))) } },
+      uniquingKeysWith: { first, _ in first })
+    let problems =
+      settings.placementProblems(knownGPUs: known, positions: configuration.positions)
+      + settings.memoryProblems(memory, knownGPUs: known, positions: configuration.positions)
+    return problems.compactMap { problem in
+      problem.key.firstMatch(of: /^placements\[(\d+)\]/).flatMap { Int($0.1) }.map { ($0, problem) }
+    }
   }
 }
 
 extension PlacementPlan {
   /// What each site's instance is started with.
-  func specifications(_ settings: Settings, _ ollama: OllamaExecutable) -> [InstanceID: InstanceSpecification] {
+  func specifications(
+    _ settings: Settings, _ ollama: OllamaExecutable, store: ModelStore?
+  ) -> [InstanceID: InstanceSpecification] {
     var specifications: [InstanceID: InstanceSpecification] = [:]
     for site in sites {
-      specifications[site.id] = InstanceSpecification.make(
-        Placement(id: site.id, gpus: site.gpus.map(\.uuid), slots: site.slots), on: site.gpus,
-        environment: site.environment, settings: settings, ollama: ollama)
+      let placement = Placement(
+        id: site.id, gpus: site.gpus.map(\.uuid), slots: site.settings.slots ?? settings.slots)
+      var specification = InstanceSpecification.make(
+        placement, on: site.gpus, environment: site.settings.environment, settings: settings, store: store,
+        ollama: ollama)
+      specification.contextLength = site.settings.contextLength ?? settings.contextLength
+      specification.keepAlive = site.settings.keepAlive ?? settings.keepAlive
+      if settings.numaBinding {
+        specification.cpus = site.gpus.reduce(CPUSet([])) { $0.union($1.localCPUs ?? CPUSet([])) }.numbers
+        specification.numaNodes = Set(site.gpus.compactMap(\.numaNode)).sorted()
+      }
+      specifications[site.id] = specification
     }
     return specifications
   }
 
   /// The core's placements. One without a digest keeps what runs there, whatever that is.
-  func placements(digests: [InstanceID: String]) -> [Placement] {
+  func placements(_ settings: Settings, digests: [InstanceID: String]) -> [Placement] {
     sites.map { site in
       Placement(
-        id: site.id, gpus: site.gpus.map(\.uuid), slots: site.slots, isShared: site.isShared,
-        specification: digests[site.id] ?? "")
+        id: site.id, gpus: site.gpus.map(\.uuid), slots: site.settings.slots ?? settings.slots,
+        isShared: site.settings.shared, models: site.settings.models, specification: digests[site.id] ?? "",
+        neededMemory: settings.neededMemory(in: site.settings)?.bytes)
     }
   }
 }
@@ -179,6 +234,10 @@ extension Settings {
     var limits = FleetLimits()
     limits.startTimeout = health.startTimeout
     limits.unhealthyGrace = health.unhealthyGrace
+    limits.busyMemory = busyMemory.bytes
+    limits.yieldToOthers = yieldToOthers
+    limits.yieldAfter = yieldAfter
+    limits.allowCPU = allowCPU
     limits.restarts.pause = restarts.pause
     limits.restarts.pauseMaximum = restarts.pauseMax
     limits.restarts.quarantineAfter = restarts.quarantineAfter

@@ -26,6 +26,8 @@ struct StandingOrders: Codable, Equatable, Sendable {
   /// Why nothing is started, by the GPU's UUID, or by the placement's name where it has no GPU. Also of GPUs that are
   /// not there at present.
   var cordons: [String: String] = [:]
+  /// When a cordon ends, in seconds since 1970; those without an end are absent.
+  var cordonEnds: [String: Double] = [:]
   /// By the placement's name.
   var instances: [String: ToInstance] = [:]
 
@@ -36,6 +38,7 @@ struct StandingOrders: Codable, Equatable, Sendable {
     let container = try decoder.container(keyedBy: CodingKeys.self)
     scale = try container.decodeIfPresent(Scale.self, forKey: .scale)
     cordons = try container.decodeIfPresent([String: String].self, forKey: .cordons) ?? [:]
+    cordonEnds = try container.decodeIfPresent([String: Double].self, forKey: .cordonEnds) ?? [:]
     instances = try container.decodeIfPresent([String: ToInstance].self, forKey: .instances) ?? [:]
     let problem = scale.flatMap {
       Scale.problem(
@@ -56,6 +59,27 @@ struct StandingOrders: Codable, Equatable, Sendable {
       [bounds].compactMap(\.self) + cordons.sorted { $0.key < $1.key }.map { "\($0) is cordoned (\($1))" }
       + instances.sorted { $0.key < $1.key }.map { "\($0) is to be \($1.kind == .drain ? "drained" : "restarted")" }
     return parts.isEmpty ? nil : parts.joined(separator: "; ")
+  }
+
+  /// Cordons as the core has them. `now` and `wallSeconds` are one moment on two clocks.
+  func operatorCordons(now: Instant, wallSeconds: Double) -> [String: Cordon] {
+    Dictionary(
+      cordons.map { key, reason in
+        (key, Cordon(reason: reason, until: cordonEnds[key].map { now + .seconds(rounding: $0 - wallSeconds) }))
+      }, uniquingKeysWith: { first, _ in first })
+  }
+
+  /// The other way round. An end that is known keeps its time: clocks drift.
+  mutating func keep(_ cordons: [String: Cordon], now: Instant, wallSeconds: Double) {
+    let before = operatorCordons(now: now, wallSeconds: wallSeconds)
+    var ends: [String: Double] = [:]
+    for (key, cordon) in cordons {
+      guard let until = cordon.until else { continue }
+      let known = before[key]?.until.map { abs(($0 - until).seconds) < 1 } ?? false
+      ends[key] = known ? cordonEnds[key] : wallSeconds + (until - now).seconds
+    }
+    self.cordons = cordons.mapValues(\.reason)
+    cordonEnds = ends
   }
 
   /// The orders to instances as the core has them. `now` and `wallSeconds` are one moment on two clocks.

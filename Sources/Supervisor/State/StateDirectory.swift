@@ -11,6 +11,8 @@ package final class StateDirectory: Sendable {
     case numbers = "gpu-numbers.json"
     /// `StandingOrders`.
     case orders = "orders.json"
+    /// `GPUFaults`.
+    case faults = "gpu-faults.json"
   }
 
   /// More than any of the files needs: bounds what a strange file can make the supervisor read.

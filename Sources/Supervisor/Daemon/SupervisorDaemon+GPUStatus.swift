@@ -1,0 +1,82 @@
+import ControlInterface
+import GPUInventory
+import Launching
+import OrderedCollections
+import PoolCore
+
+/// The GPUs, for whoever asks.
+extension SupervisorDaemon {
+  func gpus(_ inventory: Inventory) -> [SupervisorTypes.GPU] {
+    let now = MonotonicClock.now
+    let inventory = inventory.keeping(plan.inventory)
+    return inventory.gpus.sorted { plan.placements.labels.order($0) < plan.placements.labels.order($1) }.map { gpu in
+      var shown = SupervisorTypes.GPU(gpu, plan.placements.labels)
+      shown.instances = fleet.placements.values.filter { $0.gpus.contains(gpu.uuid) }.map(\.placement.id.name)
+      shown.add(fleet.gpus[gpu.uuid]?.reading(at: now))
+      shown.add(fleet.standing(ofGPU: gpu.uuid, at: now), isDivided: gpu.kind == .divided)
+      let cordon = fleet.cordons[gpu.uuid]
+      shown.cordon = cordon?.reason
+      shown.cordonSecondsLeft = cordon?.until.map { max(0, ($0 - now).seconds) }
+      let missing = gpu.missingDeviceNodes()
+      shown.problem =
+        inventory.problems.first { $0.gpu == gpu.uuid }?.description
+        ?? (missing.isEmpty ? nil : "\(missing.joined(separator: ", ")) is not there")
+      return shown
+    }
+  }
+}
+
+extension SupervisorTypes.GPU {
+  fileprivate init(_ gpu: GPU, _ labels: GPULabels) {
+    self.init(uuid: gpu.uuid, number: labels.number(of: gpu), vendor: gpu.vendor.rawValue)
+    label = labels[gpu.uuid]
+    sliceOf = gpu.parent
+    name = gpu.name
+    memoryTotalBytes = gpu.memoryTotal.map { Int(clamping: $0) }
+    memoryUsedBytes = gpu.memoryUsed.map { Int(clamping: $0) }
+    utilisationPercent = gpu.utilisation
+    temperatureCelsius = gpu.temperature
+    pciAddress = gpu.pciAddress
+    numaNode = gpu.numaNode
+  }
+
+  /// Whose memory it is.
+  fileprivate mutating func add(_ reading: GPUReading?) {
+    guard let processes = reading?.processes else { return }
+    var (ours, others) = (0, 0)
+    self.processes = processes.map { process in
+      let memory = max(0, process.memory ?? 0)
+      switch process.owner {
+      case .instance(let id):
+        ours += memory
+        return SupervisorTypes.GPUProcess(pid: process.pid, memoryBytes: process.memory, instance: id.name)
+      case .other(let command):
+        others += memory
+        return SupervisorTypes.GPUProcess(pid: process.pid, memoryBytes: process.memory, command: command)
+      case .unknown:
+        return SupervisorTypes.GPUProcess(pid: process.pid, memoryBytes: process.memory)
+      }
+    }
+    (memoryOursBytes, memoryOthersBytes) = (ours, others)
+  }
+
+  fileprivate mutating func add(_ standing: GPUStanding, isDivided: Bool) {
+    let text = standing.description
+    switch standing {
+    case .free: state = isDivided ? .divided : .free
+    case .ours: state = .ours
+    case .busy: (state, reason) = (.busy, text)
+    case .cordoned: (state, reason) = (.cordoned, text)
+    case .failed: (state, reason) = (.failed, text)
+    case .quarantined: (state, reason) = (.quarantined, text)
+    }
+  }
+}
+
+extension SupervisorTypes.ModelStore {
+  init(_ store: ModelStore) {
+    self.init(
+      path: store.path, source: store.source.rawValue, owner: store.owner ?? "unknown",
+      mode: store.mode.map { String($0, radix: 8) }, refusal: store.refusal?.description)
+  }
+}

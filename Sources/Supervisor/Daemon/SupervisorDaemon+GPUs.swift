@@ -1,0 +1,118 @@
+import GPUInventory
+import Launching
+import PoolConfiguration
+import PoolCore
+import Systemd
+
+/// What the GPUs' drivers say, as long as the supervisor runs.
+extension SupervisorDaemon {
+  /// Between two readings: others' programs and lost GPUs are noticed within it.
+  private static let readingInterval = Duration.seconds(2)
+
+  func watchGPUs() async {
+    while true {
+      do { try await Task.sleep(for: Self.readingInterval, tolerance: .milliseconds(200)) } catch { return }
+      await readGPUs()
+    }
+  }
+
+  /// Reads all GPUs once, and takes into account what has changed: others that use them, troubles, GPUs that have come.
+  func readGPUs() async {
+    let configuration = plan.configuration
+    let source = configuration.settings.gpuSource
+    guard source.asksDriver else { return }
+    let reading = await inventory.read(source, within: options.gpuPatience)
+    // The configuration may be another one by now.
+    guard plan.configuration == configuration else { return }
+    let seen = reading ?? .unanswered(within: options.gpuPatience)
+    if reading != nil { replan(seen) }
+    let known = plan.placements.sites.flatMap { $0.gpus.map(\.uuid) }
+    let readings = await readings(of: seen, known: known)
+    apply { $0.gpusRead(readings, at: $1) }
+    options.gpuEvents?.watch(seen.gpus)
+    watchersShouldKnow()
+  }
+
+  /// Off the actor: it looks into /proc for each process.
+  @concurrent
+  private nonisolated func readings(of inventory: Inventory, known: [String]) async -> [GPUReading] {
+    [GPUReading](inventory, known: known) { [launcher] in launcher.instance(ofProcess: $0) }
+  }
+
+  /// Takes other GPUs than before into the plan: one was added, slices were made, a driver has come.
+  private func replan(_ reading: Inventory) {
+    let reading = reading.keeping(plan.inventory)
+    guard !reading.hasSamePlaces(as: plan.inventory) else { return }
+    let new = plan.changed(to: plan.configuration, reading, plan.store)
+    // What may hide GPUs must not cost those that run.
+    guard new.placements.areAll || new.finds(moreThan: plan) else { return }
+    let names = Set(plan.placements.sites.map(\.id))
+    take(new)
+    guard names != Set(plan.placements.sites.map(\.id)) else { return }
+    tell(SupervisorEvent(.placementsChanged, "other GPUs are there than before", why: plan.description))
+    tellPlanProblems()
+  }
+
+  /// Errors that the driver tells of by itself.
+  func followGPUEvents() async {
+    guard let events = options.gpuEvents else { return }
+    for await event in events.events {
+      // What the driver says of a divided GPU concerns all its slices.
+      let slices = plan.inventory.gpus.filter { $0.parent == event.uuid }.map(\.uuid)
+      for uuid in slices.isEmpty ? [event.uuid] : slices {
+        apply { $0.gpuFaulted(uuid, GPUFault(event), at: $1) }
+      }
+      // What the next reading says may be worse.
+      workQueue.yield(.readGPUs)
+    }
+  }
+
+  // MARK: What outlives the supervisor
+
+  func keepFaults() {
+    guard fleet.faultsToKeep != storedFaults else { return }
+    storedFaults = fleet.faultsToKeep
+    storeFaults()
+  }
+
+  func storeFaults() {
+    state.store(GPUFaults(storedFaults, boot: GPUFaults.presentBoot), as: .faults) { [journal = options.journal] in
+      journal.send(SupervisorEvent.storing($0).entry)
+    }
+  }
+}
+
+extension GPUFault {
+  init(_ event: GPUEvent) {
+    switch event.kind {
+    case .xid(let code): self.init(XIDError(code: code))
+    // An XID tells of the same error, and what follows.
+    case .doubleBitECC: self.init("an ECC error that could not be corrected", .warning)
+    }
+  }
+
+  init(_ error: XIDError) { self.init("\(error): \(error.explanation)", error.consequence) }
+}
+
+extension Inventory {
+  /// With whole GPUs that were there before and are not any more: they keep their places, so that it is said of them.
+  /// Slices come and go with how their GPU is divided.
+  func keeping(_ old: Inventory) -> Inventory {
+    guard source == .drivers, old.source == .drivers else { return self }
+    var kept = self
+    let present = Set(gpus.map(\.uuid))
+    for gpu in old.gpus where gpu.kind == .whole && !present.contains(gpu.uuid) {
+      kept.gpus.append(gpu.withoutReadings)
+      if !problems.contains(where: { $0.gpu == gpu.uuid }) {
+        kept.problems.append(.unknownGPU(gpu.uuid, "it was there, and is not any more"))
+      }
+    }
+    return kept
+  }
+
+  /// Whether the same could be placed on the GPUs of both, in the same way.
+  func hasSamePlaces(as other: Inventory) -> Bool {
+    source == other.source && gpus.map(\.withoutReadings) == other.gpus.map(\.withoutReadings)
+      && problems == other.problems && driverVersion == other.driverVersion
+  }
+}
