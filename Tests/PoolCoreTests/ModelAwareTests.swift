@@ -49,6 +49,29 @@ import Testing
     #expect(pool.places == ["gpu0", "gpu1"])
   }
 
+  @Test func aNewModelGoesWhereTheFewestAre() {
+    var pool = PoolUnderTest(instances: 3)
+    pool.list(0, [.of("a"), .of("b")])
+    pool.list(1, [.of("a")])
+    pool.list(2, [.of("a")])
+    pool.arrive(1, "c")
+    #expect(pool.places == ["gpu1"])
+  }
+
+  @Test func optionsThatAlternateGetAnInstanceEach() {
+    var pool = PoolUnderTest(instances: 2)
+    for number in 0..<2 { pool.list(number, []) }
+    for number: UInt64 in 1...6 {
+      pool.serve(number, "a", context: number.isMultiple(of: 2) ? 8192 : 4096)
+    }
+    #expect(pool.places == ["gpu0", "gpu1", "gpu0", "gpu1", "gpu0", "gpu1"])
+    #expect(pool.reloads.isEmpty)
+    // Where there is no room for a third, it costs a reload, and not another model's stay.
+    pool.list(1, [.of("b")])
+    pool.serve(7, "a", context: 2048)
+    #expect(pool.places.last == "gpu0" && pool.reloads.count == 1)
+  }
+
   // MARK: Loads
 
   @Test func oneModelsLoadLetsNoOtherModelIn() {

@@ -85,24 +85,24 @@ extension Dispatch {
   }
 
   /// The instance that serves `record` now: the core first, then the surplus. Of these, among those within one lease of
-  /// the fewest, the one that is spared the most: that holds the model with these options, or at all, or that is not
-  /// loading; then the one with the fewest leases, then the oldest. An instance that failed this request is passed over
-  /// while another could serve it.
+  /// the fewest, the one that it costs the least; then the one with the fewest leases, then the one that holds the fewest
+  /// models, then the oldest. An instance that failed this request is passed over while another could serve it.
   package func leastBusy(for record: Record) -> InstanceID? {
     let kind = record.request.kind
     // An instance that failed it before is passed over only where there is another.
     let failedOn = isAnotherFit(for: record) ? record.failedOn : []
-    var candidates: [(id: InstanceID, load: Load, cost: Int)] = []
+    var candidates: [(id: InstanceID, load: Load, cost: Cost, held: Int)] = []
     for instance in instances.values
     where instance.freeSlots > 0 && instance.serves(kind.model) && !failedOn.contains(instance.wanted.id) {
       let intake = intake(of: instance)
       guard intake.takes(kind) else { continue }
       let load = Load(isSurplus: instance.wanted.role == .surplus, leases: instance.leases.count)
-      candidates.append((instance.wanted.id, load, cost(of: kind, on: instance, intake)))
+      let cost = cost(of: kind, on: instance, intake)
+      candidates.append((instance.wanted.id, load, cost, cost == .eviction ? instance.held.count : 0))
     }
     guard let least = candidates.map(\.load).min() else { return nil }
     return candidates.filter { $0.load.isSurplus == least.isSurplus && $0.load.leases <= least.leases + 1 }
-      .min { ($0.cost, $0.load.leases) < ($1.cost, $1.load.leases) }?.id
+      .min { ($0.cost, $0.load.leases, $0.held) < ($1.cost, $1.load.leases, $1.held) }?.id
   }
 
   private struct Load: Comparable {
@@ -114,10 +114,24 @@ extension Dispatch {
     }
   }
 
-  /// What a request would cost an instance, from 0 for nothing.
-  private func cost(of kind: DispatchRequest.Kind, on instance: DispatchedInstance, _ intake: Intake) -> Int {
-    if let held = kind.model.flatMap({ instance.held[$0] }) { return held.serves(kind.options) ? 0 : 1 }
-    return intake == .anything ? 2 : 3
+  /// What a request would cost an instance, the least first.
+  private enum Cost: Comparable {
+    case nothing
+    /// A load on an instance that holds nothing else: where options alternate, each gets an instance.
+    case load
+    /// A load that ends the model's stay with other options.
+    case reload
+    /// A load that may end another model's stay.
+    case eviction
+    /// A load behind another one.
+    case wait
+  }
+
+  private func cost(of kind: DispatchRequest.Kind, on instance: DispatchedInstance, _ intake: Intake) -> Cost {
+    guard let model = kind.model else { return .nothing }
+    if let held = instance.held[model] { return held.serves(kind.options) ? .nothing : .reload }
+    guard intake == .anything else { return .wait }
+    return instance.loaded != nil && instance.held.isEmpty ? .load : .eviction
   }
 
   /// Whether some instance in rotation, busy or not, could serve the request and has not failed it.
