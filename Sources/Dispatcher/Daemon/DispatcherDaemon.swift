@@ -220,21 +220,29 @@ package final class DispatcherDaemon: Sendable {
 struct DispatcherParts {
   let shell: DispatcherShell
   let gateway: Gateway
+  private let unservedGrace: Duration
 
   /// On `loop`.
   init(loop: any EventLoop, _ options: DispatcherOptions) {
+    unservedGrace = options.unservedGrace
     let limits = GatewayLimits(options.settings)
     shell = DispatcherShell(
-      loop: loop, limits: options.settings.dispatchLimits, modelRules: limits.modelRules,
+      loop: loop, limits: Self.limits(options.settings, options.unservedGrace), modelRules: limits.modelRules,
       journal: DispatcherJournal(options.journal))
     gateway = Gateway(
       loop: loop, delegate: shell, limits: limits, hosts: .ofThisMachine,
       origins: OriginRule(extra: options.settings.origins))
   }
 
+  private static func limits(_ settings: Settings, _ unservedGrace: Duration) -> DispatchLimits {
+    var limits = settings.dispatchLimits
+    limits.unservedGrace = unservedGrace
+    return limits
+  }
+
   func adopt(_ settings: Settings) {
     let limits = GatewayLimits(settings)
-    shell.adopt(settings.dispatchLimits, modelRules: limits.modelRules)
+    shell.adopt(Self.limits(settings, unservedGrace), modelRules: limits.modelRules)
     gateway.adopt(limits: limits, origins: OriginRule(extra: settings.origins))
   }
 
@@ -253,5 +261,11 @@ extension GatewayLimits {
     // Whatever is within the other limits finds room on an idle pool.
     bodies = max(settings.queue.bodies.bytes, requestBody + head)
     connections = min(connections, DescriptorLimit.clients)
+    // Where a length is fixed, nobody asks for more.
+    let lengths = settings.models.compactMap { name, model in
+      (model.numCtx.map { ModelRule.ContextLength.fixed($0) } ?? model.maxNumCtx.map { .most($0) })
+        .map { (ModelName.key(of: name), ModelRule(contextLength: $0)) }
+    }
+    modelRules = Dictionary(lengths) { first, _ in first }
   }
 }

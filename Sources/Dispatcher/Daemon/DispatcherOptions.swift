@@ -1,5 +1,6 @@
 package import Glibc
 package import PoolConfiguration
+import PoolCore
 package import Systemd
 
 /// How a dispatcher is started.
@@ -21,6 +22,9 @@ package struct DispatcherOptions: Sendable {
   package var notifiesServiceManager = false
   /// The user of the instances, where that is not the pool's own: it may change nothing over the control socket.
   package var instanceUserID: uid_t?
+
+  /// How long a model is waited for that no instance is meant to serve: one that is may be on its way.
+  package var unservedGrace = DispatchLimits().unservedGrace
 
   package init(settings: Settings, controlSocket: String, journal: Journal, version: String) {
     self.settings = settings
