@@ -13,6 +13,8 @@ final class Pool: Sendable {
     var settings = ""
     /// Variables of the simulator without OLLAMA_SIMULATOR_.
     var simulator: [String: String] = [:]
+    /// Variables of Ollama's own.
+    var ollamaVariables: [String: String] = [:]
     /// Faults of the simulator that are in force from the beginning.
     var faults = ""
     /// Further arguments of `serve`.
@@ -47,6 +49,7 @@ final class Pool: Sendable {
     try folder.write(setup.faults, to: "faults")
     var variables = Self.quick.merging(setup.simulator) { $1 }
     variables["FAULTS"] = folder.path(to: "faults")
+    let environment = variables.map { ("OLLAMA_SIMULATOR_\($0)", $1) } + setup.ollamaVariables.map { ($0, $1) }
     let gpus =
       setup.gpus == 0
       ? "gpus: cpu" : "gpus:\n" + (0..<setup.gpus).map { "  - uuid: GPU-test-\($0)" }.joined(separator: "\n")
@@ -60,7 +63,7 @@ final class Pool: Sendable {
       models_path: \(folder.path(to: "models"))
       \(gpus)
       environment:
-      \(variables.sorted { $0.key < $1.key }.map { "  OLLAMA_SIMULATOR_\($0): \"\($1)\"" }.joined(separator: "\n"))
+      \(environment.map { "  \($0): \"\($1)\"" }.joined(separator: "\n"))
       \(setup.settings)
       """, to: "ollama-pool.yaml")
     program = try RunningProgram(
