@@ -182,6 +182,8 @@ package actor SystemdLauncher: Launcher {
     case .overflowed, .reloaded:
       await reconcileAll()
     case .reconnected:
+      // A new connection holds no references. An old one keeps them, and to take them anew would leave a moment without.
+      for id in lives.keys.sorted() { await units.hold(id) }
       await reconcileAll()
       continuation.yield(.reconnected)
     }
@@ -189,11 +191,7 @@ package actor SystemdLauncher: Launcher {
 
   private func reconcileAll() async {
     let there = (try? await units.list()) ?? []
-    for id in Set(lives.keys).union(there).sorted() {
-      // Where the connection is a new one, it holds no references.
-      if lives[id] != nil { await units.hold(id) }
-      await reconcile(id)
-    }
+    for id in Set(lives.keys).union(there).sorted() { await reconcile(id) }
   }
 
   /// Holds what is known of a unit against what systemd says of it, and tells the difference.
