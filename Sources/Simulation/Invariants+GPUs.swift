@@ -71,4 +71,21 @@ extension Invariants {
       note("\(writer.id) writes the model store without a network")
     }
   }
+
+  /// What changes the model store needs the network, to its end.
+  mutating func writes(
+    _ id: RequestID, on instance: InstanceID, _ unit: PoolSimulation.Unit, _ limits: FleetLimits
+  ) {
+    if limits.networkIsForWriterOnly, !unit.hasNetwork {
+      note("request \(id) is to change the model store on \(instance), which has no network")
+    }
+  }
+
+  mutating func closedNetwork(
+    of instance: InstanceID, requests: [RequestID: SimulatedRequest], attempts: [RequestID: PoolSimulation.Attempt]
+  ) {
+    for (id, attempt) in attempts where attempt.instance == instance && requests[id]?.need == .storeReference {
+      note("\(instance) lost its network while request \(id) changes the model store there")
+    }
+  }
 }

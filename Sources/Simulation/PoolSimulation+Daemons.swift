@@ -196,7 +196,9 @@ extension PoolSimulation {
     case .retire(let id, let invocation):
       send(.retire(id, invocation, session: session, to: dispatcherLife), over: .supervisorToDispatcher)
     case .openNetwork(let id, let invocation, let isOpen):
-      if units[id]?.invocation == invocation { units[id]?.hasNetwork = isOpen }
+      guard units[id]?.invocation == invocation else { return }
+      if !isOpen { invariants.closedNetwork(of: id, requests: requests, attempts: attempts) }
+      units[id]?.hasNetwork = isOpen
     case .report: break
     }
   }

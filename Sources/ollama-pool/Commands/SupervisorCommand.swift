@@ -1,3 +1,4 @@
+import GPUInventory
 import ArgumentParser
 import NIOPosix
 import PoolConfiguration
@@ -38,7 +39,8 @@ struct SupervisorCommand: AsyncParsableCommand {
         configuration: loaded, readConfiguration: configuration.reader, state: state,
         dispatcherSocket: sockets.folder.dispatcher, controlSocket: control,
         journal: Journal(identifier: Daemon.supervisor.journalIdentifier), version: Version.current,
-        eventLoopGroup: MultiThreadedEventLoopGroup(numberOfThreads: 1), notifiesServiceManager: true))
+        eventLoopGroup: MultiThreadedEventLoopGroup(numberOfThreads: 1), notifiesServiceManager: true,
+        gpuEvents: loaded.settings.gpuSource.asksDriver ? GPUEventSource() : nil))
     await signals.wait {
       // A refusal is in the journal.
       _ = try? await daemon.reload()

@@ -1,3 +1,4 @@
+import GPUInventory
 import Dispatcher
 import Glibc
 import Launching
@@ -34,7 +35,7 @@ struct WholePool: Sendable {
           dispatcherSocket: sockets.dispatcher, controlSocket: .path(sockets.supervisor),
           journal: Journal(identifier: Daemon.supervisor.journalIdentifier), version: Version.current,
           eventLoopGroup: MultiThreadedEventLoopGroup(numberOfThreads: 1), notifiesServiceManager: false,
-          standIns: .allowed))
+          standIns: .allowed, gpuEvents: settings.gpuSource.asksDriver ? GPUEventSource() : nil))
       return WholePool(
         dispatcher: dispatcher, supervisor: supervisor, drainTimeout: settings.drainTimeout,
         program: try? OllamaExecutable.find(setting: settings.ollama, .allowed))
