@@ -101,7 +101,7 @@ import Testing
     var fleet = FleetUnderTest.running(1)
     fleet.read(.of(0))
     fleet.observe(loaded: ["gpu0": [.of(4)]])
-    fleet.pass(.seconds(14), .of(0))
+    fleet.pass(.seconds(76), .of(0))
     fleet.observe(loaded: ["gpu0": [.of(4)]])
     #expect(fleet.roles == ["gpu0": .core], "what is said of models may be that old")
     fleet.pass(.seconds(4), .of(0))
@@ -119,7 +119,7 @@ import Testing
     ]
     for reading in readings {
       var fleet = FleetUnderTest.running(1)
-      for _ in 0..<20 {
+      for _ in 0..<40 {
         fleet.observe(loaded: ["gpu0": [.of(4)]])
         fleet.pass(.seconds(4), reading)
       }
@@ -130,9 +130,9 @@ import Testing
   @Test func aModelThatWasUnloadedIsNotMissed() {
     var fleet = FleetUnderTest.running(1)
     fleet.observe(loaded: ["gpu0": [.of(4)]])
-    fleet.pass(.seconds(12), .of(0))
+    fleet.pass(.seconds(70), .of(0))
     fleet.observe(loaded: ["gpu0": []])
-    fleet.pass(.seconds(12), .of(0))
+    fleet.pass(.seconds(70), .of(0))
     fleet.observe(loaded: ["gpu0": [.of(4)]])
     #expect(fleet.roles == ["gpu0": .core])
   }

@@ -17,8 +17,9 @@ package struct FleetLimits: Hashable, Sendable {
   /// Whether an instance that has GPUs may compute on the CPU.
   package var allowCPU = false
   /// For so long models may be said to be on a GPU where the driver sees nobody. Longer than what the dispatcher says
-  /// of a model can be out of date: one that was unloaded has left the driver's list first.
-  package var unseenFor: Duration = .seconds(15)
+  /// of a model can be out of date (`DispatchLimits.listLifetime`): one that was unloaded has left the driver's list
+  /// first.
+  package var unseenFor: Duration = .seconds(75)
   /// For so long instances may finish what they have begun on a GPU that needs a reset.
   package var faultDrain: Duration = .seconds(30)
   /// For so long a GPU whose trouble is over must stay well, the first time: see `GPUTroubles`.
