@@ -42,7 +42,8 @@ extension Invariants {
         }
       }
       if let failedAt = unit.gpuFailedAt,
-        now - max(failedAt, unit.startedAt, supervisorSince) > limits.faultDrain + Self.longestEnd
+        now - max(failedAt, unit.gpuWellAt ?? failedAt, unit.startedAt, supervisorSince) > limits.faultDrain
+          + Self.longestEnd
       {
         note("\(id) still runs although its GPU has failed")
       }

@@ -78,6 +78,14 @@ extension PoolSimulation {
     }
   }
 
+  /// From here on a new failure has its time again.
+  mutating func noteWellGPUs() {
+    for (id, unit) in units where unit.gpuFailedAt != nil {
+      let isOut = unit.placement.gpus.contains { fleet?.gpus[$0]?.failure(at: now) != nil }
+      if !isOut { units[id]?.gpuWellAt = now }
+    }
+  }
+
   /// The same for a unit that comes up, and for a supervisor that begins with what the last one knew.
   mutating func tellFaults() {
     for uuid in stored.faults.keys.sorted() { tellUnits(on: uuid, isLost: false) }

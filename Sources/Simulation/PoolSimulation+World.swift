@@ -76,6 +76,7 @@ extension PoolSimulation {
       apply { $0.tick(at: $1) }
       if !isLeaving, !isStopping {
         invariants.ticked(fleet, operators, at: now)
+        noteWellGPUs()
         invariants.ticked(units, told: toldGPUs, settings.fleetLimits, supervisorSince: supervisorSince, at: now)
       }
       events.schedule(.supervisorTicks(life: life), at: now + .seconds(1))

@@ -103,6 +103,8 @@ package struct PoolSimulation: Sendable {
     var hasNetwork = false
     /// When a supervisor first heard that its GPU has failed.
     var gpuFailedAt: Instant?
+    /// When its GPUs were last well again as the supervisor knows, such as by an operator's word.
+    var gpuWellAt: Instant?
     var isOnLostGPU = false
 
     struct Failure: Hashable, Sendable {

@@ -137,6 +137,14 @@ private struct StoreJudge {
   var user: User
   var mount: MountTable.Mount?
 
+  /// Whether instances run as this process's own user, without a sandbox.
+  private var isOwn: Bool { user.userID == geteuid() }
+
+  private func isMade(at place: String) -> Bool {
+    let parent = place.lastIndex(of: "/").map { String(place[..<$0]) } ?? ""
+    return FolderAccess(of: parent.isEmpty ? "/" : parent, for: user) == .writable
+  }
+
   /// - Parameter place: what the access is to: the store, or a folder in it.
   func judge(_ access: FolderAccess, at place: String) -> (isReadable: Bool, refusal: ModelStore.Refusal?) {
     switch access {
@@ -144,6 +152,8 @@ private struct StoreJudge {
     case .readable: (true, refusal(place, "\(user.name), which instances run as, can't write to it"))
     case .closed(let place): (false, refusal(place, "\(user.name), which instances run as, can't read it"))
     case .missing where isUsual: (true, nil)
+    // Ollama makes it. In a unit of the system manager nothing can be made beside what is there.
+    case .missing(let place) where isOwn && isMade(at: place): (true, nil)
     case .missing(let place):
       (
         false,

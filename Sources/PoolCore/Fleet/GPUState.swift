@@ -104,7 +104,9 @@ package struct GPUState: Hashable, Sendable {
 
   /// Whether what an instance had of it is still to become free.
   func isSettling(living: Set<InstanceID>, limits: FleetLimits, at now: Instant) -> Bool {
-    guard let leftAt, now - leftAt < limits.settleTime, let reading = reading(at: now) else { return false }
+    guard let leftAt, now - leftAt < limits.settleTime, let reading = reading(at: now), reading.memoryUsed != nil else {
+      return false
+    }
     // What was read before says nothing of it.
     if readAt <= leftAt { return true }
     return reading.unlistedMemory(living: living).map { $0 - (baseline ?? 0) > limits.busyMemory } ?? false

@@ -72,7 +72,8 @@ package enum GPUTrouble: Hashable, Sendable, CustomStringConvertible {
     switch self {
     case .lost: "the GPU is lost (it fell off the bus)"
     case .missing: "the GPU is not there any more"
-    case .missingNode(let path): "its device node \(path) is missing"
+    case .missingNode(let path):
+      "its device node \(path) is missing" + (path == "/dev/nvidia-uvm" ? "; `nvidia-modprobe -u -c=0` makes it" : "")
     case .needsReset: "the GPU needs a reset"
     case .unanswered(let text): "the driver can't be asked about it: \(text)"
     }

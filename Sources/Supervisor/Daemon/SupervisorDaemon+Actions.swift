@@ -149,6 +149,8 @@ extension SupervisorDaemon {
 
   private func ended(_ id: InstanceID, _ invocation: InvocationID, _ reason: String) {
     launches.ended(id, invocation, reason: reason)
+    // Whether its memory is free by now decides about the next start there.
+    if fleet.placements[id]?.gpus.isEmpty == false { workQueue.yield(.readGPUs) }
     apply { $0.unitEnded(id, invocation, reason: reason, at: $1) }
   }
 
