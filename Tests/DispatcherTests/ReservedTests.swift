@@ -31,11 +31,13 @@ struct ReservedTests {
         #expect(Spoken.ollama.errorMessage(answer.text) == refusal)
       }
       #expect(try await rig.metric("ollama_pool_refusals_total{reason=\"store_refused\"}") == 6)
-      let client = try await rig.connect()
-      try await client.send("POST", spoken.path, body: spoken.body)
-      try await gpu0.ask().answer("{}", status: 404)
-      #expect(try await client.answer().status == 404)
-      #expect(gpu0.asked.count == 1)
+      for (number, path) in [spoken.path, "/api/me"].enumerated() {
+        let client = try await rig.connect()
+        try await client.send("POST", path, body: spoken.body)
+        try await gpu0.ask(number).answer("{}", status: 404)
+        #expect(try await client.answer().status == 404)
+      }
+      #expect(gpu0.asked.count == 2)
     }
   }
 

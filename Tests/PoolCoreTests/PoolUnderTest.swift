@@ -52,7 +52,9 @@ struct PoolUnderTest {
   }
 
   mutating func refuseStore(session: UInt64) {
-    perform(dispatch.setInstances(wanted, isStoreRefused: true, session: session, at: now))
+    var set = wanted
+    for number in set.indices { set[number].writesStore = false }
+    perform(dispatch.setInstances(set, isStoreRefused: true, session: session, at: now))
   }
 
   /// - Parameter context: its `num_ctx`.

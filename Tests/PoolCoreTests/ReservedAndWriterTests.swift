@@ -113,5 +113,9 @@ import Testing
     #expect(pool.ended[3] == .failed(.storeRefused))
     pool.arrive(4, need: .reference)
     #expect(pool.ended[4] == nil)
+    // Put back, it would wait for an instance that nobody means to write.
+    #expect(pool.fail(1, .broken) == .wait)
+    pool.advance(.seconds(1))
+    #expect(pool.ended[1] == .failed(.storeRefused))
   }
 }

@@ -3,15 +3,16 @@ import OrderedCollections
 extension Dispatch {
   /// The whole wanted set; what is absent is deregistered. Idempotent.
   ///
-  /// - Parameter session: the control session that speaks. A retirement holds in the session that ordered it: a new
-  ///   supervisor that wants the instance again gets it back into rotation, for it would stop it only after a
-  ///   retirement of its own, and a unit that is being stopped is never in its set.
-  /// - Parameter isStoreRefused: whether the model store must not be changed.
+  /// - Parameters:
+  ///   - isStoreRefused: whether the model store must not be changed.
+  ///   - session: the control session that speaks. A retirement holds in the session that ordered it: a new supervisor
+  ///     that wants the instance again gets it back into rotation, for it would stop it only after a retirement of its
+  ///     own, and a unit that is being stopped is never in its set.
   package mutating func setInstances(
     _ wanted: [WantedInstance], isStoreRefused: Bool = false, session: UInt64, at now: Instant
   ) -> [DispatchAction] {
     self.isStoreRefused = isStoreRefused
-    var actions = isStoreRefused ? refuseWaitingWriters(at: now) : []
+    var actions = refuseWaitingWriters(at: now)
     revision += 1
     if instances.isEmpty { instancesSince = now }
     remember(modelsServedBefore: wanted, at: now)

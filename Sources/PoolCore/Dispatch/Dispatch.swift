@@ -183,8 +183,10 @@ package struct Dispatch: Sendable {
       + [.report(.drainBegan(running: requests.count, refused: refused.count))] + reportIfDrained()
   }
 
-  /// What waits to change the model store can't be served any more. What an instance has already goes on.
+  /// What waits to change the model store, or was put back since, can't be served where that must not be changed any
+  /// more. What an instance has already goes on.
   mutating func refuseWaitingWriters(at now: Instant) -> [DispatchAction] {
+    guard isStoreRefused else { return [] }
     let waiting = writers.waiting
     for id in waiting { forget(id, .failed(.storeRefused), at: now) }
     return waiting.map { .end($0, .failed(.storeRefused)) }
