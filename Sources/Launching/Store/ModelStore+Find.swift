@@ -19,7 +19,7 @@ extension ModelStore {
     let path = settings.modelsPath
     let waiter = Waiter()
     DispatchQueue.global().async {
-      waiter.finish(resolve(setting: path, user: user, home: home, service: service))
+      waiter.finish(resolve(setting: path, user: user, home: home, service: service, makesFolders: asOwnUser))
     }
     let nanoseconds = Int(patience / .nanoseconds(1))
     DispatchQueue.global().asyncAfter(deadline: .now() + .nanoseconds(nanoseconds)) { waiter.finish(nil) }

@@ -51,13 +51,14 @@ package struct ModelStore: Equatable, Sendable {
   ///   - home: HOME of the instances.
   ///   - environment: the pool's own variables.
   ///   - service: the installed `ollama.service`.
+  ///   - makesFolders: whether instances can make a store that is not there, which takes that they run without a sandbox.
   package static func resolve(
     setting: String?, user: User, home: String, environment: [String: String] = InheritedVariables.own,
-    service: OllamaService?, mounts: MountTable = .read()
+    service: OllamaService?, makesFolders: Bool = false, mounts: MountTable = .read()
   ) -> ModelStore {
     let usual = usualPath(home: home)
     func store(_ path: String, _ source: Source) -> ModelStore {
-      ModelStore(path, source, isUsual: path == usual, user: user, mounts: mounts)
+      ModelStore(path, source, isUsual: path == usual, user: user, makesFolders: makesFolders, mounts: mounts)
     }
     if let setting {
       var configured = store(setting, .configured)
@@ -79,7 +80,9 @@ package struct ModelStore: Equatable, Sendable {
     return own
   }
 
-  private init(_ path: String, _ source: Source, isUsual: Bool, user: User, mounts: MountTable) {
+  private init(
+    _ path: String, _ source: Source, isUsual: Bool, user: User, makesFolders: Bool, mounts: MountTable
+  ) {
     let resolved = RealPath.of(path)
     self.path = path
     self.source = source
@@ -110,7 +113,7 @@ package struct ModelStore: Equatable, Sendable {
       }
     }
     if case .missing = access { exists = false }
-    let judge = StoreJudge(path: path, isUsual: isUsual, user: user, mount: mount)
+    let judge = StoreJudge(path: path, isUsual: isUsual, user: user, makesFolders: makesFolders, mount: mount)
     (isReadable, refusal) = judge.judge(access, at: place)
     if isReadable, exists, let mount, mount.isReadOnly {
       refusal = Refusal(
@@ -135,10 +138,9 @@ private struct StoreJudge {
   /// Ollama makes this one itself.
   var isUsual: Bool
   var user: User
+  /// Whether instances can make it themselves, outside a sandbox.
+  var makesFolders: Bool
   var mount: MountTable.Mount?
-
-  /// Whether instances run as this process's own user, without a sandbox.
-  private var isOwn: Bool { user.userID == geteuid() }
 
   private func isMade(at place: String) -> Bool {
     let parent = place.lastIndex(of: "/").map { String(place[..<$0]) } ?? ""
@@ -153,7 +155,7 @@ private struct StoreJudge {
     case .closed(let place): (false, refusal(place, "\(user.name), which instances run as, can't read it"))
     case .missing where isUsual: (true, nil)
     // Ollama makes it. In a unit of the system manager nothing can be made beside what is there.
-    case .missing(let place) where isOwn && isMade(at: place): (true, nil)
+    case .missing(let place) where makesFolders && isMade(at: place): (true, nil)
     case .missing(let place):
       (
         false,
