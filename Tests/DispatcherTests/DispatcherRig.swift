@@ -81,6 +81,11 @@ struct DispatcherRig {
   func use(_ instances: FakeOllama...) async throws {
     try await setInstances(instances.map { Self.wanted($0) })
     try await waitForCapacity(instances.count)
+    // Which instance a request goes to depends on what the dispatcher has been told of each.
+    let telling = instances.filter(\.tellsWhatItHolds).count
+    try await wait("\(telling) instances have told what they hold") {
+      $0.instances.count { $0.loaded != nil } >= telling
+    }
   }
 
   func retire(_ id: String, invocation: String = "i1", over client: VarlinkClient? = nil) async throws

@@ -38,7 +38,8 @@ final class FakeOllama: Sendable {
           try pipeline.addHandler(FakeConnection(state))
         }
       }
-      .bind(host: "127.0.0.1", port: 0).get()
+      // No other test gets its port once it is dead.
+      .bind(host: "127.0.0.1", port: freePort()).get()
     return FakeOllama(name, listener, state)
   }
 
@@ -51,6 +52,9 @@ final class FakeOllama: Sendable {
   deinit { listener.close(promise: nil) }
 
   var address: String { "127.0.0.1:\(listener.localAddress?.port ?? 0)" }
+
+  /// Whether it tells what it holds in memory.
+  var tellsWhatItHolds: Bool { state.behaviour.withLock { $0.processList != nil } }
 
   func behave(_ change: (inout Behaviour) -> Void) { state.behaviour.withLock { change(&$0) } }
 

@@ -22,7 +22,8 @@ final class FakeInstance: Sendable {
           accepted.connections.withLock { $0.append(connection) }
         }
       }
-      .bind(host: "127.0.0.1", port: 0).get()
+      // No other test gets its port once it is stopped.
+      .bind(host: "127.0.0.1", port: freePort()).get()
     return FakeInstance(listener, accepted)
   }
 
