@@ -47,8 +47,8 @@ package struct GatewayLimits: Sendable {
   package var upstreamClosingTime = TimeAmount.milliseconds(500)
   /// How many are kept for each instance.
   package var upstreamIdleConnections = 8
-  /// What is settled for requests to a model, by its normalised name.
-  package var modelRules: [String: ModelRule] = [:]
+  /// What the operator has settled for requests.
+  package var modelRules = ModelRules()
 
   package init() {}
 }

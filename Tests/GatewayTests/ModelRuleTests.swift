@@ -9,15 +9,16 @@ import Testing
 /// What the operator has settled for a model, in the requests that its instances get.
 @Suite("Rules for models")
 struct ModelRuleTests {
-  private static func limits(_ length: ModelRule.ContextLength) -> GatewayLimits {
+  private static func limits(_ length: ModelRule.ContextLength?) -> GatewayLimits {
     var limits = GatewayLimits()
-    limits.modelRules = ["m:latest": ModelRule(contextLength: length)]
+    let rule = ModelRule(contextLength: length, placesLayersByRoom: true)
+    limits.modelRules = length == nil ? ModelRules(others: rule) : ModelRules(["m:latest": rule])
     return limits
   }
 
   /// A request, and its body as the instance gets it.
   private static func relayed(
-    _ body: String, _ length: ModelRule.ContextLength, path: String = "/api/chat", isChunked: Bool = false
+    _ body: String, _ length: ModelRule.ContextLength?, path: String = "/api/chat", isChunked: Bool = false
   ) async throws -> (head: String, body: String, options: RunnerOptions) {
     let instance = try await FakeInstance.start()
     var result: (String, String, RunnerOptions)?
@@ -74,10 +75,24 @@ struct ModelRuleTests {
   func most() async throws {
     let (_, body, options) = try await Self.relayed(
       #"{"model":"m","options":{"num_ctx":99999,"num_gpu":3}}"#, .most(8192))
-    #expect(body == #"{"model":"m","options":{"num_ctx":8192,"num_gpu":3}}"#)
-    #expect(options.description == "num_ctx 8192, num_gpu 3")
+    #expect(body == #"{"model":"m","options":{"num_ctx":8192,"num_gpu":-1}}"#)
+    #expect(options.description == "num_ctx 8192")
     let less = #"{"model":"m","options":{"num_ctx":2048}}"#
     #expect(try await Self.relayed(less, .most(8192)).body == less)
+  }
+
+  @Test(
+    "have no request put a model on the CPU",
+    arguments: [
+      (#"{"num_gpu":0}"#, #"{"num_gpu":-1}"#), (#"{"num_gpu":999,"top_k":1}"#, #"{"num_gpu":-1,"top_k":1}"#),
+      (#"{"num_gpu":1,"num_gp\u0075":2}"#, #"{"num_gpu":-1,"num_gp\u0075":-1}"#),
+      (#"{"num_gpu":-2}"#, #"{"num_gpu":-2}"#), (#"{"num_gpu":null}"#, #"{"num_gpu":null}"#),
+      (#"{"num_gpu":"0"}"#, #"{"num_gpu":"0"}"#), (#"{"Num_gpu":0}"#, #"{"Num_gpu":0}"#),
+    ])
+  func layers(asked: String, got: String) async throws {
+    let (_, body, options) = try await Self.relayed(#"{"model":"any","options":\#(asked)}"#, nil)
+    #expect(body == #"{"model":"any","options":\#(got)}"#)
+    #expect(options == RunnerOptions())
   }
 
   @Test(
@@ -85,7 +100,7 @@ struct ModelRuleTests {
     arguments: [
       #"{"model":"n","options":{"num_ctx":131072}}"#, #"{"model":"m:1b","options":{"num_ctx":131072}}"#,
       "(\u{B5}/\u{FD}", #"{"model":"m","options":[]}"#, #"{"model":"m","options":{"num_ctx":"9"}}"#, "nonsense",
-      #"{"model":"m","options":{"num_ctx":9}"#,
+      #"{"model":"m","options":{"num_ctx":9}"#, #"{"model":"n","options":{"num_gpu":0}}"#,
     ])
   func others(body: String) async throws {
     #expect(try await Self.relayed(body, .fixed(4096)).body == body)

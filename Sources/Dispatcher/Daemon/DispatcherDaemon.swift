@@ -261,11 +261,17 @@ extension GatewayLimits {
     // Whatever is within the other limits finds room on an idle pool.
     bodies = max(settings.queue.bodies.bytes, requestBody + head)
     connections = min(connections, DescriptorLimit.clients)
-    // Where a length is fixed, nobody asks for more.
-    let lengths = settings.models.compactMap { name, model in
-      (model.numCtx.map { ModelRule.ContextLength.fixed($0) } ?? model.maxNumCtx.map { .most($0) })
-        .map { (ModelName.key(of: name), ModelRule(contextLength: $0)) }
+    modelRules = ModelRules(settings)
+  }
+}
+
+extension ModelRules {
+  fileprivate init(_ settings: Settings) {
+    self.init(others: ModelRule(placesLayersByRoom: !settings.allowCPU))
+    for (name, model) in settings.models {
+      // Where a length is fixed, nobody asks for more.
+      let length = model.numCtx.map { ModelRule.ContextLength.fixed($0) } ?? model.maxNumCtx.map { .most($0) }
+      named[ModelName.key(of: name), default: others].contextLength = length
     }
-    modelRules = Dictionary(lengths) { first, _ in first }
   }
 }

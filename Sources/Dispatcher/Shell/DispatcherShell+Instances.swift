@@ -31,7 +31,7 @@ extension DispatcherShell {
 
   /// Else the first request would have it loaded once more.
   private func settledContextLength(of model: String) -> Int? {
-    modelRules[ModelName.key(of: model)]?.contextLength?.granted(nil)
+    modelRules[model].contextLength?.granted(nil)
   }
 
   private func load(_ model: String, on id: InstanceID, _ invocation: InvocationID, by probe: Probe) {

@@ -34,7 +34,7 @@ final class DispatcherShell {
   var addresses: [InstanceID: SocketAddress] = [:]
   var loads: [InstanceID: ModelLoad] = [:]
   /// What is settled for requests to a model, by its normalised name: its loads obey it too.
-  var modelRules: [String: ModelRule] = [:]
+  var modelRules: ModelRules
   /// The last loads that the options of requests cost, the latest last.
   var reloads: Deque<ModelReload> = []
   /// Clients that wait for the process list that is being asked for.
@@ -54,7 +54,7 @@ final class DispatcherShell {
 
   /// On `loop`.
   init(
-    loop: any EventLoop, limits: DispatchLimits, modelRules: [String: ModelRule] = [:], journal: DispatcherJournal
+    loop: any EventLoop, limits: DispatchLimits, modelRules: ModelRules = ModelRules(), journal: DispatcherJournal
   ) {
     self.loop = loop
     self.journal = journal
@@ -150,7 +150,7 @@ final class DispatcherShell {
 
   // MARK: Life
 
-  func adopt(_ limits: DispatchLimits, modelRules: [String: ModelRule]) {
+  func adopt(_ limits: DispatchLimits, modelRules: ModelRules) {
     self.modelRules = modelRules
     apply { core, _ in
       core.limits = limits.withModelsAsListed

@@ -87,9 +87,8 @@ extension Exchange {
 
   /// Changes in the body what is settled for its model. Its length is announced anew to the instance.
   private func obeyRule() {
-    guard !gateway.limits.modelRules.isEmpty, let model,
-      let rule = gateway.limits.modelRules[ModelName.key(of: model)]
-    else { return }
+    guard let model else { return }
+    let rule = gateway.limits.modelRules[model]
     let edits = body.withUnsafeReadableBytes { BodyEdit.edits($0, for: rule) }
     guard !edits.isEmpty else { return }
     let before = body.readableBytes
@@ -104,7 +103,7 @@ extension Exchange {
     changed.writeBuffer(&body)
     body = changed
     hold(body.readableBytes - before)
-    options.contextLength = rule.contextLength?.granted(options.contextLength)
+    options = rule.granted(options)
   }
 
   /// The connection to the instance is there.

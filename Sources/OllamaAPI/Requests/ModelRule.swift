@@ -1,3 +1,5 @@
+package import PoolCore
+
 /// What the pool's operator has settled for the requests to one model.
 package struct ModelRule: Hashable, Sendable {
   package enum ContextLength: Hashable, Sendable {
@@ -17,115 +19,39 @@ package struct ModelRule: Hashable, Sendable {
 
   /// `num_ctx`, in tokens; nil for whatever requests say.
   package var contextLength: ContextLength?
+  /// Whether as many layers go to the GPU as fit, whatever a request's `num_gpu` says. One that names few would have its
+  /// model on the CPU, for everybody.
+  package var placesLayersByRoom: Bool
 
-  package init(contextLength: ContextLength? = nil) { self.contextLength = contextLength }
+  package init(contextLength: ContextLength? = nil, placesLayersByRoom: Bool = false) {
+    self.contextLength = contextLength
+    self.placesLayersByRoom = placesLayersByRoom
+  }
+
+  /// What a model is loaded with for a request with these options.
+  package func granted(_ asked: RunnerOptions) -> RunnerOptions {
+    var options = asked
+    if let contextLength { options.contextLength = contextLength.granted(asked.contextLength) }
+    if placesLayersByRoom { options.gpuLayers = nil }
+    return options
+  }
+
+  /// Whether it leaves every request as it is.
+  var isEmpty: Bool { self == ModelRule() }
 }
 
-/// What is to be changed in a request's body so that it obeys a rule.
-package struct BodyEdit: Hashable, Sendable {
-  /// Bytes that go; empty where something is only added.
-  package let range: Range<Int>
-  package let replacement: [UInt8]
+/// The rules of a pool.
+package struct ModelRules: Hashable, Sendable {
+  /// By the models' normalised names.
+  package var named: [String: ModelRule]
+  /// For all other models.
+  package var others: ModelRule
 
-  /// The changes by which `body` obeys `rule`, first to last; none where it does already, and where it is no JSON object
-  /// that Ollama would read: the instance has the last word on that.
-  ///
-  /// As Go's `encoding/json` reads it: `options` in any case, where several members fill one map and null empties it, and
-  /// in the map keys to the letter, of which the last counts.
-  package static func edits(_ body: UnsafeRawBufferPointer, for rule: ModelRule) -> [BodyEdit] {
-    guard let length = rule.contextLength else { return [] }
-    var search = OptionsSearch(body, length)
-    return search.run()
+  package init(_ named: [String: ModelRule] = [:], others: ModelRule = ModelRule()) {
+    self.named = named
+    self.others = others
   }
 
-  package static func edits(_ body: [UInt8], for rule: ModelRule) -> [BodyEdit] {
-    body.withUnsafeBytes { edits($0, for: rule) }
-  }
-
-  fileprivate init(_ range: Range<Int>, _ text: String) {
-    self.range = range
-    replacement = Array(text.utf8)
-  }
-}
-
-/// Looks for `num_ctx` in the `options` of a body.
-private struct OptionsSearch {
-  private let body: UnsafeRawBufferPointer
-  private let length: ModelRule.ContextLength
-  private var found: [BodyEdit] = []
-  /// The value of the last `options` member.
-  private var last: Range<Int>?
-  /// Whether that names a length.
-  private var lastNamesLength = false
-  private var lastIsEmpty = true
-  private var members = 0
-
-  init(_ body: UnsafeRawBufferPointer, _ length: ModelRule.ContextLength) {
-    self.body = body
-    self.length = length
-  }
-
-  mutating func run() -> [BodyEdit] {
-    var objects: [Range<Int>] = []
-    var count = 0
-    var scanner = JSONScanner(body)
-    let end = scanner.members { key, value in
-      count += 1
-      if JSONText.key(body[key], names: "options") { objects.append(value) }
-      return count <= RequestFields.mostMembers
-    }
-    guard case .closed = end else { return [] }
-    members = count
-    for object in objects {
-      guard look(at: object) else { return [] }
-    }
-    if case .fixed(let length) = length, !lastNamesLength { add(length) }
-    return found.sorted { $0.range.lowerBound < $1.range.lowerBound }
-  }
-
-  /// - Returns: false for what an instance would refuse.
-  private mutating func look(at value: Range<Int>) -> Bool {
-    last = value
-    lastNamesLength = false
-    lastIsEmpty = true
-    if body[value].elementsEqual("null".utf8) { return true }
-    guard body[value.lowerBound] == UInt8(ascii: "{") else { return false }
-    var lengths: [Range<Int>] = []
-    var count = 0
-    var scanner = JSONScanner(UnsafeRawBufferPointer(rebasing: body[value]))
-    let end = scanner.members { [members, body] key, number in
-      count += 1
-      let key = key.lowerBound + value.lowerBound..<key.upperBound + value.lowerBound
-      if JSONText.key(body[key], is: "num_ctx") {
-        lengths.append(number.lowerBound + value.lowerBound..<number.upperBound + value.lowerBound)
-      }
-      return members + count <= RequestFields.mostMembers
-    }
-    guard case .closed = end else { return false }
-    members += count
-    lastIsEmpty = count == 0
-    lastNamesLength = !lengths.isEmpty
-    return lengths.allSatisfy { change($0) }
-  }
-
-  /// - Returns: false for what is no number.
-  private mutating func change(_ value: Range<Int>) -> Bool {
-    let isNull = body[value].elementsEqual("null".utf8)
-    let asked = JSONText.integer(body[value])
-    guard isNull || asked != nil else { return false }
-    if let granted = length.granted(asked), granted != asked { found.append(BodyEdit(value, String(granted))) }
-    return true
-  }
-
-  private mutating func add(_ length: Int) {
-    let member = "\"num_ctx\":\(length)"
-    if let last, body[last.lowerBound] == UInt8(ascii: "{") {
-      let place = last.lowerBound + 1
-      found.append(BodyEdit(place..<place, lastIsEmpty ? member : member + ","))
-    } else if let last {
-      found.append(BodyEdit(last, "{\(member)}"))
-    } else if let brace = body.firstIndex(of: UInt8(ascii: "{")) {
-      found.append(BodyEdit(brace + 1..<brace + 1, "\"options\":{\(member)}" + (members == 0 ? "" : ",")))
-    }
-  }
+  /// - Parameter model: by any of its names.
+  package subscript(model: String) -> ModelRule { named[ModelName.key(of: model)] ?? others }
 }
