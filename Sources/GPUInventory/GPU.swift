@@ -19,7 +19,7 @@ package struct GPU: Sendable, Equatable {
   /// Its place in this reading. Not a name: it changes when a GPU comes or goes. See `GPUNumbering`.
   package var index: Int
   /// Its name for good. For NVIDIA as CUDA_VISIBLE_DEVICES takes it (`GPU-…`, `MIG-…`), for AMD as ROCR_VISIBLE_DEVICES
-  /// does (`GPU-` and 16 hexadecimal digits) unless `isNamedByAddress`. See `visibleDevices`.
+  /// does (`GPU-` and 16 hexadecimal digits) unless `isNamedByAddress`. See `[GPU.Pin].visibleDevices`.
   package var uuid: String
   package var kind = Kind.whole
   /// Of an AMD GPU: its index for AMD's runtime (ROCr), which counts them in the order of KFD's nodes.
@@ -85,13 +85,40 @@ package struct GPUProcess: Sendable, Hashable {
 }
 
 extension GPU {
-  /// What CUDA_VISIBLE_DEVICES or ROCR_VISIBLE_DEVICES is set to, so that a process sees these GPUs of one vendor alone,
-  /// in this order.
+  /// What a process is pinned to it with; nothing of it changes while the GPU works.
+  package struct Pin: Sendable, Equatable {
+    package var uuid: String
+    package var vendor: Vendor
+    /// Empty where they aren't known.
+    package var deviceNodes: [String]
+    fileprivate var runtimeIndex: Int?
+    fileprivate var isNamedByAddress = false
+
+    package init(uuid: String, vendor: Vendor, deviceNodes: [String]) {
+      self.uuid = uuid
+      self.vendor = vendor
+      self.deviceNodes = deviceNodes
+    }
+  }
+
+  package var pin: Pin {
+    var pin = Pin(uuid: uuid, vendor: vendor, deviceNodes: deviceNodes)
+    pin.runtimeIndex = runtimeIndex
+    pin.isNamedByAddress = isNamedByAddress
+    return pin
+  }
+}
+
+extension [GPU.Pin] {
+  /// What CUDA_VISIBLE_DEVICES or ROCR_VISIBLE_DEVICES is set to, so that a process sees those of these GPUs that are
+  /// `vendor`'s alone, in this order; `-1`, which names none, where there are none.
   ///
   /// - Parameter othersAreHidden: whether device rules (DeviceAllow=) keep it from the nodes of all other GPUs. AMD's
   ///   runtime counts only the GPUs whose nodes it may open (Linux: `kfd_devcgroup_check_permission`), so a GPU without
   ///   a UUID has another index behind such rules.
-  package static func visibleDevices(_ gpus: [GPU], othersAreHidden: Bool) -> String {
+  package func visibleDevices(of vendor: GPU.Vendor, othersAreHidden: Bool) -> String {
+    let gpus = filter { $0.vendor == vendor }
+    guard !gpus.isEmpty else { return "-1" }
     let indexes = gpus.compactMap(\.runtimeIndex).sorted()
     return gpus.map { gpu in
       guard gpu.isNamedByAddress, let index = gpu.runtimeIndex else { return gpu.uuid }

@@ -40,16 +40,20 @@ import Testing
   @Test("a pin names GPUs by UUID, and one without by the index that AMD's runtime gives it")
   func pins() throws {
     let gpus = try Self.read(FakeAMD(Self.three)).gpus
-    #expect(GPU.visibleDevices([gpus[0]], othersAreHidden: true) == "GPU-fedcba9876543210")
-    #expect(GPU.visibleDevices([gpus[1]], othersAreHidden: false) == "2")
-    #expect(GPU.visibleDevices([gpus[1]], othersAreHidden: true) == "0")
-    #expect(GPU.visibleDevices([gpus[1], gpus[2]], othersAreHidden: false) == "2,GPU-000000000abc0001")
-    #expect(GPU.visibleDevices([gpus[1], gpus[2]], othersAreHidden: true) == "1,GPU-000000000abc0001")
+    func names(_ chosen: GPU..., hidden: Bool) -> String {
+      chosen.map(\.pin).visibleDevices(of: .amd, othersAreHidden: hidden)
+    }
+    #expect(names(gpus[0], hidden: true) == "GPU-fedcba9876543210")
+    #expect(names(gpus[1], hidden: false) == "2")
+    #expect(names(gpus[1], hidden: true) == "0")
+    #expect(names(gpus[1], gpus[2], hidden: false) == "2,GPU-000000000abc0001")
+    #expect(names(gpus[1], gpus[2], hidden: true) == "1,GPU-000000000abc0001")
+    #expect(names(hidden: true) == "-1")
     var slice = GPU(index: 0, uuid: "MIG-x", vendor: .nvidia)
     slice.kind = .slice(of: "GPU-x", gpuInstance: 1, computeInstance: 0)
-    #expect(
-      GPU.visibleDevices([slice, GPU(index: 1, uuid: "GPU-y", vendor: .nvidia)], othersAreHidden: true) == "MIG-x,GPU-y"
-    )
+    let pins = [slice, gpus[1], GPU(index: 1, uuid: "GPU-y", vendor: .nvidia)].map(\.pin)
+    #expect(pins.visibleDevices(of: .nvidia, othersAreHidden: true) == "MIG-x,GPU-y")
+    #expect(pins.visibleDevices(of: .amd, othersAreHidden: true) == "0")
   }
 
   @Test("who has memory on a GPU is listed for it alone")

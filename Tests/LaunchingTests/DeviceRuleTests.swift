@@ -1,3 +1,4 @@
+import GPUInventory
 import Foundation
 import PoolCore
 import TestSupport

@@ -26,9 +26,12 @@ extension InstanceSpecification {
   }
 
   /// Its variables on port 11500.
-  var variables: [String: String] {
-    Dictionary(uniqueKeysWithValues: environment(port: 11500, home: "/var/lib/x").map { ($0.name, $0.value) })
+  func variables(hidingOtherGPUs: Bool = true) -> [String: String] {
+    let pairs = environment(port: 11500, home: "/var/lib/x", hidingOtherGPUs: hidingOtherGPUs)
+    return Dictionary(uniqueKeysWithValues: pairs.map { ($0.name, $0.value) })
   }
+
+  var variables: [String: String] { variables() }
 }
 
 extension GPU {

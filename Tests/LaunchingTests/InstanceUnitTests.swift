@@ -179,7 +179,8 @@ import Testing
 
   @Test func `a unit is read back as it was started`() throws {
     let specification = InstanceSpecification.example()
-    let variables = specification.environment(port: 11509, home: "/x") + [("POOL_OWNER", owner.folder)]
+    let variables =
+      specification.environment(port: 11509, home: "/x", hidingOtherGPUs: true) + [("POOL_OWNER", owner.folder)]
     let environment = variables.map { "\($0.name)=\($0.value)" }
     func status(_ environment: [String], invocation: UInt8 = 0xab) -> UnitStatus {
       UnitStatus(

@@ -15,6 +15,7 @@ import Testing
         "CUDA_VISIBLE_DEVICES": "GPU-aaa", "ROCR_VISIBLE_DEVICES": "-1", "HIP_VISIBLE_DEVICES": "-1",
         "GGML_VK_VISIBLE_DEVICES": "-1", "OLLAMA_VULKAN": "0", "OLLAMA_HOST": "127.0.0.1:11500", "POOL_PORT": "11500",
         "OLLAMA_NUM_PARALLEL": "1", "HOME": "/var/lib/x", "POOL_INSTANCE": "gpu0",
+        "POOL_GPUS": "GPU-aaa",
         "POOL_SPECIFICATION": InstanceSpecification.example().digest, "SWIFT_BACKTRACE": "enable=no",
       ])
   }
@@ -27,8 +28,6 @@ import Testing
       // AMD's runtime takes CUDA_VISIBLE_DEVICES for its own where HIP_VISIBLE_DEVICES is not set.
       (rocm, "-1", "GPU-r1,GPU-r2", "0,1"),
       ([.nvidia("MIG-c1", minor: 0)], "MIG-c1", "-1", "-1"),
-      // One that has no UUID, by its runtime's number.
-      ([.amd("1", render: 129)], "-1", "1", "0"),
       ([.nvidia("GPU-a", minor: 0)] + rocm, "GPU-a", "GPU-r1,GPU-r2", "0,1"),
     ]
     for (gpus, cuda, rocr, hip) in cases {
@@ -39,6 +38,16 @@ import Testing
       #expect(variables["OLLAMA_VULKAN"] == "0")
       #expect(variables["GGML_VK_VISIBLE_DEVICES"] == "-1")
     }
+  }
+
+  @Test func `a GPU without a UUID goes by its runtime's number, which counts from what device rules leave`() {
+    var gpu = GPU.amd("AMD-0000-43-00-0", render: 129)
+    (gpu.runtimeIndex, gpu.isNamedByAddress) = (2, true)
+    let specification = InstanceSpecification.example(gpus: [gpu])
+    #expect(specification.variables()["ROCR_VISIBLE_DEVICES"] == "0")
+    #expect(specification.variables(hidingOtherGPUs: false)["ROCR_VISIBLE_DEVICES"] == "2")
+    #expect(specification.variables()["POOL_GPUS"] == "AMD-0000-43-00-0")
+    #expect(specification.variables()["HIP_VISIBLE_DEVICES"] == "0")
   }
 
   @Test func `what is configured gets to Ollama, and what is not stays its own choice`() {

@@ -1,3 +1,4 @@
+import GPUInventory
 import Foundation
 import Glibc
 import PoolConfiguration
@@ -53,7 +54,9 @@ extension SystemdLauncherTests {
       #expect(groups.contains("44"), "video")
       let environment = try String(contentsOfFile: "/proc/\(unit.mainPID)/environ", encoding: .utf8).split(
         separator: "\0")
-      for (name, value) in specification.environment(port: 11503, home: "/var/lib/ollama-pool-instance") {
+      for (name, value) in specification.environment(
+        port: 11503, home: "/var/lib/ollama-pool-instance", hidingOtherGPUs: true)
+      {
         #expect(environment.contains("\(name)=\(value)"))
       }
       try await eventually("its output is in the journal under its name") {

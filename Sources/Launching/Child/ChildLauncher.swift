@@ -149,7 +149,7 @@ package final class ChildLauncher: Launcher {
   }
 
   private func environment(_ specification: InstanceSpecification, port: UInt16, home: String) -> [String] {
-    let own = specification.environment(port: port, home: home)
+    let own = specification.environment(port: port, home: home, hidingOtherGPUs: false)
     let replaced = Self.ownVariables.union(InstanceEnvironment.pinningVariables).union(own.map(\.name))
     return own.map { "\($0.name)=\($0.value)" }
       + ownEnvironment.filter { entry in
@@ -215,7 +215,7 @@ package final class ChildLauncher: Launcher {
   /// On a thread of its own until the guard has ended.
   private func follow(_ watch: GuardWatch, _ specification: InstanceSpecification) {
     let id = specification.id
-    let gpus = specification.gpus.map(\.uuid).joined(separator: ",")
+    let gpus = specification.gpuNames.joined(separator: ",")
     let fields = [(name: "POOL_INSTANCE", value: id.name)] + (gpus.isEmpty ? [] : [("POOL_GPU", gpus)])
     let journal = Journal(identifier: "ollama-\(id)", destination: output)
     DispatchQueue(label: "ollama-pool.instance.\(id)").async {

@@ -4,12 +4,17 @@ import PoolCore
 
 extension InstanceSpecification {
   /// The instance's variables, sorted by name.
-  /// - Parameter home: where Ollama keeps its key and, unless `modelsPath` says otherwise, its models.
-  func environment(port: UInt16, home: String) -> [(name: String, value: String)] {
-    var variables = Dictionary(uniqueKeysWithValues: environment.map { ($0.name, $0.value) })
+  /// - Parameters:
+  ///   - home: where Ollama keeps its key and, unless `modelsPath` says otherwise, its models.
+  ///   - hidingOtherGPUs: whether device rules keep it from the nodes of all GPUs but its own.
+  func environment(port: UInt16, home: String, hidingOtherGPUs: Bool) -> [(name: String, value: String)] {
+    var variables = Dictionary(
+      uniqueKeysWithValues: environment(hidingOtherGPUs: hidingOtherGPUs).map { ($0.name, $0.value) })
     variables["HOME"] = extraEnvironment["HOME"] ?? home
     variables["OLLAMA_HOST"] = Self.address(port: port)
     variables["POOL_PORT"] = String(port)
+    // By their names, which the pins are not always.
+    if !gpus.isEmpty { variables["POOL_GPUS"] = gpuNames.joined(separator: ",") }
     variables["POOL_SPECIFICATION"] = digest
     if !ownsStore {
       variables["OLLAMA_NOPRUNE"] = "1"
@@ -23,9 +28,9 @@ extension InstanceSpecification {
   static func address(port: UInt16) -> String { "127.0.0.1:\(port)" }
 
   /// Those that depend on nothing but the specification.
-  var environment: [(name: String, value: String)] {
+  func environment(hidingOtherGPUs: Bool) -> [(name: String, value: String)] {
     var variables = extraEnvironment
-    variables.merge(pins) { $1 }
+    variables.merge(pins(hidingOtherGPUs)) { $1 }
     variables["OLLAMA_NUM_PARALLEL"] = String(slots)
     variables["OLLAMA_MODELS"] = modelsPath
     variables["OLLAMA_CONTEXT_LENGTH"] = contextLength.map { String($0) }
@@ -41,17 +46,15 @@ extension InstanceSpecification {
   ///
   /// By UUID, a slice of a divided GPU by its own (MIG-…); an AMD GPU that has none by the number that its runtime gives
   /// it. With UUIDs CUDA_DEVICE_ORDER would say nothing: it orders what is counted, and the list here is the order.
-  private var pins: [String: String] {
-    func devices(_ vendor: GPU.Vendor) -> [String] { gpus.filter { $0.vendor == vendor }.map(\.uuid) }
-    let (nvidia, amd) = (devices(.nvidia), devices(.amd))
-    func list(_ names: [String]) -> String { names.isEmpty ? "-1" : names.joined(separator: ",") }
+  private func pins(_ othersAreHidden: Bool) -> [String: String] {
+    let amd = gpus.filter { $0.vendor == .amd }
     return [
       "OLLAMA_VULKAN": "0", "GGML_VK_VISIBLE_DEVICES": "-1",
-      "CUDA_VISIBLE_DEVICES": list(nvidia),
-      "ROCR_VISIBLE_DEVICES": list(amd),
+      "CUDA_VISIBLE_DEVICES": gpus.visibleDevices(of: .nvidia, othersAreHidden: othersAreHidden),
+      "ROCR_VISIBLE_DEVICES": gpus.visibleDevices(of: .amd, othersAreHidden: othersAreHidden),
       // A choice among what ROCR_VISIBLE_DEVICES leaves: all of it. Where this is not set, AMD's runtime takes
       // CUDA_VISIBLE_DEVICES for it.
-      "HIP_VISIBLE_DEVICES": list(amd.indices.map(String.init)),
+      "HIP_VISIBLE_DEVICES": amd.isEmpty ? "-1" : amd.indices.map(String.init).joined(separator: ","),
     ]
   }
 

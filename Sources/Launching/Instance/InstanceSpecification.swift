@@ -4,27 +4,13 @@ package import PoolCore
 
 /// All that an instance is started with, but its port.
 package struct InstanceSpecification: Sendable, Equatable {
-  /// A GPU as far as a start needs it; what changes while it works is left out.
-  package struct PinnedGPU: Sendable, Equatable {
-    package var uuid: String
-    package var vendor: GPU.Vendor
-    /// Empty where they aren't known.
-    package var deviceNodes: [String]
-
-    package init(uuid: String, vendor: GPU.Vendor, deviceNodes: [String]) {
-      self.uuid = uuid
-      self.vendor = vendor
-      self.deviceNodes = deviceNodes
-    }
-  }
-
   /// How long an instance may take from SIGTERM to its end before it is killed. Ollama takes some hundredths of a
   /// second: it drains nothing.
   package static let stopGrace = Duration.seconds(10)
 
   package var id: InstanceID
   /// Empty for the CPU.
-  package var gpus: [PinnedGPU]
+  package var gpus: [GPU.Pin]
   package var executable: OllamaExecutable
   /// OLLAMA_NUM_PARALLEL.
   package var slots: Int
@@ -66,15 +52,21 @@ package struct InstanceSpecification: Sendable, Equatable {
     let configured = settings.environment.merging(environment) { $1 }
     return InstanceSpecification(
       id: placement.id,
-      gpus: gpus.map { PinnedGPU(uuid: $0.uuid, vendor: $0.vendor, deviceNodes: $0.deviceNodes) },
-      executable: ollama, slots: placement.slots, modelsPath: store.map(\.variable) ?? settings.modelsPath,
+      gpus: gpus.map(\.pin), executable: ollama, slots: placement.slots,
+      modelsPath: store.map(\.variable) ?? settings.modelsPath,
       contextLength: settings.contextLength, keepAlive: settings.keepAlive, ownsStore: store?.isOwned ?? true,
       extraEnvironment: InheritedVariables.of(inherited, besides: configured).merging(configured) { $1 },
       user: settings.instanceUser, memoryMax: settings.memoryMax)
   }
 
+  package var gpuNames: [String] { gpus.map(\.uuid) }
+
   /// The nodes that it may open, each once.
   package var deviceNodes: [String] { Set(gpus.flatMap(\.deviceNodes)).sorted() }
+
+  /// Whether device rules can keep it from all GPUs but its own. Where the nodes of one aren't known, they would close
+  /// that one as well, and the instance would compute on the CPU without a word.
+  var hidesOtherGPUs: Bool { gpus.allSatisfy { !$0.deviceNodes.isEmpty } }
 
   /// Where its models are.
   func storePath(home: String) -> String { modelsPath ?? ModelStore.usualPath(home: extraEnvironment["HOME"] ?? home) }
@@ -83,7 +75,7 @@ package struct InstanceSpecification: Sendable, Equatable {
   /// when it starts.
   package var digest: String {
     var fingerprint = Fingerprint()
-    for (name, value) in environment {
+    for (name, value) in environment(hidingOtherGPUs: false) {
       fingerprint.add(name)
       fingerprint.add(value)
     }

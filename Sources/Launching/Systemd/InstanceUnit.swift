@@ -55,8 +55,7 @@ package enum InstanceUnit {
         invocation: InvocationID(invocation), mainPID: status.state.mainPID ?? 0, address: address,
         specification: specification,
         startedAt: status.activeEnterTimestampMonotonic.map { Instant.zero + .microseconds(Int64(clamping: $0)) },
-        gpus: ["CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"].compactMap(value)
-          .flatMap { $0.split(separator: ",").map(String.init) }.filter { $0 != "-1" },
+        gpus: (value("POOL_GPUS") ?? "").split(separator: ",").map(String.init),
         slots: value("OLLAMA_NUM_PARALLEL").flatMap { Int($0) },
         hasNetwork: closesNetwork ? !status.deniesAddresses : nil))
   }
@@ -76,7 +75,8 @@ package enum InstanceUnit {
     on machine: MachineResources = .now
   ) -> [UnitProperty] {
     let home = specification.extraEnvironment["HOME"] ?? account.home
-    var properties = common(specification, port: port, owner: owner, home: home, on: machine)
+    var properties = common(
+      specification, port: port, owner: owner, home: home, hidingOtherGPUs: specification.hidesOtherGPUs, on: machine)
     properties += [.user(account.name), .supplementaryGroups(account.groups), .umask(0o027)]
     if account.homeIsStateDirectory {
       properties += [.stateDirectory([InstanceAccount.ownName]), .stateDirectoryMode(0o750)]
@@ -90,19 +90,22 @@ package enum InstanceUnit {
     of specification: InstanceSpecification, port: UInt16, owner: UnitOwner, home: String,
     on machine: MachineResources = .now
   ) -> [UnitProperty] {
-    common(specification, port: port, owner: owner, home: home, on: machine)
+    common(specification, port: port, owner: owner, home: home, hidingOtherGPUs: false, on: machine)
   }
 
   private static func common(
-    _ specification: InstanceSpecification, port: UInt16, owner: UnitOwner, home: String, on machine: MachineResources
+    _ specification: InstanceSpecification, port: UInt16, owner: UnitOwner, home: String, hidingOtherGPUs: Bool,
+    on machine: MachineResources
   ) -> [UnitProperty] {
     let id = specification.id.name
-    let gpus = specification.gpus.map(\.uuid)
+    let gpus = specification.gpuNames
     var properties: [UnitProperty] = [
       .description("Ollama on \(gpus.isEmpty ? "the CPU" : gpus.joined(separator: " ")) (\(id))"),
       .slice(slice),
       .type(.exec), .execStart(specification.executable.path, ["serve"]),
-      .environment(specification.environment(port: port, home: home) + [(name: "POOL_OWNER", value: owner.folder)]),
+      .environment(
+        specification.environment(port: port, home: home, hidingOtherGPUs: hidingOtherGPUs)
+          + [(name: "POOL_OWNER", value: owner.folder)]),
       .collectMode(.inactiveOrFailed), .addRef(true),
       .syslogIdentifier("ollama-\(id)"),
       .logExtraFields(
@@ -162,9 +165,7 @@ package enum InstanceUnit {
     ]
     if !specification.ownsStore { properties.append(.readOnlyPaths(["-" + store])) }
     properties += [.allowLoopback, .denyAddresses(!specification.hasNetwork)]
-    // Where the nodes of a GPU aren't known, to close all others would close its own as well, and the instance would
-    // compute on the CPU without a word.
-    if specification.gpus.allSatisfy({ !$0.deviceNodes.isEmpty }) {
+    if specification.hidesOtherGPUs {
       properties += [
         .devicePolicy(.closed), .deviceAllow(specification.deviceNodes.map { (path: $0, permissions: "rw") }),
       ]
