@@ -73,20 +73,21 @@ extension Invariants {
     }
   }
 
-  /// What changes the model store needs the network, to its end.
-  mutating func writes(
+  /// What changes the model store and what leaves the machine need the network, to their end. Where nobody may change the
+  /// store, nobody has one.
+  mutating func needsNetwork(
     _ id: RequestID, on instance: InstanceID, _ unit: PoolSimulation.Unit, _ limits: FleetLimits
   ) {
-    if limits.networkIsForWriterOnly, !unit.hasNetwork {
-      note("request \(id) is to change the model store on \(instance), which has no network")
+    if limits.networkIsForWriterOnly, limits.storeIsOwned, !unit.hasNetwork {
+      note("request \(id) needs the network and went to \(instance), which has none")
     }
   }
 
   mutating func closedNetwork(
     of instance: InstanceID, requests: [RequestID: SimulatedRequest], attempts: [RequestID: PoolSimulation.Attempt]
   ) {
-    for (id, attempt) in attempts where attempt.instance == instance && requests[id]?.need == .storeReference {
-      note("\(instance) lost its network while request \(id) changes the model store there")
+    for (id, attempt) in attempts where attempt.instance == instance && requests[id]?.needsNetwork == true {
+      note("\(instance) lost its network, and request \(id) there needs it")
     }
   }
 }

@@ -33,7 +33,7 @@ extension PoolSimulation {
     if request.need == .slot { checkLoads(id, request, on: instance, unit.invocation) }
     attempts[id] = Attempt(
       instance: instance, invocation: unit.invocation, number: number, isFirst: isFirst, since: now)
-    if request.need == .storeReference { invariants.writes(id, on: instance, unit, settings.fleetLimits) }
+    if request.needsNetwork { invariants.needsNetwork(id, on: instance, unit, settings.fleetLimits) }
     let faults = isCalm ? SimulationSettings.Faults() : settings.faults
     let isTooLarge = unit.errs && request.need == .slot && !id.number.isMultiple(of: 4)
     if random.happens(faults.answersWithError) || isTooLarge {

@@ -89,5 +89,6 @@ package struct SimulatedRequest: Hashable, Sendable {
     self.patience = patience
   }
 
+  var needsNetwork: Bool { need == .storeReference || need == .networkReference }
   var kind: DispatchRequest.Kind { DispatchRequest.Kind(model: model, options: options) }
 }

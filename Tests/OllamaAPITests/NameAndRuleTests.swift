@@ -20,6 +20,14 @@ import OllamaAPI
     #expect(ModelName.key(of: name) == name)
   }
 
+  @Test(arguments: [
+    ("glm-4.6:cloud", true), ("gpt-oss:120b-cloud", true), ("U/M:Cloud", true), ("cloud", false), ("m:cloudy", false),
+    ("m-cloud", false), ("", false),
+  ])
+  func `a tag tells what is computed elsewhere`(name: String, isElsewhere: Bool) {
+    #expect(ModelName.isComputedElsewhere(name) == isElsewhere)
+  }
+
   @Test func `equality ignores case and defaults`() {
     #expect(ModelName("M") == ModelName("library/m:latest"))
     #expect(ModelName("m:1b") != ModelName("m"))

@@ -37,17 +37,13 @@ struct PoolUnderTest {
     perform(dispatch.tick(at: now, lastProgress: { _ in nil }))
   }
 
-  /// - Parameter roles: by the instances' numbers; absent means core.
-  mutating func set(session: UInt64, roles: [Int: WantedInstance.Role]) {
+  /// - Parameters:
+  ///   - roles: by the instances' numbers; absent means core.
+  ///   - writer: the number of the instance through which the model store is to be changed; nil for the same as before.
+  mutating func set(session: UInt64, roles: [Int: WantedInstance.Role] = [:], writer: Int? = nil) {
     var set = wanted
     for (number, role) in roles { set[number].role = role }
-    perform(dispatch.setInstances(set, session: session, at: now))
-  }
-
-  /// - Parameter writer: the number of the instance through which the model store is to be changed.
-  mutating func set(session: UInt64, writer: Int) {
-    var set = wanted
-    for number in set.indices { set[number].writesStore = number == writer }
+    if let writer { for number in set.indices { set[number].writesStore = number == writer } }
     perform(dispatch.setInstances(set, session: session, at: now))
   }
 

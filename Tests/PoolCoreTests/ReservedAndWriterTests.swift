@@ -84,6 +84,33 @@ import Testing
     #expect(pool.places == ["gpu0", "gpu1"])
   }
 
+  @Test func whatLeavesTheMachineGoesThroughTheOneWithANetworkAndTakesNoSlot() {
+    var pool = PoolUnderTest(instances: 3, writer: 1)
+    for number: UInt64 in 1...3 { pool.arrive(number, need: .networkReference) }
+    #expect(pool.places == ["gpu1", "gpu1", "gpu1"] && pool.dispatch.maxConcurrent == 3)
+    #expect(pool.dispatch.instances["gpu1"]?.leases.isEmpty == true)
+    // Nobody else could do better.
+    #expect(pool.fail(1, .status(502)) == .passOn)
+    pool.set(session: 1, roles: [1: .draining], writer: 1)
+    pool.arrive(4, need: .networkReference)
+    // It holds up nobody else.
+    pool.arrive(5, need: .reference)
+    #expect(pool.started.last == 5 && pool.dispatch.depth == 1)
+    pool.set(session: 1, writer: 2)
+    #expect(pool.places.last == "gpu2")
+  }
+
+  @Test func whereTheStoreIsOthersEveryInstanceIsAsGoodForIt() {
+    var pool = PoolUnderTest(instances: 2, writer: 5)
+    pool.arrive(1, need: .networkReference)
+    #expect(pool.started.isEmpty)
+    pool.refuseStore(session: 1)
+    #expect(pool.started == [1] && pool.ended.isEmpty)
+    var unchosen = PoolUnderTest(instances: 2)
+    for number: UInt64 in 1...2 { unchosen.arrive(number, need: .networkReference) }
+    #expect(unchosen.places == ["gpu0", "gpu1"])
+  }
+
   @Test func theNextWriterWaitsForTheLastOfTheOneBefore() {
     var pool = PoolUnderTest(instances: 2, writer: 0)
     pool.arrive(1, need: .storeReference)

@@ -135,8 +135,8 @@ struct HistoryOfSeed {
       request.model = models.randomElement(using: &random)
       request.options.contextLength = lengths.randomElement(using: &random) ?? nil
       if random.happens(others) {
-        request.need = random.happens(0.5) ? .reference : .storeReference
-        request.isReplayable = request.need == .reference || random.happens(0.5)
+        request.need = random.happens(0.5) ? .reference : random.happens(0.5) ? .storeReference : .networkReference
+        request.isReplayable = request.need != .storeReference || random.happens(0.5)
       }
       return request
     }

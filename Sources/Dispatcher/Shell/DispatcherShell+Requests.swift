@@ -27,11 +27,12 @@ extension DispatcherShell: GatewayDelegate {
       exchange.respond(
         status: 200, headers: [("Content-Type", "text/plain; charset=utf-8")], body: Array("Ollama is running".utf8))
     case .processList: answerProcessList(exchange)
-    case .inference: admit(exchange, .slot)
+    // What is computed elsewhere takes no GPU.
+    case .inference:
+      admit(exchange, exchange.model.map(ModelName.isComputedElsewhere) == true ? .networkReference : .slot)
     case .metadata: admit(exchange, .reference)
     case .modelManagement: admit(exchange, .storeReference)
-    // It takes the network, which the one that changes the store has, if there is one.
-    case .account: admit(exchange, core.isStoreRefused ? .reference : .storeReference)
+    case .account: admit(exchange, .networkReference)
     }
   }
 

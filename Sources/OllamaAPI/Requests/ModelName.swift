@@ -61,6 +61,13 @@ package struct ModelName: Sendable, Hashable, CustomStringConvertible {
   /// The key for a name as a client wrote it; what Ollama would refuse stands for itself.
   package static func key(of text: String) -> String { ModelName(text)?.key ?? text.lowercased() }
 
+  /// Whether a name, as a client wrote it, says that the model is computed in Ollama's cloud: `glm-4.6:cloud`,
+  /// `gpt-oss:120b-cloud`.
+  package static func isComputedElsewhere(_ text: String) -> Bool {
+    guard let tag = ModelName(text)?.tag.lowercased() else { return false }
+    return tag == "cloud" || tag.hasSuffix("-cloud")
+  }
+
   package static func == (left: ModelName, right: ModelName) -> Bool { left.key == right.key }
   package func hash(into hasher: inout Hasher) { hasher.combine(key) }
 }

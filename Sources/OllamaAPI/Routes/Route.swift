@@ -11,7 +11,7 @@ package struct Route: Sendable, Hashable {
     case processList
     /// Changes the model store: always to the same instance.
     case modelManagement
-    /// The account at ollama.com and its cloud services: the way of model management.
+    /// The account at ollama.com and its cloud services: to an instance that has a way out to the network.
     case account
   }
 

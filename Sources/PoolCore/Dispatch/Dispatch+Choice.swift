@@ -137,24 +137,41 @@ extension Dispatch {
   /// Whether some instance in rotation, busy or not, could serve the request and has not failed it.
   private func isAnotherFit(for record: Record) -> Bool {
     guard !record.failedOn.isEmpty else { return false }
-    return instances.values.contains {
-      $0.isInRotation && $0.serves(record.request.model) && !record.failedOn.contains($0.wanted.id)
+    return instances.values.contains { canServe(record, $0) && !record.failedOn.contains($0.wanted.id) }
+  }
+
+  /// Whether an instance in rotation is one for such a request, busy or not.
+  func canServe(_ record: Record, _ instance: DispatchedInstance) -> Bool {
+    guard instance.isInRotation else { return false }
+    return switch record.request.need {
+    case .slot: instance.serves(record.request.model)
+    case .reference, .storeReference: true
+    case .networkReference: hasNetwork(instance)
     }
+  }
+
+  /// Whether it has a way out. Where the supervisor has chosen the one that writes the model store, only that one has.
+  private func hasNetwork(_ instance: DispatchedInstance) -> Bool {
+    isStoreRefused || instance.wanted.writesStore != false
   }
 
   // MARK: References
 
   func nextReference() -> (RequestID, InstanceID)? {
-    if let id = callers.first, let record = requests[id] {
-      let fit = instances.values.filter(\.isInRotation)
-      let untried = fit.filter { !record.failedOn.contains($0.wanted.id) }
-      let best = (untried.isEmpty ? fit : untried).min {
-        $0.leases.count + $0.references.count < $1.leases.count + $1.references.count
-      }
-      if let best { return (id, best.wanted.id) }
+    for id in [callers.first, leavers.first].compactMap({ $0 }) {
+      if let record = requests[id], let place = lightest(for: record) { return (id, place) }
     }
     guard let id = writers.first, let record = requests[id] else { return nil }
     return nextWriter(for: record).map { (id, $0) }
+  }
+
+  /// The one that has the least to do of those for a request without a slot.
+  private func lightest(for record: Record) -> InstanceID? {
+    let fit = instances.values.filter { canServe(record, $0) }
+    let untried = fit.filter { !record.failedOn.contains($0.wanted.id) }
+    return (untried.isEmpty ? fit : untried).min {
+      $0.leases.count + $0.references.count < $1.leases.count + $1.references.count
+    }?.wanted.id
   }
 
   /// The instance through which a request may change the model store now. Two servers at once would corrupt each other's
@@ -179,7 +196,7 @@ extension Dispatch {
   func needsNoPlace(_ record: Record) -> Bool {
     switch record.request.need {
     case .slot: leastBusy(for: record) != nil
-    case .reference: instances.values.contains(where: \.isInRotation)
+    case .reference, .networkReference: instances.values.contains { canServe(record, $0) }
     case .storeReference: nextWriter(for: record) != nil
     }
   }

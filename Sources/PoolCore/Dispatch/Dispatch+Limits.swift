@@ -24,7 +24,7 @@ extension Dispatch {
   mutating func expire(at now: Instant) -> [DispatchAction] {
     var actions: [DispatchAction] = []
     if let limit = limits.maximumWait {
-      for line in [\Self.queue, \Self.callers, \Self.writers] {
+      for line in [\Self.queue, \Self.callers, \Self.writers, \Self.leavers] {
         for id in overdue(in: self[keyPath: line], limit, at: now) {
           forget(id, .expired, at: now)
           actions.append(.end(id, .expired))

@@ -10,11 +10,11 @@ extension Dispatch {
   }
 
   /// Requests that wait.
-  package var depth: Int { queue.count + callers.count + writers.count }
+  package var depth: Int { queue.count + callers.count + writers.count + leavers.count }
 
   /// The longest present wait; what a request that was put back waited or was served before doesn't count.
   package func oldestWait(at now: Instant) -> Duration? {
-    [queue, callers, writers].compactMap(longestWaiting).min().map { now - $0 }
+    [queue, callers, writers, leavers].compactMap(longestWaiting).min().map { now - $0 }
   }
 
   /// Since when the one that waits longest has waited: behind the first that was never put back all came later.

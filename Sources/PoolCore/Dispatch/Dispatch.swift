@@ -29,6 +29,8 @@ package struct Dispatch: Sendable {
   var callers = WaitingLine()
   /// Those that change the model store, and wait for the instance through which that goes.
   var writers = WaitingLine()
+  /// Those that leave the machine, and wait for the instance that can.
+  var leavers = WaitingLine()
   /// The registered instances in the supervisor's order, oldest first.
   package internal(set) var instances: OrderedDictionary<InstanceID, DispatchedInstance> = [:]
   /// Since when there have been any.
@@ -127,8 +129,7 @@ package struct Dispatch: Sendable {
       return (.wait, [])
     }
     let elsewhere = instances.values.contains {
-      $0.isInRotation && $0.wanted.id != instance && $0.serves(record.request.model)
-        && !record.failedOn.contains($0.wanted.id)
+      $0.wanted.id != instance && canServe(record, $0) && !record.failedOn.contains($0.wanted.id)
     }
     let exhausted = record.failedOn.count >= limits.attemptsPutBack
     if case .status = failure, exhausted || !elsewhere { return (.passOn, []) }
@@ -177,7 +178,7 @@ package struct Dispatch: Sendable {
     }
     drainDeadline = deadline
     revision += 1
-    let refused = queue.waiting + callers.waiting + writers.waiting
+    let refused = [queue, callers, writers, leavers].flatMap(\.waiting)
     for id in refused { forget(id, .failed(.shuttingDown), at: now) }
     return refused.map { .end($0, .failed(.shuttingDown)) }
       + [.report(.drainBegan(running: requests.count, refused: refused.count))] + reportIfDrained()
@@ -305,6 +306,7 @@ package struct Dispatch: Sendable {
     case .slot: change(&queue)
     case .reference: change(&callers)
     case .storeReference: change(&writers)
+    case .networkReference: change(&leavers)
     }
   }
 

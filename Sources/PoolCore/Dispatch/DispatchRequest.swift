@@ -9,6 +9,9 @@ package struct DispatchRequest: Hashable, Sendable {
     /// The one instance that changes the model store: pull, push, create, copy, delete, blobs. Two servers that pull
     /// into one store share their partial files, so all of these go to the same one.
     case storeReference
+    /// The instance that has a way out to the network, at once and without a slot: models that are computed elsewhere,
+    /// and the account there.
+    case networkReference
   }
 
   package var id: RequestID
