@@ -2,6 +2,14 @@ import OrderedCollections
 package import PoolCore
 
 /// Between the core's values and the wire's.
+extension DispatcherCalls.SetInstances {
+  package init(_ set: WantedSet) {
+    self.init(
+      instances: set.instances.map(DispatcherTypes.Instance.init), models: set.models?.sorted(),
+      storeRefusal: set.storeRefusal)
+  }
+}
+
 extension DispatcherTypes.Instance {
   package init(_ wanted: WantedInstance) {
     id = wanted.id.name

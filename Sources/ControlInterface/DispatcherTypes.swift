@@ -129,9 +129,11 @@ package enum DispatcherCalls {
 
   package struct SetInstances: Codable, Equatable, Sendable {
     package var instances: [DispatcherTypes.Instance]
+    package var models: [String]?
     package var storeRefusal: String?
-    package init(instances: [DispatcherTypes.Instance], storeRefusal: String? = nil) {
+    package init(instances: [DispatcherTypes.Instance], models: [String]? = nil, storeRefusal: String? = nil) {
       self.instances = instances
+      self.models = models
       self.storeRefusal = storeRefusal
     }
   }

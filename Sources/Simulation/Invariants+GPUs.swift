@@ -55,14 +55,15 @@ extension Invariants {
 
   /// Never two instances write the model store, and one does where any can; it has a way out to the network.
   mutating func told(
-    _ set: [WantedInstance], refusal: String?, _ fleet: Fleet?, units: [InstanceID: PoolSimulation.Unit],
-    _ limits: FleetLimits
+    _ set: WantedSet, _ fleet: Fleet?, units: [InstanceID: PoolSimulation.Unit], _ limits: FleetLimits
   ) {
-    let writers = set.filter { $0.writesStore == true }
+    let writers = set.instances.filter { $0.writesStore == true }
     if writers.count > 1 { note("\(writers.map(\.id)) write the model store") }
-    if limits.storeRefusal != refusal { note("the dispatcher is told \(refusal ?? "nothing") of the model store") }
+    if limits.storeRefusal != set.storeRefusal {
+      note("the dispatcher is told \(set.storeRefusal ?? "nothing") of the model store")
+    }
     if !limits.storeIsOwned, let writer = writers.first { note("\(writer.id) writes a store that is not the pool's") }
-    let isFit = set.contains { wanted in
+    let isFit = set.instances.contains { wanted in
       [.core, .surplus].contains(wanted.role) && fleet?.placements[wanted.id]?.running?.isReady == true
     }
     if limits.storeIsOwned, isFit, writers.isEmpty { note("nobody writes the model store") }

@@ -187,12 +187,11 @@ extension PoolSimulation {
         isStopping || operators.mayCut(id, invocation, at: now) || mayCutForGPU(id, invocation)
       if isForced { cut.insert(invocation) }
       send(.unitStops(id, invocation, kill ? .kill : isForced ? .forced : .empty), over: .supervisorToSystemd)
-    case .setInstances(let set, let storeRefusal):
-      invariants.told(set, operators)
-      invariants.told(set, refusal: storeRefusal, fleet, units: units, settings.fleetLimits)
+    case .setInstances(let set):
+      invariants.told(set.instances, operators)
+      invariants.told(set, fleet, units: units, settings.fleetLimits)
       send(
-        .setInstances(set, isStoreRefused: storeRefusal != nil, session: session, to: dispatcherLife),
-        over: .supervisorToDispatcher)
+        .setInstances(set, session: session, to: dispatcherLife), over: .supervisorToDispatcher)
     case .retire(let id, let invocation):
       send(.retire(id, invocation, session: session, to: dispatcherLife), over: .supervisorToDispatcher)
     case .openNetwork(let id, let invocation, let isOpen):

@@ -50,15 +50,15 @@ extension PoolSimulation {
     case .observation(let observation, let session):
       guard session == self.session, isConnected else { return }
       apply { $0.observed(observation, at: $1) }
-    case .setInstances(let set, let isStoreRefused, let session, let to):
+    case .setInstances(let set, let session, let to):
       guard to == dispatcherLife else { return }
       if let dispatch {
         let well = units.filter { id, unit in
           isAnswering(id, unit.invocation) && !isStalled(id) && !cut.contains(unit.invocation)
         }
-        invariants.deregistered(by: set, dispatch: dispatch, well: well)
+        invariants.deregistered(by: set.instances, dispatch: dispatch, well: well)
       }
-      apply(dispatch: { $0.setInstances(set, isStoreRefused: isStoreRefused, session: session, at: $1) })
+      apply(dispatch: { $0.setInstances(set, session: session, at: $1) })
     case .retire(let id, let invocation, let session, let to):
       guard to == dispatcherLife, let answer = dispatch?.retire(id, invocation, session: session) else { return }
       send(.retireAnswer(id, invocation, answer, session: session), over: .dispatcherToSupervisor)

@@ -145,7 +145,7 @@ package struct PoolSimulation: Sendable {
     case gpusAreRead(life: UInt64)
     case gpuChanges
     case gpuRecovers(Int, change: Int)
-    case setInstances([WantedInstance], isStoreRefused: Bool, session: UInt64, to: Int)
+    case setInstances(WantedSet, session: UInt64, to: Int)
     case retire(InstanceID, InvocationID, session: UInt64, to: Int)
     case retireAnswer(InstanceID, InvocationID, Dispatch.RetireAnswer, session: UInt64)
     case unitStarts(Placement, UnitStart)

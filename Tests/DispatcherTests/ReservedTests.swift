@@ -80,12 +80,13 @@ struct ReservedTests {
 
   @Test(arguments: Spoken.allCases)
   func aModelThatIsNotServedIsRefusedWithTheNamesOfThoseThatAre(spoken: Spoken) async throws {
-    try await DispatcherRig.run { _ in
-    } options: {
-      $0.unservedGrace = .zero
-    } _: { rig in
+    try await DispatcherRig.run { rig in
       let gpu0 = try await FakeOllama.start()
-      try await rig.setInstances([DispatcherRig.wanted(gpu0, models: ["B", "a:1b"])])
+      // Whether an instance for them runs now or not.
+      try await rig.supervisor.order(
+        .setInstances,
+        DispatcherCalls.SetInstances(
+          instances: [.init(DispatcherRig.wanted(gpu0, models: ["B"]))], models: ["B", "a:1b"]))
       try await rig.waitForCapacity(1)
       let client = try await rig.connect()
       try await client.send("POST", spoken.path, body: spoken.body)

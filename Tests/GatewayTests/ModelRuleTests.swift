@@ -58,7 +58,7 @@ struct ModelRuleTests {
       (#"{"model":"m","Options":null,"a":"é"}"#, #"{"model":"m","Options":{"num_ctx":4096},"a":"é"}"#),
       (
         #"{"options":{"num_ctx":1},"model":"x","model":"m","options":{"num_ctx":1e9,"num_ctx":7}}"#,
-        #"{"options":{"num_ctx":4096},"model":"x","model":"m","options":{"num_ctx":4096,"num_ctx":4096}}"#
+        #"{"options":{"num_ctx":1},"model":"x","model":"m","options":{"num_ctx":1e9,"num_ctx":4096}}"#
       ),
     ])
   func fixed(body: String, changed: String) async throws {
@@ -85,7 +85,8 @@ struct ModelRuleTests {
     "have no request put a model on the CPU",
     arguments: [
       (#"{"num_gpu":0}"#, #"{"num_gpu":-1}"#), (#"{"num_gpu":999,"top_k":1}"#, #"{"num_gpu":-1,"top_k":1}"#),
-      (#"{"num_gpu":1,"num_gp\u0075":2}"#, #"{"num_gpu":-1,"num_gp\u0075":-1}"#),
+      (#"{"num_gpu":1,"num_gp\u0075":2}"#, #"{"num_gpu":1,"num_gp\u0075":-1}"#),
+      (#"{"num_gpu":"x","num_gpu":0}"#, #"{"num_gpu":"x","num_gpu":-1}"#),
       (#"{"num_gpu":-2}"#, #"{"num_gpu":-2}"#), (#"{"num_gpu":null}"#, #"{"num_gpu":null}"#),
       (#"{"num_gpu":"0"}"#, #"{"num_gpu":"0"}"#), (#"{"Num_gpu":0}"#, #"{"Num_gpu":0}"#),
     ])

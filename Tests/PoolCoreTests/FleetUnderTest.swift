@@ -13,6 +13,7 @@ struct FleetUnderTest {
   var said: [String] = []
   var told: [WantedInstance] = []
   var storeRefusal: String?
+  var servedModels: Set<String>?
   var reports: [FleetReport] = []
   private var specification = "old"
   private var gpus: Int
@@ -190,9 +191,10 @@ struct FleetUnderTest {
       case .stop(let id, _, let kill):
         stops.append(id.name)
         if kill { kills.append(id.name) }
-      case .setInstances(let set, let refusal):
-        told = set
-        storeRefusal = refusal
+      case .setInstances(let set):
+        told = set.instances
+        servedModels = set.models
+        storeRefusal = set.storeRefusal
         said.append("set")
       case .retire(let id, _):
         retirements.append(id.name)

@@ -317,13 +317,13 @@ extension PoolUnderTest {
       if wanted.id.name != "gpu\(instance)" { wanted.role = .draining }
       return wanted
     }
-    perform(dispatch.setInstances(only, session: 1, at: now))
+    perform(dispatch.setInstances(WantedSet(only), session: 1, at: now))
     perform(
       dispatch.arrive(
         DispatchRequest(id: id, model: model, options: RunnerOptions(contextLength: context)), at: now))
     begin(id.number)
     end(id.number)
-    perform(dispatch.setInstances(others, session: 1, at: now))
+    perform(dispatch.setInstances(WantedSet(others), session: 1, at: now))
   }
 
   /// By which request, from what to what.

@@ -15,6 +15,8 @@ struct PoolUnderTest {
   var reports: [DispatchReport] = []
   private var probes: [(InstanceID, InvocationID)] = []
   private let wanted: [WantedInstance]
+  /// Those that the placements are for; nil for any.
+  var servedModels: Set<String>?
 
   init(
     instances: Int, slots: Int = 1, roles: [WantedInstance.Role] = [], models: [[String]] = [],
@@ -27,13 +29,14 @@ struct PoolUnderTest {
         slots: slots, models: $0 < models.count ? models[$0] : [], writesStore: writer == nil ? nil : writer == $0,
         role: $0 < roles.count ? roles[$0] : .core)
     }
+    if !wanted.isEmpty, wanted.allSatisfy({ !$0.models.isEmpty }) { servedModels = Set(wanted.flatMap(\.models)) }
     set(session: 1)
     answerProbes()
   }
 
   mutating func set(session: UInt64, order: [Int]? = nil) {
     let set = (order ?? Array(wanted.indices)).map { wanted[$0] }
-    perform(dispatch.setInstances(set, session: session, at: now))
+    perform(dispatch.setInstances(WantedSet(set, models: servedModels), session: session, at: now))
     perform(dispatch.tick(at: now, lastProgress: { _ in nil }))
   }
 
@@ -44,13 +47,13 @@ struct PoolUnderTest {
     var set = wanted
     for (number, role) in roles { set[number].role = role }
     if let writer { for number in set.indices { set[number].writesStore = number == writer } }
-    perform(dispatch.setInstances(set, session: session, at: now))
+    perform(dispatch.setInstances(WantedSet(set, models: servedModels), session: session, at: now))
   }
 
   mutating func refuseStore(session: UInt64) {
     var set = wanted
     for number in set.indices { set[number].writesStore = false }
-    perform(dispatch.setInstances(set, isStoreRefused: true, session: session, at: now))
+    perform(dispatch.setInstances(WantedSet(set, storeRefusal: "not here"), session: session, at: now))
   }
 
   /// - Parameter context: its `num_ctx`.

@@ -29,10 +29,8 @@ struct ControlService: VarlinkInterface {
     case .watchQueue: shell.watchQueue(call)
     case .watchCapacity: shell.watchCapacity(call)
     case .setInstances:
-      let order = try call.parameters(as: DispatcherCalls.SetInstances.self)
-      let wanted = try WantedSet.checked(order.instances)
-      let refusal = try WantedSet.checked(storeRefusal: order.storeRefusal)
-      shell.setInstances(wanted, storeRefusal: refusal, from: call.connection, processID: call.peer.processID)
+      let set = try WantedSet(checking: call.parameters(as: DispatcherCalls.SetInstances.self))
+      shell.setInstances(set, from: call.connection, processID: call.peer.processID)
       call.reply()
     case .retireInstance: try retire(call, shell)
     case .reportFleet:

@@ -220,29 +220,21 @@ package final class DispatcherDaemon: Sendable {
 struct DispatcherParts {
   let shell: DispatcherShell
   let gateway: Gateway
-  private let unservedGrace: Duration
 
   /// On `loop`.
   init(loop: any EventLoop, _ options: DispatcherOptions) {
-    unservedGrace = options.unservedGrace
     let limits = GatewayLimits(options.settings)
     shell = DispatcherShell(
-      loop: loop, limits: Self.limits(options.settings, options.unservedGrace), modelRules: limits.modelRules,
+      loop: loop, limits: options.settings.dispatchLimits, modelRules: limits.modelRules,
       journal: DispatcherJournal(options.journal))
     gateway = Gateway(
       loop: loop, delegate: shell, limits: limits, hosts: .ofThisMachine,
       origins: OriginRule(extra: options.settings.origins))
   }
 
-  private static func limits(_ settings: Settings, _ unservedGrace: Duration) -> DispatchLimits {
-    var limits = settings.dispatchLimits
-    limits.unservedGrace = unservedGrace
-    return limits
-  }
-
   func adopt(_ settings: Settings) {
     let limits = GatewayLimits(settings)
-    shell.adopt(Self.limits(settings, unservedGrace), modelRules: limits.modelRules)
+    shell.adopt(settings.dispatchLimits, modelRules: limits.modelRules)
     gateway.adopt(limits: limits, origins: OriginRule(extra: settings.origins))
   }
 

@@ -23,9 +23,6 @@ package struct DispatcherOptions: Sendable {
   /// The user of the instances, where that is not the pool's own: it may change nothing over the control socket.
   package var instanceUserID: uid_t?
 
-  /// How long a model is waited for that no instance is meant to serve: one that is may be on its way.
-  package var unservedGrace = DispatchLimits().unservedGrace
-
   package init(settings: Settings, controlSocket: String, journal: Journal, version: String) {
     self.settings = settings
     self.controlSocket = controlSocket

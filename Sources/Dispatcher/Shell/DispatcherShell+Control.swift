@@ -35,8 +35,6 @@ struct ControlState {
   var pushTimer: Timer?
   /// The connection that brought the wanted set last.
   var supervisor: VarlinkConnectionID?
-  /// Why nothing that changes the model store is taken, as clients are told; nil where it is.
-  var storeRefusal: String?
   /// What the supervisor told of what it alone knows, and over which connection.
   var fleet: (report: DispatcherCalls.ReportFleet, connection: VarlinkConnectionID)?
   /// Where clients reach the pool.
@@ -51,25 +49,20 @@ extension DispatcherShell {
 
   // MARK: Orders
 
-  func setInstances(
-    _ wanted: [WantedInstance], storeRefusal: String?, from connection: VarlinkConnectionID, processID: Int32
-  ) {
+  func setInstances(_ set: WantedSet, from connection: VarlinkConnectionID, processID: Int32) {
     if control.supervisor != connection {
       control.supervisor = connection
-      tell(.supervisorConnected(processID: processID, instances: wanted.count))
+      tell(.supervisorConnected(processID: processID, instances: set.instances.count))
     }
-    for want in wanted {
+    for want in set.instances {
       facts[want.id] = InstanceFacts(
         invocation: want.invocation, address: want.address, gpus: want.gpus, slots: want.slots, maxConcurrent: 0)
     }
     addresses = Dictionary(
-      uniqueKeysWithValues: wanted.compactMap { want in
+      uniqueKeysWithValues: set.instances.compactMap { want in
         InstanceAddress.parse(want.address).map { (want.id, $0) }
       })
-    control.storeRefusal = storeRefusal
-    apply { core, now in
-      core.setInstances(wanted, isStoreRefused: storeRefusal != nil, session: connection.value, at: now)
-    }
+    apply { core, now in core.setInstances(set, session: connection.value, at: now) }
     facts = facts.filter { core.instances[$0.key] != nil }
     for (id, load) in loads where core.instances[id]?.wanted.invocation != load.invocation {
       load.request.cancel()

@@ -137,7 +137,7 @@ extension DispatcherShell: GatewayDelegate {
     guard let exchange = carried[id]?.exchange, var error = PoolError(outcome) else { return }
     switch outcome {
     case .failed(.modelNotServed): error.message += " " + servedModels
-    case .failed(.storeRefused): error.message = control.storeRefusal ?? error.message
+    case .failed(.storeRefused): error.message = core.storeRefusal ?? error.message
     default: break
     }
     carried[id]?.decided = outcome
@@ -148,7 +148,7 @@ extension DispatcherShell: GatewayDelegate {
   private static let mostNamed = 20
 
   private var servedModels: String {
-    let models = (core.reservedModels ?? []).sorted()
+    let models = (core.servedModels ?? []).sorted()
     let named = models.prefix(Self.mostNamed).joined(separator: ", ")
     let others = models.count > Self.mostNamed ? " and \(models.count - Self.mostNamed) more" : ""
     return "It is reserved for \(named)\(others)."

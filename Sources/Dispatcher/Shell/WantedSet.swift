@@ -5,15 +5,27 @@ import OllamaAPI
 import PoolCore
 import Varlink
 
-/// Checks what `SetInstances` brings. Whoever may call it is trusted; a mistake must still not get far.
-enum WantedSet {
+extension WantedSet {
   static let slots = 1...64
   static let maximumGPUs = 64
+  /// Of one instance.
   static let maximumModels = 256
   static let longestText = 1024
 
+  /// Checks what `SetInstances` brings. Whoever may call it is trusted; a mistake must still not get far.
+  ///
   /// - Throws: `InvalidParameter` with the path of the first field that can't be.
-  static func checked(_ instances: [DispatcherTypes.Instance]) throws(VarlinkErrorReply) -> [WantedInstance] {
+  init(checking order: DispatcherCalls.SetInstances) throws(VarlinkErrorReply) {
+    let models = order.models ?? []
+    try Self.require(
+      models.count <= Self.maximumModels * Placement.most && models.allSatisfy(Self.isText), "models")
+    try Self.require(order.storeRefusal.map(Self.isText) ?? true, "storeRefusal")
+    self.init(
+      try Self.checked(order.instances), models: order.models.map { Set($0.map(ModelName.key)) },
+      storeRefusal: order.storeRefusal)
+  }
+
+  private static func checked(_ instances: [DispatcherTypes.Instance]) throws(VarlinkErrorReply) -> [WantedInstance] {
     guard instances.count <= Placement.most else { throw .invalidParameter("instances") }
     var ids: Set<String> = []
     var addresses: Set<SocketAddress> = []
@@ -37,12 +49,6 @@ enum WantedSet {
       wanted.append(want)
     }
     return wanted
-  }
-
-  /// - Throws: for a text that is no answer to a client.
-  static func checked(storeRefusal text: String?) throws(VarlinkErrorReply) -> String? {
-    if let text { try require(isText(text), "storeRefusal") }
-    return text
   }
 
   private static func require(_ condition: Bool, _ path: String) throws(VarlinkErrorReply) {

@@ -26,15 +26,17 @@ package struct BodyEdit: Hashable, Sendable {
 }
 
 /// Looks in the `options` of a body for what a rule settles.
+///
+/// Of several members with one name the last counts, and only that one is looked at: whatever stands before it Ollama never
+/// reads.
 private struct OptionsSearch {
   private let body: UnsafeRawBufferPointer
   private let rule: ModelRule
-  private var found: [BodyEdit] = []
   /// The value of the last `options` member.
   private var last: Range<Int>?
-  /// Whether that names a length.
-  private var lastNamesLength = false
   private var lastIsEmpty = true
+  private var contextLength: Range<Int>?
+  private var layers: Range<Int>?
   private var members = 0
 
   init(_ body: UnsafeRawBufferPointer, _ rule: ModelRule) {
@@ -56,61 +58,70 @@ private struct OptionsSearch {
     for object in objects {
       guard look(at: object) else { return [] }
     }
-    if case .fixed(let length) = rule.contextLength, !lastNamesLength { add(length) }
-    return found.sorted { $0.range.lowerBound < $1.range.lowerBound }
+    return changes.sorted { $0.range.lowerBound < $1.range.lowerBound }
   }
 
   /// - Returns: false for what an instance would refuse.
   private mutating func look(at value: Range<Int>) -> Bool {
     last = value
-    lastNamesLength = false
     lastIsEmpty = true
-    if body[value].elementsEqual("null".utf8) { return true }
+    if isNull(value) {
+      (contextLength, layers) = (nil, nil)
+      return true
+    }
     guard body[value.lowerBound] == UInt8(ascii: "{") else { return false }
-    var lengths: [Range<Int>] = []
-    var layers: [Range<Int>] = []
     var count = 0
+    var (contextLength, layers) = (contextLength, layers)
     var scanner = JSONScanner(UnsafeRawBufferPointer(rebasing: body[value]))
     let end = scanner.members { [members, body] key, number in
       count += 1
       let key = key.lowerBound + value.lowerBound..<key.upperBound + value.lowerBound
       let number = number.lowerBound + value.lowerBound..<number.upperBound + value.lowerBound
       if JSONText.key(body[key], is: "num_ctx") {
-        lengths.append(number)
+        contextLength = number
       } else if JSONText.key(body[key], is: "num_gpu") {
-        layers.append(number)
+        layers = number
       }
       return members + count <= RequestFields.mostMembers
     }
     guard case .closed = end else { return false }
     members += count
     lastIsEmpty = count == 0
-    lastNamesLength = !lengths.isEmpty
-    if let length = rule.contextLength {
-      guard lengths.allSatisfy({ change($0) { length.granted($0) } }) else { return false }
-    }
-    // As many as fit is any negative number, and what goes without saying.
-    return !rule.placesLayersByRoom || layers.allSatisfy { change($0) { $0.map { min($0, -1) } } }
-  }
-
-  /// - Returns: false for what is no number.
-  private mutating func change(_ value: Range<Int>, _ grant: (Int?) -> Int?) -> Bool {
-    let isNull = body[value].elementsEqual("null".utf8)
-    let asked = JSONText.integer(body[value])
-    guard isNull || asked != nil else { return false }
-    if let granted = grant(asked), granted != asked { found.append(BodyEdit(value, String(granted))) }
+    (self.contextLength, self.layers) = (contextLength, layers)
     return true
   }
 
-  private mutating func add(_ length: Int) {
-    let member = "\"num_ctx\":\(length)"
-    if let last, body[last.lowerBound] == UInt8(ascii: "{") {
-      let place = last.lowerBound + 1
-      found.append(BodyEdit(place..<place, lastIsEmpty ? member : member + ","))
-    } else if let last {
-      found.append(BodyEdit(last, "{\(member)}"))
-    } else if let brace = body.firstIndex(of: UInt8(ascii: "{")) {
-      found.append(BodyEdit(brace + 1..<brace + 1, "\"options\":{\(member)}" + (members == 0 ? "" : ",")))
+  private var changes: [BodyEdit] {
+    var changes: [BodyEdit] = []
+    if let length = rule.contextLength {
+      if let contextLength {
+        changes += change(contextLength) { length.granted($0) }
+      } else if case .fixed(let length) = length {
+        changes += addition(of: length)
+      }
     }
+    // As many as fit is any negative number, and what goes without saying.
+    if rule.placesLayersByRoom, let layers { changes += change(layers) { $0.map { min($0, -1) } } }
+    return changes
   }
+
+  /// None for what is no number, which an instance refuses.
+  private func change(_ value: Range<Int>, _ grant: (Int?) -> Int?) -> [BodyEdit] {
+    let asked = JSONText.integer(body[value])
+    guard isNull(value) || asked != nil, let granted = grant(asked), granted != asked else { return [] }
+    return [BodyEdit(value, String(granted))]
+  }
+
+  private func addition(of length: Int) -> [BodyEdit] {
+    let member = "\"num_ctx\":\(length)"
+    if let last, !isNull(last) {
+      let place = last.lowerBound + 1
+      return [BodyEdit(place..<place, lastIsEmpty ? member : member + ",")]
+    }
+    if let last { return [BodyEdit(last, "{\(member)}")] }
+    guard let brace = body.firstIndex(of: UInt8(ascii: "{")) else { return [] }
+    return [BodyEdit(brace + 1..<brace + 1, "\"options\":{\(member)}" + (members == 0 ? "" : ","))]
+  }
+
+  private func isNull(_ value: Range<Int>) -> Bool { body[value].elementsEqual("null".utf8) }
 }

@@ -152,7 +152,7 @@ extension Dispatch {
 
   /// Whether it has a way out. Where the supervisor has chosen the one that writes the model store, only that one has.
   private func hasNetwork(_ instance: DispatchedInstance) -> Bool {
-    isStoreRefused || instance.wanted.writesStore != false
+    storeRefusal != nil || instance.wanted.writesStore != false
   }
 
   // MARK: References
@@ -203,34 +203,16 @@ extension Dispatch {
 
   // MARK: Reserved instances
 
-  /// The only models that the pool serves, by their normalised names; nil for any.
-  package var reservedModels: Set<String>? {
-    guard !instances.isEmpty, instances.values.allSatisfy({ !$0.wanted.models.isEmpty }) else { return nil }
-    return Set(instances.values.flatMap(\.wanted.models))
+  /// Whether no placement is meant for the model.
+  func isUnserved(_ model: String?) -> Bool {
+    guard let model, let servedModels else { return false }
+    return !servedModels.contains(model)
   }
 
-  /// Whether no instance is meant for the model, and none can be expected.
-  func isUnserved(_ model: String?, at now: Instant) -> Bool {
-    guard let model, let reservedModels, !reservedModels.contains(model) else { return false }
-    let servable = max(instancesSince, servedUntil[model] ?? .zero)
-    return now - servable >= limits.unservedGrace
-  }
-
+  /// What waits and can't be served any more.
   mutating func refuseUnserved(at now: Instant) -> [DispatchAction] {
-    guard !queue.isEmpty, reservedModels != nil else { return [] }
-    var actions: [DispatchAction] = []
-    for model in waiting.models where isUnserved(model, at: now) {
-      for id in waiting.waiting(forModel: model) {
-        forget(id, .failed(.modelNotServed), at: now)
-        actions.append(.end(id, .failed(.modelNotServed)))
-      }
-    }
-    return actions
-  }
-
-  /// Before a new set is put in force.
-  mutating func remember(modelsServedBefore wanted: [WantedInstance], at now: Instant) {
-    servedUntil = servedUntil.filter { now - $0.value < limits.unservedGrace }
-    for model in instances.values.flatMap(\.wanted.models) { servedUntil[model] = now }
+    let refused = waiting.models.filter(isUnserved).flatMap { waiting.waiting(forModel: $0) }.sorted()
+    for id in refused { forget(id, .failed(.modelNotServed), at: now) }
+    return refused.map { .end($0, .failed(.modelNotServed)) }
   }
 }

@@ -3,19 +3,15 @@ import OrderedCollections
 extension Dispatch {
   /// The whole wanted set; what is absent is deregistered. Idempotent.
   ///
-  /// - Parameters:
-  ///   - isStoreRefused: whether the model store must not be changed.
-  ///   - session: the control session that speaks. A retirement holds in the session that ordered it: a new supervisor
-  ///     that wants the instance again gets it back into rotation, for it would stop it only after a retirement of its
-  ///     own, and a unit that is being stopped is never in its set.
-  package mutating func setInstances(
-    _ wanted: [WantedInstance], isStoreRefused: Bool = false, session: UInt64, at now: Instant
-  ) -> [DispatchAction] {
-    self.isStoreRefused = isStoreRefused
-    var actions = refuseWaitingWriters(at: now)
+  /// - Parameter session: the control session that speaks. A retirement holds in the session that ordered it: a new
+  ///   supervisor that wants the instance again gets it back into rotation, for it would stop it only after a retirement
+  ///   of its own, and a unit that is being stopped is never in its set.
+  package mutating func setInstances(_ set: WantedSet, session: UInt64, at now: Instant) -> [DispatchAction] {
+    let wanted = set.instances
+    storeRefusal = set.storeRefusal
+    servedModels = set.models
+    var actions = refuseWaitingWriters(at: now) + refuseUnserved(at: now)
     revision += 1
-    if instances.isEmpty { instancesSince = now }
-    remember(modelsServedBefore: wanted, at: now)
     let keep = Dictionary(wanted.map { ($0.id, $0.invocation) }) { first, _ in first }
     for (id, instance) in instances where keep[id] != instance.wanted.invocation {
       let (evicted, cut, back) = evict(id, at: now)
@@ -37,7 +33,7 @@ extension Dispatch {
     // The supervisor's order is oldest first; the choice among equals follows it.
     let rank = Dictionary(wanted.enumerated().map { ($1.id, $0) }) { first, _ in first }
     instances.sort { rank[$0.key, default: .max] < rank[$1.key, default: .max] }
-    return actions + refuseUnserved(at: now) + probesDue(at: now) + assignFreeSlots(at: now) + reportIfDrained()
+    return actions + probesDue(at: now) + assignFreeSlots(at: now) + reportIfDrained()
   }
 
   package enum RetireAnswer: String, Hashable, Sendable {

@@ -33,12 +33,10 @@ package struct Dispatch: Sendable {
   var leavers = WaitingLine()
   /// The registered instances in the supervisor's order, oldest first.
   package internal(set) var instances: OrderedDictionary<InstanceID, DispatchedInstance> = [:]
-  /// Since when there have been any.
-  var instancesSince = Instant.zero
-  /// Whether the model store must not be changed.
-  package internal(set) var isStoreRefused = false
-  /// When an instance that was reserved for a model was last in the set; for a while only.
-  var servedUntil: [String: Instant] = [:]
+  /// The only models that the pool serves, by their normalised names; nil for any.
+  package internal(set) var servedModels: Set<String>?
+  /// Why the model store must not be changed; nil where it may be.
+  package internal(set) var storeRefusal: String?
 
   package internal(set) var totals = Totals()
   /// Waiting and running inference by model, for the supervisor's view; entries at zero are removed, since clients
@@ -85,10 +83,10 @@ package struct Dispatch: Sendable {
     guard requests[request.id] == nil else { return [] }
     totals.arrivals += 1
     guard drainDeadline == nil else { return refuse(request.id, .shuttingDown) }
-    guard request.need != .slot || !isUnserved(request.model, at: now) else {
+    guard request.need != .slot || !isUnserved(request.model) else {
       return refuse(request.id, .modelNotServed)
     }
-    guard request.need != .storeReference || !isStoreRefused else { return refuse(request.id, .storeRefused) }
+    guard request.need != .storeReference || storeRefusal == nil else { return refuse(request.id, .storeRefused) }
     let record = Record(request: request, arrivedAt: now, phase: .waiting(since: now))
     guard depth < limits.waitingRequests || needsNoPlace(record) else { return refuse(request.id, .queueFull) }
     requests[request.id] = record
@@ -187,7 +185,7 @@ package struct Dispatch: Sendable {
   /// What waits to change the model store, or was put back since, can't be served where that must not be changed any
   /// more. What an instance has already goes on.
   mutating func refuseWaitingWriters(at now: Instant) -> [DispatchAction] {
-    guard isStoreRefused else { return [] }
+    guard storeRefusal != nil else { return [] }
     let waiting = writers.waiting
     for id in waiting { forget(id, .failed(.storeRefused), at: now) }
     return waiting.map { .end($0, .failed(.storeRefused)) }

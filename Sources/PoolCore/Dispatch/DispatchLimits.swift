@@ -34,9 +34,6 @@ package struct DispatchLimits: Hashable, Sendable {
   package var listTimeout: Duration = .seconds(2)
   /// So old a list is worth nothing any more.
   package var listLifetime: Duration = .seconds(60)
-  /// How long a model for which no instance is meant is waited for: after the first instance has come, since others may
-  /// be on their way, and after the last one that served it has gone, since its successor may be.
-  package var unservedGrace: Duration = .seconds(60)
 
   package init() {}
 }

@@ -74,7 +74,7 @@ package enum RequestFailure: String, Hashable, Sendable, CaseIterable {
   case queueFull = "queue_full"
   /// The pool is stopping.
   case shuttingDown = "shutting_down"
-  /// All instances are reserved for other models.
+  /// All placements are reserved for other models.
   case modelNotServed = "model_not_served"
   /// The model store must not be changed.
   case storeRefused = "store_refused"

@@ -218,19 +218,29 @@ extension Fleet {
     guard isConnected else { return [] }
     var actions = chooseWriter() + openNetwork()
     let set = wantedSet
-    if set != toldSet || limits.storeRefusal != toldStoreRefusal {
+    if set != toldSet {
       toldSet = set
-      toldStoreRefusal = limits.storeRefusal
       for id in placements.keys { placements[id]?.running?.wasTold = true }
-      actions.append(.setInstances(set, storeRefusal: limits.storeRefusal))
+      actions.append(.setInstances(set))
     }
     return actions + closeNetworks(at: now)
   }
 
   // MARK: Views
 
+  var wantedSet: WantedSet {
+    WantedSet(wantedInstances, models: servedModels, storeRefusal: limits.storeRefusal)
+  }
+
+  /// The only models for which placements are configured; nil where one serves any, or some may be unknown.
+  private var servedModels: Set<String>? {
+    let configured = placements.values.filter(\.isConfigured).map(\.placement.models)
+    guard knowsAllPlacements, !configured.isEmpty, configured.allSatisfy({ !$0.isEmpty }) else { return nil }
+    return Set(configured.joined())
+  }
+
   /// Every unit that runs and is not being stopped, oldest first, with its role.
-  var wantedSet: [WantedInstance] {
+  private var wantedInstances: [WantedInstance] {
     let surplus = Set(readyBeyond(decision.target).map(\.id))
     return placements.values.compactMap(\.running)
       .sorted { ($0.launchedAt, $0.placement.id) < ($1.launchedAt, $1.placement.id) }

@@ -42,8 +42,7 @@ package struct Fleet: Sendable {
   /// When a placement's specification last became another one; nil for not in this supervisor's life.
   var specificationsChangedAt: Instant?
   /// What the dispatcher was told last on this connection.
-  var toldSet: [WantedInstance]?
-  var toldStoreRefusal: String?
+  var toldSet: WantedSet?
   /// The one that writes the model store; nil while none can.
   var writer: Writer?
   var heldReplacement: InstanceID?

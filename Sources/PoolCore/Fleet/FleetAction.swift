@@ -6,7 +6,7 @@ package enum FleetAction: Hashable, Sendable {
   /// End the unit; `kill`: at once, nothing of it can be saved.
   case stop(InstanceID, InvocationID, kill: Bool)
   /// Tell the dispatcher the whole wanted set, and why the model store must not be changed; nil where it may.
-  case setInstances([WantedInstance], storeRefusal: String?)
+  case setInstances(WantedSet)
   /// Give the instance a way out to the network, or take it away.
   case openNetwork(InstanceID, InvocationID, Bool)
   /// Ask the dispatcher to retire it, and come back with the answer.

@@ -6,7 +6,7 @@ import Varlink
 
 /// What the supervisor tells the dispatcher, in the order in which it was decided.
 enum LinkOrder: Sendable {
-  case setInstances([WantedInstance], storeRefusal: String?)
+  case setInstances(WantedSet)
   case retire(InstanceID, InvocationID)
   case report(DispatcherCalls.ReportFleet)
 }
@@ -97,12 +97,10 @@ struct DispatcherLink: Sendable {
     _ order: LinkOrder
   ) async throws(VarlinkError) -> (InstanceID, InvocationID, Dispatch.RetireAnswer)? {
     switch order {
-    case .setInstances(let set, let storeRefusal):
+    case .setInstances(let set):
       _ = try await control.call(
         DispatcherInterface.Method.setInstances.qualified,
-        DispatcherCalls.SetInstances(
-          instances: set.map(DispatcherTypes.Instance.init), storeRefusal: storeRefusal), as: NoParameters.self,
-        timeout: Self.callLimit)
+        DispatcherCalls.SetInstances(set), as: NoParameters.self, timeout: Self.callLimit)
       return nil
     case .retire(let id, let invocation):
       let reply = try await control.call(

@@ -71,7 +71,7 @@ extension SupervisorDaemon {
     switch action {
     case .start(let id, let attempt): workQueue.yield(.start(id, attempt: attempt, launch: launches.begin(id)))
     case .stop(let id, let invocation, let kill): workQueue.yield(.stop(id, invocation, kill: kill))
-    case .setInstances(let set, let storeRefusal): link.send(.setInstances(set, storeRefusal: storeRefusal))
+    case .setInstances(let set): link.send(.setInstances(set))
     case .openNetwork(let id, let invocation, let open):
       workQueue.yield(.setNetwork(id, invocation, open: open, hold: open ? link.hold() : nil))
     case .retire(let id, let invocation): link.send(.retire(id, invocation))
