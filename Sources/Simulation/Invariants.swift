@@ -63,7 +63,7 @@ struct Invariants: Sendable {
     guard let record = dispatch.requests[first], record.failedOn.isEmpty else { return }
     guard var before = dispatch.instances[instance] else { return }
     before.leases.remove(id)
-    guard Self.takes(record.request, dispatch.intake(of: before)) else { return }
+    guard dispatch.intake(of: before).takes(record.request.kind) else { return }
     note("request \(id) started before request \(first), which came earlier")
   }
 
@@ -92,15 +92,6 @@ struct Invariants: Sendable {
   }
 
   mutating func note(_ text: String) { broken = broken ?? text }
-
-  /// A load lets nobody else in.
-  private static func takes(_ request: DispatchRequest, _ intake: Dispatch.Intake) -> Bool {
-    switch intake {
-    case .anything: true
-    case .only(let kind): kind == request.kind
-    case .nothing: false
-    }
-  }
 
   // MARK: Checked after each step
 
@@ -144,7 +135,7 @@ struct Invariants: Sendable {
         // An instance that failed it may serve it only where all have.
         let untried = inRotation.filter { !record.failedOn.contains($0.wanted.id) }
         if free.contains(where: {
-          Self.takes(record.request, dispatch.intake(of: $0))
+          dispatch.intake(of: $0).takes(record.request.kind)
             && (untried.isEmpty || !record.failedOn.contains($0.wanted.id))
         }) {
           note("a free slot beside request \(id), which may use it")

@@ -36,10 +36,15 @@ struct ModelMemory: Hashable, Sendable {
   mutating func evict(_ index: Int) { if models.indices.contains(index) { models.remove(at: index) } }
 
   /// As `/api/ps` tells.
-  var list: [LoadedModel] {
+  ///
+  /// - Parameters:
+  ///   - size: of each model, in bytes.
+  ///   - isOnCPU: whether it is where it should not be.
+  func list(size: Int, isOnCPU: Bool) -> [LoadedModel] {
     models.map {
       LoadedModel(
-        name: $0.kind.model ?? "", size: 1, sizeOnGPU: 1, contextLength: $0.kind.options.contextLength ?? 4096)
+        name: $0.kind.model ?? "", size: size, sizeOnGPU: isOnCPU ? 0 : size,
+        contextLength: $0.kind.options.contextLength ?? 4096)
     }
   }
 }

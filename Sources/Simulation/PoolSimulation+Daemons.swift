@@ -93,7 +93,7 @@ extension PoolSimulation {
       return events.schedule(.listStalls(id, invocation, life: dispatcherLife), at: now + limit)
     }
     // What happens meanwhile is among it or not.
-    let list = random.happens(0.5) ? units[id]?.memory.list : nil
+    let list = random.happens(0.5) ? units[id].map(list(of:)) : nil
     after(settings.latency, .listEnds(id, invocation, list: list, life: dispatcherLife))
   }
 

@@ -47,8 +47,8 @@ extension PoolSimulation {
         reading: reading, at: now, lostSince: since, late: gpu.lateUntil > now ? gpu.lateBytes : 0)
       switch reading.trouble {
       case .lost, .missing: tellUnits(on: reading.uuid, isLost: true)
-      case .missingNode, .needsReset: tellUnits(on: reading.uuid, isLost: false)
-      case .unanswered, nil: break
+      case .needsReset: tellUnits(on: reading.uuid, isLost: false)
+      case .missingNode, .unanswered, nil: break
       }
     }
     toldGPUs = told
@@ -58,15 +58,20 @@ extension PoolSimulation {
   private func reading(_ index: Int) -> GPUReading {
     let uuid = "GPU-\(index)"
     let gpu = gpus[index]
-    let ours = units.filter { $0.value.placement.gpus.contains(uuid) && !$0.value.isDegraded }.keys.sorted()
-    var processes = ours.map { GPUReading.Process(pid: 1, memory: GPU.models, owner: .instance($0)) }
+    let ours = units.filter { _, unit in
+      unit.placement.gpus.contains(uuid) && !unit.isDegraded && !unit.memory.models.isEmpty
+    }.sorted { $0.key < $1.key }
+    var processes = ours.map { id, unit in
+      GPUReading.Process(pid: 1, memory: modelSize * unit.memory.models.count, owner: .instance(id))
+    }
+    let taken = processes.reduce(0) { $0 + ($1.memory ?? 0) }
     if gpu.others > 0 {
       processes.append(.init(pid: 2, memory: gpu.others, owner: .other(command: "training")))
     }
     let late = gpu.lateUntil > now ? gpu.lateBytes : 0
     return GPUReading(
       uuid: uuid, memoryTotal: GPU.memory,
-      memoryUsed: min(GPU.memory, gpu.others + late + ours.count * GPU.models), processes: processes,
+      memoryUsed: min(GPU.memory, gpu.others + late + taken), processes: processes,
       trouble: gpu.trouble)
   }
 
@@ -97,14 +102,14 @@ extension PoolSimulation {
     return unit.isOnLostGPU || now - failedAt >= settings.fleetLimits.faultDrain
   }
 
-  /// An instance says what it holds in memory.
-  func loaded(by id: InstanceID, _ invocation: InvocationID) -> [LoadedModel]? {
-    guard settings.readsGPUs, let unit = units[id], unit.invocation == invocation, isAnswering(id, invocation) else {
-      return nil
-    }
-    let size = GPU.models * unit.placement.gpus.count
-    return [LoadedModel(name: "llama3.2:latest", size: size, sizeOnGPU: unit.isDegraded ? 0 : size)]
+  /// What a unit says of its memory.
+  func list(of unit: Unit) -> [LoadedModel] {
+    unit.memory.list(
+      size: modelSize * max(1, unit.placement.gpus.count), isOnCPU: unit.isDegraded && !unit.placement.gpus.isEmpty)
   }
+
+  /// Of one model on one GPU, in bytes.
+  private var modelSize: Int { GPU.models / settings.loadedModels }
 
   /// What a unit had becomes free somewhat later.
   mutating func leaveMemory(of unit: Unit) {

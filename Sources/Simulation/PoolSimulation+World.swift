@@ -34,7 +34,7 @@ extension PoolSimulation {
       apply(dispatch: { $0.loadEnded(id, invocation, model: model, failure: nil, at: $1) })
     case .listEnds(let id, let invocation, let list, let life):
       guard life == dispatcherLife else { return }
-      let models = units[id]?.invocation == invocation ? list ?? units[id]?.memory.list : nil
+      let models = units[id]?.invocation == invocation ? list ?? units[id].map(self.list(of:)) : nil
       shown[invocation, default: []].formUnion((models ?? []).map(\.name))
       apply(dispatch: { $0.loadedListed(id, invocation, models, at: $1) })
     case .listStalls(let id, let invocation, let life):
@@ -60,7 +60,13 @@ extension PoolSimulation {
       }
       apply(dispatch: { $0.setInstances(set, session: session, at: $1) })
     case .retire(let id, let invocation, let session, let to):
-      guard to == dispatcherLife, let answer = dispatch?.retire(id, invocation, session: session) else { return }
+      guard to == dispatcherLife, dispatch != nil else { return }
+      var answer = Dispatch.RetireAnswer.unknown
+      apply(dispatch: {
+        let (given, actions) = $0.retire(id, invocation, session: session, at: $1)
+        answer = given
+        return actions
+      })
       send(.retireAnswer(id, invocation, answer, session: session), over: .dispatcherToSupervisor)
     case .retireAnswer(let id, let invocation, let answer, let session):
       guard session == self.session, isConnected else { return }
@@ -106,12 +112,7 @@ extension PoolSimulation {
     pacing.pushed(at: now)
     self.dispatch?.startNewPeak()
     if self.dispatch?.revision != dispatch.revision { pacing.changed() }
-    var observation = dispatch.observation(at: now)
-    for index in observation.instances.indices {
-      let seen = observation.instances[index]
-      observation.instances[index].loaded = loaded(by: seen.id, seen.invocation)
-    }
-    send(.observation(observation, session: session), over: .dispatcherToSupervisor)
+    send(.observation(dispatch.observation(at: now), session: session), over: .dispatcherToSupervisor)
     events.schedule(.pushDue(life: life), at: pacing.nextPush(at: now))
   }
 

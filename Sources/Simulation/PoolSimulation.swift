@@ -257,9 +257,9 @@ package struct PoolSimulation: Sendable {
   package var staleUnits: [InstanceID] {
     units.filter { unit in !placements.contains(unit.value.placement) }.keys.sorted()
   }
-  /// Those that compute on the CPU although they have a GPU.
+  /// Those that compute on the CPU although they have a GPU, which is seen once they hold a model.
   package var degradedUnits: [InstanceID] {
-    settings.readsGPUs ? units.filter(\.value.isDegraded).keys.sorted() : []
+    settings.readsGPUs ? units.filter { $0.value.isDegraded && !$0.value.memory.models.isEmpty }.keys.sorted() : []
   }
   /// Operators' orders to instances that are not carried out yet, and could be.
   package var standingOrders: [InstanceID] {

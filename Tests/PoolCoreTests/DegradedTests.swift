@@ -53,6 +53,59 @@ import Testing
     #expect(fleet.roles == ["gpu0": .core])
   }
 
+  @Test func whatWasTakenOutProvesNothingWhileItDrains() {
+    var fleet = FleetUnderTest.running(1)
+    fleet.read(.of(0))
+    fleet.observe(loaded: ["gpu0": [.of(4, onGPU: 0)]])
+    for life in 1...5 {
+      #expect(fleet.roles == ["gpu0": .out])
+      // Its last answer takes longer than what would be a steady life.
+      fleet.pass(.seconds(90), .of(0))
+      fleet.observe(loaded: ["gpu0": [.of(4, onGPU: 0)]], leases: 1)
+      fleet.dies("gpu0")
+      #expect(fleet.fleet.placements["gpu0"]?.restarts.failures == life)
+      fleet.pass(.seconds(60), .of(0))
+      guard fleet.starts.count > life else { break }
+      fleet.runs("gpu0")
+      fleet.observe(loaded: ["gpu0": [.of(4, onGPU: 0)]])
+    }
+    #expect(fleet.fleet.placements["gpu0"]?.restarts.isQuarantined == true)
+  }
+
+  // MARK: Models that are to blame themselves
+
+  @Test func aModelThatIsOnTheCPUInANewProcessTooWhereOthersAreNotIsToldAndCostsNoMore() {
+    var fleet = FleetUnderTest.running(1)
+    fleet.read(.of(0))
+    fleet.observe(loaded: ["gpu0": [.of(4, name: "good"), .of(4, onGPU: 0)]])
+    #expect(fleet.roles == ["gpu0": .out], "the GPU may have been lost to this process")
+    fleet.dies("gpu0")
+    fleet.now = fleet.now + .seconds(1)
+    fleet.runs("gpu0")
+    for _ in 0..<3 { fleet.observe(loaded: ["gpu0": [.of(4, name: "good"), .of(4, onGPU: 0)]]) }
+    #expect(fleet.roles == ["gpu0": .core])
+    let report = FleetReport.modelBesideGPU("gpu0", model: "llama3.2:latest", .byItself)
+    #expect(fleet.reports.count { $0 == report } == 1)
+    #expect(fleet.fleet.note(on: "gpu0", at: fleet.now)?.hasPrefix("llama3.2:latest stays beside the GPU") == true)
+    // Another model is looked at as ever.
+    fleet.observe(loaded: ["gpu0": [.of(4, onGPU: 0, name: "other")]])
+    #expect(fleet.roles == ["gpu0": .out])
+  }
+
+  @Test func whereNoOtherModelIsOnTheGPUTheProcessIsToBlame() {
+    var fleet = FleetUnderTest.running(2)
+    fleet.read(.of(0), .of(1))
+    fleet.observe(loaded: ["gpu0": [.of(4, onGPU: 0)], "gpu1": [.of(4, name: "good")]])
+    #expect(fleet.roles == ["gpu0": .out, "gpu1": .core])
+    fleet.observe(loaded: ["gpu1": [.of(4, name: "good"), .of(4, onGPU: 0)]])
+    #expect(fleet.roles["gpu1"] == .out, "an old process proves nothing: it may have lost its GPU since")
+    fleet.dies("gpu0")
+    fleet.now = fleet.now + .seconds(1)
+    fleet.runs("gpu0")
+    fleet.observe(loaded: ["gpu0": [.of(4, onGPU: 0)]])
+    #expect(fleet.roles["gpu0"] == .out)
+  }
+
   // MARK: What can't fit
 
   @Test func aModelThatCanNotFitIsToldOnceOfALifeAndIsNoFault() {
@@ -60,8 +113,8 @@ import Testing
     fleet.read(.busy(0, with: 6, ours: [.ours("gpu0")]))
     for _ in 0..<3 { fleet.observe(loaded: ["gpu0": [.of(20, onGPU: 17), .of(1, name: "b")]]) }
     #expect(fleet.roles == ["gpu0": .core])
-    let report = FleetReport.modelDoesNotFit(
-      "gpu0", model: "llama3.2:latest", needs: gibibytes(20), has: gibibytes(17))
+    let report = FleetReport.modelBesideGPU(
+      "gpu0", model: "llama3.2:latest", .doesNotFit(needs: gibibytes(20), has: gibibytes(17)))
     #expect(fleet.reports.filter { $0 == report }.count == 1)
     #expect(
       fleet.fleet.note(on: "gpu0", at: fleet.now)?
@@ -71,7 +124,7 @@ import Testing
     fleet.dies("gpu0")
     fleet.runs("gpu0")
     fleet.observe(loaded: ["gpu0": [.of(20, onGPU: 17)]])
-    #expect(fleet.reports.count { if case .modelDoesNotFit = $0 { true } else { false } } == 2)
+    #expect(fleet.reports.count { if case .modelBesideGPU = $0 { true } else { false } } == 2)
   }
 
   @Test func aModelThatJustAboutFitsIsPartlyOnTheCPUByOllamasOwnChoice() {
@@ -90,8 +143,28 @@ import Testing
     #expect(fleet.roles == ["gpu0": .core])
     #expect(
       fleet.reports.contains(
-        .modelDoesNotFit("gpu0", model: "llama3.2:latest", needs: gibibytes(23), has: gibibytes(10))))
+        .modelBesideGPU(
+          "gpu0", model: "llama3.2:latest", .doesNotFit(needs: gibibytes(23), has: gibibytes(10)))))
     fleet.observe(loaded: ["gpu0": [.of(23, onGPU: 0, name: "b")]])
+    #expect(fleet.roles == ["gpu0": .out])
+  }
+
+  @Test func whatIsNotListedAsAnybodysTakesRoomToo() {
+    var fleet = FleetUnderTest.running(1)
+    fleet.read(.of(0, used: 22, by: [.ours("gpu0", 2)]))
+    fleet.observe(loaded: ["gpu0": [.of(10, onGPU: 2)]])
+    #expect(fleet.roles == ["gpu0": .core])
+    #expect(
+      fleet.fleet.note(on: "gpu0", at: fleet.now) == "llama3.2:latest takes 10 GiB and has 4 GiB of GPU memory")
+  }
+
+  @Test func ofASmallGPUAGoodPartIsNoModels() {
+    var fleet = FleetUnderTest.running(1)
+    let small = GPUReading(uuid: "GPU-0", memoryTotal: gibibytes(8), memoryUsed: 0, processes: [])
+    fleet.read(small)
+    fleet.observe(loaded: ["gpu0": [LoadedModel(name: "m", size: 7 << 30, sizeOnGPU: 6 << 30)]])
+    #expect(fleet.roles == ["gpu0": .core])
+    fleet.observe(loaded: ["gpu0": [LoadedModel(name: "n", size: 6 << 30, sizeOnGPU: 5 << 30)]])
     #expect(fleet.roles == ["gpu0": .out])
   }
 
@@ -133,6 +206,18 @@ import Testing
     fleet.pass(.seconds(70), .of(0))
     fleet.observe(loaded: ["gpu0": []])
     fleet.pass(.seconds(70), .of(0))
+    fleet.observe(loaded: ["gpu0": [.of(4)]])
+    #expect(fleet.roles == ["gpu0": .core])
+  }
+
+  @Test func whatWasUnloadedWhileTheDispatcherWasAwayIsNotMissed() {
+    var fleet = FleetUnderTest.running(1)
+    fleet.observe(loaded: ["gpu0": [.of(4)]])
+    fleet.lose()
+    fleet.pass(.seconds(300), .of(0))
+    fleet.connect()
+    // The new one has not asked yet, and then a model is loaded again before the driver was.
+    fleet.observe(loaded: ["gpu0": nil])
     fleet.observe(loaded: ["gpu0": [.of(4)]])
     #expect(fleet.roles == ["gpu0": .core])
   }

@@ -63,10 +63,10 @@ import Testing
   @Test func retiringIsAtomic() {
     var pool = PoolUnderTest(instances: 1)
     pool.arrive(1)
-    #expect(pool.dispatch.retire("gpu0", "i0", session: 1) == .busy)
+    #expect(pool.retire("gpu0", "i0") == .busy)
     pool.end(1)
-    #expect(pool.dispatch.retire("gpu0", "stale", session: 1) == .unknown)
-    #expect(pool.dispatch.retire("gpu0", "i0", session: 1) == .retired)
+    #expect(pool.retire("gpu0", "stale") == .unknown)
+    #expect(pool.retire("gpu0", "i0") == .retired)
     pool.arrive(2)
     #expect(pool.started == [1])
     #expect(pool.dispatch.maxConcurrent == 0)
@@ -83,9 +83,9 @@ import Testing
     pool.arrive(2)
     #expect(pool.started == [1, 2])
     pool.end(2)
-    #expect(pool.dispatch.retire("gpu0", "i0", session: 1) == .busy)
+    #expect(pool.retire("gpu0", "i0") == .busy)
     pool.end(1)
-    #expect(pool.dispatch.retire("gpu0", "i0", session: 1) == .retired)
+    #expect(pool.retire("gpu0", "i0") == .retired)
   }
 
   @Test func everythingThatChangesTheStoreGoesToOneInstance() {

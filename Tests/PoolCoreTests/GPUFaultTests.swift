@@ -67,9 +67,8 @@ import Testing
 
   @Test func aTroubleThatComesAndGoesKeepsTheGPUOutForLongerEachTime() {
     var fleet = FleetUnderTest.running(0, of: 1)
-    let node = GPUTrouble.missingNode("/dev/nvidia0")
     for (count, pause) in [10, 20, 40, 80, 600, 600].enumerated() {
-      fleet.read(.of(0, trouble: node))
+      fleet.read(.of(0, trouble: .needsReset))
       #expect(fleet.obstacle("gpu0")?.kind == (count < 4 ? .failed : .quarantined))
       fleet.now = fleet.now + .seconds(5)
       fleet.read(.of(0))
@@ -82,10 +81,32 @@ import Testing
     }
     // It has proven itself.
     fleet.now = fleet.now + .seconds(600)
-    fleet.read(.of(0, trouble: node))
+    fleet.read(.of(0, trouble: .needsReset))
     #expect(fleet.obstacle("gpu0")?.kind == .failed)
     #expect(fleet.reports.count { if case .gpuFailed = $0 { true } else { false } } == 7)
     #expect(fleet.reports.count { $0 == .gpuBack(gpu: "GPU-0") } == 6)
+  }
+
+  @Test func aMissingNodeHoldsStartsBackForAsLongAsItIsMissingAndCostsNothingThatRuns() {
+    var fleet = FleetUnderTest.running(1, of: 2)
+    let node = GPUTrouble.missingNode("/dev/nvidia-uvm")
+    fleet.pass(.seconds(60), .of(0, trouble: node), .of(1, trouble: node))
+    fleet.observe(demand: 2, idle: ["gpu0": nil])
+    #expect(fleet.roles == ["gpu0": .core] && fleet.stops.isEmpty)
+    #expect(fleet.starts == ["gpu0"] && fleet.held == [.failed])
+    #expect(fleet.fleet.standing(ofGPU: "GPU-1", at: fleet.now) == .failed(reason: node.description))
+    fleet.read(.of(0), .of(1))
+    #expect(fleet.starts == ["gpu0", "gpu1"])
+  }
+
+  @Test func aGPUOfWhichNothingIsKnownAnyMoreIsNotBack() {
+    var fleet = FleetUnderTest.running(1)
+    fleet.read(.of(0, trouble: .lost))
+    fleet.dies("gpu0")
+    fleet.pass(.seconds(1200), .of(0, used: nil, by: nil, trouble: .unanswered("it hangs")))
+    #expect(!fleet.reports.contains(.gpuBack(gpu: "GPU-0")) && fleet.obstacle("gpu0")?.kind == .failed)
+    fleet.pass(.seconds(12), .of(0))
+    #expect(fleet.reports.contains(.gpuBack(gpu: "GPU-0")) && fleet.starts == ["gpu0", "gpu0"])
   }
 
   @Test func anUncordonEndsAQuarantineButNotATroubleThatIsStillThere() throws {

@@ -29,6 +29,19 @@ import Testing
 
   // MARK: Drains
 
+  @Test func aDrainLeavesTheCordonThatIsThereAndGoesWithIt() throws {
+    var fleet = FleetUnderTest.running(1)
+    let end = fleet.now + .seconds(8 * 3600)
+    fleet.perform(try fleet.fleet.cordon("gpu0", reason: "training", until: end, at: fleet.now))
+    try fleet.drain("gpu0")
+    #expect(fleet.fleet.cordons == ["GPU-0": Cordon(reason: "training", until: end)])
+    #expect(fleet.roles == ["gpu0": .draining])
+    fleet.answer("gpu0", .retired)
+    fleet.dies("gpu0")
+    fleet.advance(.seconds(8 * 3600))
+    #expect(fleet.fleet.orders.isEmpty && fleet.starts == ["gpu0", "gpu0"])
+  }
+
   @Test func anUncordonTakesTheDrainBackAndItsDeadlineToo() throws {
     var fleet = FleetUnderTest(gpus: 2, minimum: 2)
     for gpu in ["gpu0", "gpu1"] { fleet.runs(gpu) }

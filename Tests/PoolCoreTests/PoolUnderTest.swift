@@ -50,6 +50,12 @@ struct PoolUnderTest {
     perform(dispatch.setInstances(WantedSet(set, models: servedModels), session: session, at: now))
   }
 
+  mutating func retire(_ id: InstanceID, _ invocation: InvocationID) -> Dispatch.RetireAnswer {
+    let (answer, actions) = dispatch.retire(id, invocation, session: 1, at: now)
+    perform(actions)
+    return answer
+  }
+
   mutating func refuseStore(session: UInt64) {
     var set = wanted
     for number in set.indices { set[number].writesStore = false }

@@ -32,6 +32,23 @@ import Testing
     #expect(pool.started == [2, 1])
   }
 
+  @Test func whatItIsLoadedWithDecidesWhoMayJoin() {
+    var limits = DispatchLimits()
+    limits.preload = ["a"]
+    limits.preloadOptions = ["a": RunnerOptions(contextLength: 8192)]
+    var pool = PoolUnderTest(instances: 1, slots: 3, limits: limits)
+    pool.loaded("a")
+    pool.list(0, [])
+    #expect(pool.loads == ["a", "a"])
+    pool.arrive(1, "a")
+    pool.arrive(2, "a", context: 8192)
+    #expect(pool.started == [2], "the other one would have it loaded once more")
+    pool.begin(2)
+    pool.loaded("a")
+    pool.arrive(3, "a", context: 8192)
+    #expect(pool.started == [2, 1] || pool.started == [2, 1, 3])
+  }
+
   @Test func nothingIsLoadedAgainBesideARequest() {
     var pool = Self.pool()
     pool.list(0, [.of("a")])

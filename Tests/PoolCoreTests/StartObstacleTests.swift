@@ -22,6 +22,19 @@ import Testing
     #expect(fleet.starts == ["gpu1", "gpu0"])
   }
 
+  @Test func obstaclesThatAlternateAreNotToldEachTime() {
+    var fleet = FleetUnderTest(gpus: 0, minimum: 1)
+    var placement = fleet.placement("gpu0", on: "GPU-0")
+    placement.neededMemory = gibibytes(24)
+    fleet.configure([placement])
+    for _ in 0..<60 {
+      fleet.pass(.seconds(2), .busy(0, with: 2))
+      fleet.pass(.seconds(2), .busy(0, with: 1))
+    }
+    #expect(fleet.starts.isEmpty)
+    #expect(fleet.held.count { $0 == .busy } <= 5 && fleet.held.count { $0 == .noRoom } <= 5, "\(fleet.held)")
+  }
+
   @Test func aDesktopIsNobodyAndWhoCanNotBeNamedIsSomebodyOnlyWhereNothingOfOursIs() {
     var fleet = FleetUnderTest.running(1, of: 2)
     let unknown = GPUReading.Process(pid: 1, memory: gibibytes(5), owner: .unknown)

@@ -53,6 +53,22 @@ import Testing
     #expect(fleet.roles == ["gpu0": .surplus, "gpu1": .core] && fleet.retirements == ["gpu0"])
   }
 
+  @Test func theModelsOfAllConfiguredPlacementsAreToldWhetherSomethingRunsThereOrNot() {
+    var fleet = FleetUnderTest.running(1)
+    #expect(fleet.servedModels == nil)
+    var placements = (0..<2).map { fleet.placement(InstanceID("gpu\($0)"), on: "GPU-\($0)") }
+    placements[0].models = ["a"]
+    fleet.configure(placements)
+    #expect(fleet.servedModels == nil, "one serves any")
+    placements[1].models = ["b", "a"]
+    fleet.configure(placements)
+    #expect(fleet.servedModels == ["a", "b"] && fleet.told.map(\.id) == ["gpu0"])
+    fleet.configure([placements[0]], areAll: false)
+    #expect(fleet.servedModels == nil, "some may be unknown")
+    fleet.configure([placements[0]])
+    #expect(fleet.servedModels == ["a"])
+  }
+
   @Test func aStoreThatIsNotOursNobodyWritesAndTheReasonIsTold() {
     var fleet = FleetUnderTest.running(2) { $0.storeRefusal = "it belongs to ollama.service" }
     #expect(fleet.writers.isEmpty && fleet.storeRefusal == "it belongs to ollama.service")

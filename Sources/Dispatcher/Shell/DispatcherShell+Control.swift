@@ -73,9 +73,10 @@ extension DispatcherShell {
     -> Dispatch.RetireAnswer
   {
     var answer = Dispatch.RetireAnswer.unknown
-    apply { core, _ in
-      answer = core.retire(id, invocation, session: connection.value)
-      return []
+    apply { core, now in
+      let (given, actions) = core.retire(id, invocation, session: connection.value, at: now)
+      answer = given
+      return actions
     }
     return answer
   }

@@ -29,10 +29,7 @@ extension DispatcherShell {
     load(model, on: id, invocation, by: .preload(model, contextLength: settledContextLength(of: model)))
   }
 
-  /// Else the first request would have it loaded once more.
-  private func settledContextLength(of model: String) -> Int? {
-    modelRules[model].contextLength?.granted(nil)
-  }
+  private func settledContextLength(of model: String) -> Int? { core.limits.preloadOptions[model]?.contextLength }
 
   private func load(_ model: String, on id: InstanceID, _ invocation: InvocationID, by probe: Probe) {
     guard let request = send(probe, to: id, within: core.limits.firstByteLimit) else { return }

@@ -33,8 +33,6 @@ final class DispatcherShell {
   var facts: [InstanceID: InstanceFacts] = [:]
   var addresses: [InstanceID: SocketAddress] = [:]
   var loads: [InstanceID: ModelLoad] = [:]
-  /// What is settled for requests to a model, by its normalised name: its loads obey it too.
-  var modelRules: ModelRules
   /// The last loads that the options of requests cost, the latest last.
   var reloads: Deque<ModelReload> = []
   /// Clients that wait for the process list that is being asked for.
@@ -58,8 +56,7 @@ final class DispatcherShell {
   ) {
     self.loop = loop
     self.journal = journal
-    self.modelRules = modelRules
-    core = Dispatch(limits: limits.withModelsAsListed)
+    core = Dispatch(limits: limits.preloading(by: modelRules))
     drained = loop.makePromise()
     var time = timespec()
     clock_gettime(CLOCK_REALTIME, &time)
@@ -151,9 +148,8 @@ final class DispatcherShell {
   // MARK: Life
 
   func adopt(_ limits: DispatchLimits, modelRules: ModelRules) {
-    self.modelRules = modelRules
     apply { core, _ in
-      core.limits = limits.withModelsAsListed
+      core.limits = limits.preloading(by: modelRules)
       return []
     }
   }
@@ -178,10 +174,12 @@ final class DispatcherShell {
 }
 
 extension DispatchLimits {
-  /// With the tags that instances list.
-  fileprivate var withModelsAsListed: DispatchLimits {
+  /// Models under `preload` with the tags that instances list, and what is settled for requests to them: else the first
+  /// request would have one loaded once more.
+  fileprivate func preloading(by rules: ModelRules) -> DispatchLimits {
     var limits = self
     limits.preload = preload.map { ModelName($0)?.description ?? $0 }
+    for model in limits.preload { limits.preloadOptions[model] = rules[model].granted(RunnerOptions()) }
     return limits
   }
 }

@@ -14,7 +14,7 @@ extension Dispatch {
     /// It is loading several things.
     case nothing
 
-    func takes(_ kind: DispatchRequest.Kind) -> Bool {
+    package func takes(_ kind: DispatchRequest.Kind) -> Bool {
       switch self {
       case .anything: true
       case .only(let loading): loading == kind
@@ -27,7 +27,7 @@ extension Dispatch {
   package func intake(of instance: DispatchedInstance) -> Intake {
     var loading: DispatchRequest.Kind?
     if let model = instance.loading {
-      loading = DispatchRequest.Kind(model: Self.key(ofPreload: model))
+      loading = kind(ofPreload: model)
     }
     for id in instance.leases {
       guard let request = unbegun(id), let model = request.model,

@@ -46,13 +46,16 @@ extension Dispatch {
   }
 
   /// Atomic: either the instance holds nothing and gets nothing any more, or nothing changes.
+  ///
+  /// - Returns: the answer, and the actions that follow: what waited for this instance may go to another one now that
+  ///   failed it before.
   package mutating func retire(
-    _ id: InstanceID, _ invocation: InvocationID, session: UInt64
-  ) -> RetireAnswer {
-    guard let instance = instances[id], instance.wanted.invocation == invocation else { return .unknown }
-    guard instance.isIdle else { return .busy }
+    _ id: InstanceID, _ invocation: InvocationID, session: UInt64, at now: Instant
+  ) -> (answer: RetireAnswer, actions: [DispatchAction]) {
+    guard let instance = instances[id], instance.wanted.invocation == invocation else { return (.unknown, []) }
+    guard instance.isIdle else { return (.busy, []) }
     instances[id]?.retiredBy = session
     revision += 1
-    return .retired
+    return (.retired, assignFreeSlots(at: now))
   }
 }

@@ -97,14 +97,22 @@ extension Dispatch {
   /// The normalised name of a model under `preload`.
   static func key(ofPreload model: String) -> String { model.lowercased() }
 
+  /// What it is loaded as.
+  func kind(ofPreload model: String) -> DispatchRequest.Kind {
+    DispatchRequest.Kind(model: Self.key(ofPreload: model), options: limits.preloadOptions[model] ?? RunnerOptions())
+  }
+
   mutating func preloaded(_ id: InstanceID, _ model: String, at now: Instant) {
     let key = Self.key(ofPreload: model)
+    let options = kind(ofPreload: model).options
     var preload = instances[id]?.preloads[key] ?? DispatchedInstance.Preload()
     preload.loadedAt = now
     preload.wasSeen = false
     preload.isMissing = false
     instances[id]?.preloads[key] = preload
-    if instances[id]?.held[key] == nil { instances[id]?.held[key] = HeldModel(knownAt: now) }
+    if instances[id]?.held[key] == nil {
+      instances[id]?.held[key] = HeldModel(options: options, knownAt: now)
+    }
   }
 
   /// A load on an instance that is in use has ended.

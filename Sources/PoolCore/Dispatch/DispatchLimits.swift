@@ -23,6 +23,8 @@ package struct DispatchLimits: Hashable, Sendable {
   /// Models that every instance loads before it counts as ready, and loads again when they were evicted. With their tags,
   /// as instances list them, in upper and lower case as written.
   package var preload: [String] = []
+  /// What of these is not loaded with the defaults.
+  package var preloadOptions: [String: RunnerOptions] = [:]
   /// Between a load of a model under `preload` and the next one after an eviction: nothing for the first, then this,
   /// then twice as much each time up to the longest: 10, 20, 40, 80, 160, 300 s. It begins anew with a model that stayed
   /// for the longest.

@@ -12,6 +12,7 @@ extension Fleet {
       placements[id]?.running?.references = 0
       placements[id]?.running?.idle = nil
       placements[id]?.running?.isCounted = false
+      placements[id]?.running?.memory.say(nil)
       if placements[id]?.running?.isStarting == true { placements[id]?.running?.standing = .starting(since: now) }
     }
     scaler.assumeNeeded(serving.count, at: now)
@@ -52,7 +53,10 @@ extension Fleet {
     var actions: [FleetAction] = []
     switch (instance.standing, seen.health) {
     case (.ready(let since), .healthy):
-      if now - since >= limits.restarts.steadyAfter { placements[seen.id]?.restarts.reset() }
+      // What was taken out proves nothing any more.
+      if now - since >= limits.restarts.steadyAfter, instance.takenOut == nil {
+        placements[seen.id]?.restarts.reset()
+      }
     case (_, .healthy):
       instance.standing = .ready(since: now)
       if awaitsRestart(seen.id) { orders[seen.id] = nil }

@@ -150,25 +150,43 @@ extension Fleet {
     guard !limits.allowCPU, drain(of: id) == nil, var instance = placements[id]?.running,
       !instance.placement.gpus.isEmpty
     else { return [] }
-    let verdict = instance.memory.verdict(room: room(of: id, instance, at: now), limits: limits, at: now)
+    let verdict = instance.memory.verdict(
+      room: room(of: id, instance, at: now), suspects: suspectModels(before: instance.launchedAt, at: now),
+      limits: limits, at: now)
     placements[id]?.running?.memory = instance.memory
-    return switch verdict {
-    case .degraded(let reason): takeOut(id, .degraded(reason))
-    case .doesNotFit(let misfit):
-      [.report(.modelDoesNotFit(id, model: misfit.model, needs: misfit.needs, has: misfit.has))]
-    case nil: []
+    switch verdict {
+    case .degraded(let model, let reason):
+      if let model { suspect(model, at: now) }
+      return takeOut(id, .degraded(reason))
+    case .wellBeside(let model, let reason): return [.report(.modelBesideGPU(id, model: model, reason))]
+    case nil: return []
     }
+  }
+
+  /// For so long a model is suspect that an instance was taken out for.
+  private static let suspicion: Duration = .seconds(3600)
+  private static let mostSuspects = 64
+
+  private mutating func suspect(_ model: String, at now: Instant) {
+    suspectModels = suspectModels.filter { now - $0.value < Self.suspicion }
+    if suspectModels.count >= Self.mostSuspects { suspectModels.removeFirst() }
+    suspectModels[model] = now
+  }
+
+  /// Those for which an instance was taken out before one that was launched then.
+  private func suspectModels(before launch: Instant, at now: Instant) -> Set<String> {
+    Set(suspectModels.filter { $0.value < launch && now - $0.value < Self.suspicion }.keys)
   }
 
   private func room(of id: InstanceID, _ instance: RunningInstance, at now: Instant) -> InstanceMemory.Room? {
     var room = InstanceMemory.Room(total: 0, taken: 0)
     for uuid in instance.placement.gpus {
-      guard let state = gpus[uuid], let reading = state.reading(at: now), let total = reading.memoryTotal else {
-        return nil
-      }
-      let others = (reading.processes ?? []).filter { $0.owner != .instance(id) }.map { $0.memory ?? 0 }
+      guard let reading = gpus[uuid]?.reading(at: now), let total = reading.memoryTotal, let used = reading.memoryUsed,
+        let own = reading.memory(of: id)
+      else { return nil }
       room.total = [room.total, total].sumOfBytes
-      room.taken = ([room.taken, state.baselineMemory] + others).sumOfBytes
+      // Also what is not listed as anybody's.
+      room.taken = [room.taken, max(0, used) - min(max(0, used), own)].sumOfBytes
     }
     return room
   }
@@ -176,13 +194,11 @@ extension Fleet {
   /// What is worth knowing of an instance that goes on; nil where nothing is.
   package func note(on id: InstanceID, at now: Instant) -> String? {
     guard let instance = placements[id]?.running else { return nil }
-    let misfits = instance.memory.notes.map {
-      "\($0.model) takes \(byteText($0.needs)) and has \(byteText($0.has)) of GPU memory"
-    }
+    let models = instance.memory.notes.map { "\($0.model) \($0.reason)" }
     let neighbours = instance.placement.gpus.compactMap { uuid in
       busy(uuid, at: now).map { StartObstacle.busy(gpu: uuid, by: $0).description }
     }
-    let notes = misfits + neighbours
+    let notes = models + neighbours
     return notes.isEmpty ? nil : notes.joined(separator: "; ")
   }
 }

@@ -85,10 +85,15 @@ extension Fleet {
     }
   }
 
+  /// Where obstacles alternate, the same is not told again within this time.
+  private static let obstacleWindow: Duration = .seconds(60)
+
   /// Tells of an obstacle to a start that is wanted, once until it is another one.
-  mutating func hold(_ id: InstanceID, _ obstacle: StartObstacle) -> [FleetAction] {
-    guard placements[id]?.toldObstacle != obstacle.kind else { return [] }
+  mutating func hold(_ id: InstanceID, _ obstacle: StartObstacle, at now: Instant) -> [FleetAction] {
+    guard let record = placements[id], record.toldObstacle != obstacle.kind else { return [] }
     placements[id]?.toldObstacle = obstacle.kind
+    if let told = record.obstaclesTold[obstacle.kind], now - told < Self.obstacleWindow { return [] }
+    placements[id]?.obstaclesTold[obstacle.kind] = now
     return [.report(.startHeld(id, obstacle))]
   }
 }

@@ -72,7 +72,7 @@ extension Fleet {
     return [.report(.uncordoned(gpu: key))] + reconcile(at: now)
   }
 
-  /// Cordons the instance's placement, lets what runs there finish, and stops it.
+  /// Cordons the instance's placement unless that is cordoned already, lets what runs there finish, and stops it.
   ///
   /// - Parameter deadline: when it is stopped although it still serves; nil for never.
   package mutating func drain(
@@ -80,11 +80,14 @@ extension Fleet {
   ) throws(OrderRefusal) -> [FleetAction] {
     guard let record = placements[id] else { throw .nothingOfThatName }
     let key = record.placement.cordonKey
-    let reason = DrainReason.operatorDrain.description
-    cordons[key] = Cordon(reason: reason)
+    var actions: [FleetAction] = []
+    if cordons[key] == nil {
+      let reason = DrainReason.operatorDrain.description
+      cordons[key] = Cordon(reason: reason)
+      actions.append(.report(.cordoned(gpu: key, reason: reason, until: nil)))
+    }
     orders[id] = .drain(deadline: deadline)
-    return [.report(.cordoned(gpu: key, reason: reason, until: nil))] + reportDrain(of: id)
-      + reconcile(at: now)
+    return actions + reportDrain(of: id) + reconcile(at: now)
   }
 
   /// Lets the instance finish, stops it, and starts it again. A start that is under way is as good as that.

@@ -137,7 +137,7 @@ extension Fleet {
     for record in inTurn where wishes > 0 {
       let id = record.placement.id
       if let obstacle = obstacle(against: id, at: now) {
-        actions += hold(id, obstacle)
+        actions += hold(id, obstacle, at: now)
         continue
       }
       guard room > 0 else { continue }
@@ -145,6 +145,7 @@ extension Fleet {
       wishes -= 1
       placements[id]?.life = .launching(record.placement, since: now)
       placements[id]?.toldObstacle = nil
+      placements[id]?.obstaclesTold = [:]
       actions += [
         .report(.starting(id, attempt: record.restarts.failures)), .start(id, attempt: record.restarts.failures),
       ]

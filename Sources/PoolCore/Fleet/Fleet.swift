@@ -46,6 +46,8 @@ package struct Fleet: Sendable {
   /// The one that writes the model store; nil while none can.
   var writer: Writer?
   var heldReplacement: InstanceID?
+  /// Models that an instance was taken out for since they were on its CPU, and when.
+  var suspectModels: OrderedDictionary<String, Instant> = [:]
 
   package init(
     limits: FleetLimits = FleetLimits(), scaling: ScalingSettings = ScalingSettings(), startsWaitForDrain: Bool = false
@@ -64,8 +66,9 @@ package struct Fleet: Sendable {
     /// The most bytes of GPU memory that models took in the last life that loaded any, with the present specification;
     /// nil where none did yet.
     package internal(set) var lastLoad: Int?
-    /// What was told to hold a start back, since the last start.
+    /// What holds a start back, as it was told last, and when each kind was; since the last start.
     var toldObstacle: StartObstacle.Kind?
+    var obstaclesTold: [StartObstacle.Kind: Instant] = [:]
     /// False once the configuration no longer has it; the record goes when its unit is gone.
     package var isConfigured = true
 

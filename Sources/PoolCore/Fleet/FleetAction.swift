@@ -45,8 +45,8 @@ package enum FleetReport: Hashable, Sendable {
   case gpuBack(gpu: String)
   /// What the driver told of a GPU that goes on.
   case gpuEvent(gpu: String, GPUFault)
-  /// A model can't be wholly on its instance's GPUs: bytes that it takes, and that there are for it.
-  case modelDoesNotFit(InstanceID, model: String, needs: Int, has: Int)
+  /// A model is not wholly on its instance's GPUs, and the instance goes on.
+  case modelBesideGPU(InstanceID, model: String, InstanceMemory.WhyBeside)
   /// Another instance writes the model store from now on; nil where none does.
   case writerChanged(InstanceID?)
 }

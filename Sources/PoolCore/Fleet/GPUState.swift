@@ -35,8 +35,8 @@ package struct GPUState: Hashable, Sendable {
   mutating func take(_ new: GPUReading, living: Set<InstanceID>, limits: FleetLimits, at now: Instant) {
     reading = new
     readAt = now
-    let isOut = new.trouble.map { $0.consequence != .none } ?? false
-    troubles.read(isOut ? new.trouble : nil, limits: limits, at: now)
+    // No answer says neither that it is well nor that it isn't.
+    if !new.isUnanswered { troubles.read(new.troubleThatEnds, limits: limits, at: now) }
     noteOthers(new.others(beside: living), limits: limits, at: now)
     guard let unlisted = new.unlistedMemory(living: living) else { return }
     if let left = leftAt, unlisted - (baseline ?? 0) <= limits.busyMemory || now - left >= limits.settleTime {
@@ -117,6 +117,10 @@ package struct GPUState: Hashable, Sendable {
 }
 
 extension GPUReading {
+  fileprivate var isUnanswered: Bool { if case .unanswered = trouble { true } else { false } }
+  /// What ends instances.
+  fileprivate var troubleThatEnds: GPUTrouble? { trouble.flatMap { $0.consequence == .none ? nil : $0 } }
+
   /// Those that are not ours. Who can't be named is somebody else only where nothing of ours is.
   func others(beside living: Set<InstanceID>) -> [Process] {
     (processes ?? []).filter { process in

@@ -8,17 +8,31 @@ package struct InstanceMemory: Hashable, Sendable {
     var taken: Int
   }
 
-  /// A model that can't be wholly on the instance's GPUs, in bytes.
-  package struct Misfit: Hashable, Sendable {
+  /// Why a model may be on the CPU, in part or wholly, without a fault of the instance.
+  package enum WhyBeside: Hashable, Sendable, CustomStringConvertible {
+    /// Bytes that it takes, and that there are for it.
+    case doesNotFit(needs: Int, has: Int)
+    /// An earlier instance was taken out for it, and it is the same in a new process whose other models are where they
+    /// should be: its own parameters (`num_gpu`) say so, or its kind.
+    case byItself
+
+    package var description: String {
+      switch self {
+      case .doesNotFit(let needs, let has): "takes \(byteText(needs)) and has \(byteText(has)) of GPU memory"
+      case .byItself: "stays beside the GPU by itself (its own num_gpu?), also in a new process"
+      }
+    }
+  }
+
+  package struct Note: Hashable, Sendable {
     package var model: String
-    package var needs: Int
-    package var has: Int
+    package var reason: WhyBeside
   }
 
   enum Verdict: Hashable, Sendable {
-    /// The model would fit, and is not where it should be.
-    case degraded(String)
-    case doesNotFit(Misfit)
+    /// A model would fit, and is not where it should be; or nil: the driver sees nothing of any.
+    case degraded(String?, reason: String)
+    case wellBeside(String, WhyBeside)
   }
 
   /// nil where it has not said so yet.
@@ -26,7 +40,9 @@ package struct InstanceMemory: Hashable, Sendable {
   /// The most bytes that its models took on its GPUs at once.
   private(set) var mostOnGPU = 0
   /// What was told, one for each model.
-  private var misfits: [Misfit] = []
+  private var told: [Note] = []
+  /// Whether a model was wholly on the GPU at any time.
+  private var hasUsedGPU = false
   /// Since when, and in how many readings in a row, the driver sees nothing of it on its GPUs although models are said
   /// to be there; nil while it does, or can't tell.
   private var unseenSince: Instant?
@@ -35,29 +51,29 @@ package struct InstanceMemory: Hashable, Sendable {
   package init() {}
 
   /// More models than any instance loads in its life: what is remembered of them has a bound.
-  private static let mostMisfits = 64
+  private static let mostTold = 64
   /// A model may be beside the GPU by so small a part of its size and count as on it: less than a layer of a model of
   /// a hundred. Ollama itself says `size_vram == size` only where every layer is on the GPU.
   private static let tolerance = 100
-  /// The part of the memory that a model can't have, whoever else is there: the driver's, the compute context's, and
-  /// what Ollama leaves free. A model that just about fits is in part on the CPU by Ollama's own choice.
-  private static let reserve = 16
+  /// What of the memory a model can't have, whoever else is there: the driver's, the compute context's, and what Ollama
+  /// leaves free, about 1 GiB. A model that just about fits is in part on the CPU by Ollama's own choice.
+  private static func reserve(of total: Int) -> Int { max(total / 16, 3 << 29) }
 
   /// Bytes of its GPUs that its models are said to take now.
   var onGPU: Int { (loaded ?? []).map(\.sizeOnGPU).sumOfBytes }
 
   /// Those of its models that don't fit.
-  package var notes: [Misfit] {
-    misfits.filter { misfit in loaded?.contains { $0.name == misfit.model } ?? false }
+  package var notes: [Note] {
+    told.filter { note in loaded?.contains { $0.name == note.model } ?? false }
   }
 
   // MARK: What is heard
 
+  /// - Parameter models: nil where it has not told lately: then nothing is known.
   mutating func say(_ models: [LoadedModel]?) {
-    // It may not have been asked again.
-    guard let models else { return }
     loaded = models
     mostOnGPU = max(mostOnGPU, onGPU)
+    hasUsedGPU = hasUsedGPU || (models ?? []).contains { $0.size > 0 && Self.isOnGPU($0) }
     if onGPU == 0 { seen() }
   }
 
@@ -74,36 +90,44 @@ package struct InstanceMemory: Hashable, Sendable {
 
   /// One verdict on what it said last; nil where nothing is wrong, or nothing new.
   ///
-  /// - Parameter room: nil where that is not known.
-  mutating func verdict(room: Room?, limits: FleetLimits, at now: Instant) -> Verdict? {
-    for model in loaded ?? [] {
-      switch verdict(on: model, room: room) {
-      case .doesNotFit(let misfit):
-        guard !misfits.contains(where: { $0.model == model.name }), misfits.count < Self.mostMisfits else { continue }
-        misfits.append(misfit)
-        return .doesNotFit(misfit)
-      case .degraded(let reason): return .degraded(reason)
-      case nil: continue
+  /// - Parameters:
+  ///   - room: nil where that is not known.
+  ///   - suspects: models that earlier instances were taken out for.
+  mutating func verdict(room: Room?, suspects: Set<String>, limits: FleetLimits, at now: Instant) -> Verdict? {
+    for model in loaded ?? [] where !Self.isOnGPU(model) {
+      let isTold = told.contains { $0.model == model.name }
+      var verdict = verdict(on: model, room: room)
+      if case .degraded = verdict, isTold || hasUsedGPU && suspects.contains(model.name) {
+        verdict = .wellBeside(model.name, .byItself)
       }
+      guard case .wellBeside(_, let reason) = verdict else { return verdict }
+      guard !isTold, told.count < Self.mostTold else { continue }
+      told.append(Note(model: model.name, reason: reason))
+      return verdict
     }
     guard let unseenSince, unseenReadings >= 2, now - unseenSince >= limits.unseenFor else { return nil }
-    return .degraded("its models are said to be on the GPU, and the driver sees no process of it there")
+    return .degraded(nil, reason: "its models are said to be on the GPU, and the driver sees no process of it there")
   }
 
-  private func verdict(on model: LoadedModel, room: Room?) -> Verdict? {
+  private static func isOnGPU(_ model: LoadedModel) -> Bool {
+    let size = max(0, model.size)
+    return size - min(max(0, model.sizeOnGPU), size) <= size / tolerance
+  }
+
+  /// On one that is not wholly on the GPU.
+  private func verdict(on model: LoadedModel, room: Room?) -> Verdict {
     let size = max(0, model.size)
     let onGPU = min(max(0, model.sizeOnGPU), size)
-    guard size - onGPU > size / Self.tolerance else { return nil }
+    func misfit(_ has: Int) -> Verdict { .wellBeside(model.name, .doesNotFit(needs: size, has: has)) }
     let degraded = Verdict.degraded(
-      onGPU == 0
+      model.name,
+      reason: onGPU == 0
         ? "\(model.name) computes on the CPU" : "\(byteText(size - onGPU)) of \(model.name) are beside the GPU")
-    guard let room else {
-      return onGPU == 0 ? degraded : .doesNotFit(Misfit(model: model.name, needs: size, has: onGPU))
-    }
+    guard let room else { return onGPU == 0 ? degraded : misfit(onGPU) }
     let besideOthers = [room.taken, self.onGPU - onGPU].sumOfBytes
     let has = room.total - min(room.total, besideOthers)
-    if size > has { return .doesNotFit(Misfit(model: model.name, needs: size, has: has)) }
-    let spared = has - min(has, room.total / Self.reserve)
-    return onGPU > 0 && size > spared ? .doesNotFit(Misfit(model: model.name, needs: size, has: spared)) : degraded
+    if size > has { return misfit(has) }
+    let spared = has - min(has, Self.reserve(of: room.total))
+    return onGPU > 0 && size > spared ? misfit(spared) : degraded
   }
 }

@@ -61,7 +61,7 @@ package enum GPUTrouble: Hashable, Sendable, CustomStringConvertible {
   case lost
   /// It was there before, and a complete reading has nothing of it.
   case missing
-  /// A device node, without which nothing that starts can use it.
+  /// A device node, without which nothing that starts can use it. What runs has opened it long ago.
   case missingNode(String)
   /// The driver refuses it until it is reset.
   case needsReset
@@ -92,8 +92,8 @@ package enum GPUTrouble: Hashable, Sendable, CustomStringConvertible {
   var consequence: Consequence {
     switch self {
     case .lost, .missing: .end
-    case .missingNode, .needsReset: .drain
-    case .unanswered: .none
+    case .needsReset: .drain
+    case .missingNode, .unanswered: .none
     }
   }
 }

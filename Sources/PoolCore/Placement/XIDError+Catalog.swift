@@ -45,7 +45,7 @@ extension XIDError {
     line(
       44, 69, name: "graphics engine fault", .application, "a program gave the GPU work that it can't do"),
     line(
-      45, name: "work taken off the GPU", .application,
+      45, name: "work taken off the GPU", .warning,
       "follows another error, or the end of a program with work under way: the error before it tells more"),
     line(
       66, 67, name: "illegal access by the driver", .application,

@@ -94,10 +94,8 @@ extension SupervisorEvent {
     case .gpuBack(let uuid): self = aboutGPU(uuid, .gpuBack, "may be used again", why: by)
     case .gpuEvent(let uuid, let fault):
       self = aboutGPU(uuid, .gpuEvent, "had an error", why: fault.description)
-    case .modelDoesNotFit(let id, let model, let needs, let has):
-      self = about(
-        id, .modelDoesNotFit, "computes \(model) on the CPU in part",
-        why: "it takes \(byteText(needs)) of GPU memory, and there are \(byteText(has)) for it")
+    case .modelBesideGPU(let id, let model, let reason):
+      self = about(id, .modelBesideGPU, "computes \(model) on the CPU in part or wholly", why: "it \(reason)")
     case .writerChanged(let id?): self = about(id, .writerChanged, "changes the model store from now on")
     case .writerChanged(nil): self.init(.writerChanged, "no instance changes the model store from now on")
     }

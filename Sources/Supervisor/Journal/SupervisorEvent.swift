@@ -38,7 +38,7 @@ extension SupervisorEvent {
     // What the core decides and finds out.
     case targetChanged, starting, running, adopted, ready, failed, quarantined, draining, stopping, stopped
     case replacementHeld, dispatcherFound, dispatcherLost, dispatcherEnded, scaleSet, cordoned, uncordoned
-    case cordonEnded, startHeld, goesOn, gpuFailed, gpuBack, gpuEvent, modelDoesNotFit, writerChanged
+    case cordonEnded, startHeld, goesOn, gpuFailed, gpuBack, gpuEvent, modelBesideGPU, writerChanged
     // What the daemon meets.
     case began, ends, reloaded, reloadRefused, scaleEnded, ordersRestored, dispatcherUnreachable, stopRefused
     case serviceManagerBack, networkTrouble, storeChanged, stateTrouble, stateStored, permissionDenied,
@@ -70,7 +70,7 @@ extension SupervisorEvent {
       case .gpuFailed: "e0528897a85e48379ac6e8031993cd4d"
       case .gpuBack: "9e8fbb78c9a449e39711feff420924bc"
       case .gpuEvent: "f492d75bcb1947158b08dd4629f9b552"
-      case .modelDoesNotFit: "535bd6726d48454798ceb6cd40367394"
+      case .modelBesideGPU: "535bd6726d48454798ceb6cd40367394"
       case .writerChanged: "10991cc4f4864dd58fe40cb94279b9d5"
       case .began: "c57fa52dd6164a14b432f5835556d5ba"
       case .ends: "ec0a83499bb54020ad093f3fdf7d965a"
@@ -96,7 +96,7 @@ extension SupervisorEvent {
     var priority: JournalPriority {
       switch self {
       case .quarantined, .gpuFailed, .stopRefused, .reloadRefused, .programMissing: .error
-      case .failed, .startHeld, .gpuEvent, .modelDoesNotFit, .replacementHeld, .dispatcherLost, .dispatcherUnreachable,
+      case .failed, .startHeld, .gpuEvent, .modelBesideGPU, .replacementHeld, .dispatcherLost, .dispatcherUnreachable,
         .stateTrouble, .networkTrouble, .inventoryTrouble,
         .permissionDenied:
         .warning
