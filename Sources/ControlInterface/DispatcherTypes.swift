@@ -99,22 +99,24 @@ package enum DispatcherTypes {
 }
 
 extension DispatcherTypes {
-  package struct Reload: Codable, Equatable, Sendable {
+  package struct Reloads: Codable, Equatable, Sendable {
     package var model: String
+    package var client: String
+    package var count: Int
     package var instance: String
     package var from: String
     package var to: String
-    package var client: String
     package var secondsAgo: Double
 
     package init(
-      model: String, instance: String, from: String, to: String, client: String, secondsAgo: Double
+      model: String, client: String, count: Int, instance: String, from: String, to: String, secondsAgo: Double
     ) {
       self.model = model
+      self.client = client
+      self.count = count
       self.instance = instance
       self.from = from
       self.to = to
-      self.client = client
       self.secondsAgo = secondsAgo
     }
   }
@@ -194,10 +196,10 @@ package enum DispatcherCalls {
     package var endpoints: [String]
     package var metrics: String?
     package var queue: DispatcherTypes.Queue
-    package var reloads: [DispatcherTypes.Reload]?
+    package var reloads: [DispatcherTypes.Reloads]?
     package init(
       version: String, processID: Int32, startedSecondsAgo: Double, endpoints: [String], metrics: String?,
-      queue: DispatcherTypes.Queue, reloads: [DispatcherTypes.Reload]? = nil
+      queue: DispatcherTypes.Queue, reloads: [DispatcherTypes.Reloads]? = nil
     ) {
       self.version = version
       self.processID = processID

@@ -82,13 +82,15 @@ package enum SupervisorTypes {
     package var owner: String
     package var mode: String?
     package var refusal: String?
+    package var writer: String?
 
-    package init(path: String, source: String, owner: String, mode: String?, refusal: String?) {
+    package init(path: String, source: String, owner: String, mode: String?, refusal: String?, writer: String?) {
       self.path = path
       self.source = source
       self.owner = owner
       self.mode = mode
       self.refusal = refusal
+      self.writer = writer
     }
   }
 

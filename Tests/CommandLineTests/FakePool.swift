@@ -104,8 +104,15 @@ enum Sample {
   static let dispatcherStatus = FakePool.Answer.json(
     """
     {"version":"0.1.0","processID":701,"startedSecondsAgo":3725,"endpoints":["http://127.0.0.1:11434"],
-     "metrics":"http://127.0.0.1:11435/metrics","queue":\(queue)}
+     "metrics":"http://127.0.0.1:11435/metrics","queue":\(queue),"reloads":\(reloads)}
     """)
+
+  static let reloads = """
+    [{"model":"old:latest","client":"10.0.0.9","count":1,"instance":"gpu0","from":"the defaults","to":"num_gpu 20",
+      "secondsAgo":7200},
+     {"model":"llama3.2:3b","client":"10.0.0.7","count":7,"instance":"gpu0","from":"num_ctx 8192, num_batch 512",
+      "to":"num_ctx 4096, num_batch 512","secondsAgo":12}]
+    """
 
   static let queue = """
     {"epoch":"e1","depth":3,"oldestWaitSeconds":12.5,"inFlight":1,"peakDemand":4,"arrivals":9,"completions":5,
@@ -122,7 +129,8 @@ enum Sample {
     .json(
       """
       {"status":{"version":"0.1.0","processID":702,"startedSecondsAgo":3725,"launcher":"transient units",
-       "ollama":"/usr/bin/ollama","inventory":"drivers","problems":\(problems),"dispatcherConnected":\(dispatcherConnected),
+       "ollama":"/usr/bin/ollama","inventory":"drivers","problems":\(problems),"store":{"path":"/srv/models","source":"models_path",
+       "owner":"ollama","mode":"755","writer":"gpu0"},"dispatcherConnected":\(dispatcherConnected),
        "desired":2,"desiredReason":"the requests of now need 2","minimum":1,"maximum":4,"isOverridden":false,
        "coldStartSeconds":20,"instances":[
         {"id":"gpu0","state":"ready","reason":"","gpus":["GPU-a"],"slots":1,"unit":"ollama-instance-gpu0.service",

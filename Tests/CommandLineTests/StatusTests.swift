@@ -18,6 +18,11 @@ import Testing
           Queue     3 waiting, the oldest for 12s; 1 in flight of at most 1 at once; 7 more in front ends
           Scale     2 instances wanted (1 to 4): the requests of now need 2
           Endpoint  http://127.0.0.1:11434, metrics at http://127.0.0.1:11435/metrics
+          Models    /srv/models (by models_path), owned by ollama; written by gpu0 alone
+          Reloads   llama3.2:3b, 7 times for the client at 10.0.0.7, last on gpu0 12s ago: num_ctx 8192 → 4096
+                    old:latest, 1 time for the client at 10.0.0.9, last on gpu0 2h ago: num_gpu default → 20
+                    → one num_ctx for all requests ends it; in the configuration: models: {'llama3.2:3b': {num_ctx: 8192}}
+                    → clients of a model that send the same num_gpu, or none, end it
 
           INSTANCE  STATE        GPU  URL                     UNIT                           PID  SLOTS  ACTIVE     AGE  REASON
           gpu0      ready        0    http://127.0.0.1:11500  ollama-instance-gpu0.service  4711      1       1  1m 30s  -
@@ -36,6 +41,12 @@ import Testing
       #expect(status["oldestWaitSeconds"] as? Double == 12.5)
       #expect(status["inFlight"] as? Int == 1)
       #expect(status["desired"] as? Int == 2)
+      let store = try #require(status["store"] as? [String: Any])
+      #expect(store["path"] as? String == "/srv/models" && store["writer"] as? String == "gpu0")
+      #expect(store["refusal"] is NSNull)
+      let reloads = try #require(status["reloads"] as? [[String: Any]])
+      #expect(reloads.map { $0["client"] as? String } == ["10.0.0.9", "10.0.0.7"])
+      #expect(reloads[1]["count"] as? Int == 7 && reloads[1]["differing"] as? [String] == ["num_ctx"])
       #expect(status["health"] as? String == "degraded")
       let instances = try #require(status["instances"] as? [[String: Any]])
       #expect(instances.map { $0["id"] as? String } == ["gpu0", "gpu1", "gpu2"])
@@ -63,7 +74,7 @@ import Testing
       let json = try await pool.run("status", "--json")
       #expect(json.end == .exited(1))
       #expect(json.json["maxConcurrent"] as? Int == 1)
-      #expect(json.json["desired"] is NSNull)
+      #expect(json.json["desired"] is NSNull && json.json["store"] is NSNull)
       #expect((json.json["supervisor"] as? [String: Any])?["running"] as? Bool == false)
       #expect((json.json["instances"] as? [[String: Any]])?.count == 2)
     }
@@ -77,7 +88,7 @@ import Testing
       #expect(!result.output.contains("Queue"))
       #expect(result.complaint.hasPrefix("ollama-pool: the dispatcher is not running"))
       let json = try await pool.run("status", "--json").json
-      #expect(json["queueDepth"] is NSNull)
+      #expect(json["queueDepth"] is NSNull && json["reloads"] is NSNull)
       #expect(json["desired"] as? Int == 2)
     }
   }
@@ -100,6 +111,24 @@ import Testing
       #expect(result.end == .exited(0))
       #expect(result.output.contains("Problem   GPU-c: fell off the bus\n"))
       #expect(result.output.contains("Problem   the supervisor has no connection to the dispatcher"))
+    }
+  }
+
+  @Test(arguments: [
+    (#""writer":"gpu0","refusal":"it is not the pool's: chown it""#, "never written: it is not the pool's: chown it"),
+    (#""mode":"755""#, "written by nobody while no instance serves"),
+  ])
+  func `who may write the model store is said`(fields: String, text: String) async throws {
+    let supervisor = FakePool.Answer.json(
+      """
+      {"status":{"version":"0.1.0","processID":702,"startedSecondsAgo":1,"launcher":"units","ollama":"",
+       "inventory":"cpu","problems":[],"dispatcherConnected":true,"desired":0,"desiredReason":"","minimum":0,"maximum":1,
+       "isOverridden":false,"coldStartSeconds":20,"gpus":[],"instances":[],
+       "store":{"path":"/srv/models","source":"models_path","owner":"ollama",\(fields)}}}
+      """)
+    try await FakePool.run(dispatcher: Self.both.dispatcher, supervisor: ["GetStatus": supervisor]) { pool in
+      let result = try await pool.run("status")
+      #expect(result.output.contains("Models    /srv/models (by models_path), owned by ollama; \(text)\n"))
     }
   }
 

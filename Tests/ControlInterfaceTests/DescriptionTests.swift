@@ -14,7 +14,7 @@ import Testing
       [
         "Instance": DispatcherTypes.Instance.self, "InstanceState": DispatcherTypes.InstanceState.self,
         "LoadedModel": DispatcherTypes.LoadedModel.self, "ModelDemand": DispatcherTypes.ModelDemand.self,
-        "FrontEnd": DispatcherTypes.FrontEnd.self, "Reload": DispatcherTypes.Reload.self,
+        "FrontEnd": DispatcherTypes.FrontEnd.self, "Reloads": DispatcherTypes.Reloads.self,
         "Queue": DispatcherTypes.Queue.self, "Request": DispatcherTypes.Request.self,
       ], in: description)
     try expectMethods(

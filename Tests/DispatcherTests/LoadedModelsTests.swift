@@ -89,6 +89,7 @@ struct LoadedModelsTests {
       let reloads = try #require(try await rig.status().reloads)
       #expect(reloads.count == 1 && reloads[0].model == "m:latest" && reloads[0].instance == "gpu0")
       #expect(reloads[0].from == "the defaults" && reloads[0].to == "num_ctx 8192" && reloads[0].client == "127.0.0.1")
+      #expect(reloads[0].count == 1)
       #expect(try await rig.metric("ollama_pool_model_reloads_total{model=\"m:latest\"}") == 1)
     }
   }

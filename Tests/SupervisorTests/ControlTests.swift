@@ -43,6 +43,23 @@ import Varlink
     #expect(refused.withLock { $0 } == changing.map { "\($0) \(geteuid())" })
   }
 
+  @Test func theStatusNamesTheInstanceThatWritesTheModelStore() async throws {
+    let stage = try Stage()
+    try await withSupervisor(stage) { _ in
+      try await eventually(within: patience, "the dispatcher is told of one that writes") {
+        stage.dispatcher.world.set.contains { $0.writesStore == true }
+      }
+      let store = try #require(try await stage.status().store)
+      #expect(store.writer == "gpu0" && store.refusal == nil)
+      stage.launcher.change { $0.failures["gpu0"] = Array(repeating: "broken", count: 9) }
+      stage.launcher.end("gpu0", "killed")
+      try await eventually(within: patience, "another one writes") {
+        let writer = try await stage.status().store?.writer
+        return writer != nil && writer != "gpu0"
+      }
+    }
+  }
+
   @Test func whoIsRefusedOverAndOverIsToldOfOnce() {
     var refusals = Refusals()
     func isNews(_ userID: UInt32, at seconds: Int64) -> Bool {

@@ -33,8 +33,8 @@ final class DispatcherShell {
   var facts: [InstanceID: InstanceFacts] = [:]
   var addresses: [InstanceID: SocketAddress] = [:]
   var loads: [InstanceID: ModelLoad] = [:]
-  /// The last loads that the options of requests cost, the latest last.
-  var reloads: Deque<ModelReload> = []
+  /// Loads that the options of requests cost, by model and client, the latest last.
+  var reloads: Deque<ReloadTally> = []
   /// Clients that wait for the process list that is being asked for.
   var processListClients: [Exchange] = []
   var control = ControlState()

@@ -14,6 +14,9 @@ extension Fleet {
   /// given it before it heard of that shows in the counts by then, since a call to the dispatcher takes less.
   static let networkLinger: Duration = .seconds(10)
 
+  /// The instance that writes the model store; nil while none can.
+  package var storeWriter: InstanceID? { writer?.id }
+
   /// Chooses anew where the one that writes is gone, can't go on, or holds nothing and is on its way out.
   mutating func chooseWriter() -> [FleetAction] {
     let before = writer

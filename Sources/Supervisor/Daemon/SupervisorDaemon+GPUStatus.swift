@@ -74,9 +74,9 @@ extension SupervisorTypes.GPU {
 }
 
 extension SupervisorTypes.ModelStore {
-  init(_ store: ModelStore) {
+  init(_ store: ModelStore, writer: InstanceID?) {
     self.init(
       path: store.path, source: store.source.rawValue, owner: store.owner ?? "unknown",
-      mode: store.mode.map { String($0, radix: 8) }, refusal: store.refusal?.description)
+      mode: store.mode.map { String($0, radix: 8) }, refusal: store.refusal?.description, writer: writer?.name)
   }
 }

@@ -20,7 +20,7 @@ extension SupervisorDaemon {
     status.inventory = SupervisorTypes.Inventory(plan.inventory.source)
     status.problems = plan.problems
     status.driver = plan.inventory.driverVersion
-    status.store = plan.store.map(SupervisorTypes.ModelStore.init)
+    status.store = plan.store.map { SupervisorTypes.ModelStore($0, writer: fleet.storeWriter) }
     status.dispatcherConnected = link.isConnected
     status.desired = fleet.decision.target
     status.desiredReason = fleet.decision.reason.description

@@ -74,6 +74,9 @@ struct PoolStatus: Encodable, Equatable, Sendable {
   @OrNull var launcher: String?
   /// Where the GPUs are known from.
   @OrNull var inventory: SupervisorTypes.Inventory?
+  @OrNull var store: Store?
+  /// The latest last; null where the dispatcher can't be asked.
+  @OrNull var reloads: [Reloads]?
   var problems: [String]
   var instances: [Instance]
   var dispatcher: DaemonState
@@ -107,6 +110,8 @@ extension PoolStatus {
     ollama = wanted?.ollama
     launcher = wanted?.launcher
     inventory = wanted?.inventory
+    store = wanted?.store.map(Store.init)
+    reloads = seen?.reloads.map { $0.map(Reloads.init) }
     problems = wanted?.problems ?? []
     if let wanted, seen != nil, !wanted.dispatcherConnected {
       problems.append(

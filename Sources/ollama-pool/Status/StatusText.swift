@@ -5,8 +5,10 @@ enum StatusText {
   static func render(_ status: PoolStatus, on terminal: Terminal, namesMissing: Bool) -> String {
     let facts = [
       ("Pool", pool(status)), ("Queue", queue(status)), ("Scale", scale(status)), ("Endpoint", endpoint(status)),
+      ("Models", ModelsText.store(status)),
     ]
     var lines = facts.compactMap { title, text in text.map { fact(title, $0) } }
+    lines += ModelsText.reloads(status).enumerated().map { fact($0 == 0 ? "Reloads" : "", $1) }
     lines += status.problems.map { fact("Problem", Printable.text($0)) }
     if namesMissing {
       lines += [status.dispatcher, status.supervisor].compactMap(\.error).map { fact("Problem", $0) }
