@@ -155,17 +155,32 @@ package enum DispatcherCalls {
   }
 
   package struct ReportFleet: Codable, Equatable, Sendable {
+    /// GPUs and slices of GPUs.
+    package static let mostGPUs = 256
+    /// For how long it holds, in seconds.
+    package static let lifetimeSeconds = 30
+
     package var desired: Int
     package var backingOff: Int
     package var quarantined: Int
     package var cordoned: Int
     package var failedStarts: Int?
-    package init(desired: Int, backingOff: Int, quarantined: Int, cordoned: Int, failedStarts: Int? = nil) {
+    package var degraded: Int?
+    package var degradations: Int?
+    package var gpus: [DispatcherTypes.GPU]?
+
+    package init(
+      desired: Int, backingOff: Int, quarantined: Int, cordoned: Int, failedStarts: Int? = nil, degraded: Int? = nil,
+      degradations: Int? = nil, gpus: [DispatcherTypes.GPU]? = nil
+    ) {
       self.desired = desired
       self.backingOff = backingOff
       self.quarantined = quarantined
       self.cordoned = cordoned
       self.failedStarts = failedStarts
+      self.degraded = degraded
+      self.degradations = degradations
+      self.gpus = gpus
     }
   }
 

@@ -14,7 +14,8 @@ import Testing
       [
         "Instance": DispatcherTypes.Instance.self, "InstanceState": DispatcherTypes.InstanceState.self,
         "LoadedModel": DispatcherTypes.LoadedModel.self, "ModelDemand": DispatcherTypes.ModelDemand.self,
-        "FrontEnd": DispatcherTypes.FrontEnd.self, "Reloads": DispatcherTypes.Reloads.self,
+        "FrontEnd": DispatcherTypes.FrontEnd.self, "GPU": DispatcherTypes.GPU.self,
+        "GPUFaults": DispatcherTypes.GPUFaults.self, "Reloads": DispatcherTypes.Reloads.self,
         "Queue": DispatcherTypes.Queue.self, "Request": DispatcherTypes.Request.self,
       ], in: description)
     try expectMethods(

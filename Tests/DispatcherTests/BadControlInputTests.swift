@@ -83,6 +83,26 @@ struct BadControlInputTests {
       let bad: [(DispatcherInterface.Method, [String: JSONValue], String)] = [
         (.reportFleet, ["desired": -1, "backingOff": 0, "quarantined": 0, "cordoned": 0], "desired"),
         (.reportFleet, ["desired": 1, "backingOff": 0, "quarantined": 0, "cordoned": -1], "cordoned"),
+        (.reportFleet, Self.fleet(["degraded": -1]), "degraded"),
+        (.reportFleet, Self.fleet(["degradations": -1]), "degradations"),
+        (.reportFleet, Self.fleet(["gpus": .array(Array(repeating: Self.gpu(), count: 257))]), "gpus"),
+        (.reportFleet, Self.fleet(["gpus": [Self.gpu(), Self.gpu()]]), "gpus[1].name"),
+        (.reportFleet, Self.fleet(["gpus": [Self.gpu(["name": "a b"])]]), "gpus[0].name"),
+        (.reportFleet, Self.fleet(["gpus": [Self.gpu(["state": "hot"])]]), "gpus[0].state"),
+        (.reportFleet, Self.fleet(["gpus": [Self.gpu(["memoryOursBytes": -1])]]), "gpus[0].memoryOursBytes"),
+        (
+          .reportFleet, Self.fleet(["gpus": [Self.gpu(["faults": [["kind": "lost", "count": -1]]])]]),
+          "gpus[0].faults[0].count"
+        ),
+        (
+          .reportFleet, Self.fleet(["gpus": [Self.gpu(["faults": [["kind": "", "count": 1]]])]]),
+          "gpus[0].faults[0].kind"
+        ),
+        (
+          .reportFleet,
+          Self.fleet(["gpus": [Self.gpu(["faults": .array((0..<33).map { ["kind": .string("\($0)"), "count": 1] })])]]),
+          "gpus[0].faults"
+        ),
         (.reportFleet, ["desired": 1], "backingOff"), (.setInstances, [:], "instances"),
         (.retireInstance, ["id": "GPU", "invocation": "i"], "id"), (.retireInstance, ["id": "gpu0"], "invocation"),
         (.retireInstance, ["id": "gpu0", "invocation": ""], "invocation"),
@@ -95,6 +115,14 @@ struct BadControlInputTests {
       ]
       for (method, parameters, path) in bad { try await expectInvalid(path, rig, method, parameters) }
     }
+  }
+
+  private static func fleet(_ others: [String: JSONValue]) -> [String: JSONValue] {
+    others.merging(["desired": 1, "backingOff": 0, "quarantined": 0, "cordoned": 0]) { one, _ in one }
+  }
+
+  private static func gpu(_ others: [String: JSONValue] = [:]) -> JSONValue {
+    .object(others.merging(["name": "gpu0", "state": "free", "faults": []]) { one, _ in one })
   }
 
   @Test func whatIsNoVarlinkClosesThatConnectionAlone() async throws {

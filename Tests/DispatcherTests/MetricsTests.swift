@@ -4,9 +4,9 @@ import PoolConfiguration
 import PoolCore
 import TestSupport
 import Testing
-import Varlink
 
 @testable import Dispatcher
+@testable import Varlink
 
 @Suite(.timeLimit(.minutes(1)))
 struct MetricsTests {
@@ -18,7 +18,10 @@ struct MetricsTests {
     "ollama_pool_refusals_total": "counter", "ollama_pool_wait_seconds": "histogram",
     "ollama_pool_service_seconds": "histogram", "ollama_pool_instance_starts_total": "counter",
     "ollama_pool_instance_start_seconds": "histogram", "ollama_pool_put_back_total": "counter",
-    "ollama_pool_model_reloads_total": "counter",
+    "ollama_pool_model_reloads_total": "counter", "ollama_pool_gpus": "gauge",
+    "ollama_pool_gpu_memory_bytes": "gauge", "ollama_pool_gpu_utilisation_ratio": "gauge",
+    "ollama_pool_gpu_temperature_celsius": "gauge", "ollama_pool_gpu_faults_total": "counter",
+    "ollama_pool_instance_degradations_total": "counter",
     "ollama_pool_open_connections": "gauge", "ollama_pool_build_info": "gauge", "process_start_time_seconds": "gauge",
   ]
 
@@ -74,7 +77,16 @@ struct MetricsTests {
     try await withHistory { rig in
       for (name, value) in [
         ("ollama_pool_queue_depth", 1.0), ("ollama_pool_max_concurrent", 1), ("ollama_pool_in_flight", 1),
-        ("ollama_pool_instances{state=\"healthy\"}", 1), ("ollama_pool_instances{state=\"draining\"}", 1),
+        ("ollama_pool_instances{state=\"healthy\"}", 1), ("ollama_pool_instances{state=\"draining\"}", 0),
+        ("ollama_pool_instances{state=\"degraded\"}", 1), ("ollama_pool_instance_degradations_total", 3),
+        ("ollama_pool_gpus{state=\"ours\"}", 1), ("ollama_pool_gpus{state=\"quarantined\"}", 1),
+        ("ollama_pool_gpus{state=\"busy\"}", 0), ("ollama_pool_gpu_memory_bytes{gpu=\"gpu0\",owner=\"pool\"}", 60),
+        ("ollama_pool_gpu_memory_bytes{gpu=\"gpu0\",owner=\"others\"}", 10),
+        ("ollama_pool_gpu_memory_bytes{gpu=\"gpu0\",owner=\"unlisted\"}", 5),
+        ("ollama_pool_gpu_memory_bytes{gpu=\"gpu0\",owner=\"free\"}", 25),
+        ("ollama_pool_gpu_utilisation_ratio{gpu=\"gpu0\"}", 0.25),
+        ("ollama_pool_gpu_temperature_celsius{gpu=\"gpu0\"}", 61),
+        ("ollama_pool_gpu_faults_total{gpu=\"gpu1.7\",kind=\"xid_79\"}", 2),
         ("ollama_pool_instances{state=\"starting\"}", 0), ("ollama_pool_desired_instances", 4),
         ("ollama_pool_instances{state=\"backing_off\"}", 0), ("ollama_pool_instances{state=\"quarantined\"}", 2),
         ("ollama_pool_instances{state=\"cordoned\"}", 1),
@@ -162,6 +174,47 @@ struct MetricsTests {
     }
   }
 
+  /// One of which all is known, and a slice of which nothing is but that it failed.
+  private static let gpus: [DispatcherTypes.GPU] = {
+    var gpu0 = DispatcherTypes.GPU(name: "gpu0", state: .ours)
+    (gpu0.memoryTotalBytes, gpu0.memoryUsedBytes, gpu0.memoryOursBytes, gpu0.memoryOthersBytes) = (100, 75, 60, 10)
+    (gpu0.utilisationPercent, gpu0.temperatureCelsius) = (25, 61)
+    return [
+      gpu0, DispatcherTypes.GPU(name: "gpu1.7", state: .quarantined, faults: [.init(kind: "xid_79", count: 2)]),
+    ]
+  }()
+
+  @Test func whatIsNotKnownOfAGPUHasNoSample() async throws {
+    try await DispatcherRig.run { rig in
+      #expect(try await !rig.console("/metrics").text.contains("ollama_pool_gpu"), "no supervisor has told of any")
+      let client = try await rig.client()
+      var gpu2 = DispatcherTypes.GPU(name: "gpu2", state: .busy)
+      (gpu2.memoryTotalBytes, gpu2.memoryUsedBytes) = (100, 90)
+      try await client.order(
+        .reportFleet,
+        DispatcherCalls.ReportFleet(
+          desired: 0, backingOff: 0, quarantined: 0, cordoned: 0, gpus: [Self.gpus[1], gpu2]))
+      let text = try await rig.console("/metrics").text
+      #expect(try await rig.metric("ollama_pool_gpu_memory_bytes{gpu=\"gpu2\",owner=\"free\"}") == 10)
+      #expect(text.matches(of: /\nollama_pool_gpu_memory_bytes\{/).count == 1)
+      #expect(!text.contains("utilisation_ratio{") && !text.contains("celsius{") && !text.contains("degrad"))
+      await client.close()
+      try await eventually("the gauges are gone, and the counters stay") {
+        let text = try await rig.console("/metrics").text
+        return !text.contains("ollama_pool_gpus") && !text.contains("memory_bytes") && text.contains("kind=\"xid_79\"")
+      }
+    }
+  }
+
+  @Test func whatASupervisorThatHangsHasSaidIsOutOfDateAfterAWhile() {
+    let report = DispatcherCalls.ReportFleet(desired: 3, backingOff: 1, quarantined: 0, cordoned: 0)
+    let said = Instant.zero + .seconds(100)
+    var control = ControlState()
+    control.fleet = (report, said, .next())
+    #expect(control.fleetReport(at: said + .seconds(29)) == report)
+    #expect(control.fleetReport(at: said + .seconds(30)) == nil)
+  }
+
   /// One served, one put back and running, one waiting, one refused; one instance healthy, one draining.
   private func withHistory(_ body: (DispatcherRig) async throws -> Void) async throws {
     try await DispatcherRig.run {
@@ -170,7 +223,9 @@ struct MetricsTests {
       let (gpu0, gpu1) = (try await FakeOllama.start("gpu0"), try await FakeOllama.start("gpu1"))
       try await rig.use(gpu0, gpu1)
       try await rig.supervisor.order(
-        .reportFleet, DispatcherCalls.ReportFleet(desired: 4, backingOff: 0, quarantined: 2, cordoned: 1))
+        .reportFleet,
+        DispatcherCalls.ReportFleet(
+          desired: 4, backingOff: 0, quarantined: 2, cordoned: 1, degraded: 1, degradations: 3, gpus: Self.gpus))
       let served = try await rig.generate()
       // Its connection is not used again: one that breaks soon after it is, is nobody's failure.
       try await gpu0.ask(0).serve(isLast: true)

@@ -19,6 +19,7 @@ import Testing
     #expect(fleet.reports.contains(.stopping("gpu0", .degraded("llama3.2:latest computes on the CPU"))))
     fleet.dies("gpu0")
     #expect(fleet.fleet.placements["gpu0"]?.restarts.failures == 1)
+    #expect(fleet.fleet.degradations == 1, "however often it was seen")
   }
 
   @Test func aModelPartlyOnTheCPUIsSeenAndAHundredthIsNothing() {

@@ -18,6 +18,8 @@ final class ScriptedDispatcher: VarlinkInterface {
     var slow: Set<String> = []
     /// Why an instance is unhealthy, for good.
     var broken: [String: String] = [:]
+    /// What instances hold in memory; of others nothing is known.
+    var loaded: [String: [DispatcherTypes.LoadedModel]] = [:]
     /// What an empty instance says of how long it has been so.
     var idleSeconds = 3600.0
     var set: [DispatcherTypes.Instance] = []
@@ -146,6 +148,6 @@ extension ScriptedDispatcher.World {
       slots: instance.slots, role: instance.role, health: health, healthReason: broken[instance.id],
       healthFinal: health == .unhealthy, unhealthySeconds: health == .unhealthy ? 0 : nil, leases: held,
       references: 0, idleSeconds: held == 0 ? idleSeconds : nil, retired: retired.contains(instance.id),
-      firstAnswerAfterSeconds: nil, readyAfterSeconds: nil, loaded: nil)
+      firstAnswerAfterSeconds: nil, readyAfterSeconds: nil, loaded: loaded[instance.id])
   }
 }

@@ -55,7 +55,7 @@ final class Stage: Sendable {
   /// - Parameter launcher: for a later supervisor, one with the same units.
   func start(
     _ launcher: ScriptedLauncher? = nil, inventory: InventoryReader = Stage.noDriver, silence: Duration? = nil,
-    gpuPatience: Duration? = nil
+    gpuPatience: Duration? = nil, gpuEvents: GPUEventSource? = nil
   ) async throws -> SupervisorDaemon {
     var options = try await SupervisorOptions(
       configuration: try read(), readConfiguration: { [self] () throws(ConfigurationError) in try read() },
@@ -63,7 +63,7 @@ final class Stage: Sendable {
       journal: Journal(
         identifier: "ollama-pool-supervisor", destination: .text(descriptor: journalFile.fileDescriptor)),
       version: "1.2.3", eventLoopGroup: MultiThreadedEventLoopGroup.singleton, notifiesServiceManager: false,
-      launcher: launcher ?? self.launcher, inventory: inventory)
+      launcher: launcher ?? self.launcher, inventory: inventory, gpuEvents: gpuEvents)
     if let silence { options.dispatcherSilence = silence }
     if let gpuPatience { options.gpuPatience = gpuPatience }
     return try await SupervisorDaemon.start(options)

@@ -34,13 +34,7 @@ struct ControlService: VarlinkInterface {
       call.reply()
     case .retireInstance: try retire(call, shell)
     case .reportFleet:
-      let report = try call.parameters(as: DispatcherCalls.ReportFleet.self)
-      for (field, count) in [
-        ("desired", report.desired), ("backingOff", report.backingOff), ("quarantined", report.quarantined),
-        ("cordoned", report.cordoned), ("failedStarts", report.failedStarts ?? 0),
-      ] where count < 0 {
-        throw .invalidParameter(field)
-      }
+      let report = try FleetCheck.checked(try call.parameters(as: DispatcherCalls.ReportFleet.self))
       shell.learn(report, from: call.connection)
       call.reply()
     case .reportQueueDepth: try report(call, shell)

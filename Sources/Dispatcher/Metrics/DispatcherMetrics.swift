@@ -1,9 +1,9 @@
 import Console
+import ControlInterface
 import Gateway
 import PoolCore
 
-/// What has been counted since the dispatcher began, and the supervisor's count of failed starts. Rendered when somebody
-/// asks.
+/// What has been counted since the dispatcher began, and what the supervisor counts. Rendered when somebody asks.
 struct DispatcherMetrics {
   /// How a request ended, as a label. What was refused for want of room is `refused`, and `invalid` what was refused
   /// because it is wrong.
@@ -22,10 +22,13 @@ struct DispatcherMetrics {
   static let mostModels = 100
   private(set) var reloads: [String: Int] = [:]
   private(set) var startsReady = 0
-  /// The supervisor's own counter: a start can fail before there is anything for the dispatcher to see. nil before the
-  /// first word of it, since a zero would make a fall and a rise of a counter that goes on over this process's restart.
-  /// It stays while there is no supervisor.
-  var startsFailed: Int?
+  /// The supervisor's own counters: a start can fail before there is anything for the dispatcher to see. nil before the
+  /// first word of them, since a zero would make a fall and a rise of a counter that goes on over this process's restart.
+  /// They stay while there is no supervisor.
+  private(set) var startsFailed: Int?
+  private(set) var degradations: Int?
+  /// By the GPU's name.
+  private(set) var gpuFaults: [(gpu: String, faults: [DispatcherTypes.GPUFaults])]?
   private(set) var wait = Histogram(
     bounds: [0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600])
   private(set) var service = Histogram(bounds: [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1800])
@@ -50,6 +53,12 @@ struct DispatcherMetrics {
   private mutating func refuse(_ reason: String, as outcome: Outcome = .refused) {
     ended[outcome, default: 0] += 1
     refused[reason, default: 0] += 1
+  }
+
+  mutating func learn(_ report: DispatcherCalls.ReportFleet) {
+    startsFailed = report.failedStarts ?? startsFailed
+    degradations = report.degradations ?? degradations
+    gpuFaults = report.gpus.map { $0.map { ($0.name, $0.faults) } } ?? gpuFaults
   }
 
   mutating func modelReloaded(_ model: String) {

@@ -36,11 +36,17 @@ extension DispatcherShell {
       value: Double(core.maxConcurrent))
     text.add("ollama_pool_in_flight", .gauge, "Requests that hold a slot.", value: Double(core.inFlight))
     let states = Dictionary(grouping: core.instances.values, by: MetricsState.init)
-    let fleet = control.fleet?.report
+    let fleet = control.fleetReport(at: .now)
     // Without the supervisor there is no sample of what it alone knows: no data is not zero.
     let withoutInstance =
       fleet.map { [("backing_off", $0.backingOff), ("quarantined", $0.quarantined), ("cordoned", $0.cordoned)] } ?? []
-    let counts = MetricsState.allCases.map { ($0.rawValue, states[$0]?.count ?? 0) } + withoutInstance
+    var counted = states.mapValues(\.count)
+    // To the dispatcher they drain.
+    let degraded = fleet?.degraded.map { min($0, counted[.draining] ?? 0) }
+    counted[.draining, default: 0] -= degraded ?? 0
+    let counts =
+      MetricsState.allCases.map { ($0.rawValue, counted[$0] ?? 0) } + (degraded.map { [("degraded", $0)] } ?? [])
+      + withoutInstance
     text.add(
       "ollama_pool_instances", .gauge, "Instances by state, and placements that have none, by why.",
       samples: counts.map { ([("state", $0)], Double($1)) })
@@ -49,6 +55,7 @@ extension DispatcherShell {
         "ollama_pool_desired_instances", .gauge, "Instances that the supervisor wants to run.",
         value: Double(fleet.desired))
     }
+    if let gpus = fleet?.gpus { text.add(gpus: gpus) }
   }
 
   private func addCounted(to text: inout MetricsText) {
@@ -73,6 +80,13 @@ extension DispatcherShell {
     text.add(
       "ollama_pool_instance_start_seconds", "From an instance's registration to its being ready.",
       histogram: metrics.start)
+    if let degradations = metrics.degradations {
+      text.add(
+        "ollama_pool_instance_degradations_total", .counter,
+        "Instances that were taken out because they computed on the CPU, since the supervisor began.",
+        value: Double(degradations))
+    }
+    if let faults = metrics.gpuFaults { text.add(gpuFaults: faults) }
     text.add(
       "ollama_pool_model_reloads_total", .counter,
       "Loads of a model that was loaded already, because a request had other options.",

@@ -35,12 +35,17 @@ struct ControlState {
   var pushTimer: Timer?
   /// The connection that brought the wanted set last.
   var supervisor: VarlinkConnectionID?
-  /// What the supervisor told of what it alone knows, and over which connection.
-  var fleet: (report: DispatcherCalls.ReportFleet, connection: VarlinkConnectionID)?
+  /// What the supervisor told of what it alone knows, when, and over which connection.
+  var fleet: (report: DispatcherCalls.ReportFleet, at: Instant, connection: VarlinkConnectionID)?
   /// Where clients reach the pool.
   var endpoints: [String] = []
   /// Where the metrics are; nil for nowhere.
   var metricsEndpoint: String?
+
+  /// nil without a supervisor, and where it has said nothing for too long: what hangs knows nothing.
+  func fleetReport(at now: Instant) -> DispatcherCalls.ReportFleet? {
+    fleet.flatMap { now - $0.at < .seconds(DispatcherCalls.ReportFleet.lifetimeSeconds) ? $0.report : nil }
+  }
 }
 
 extension DispatcherShell {
@@ -96,8 +101,8 @@ extension DispatcherShell {
 
   /// What the supervisor says of its own, for as long as its connection lives.
   func learn(_ report: DispatcherCalls.ReportFleet, from connection: VarlinkConnectionID) {
-    control.fleet = (report, connection)
-    if let failedStarts = report.failedStarts { metrics.startsFailed = failedStarts }
+    control.fleet = (report, .now, connection)
+    metrics.learn(report)
   }
 
   /// - Returns: false if this connection reports for too many front ends.

@@ -156,6 +156,7 @@ extension Fleet {
     placements[id]?.running?.memory = instance.memory
     switch verdict {
     case .degraded(let model, let reason):
+      degradations += 1
       if let model { suspect(model, at: now) }
       return takeOut(id, .degraded(reason))
     case .wellBeside(let model, let reason): return [.report(.modelBesideGPU(id, model: model, reason))]

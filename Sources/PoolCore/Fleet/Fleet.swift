@@ -34,6 +34,8 @@ package struct Fleet: Sendable {
   var hasBegun = false
   /// Starts that came to nothing, whatever the reason; never less than before.
   package private(set) var failedStarts = 0
+  /// Instances that became degraded; never less than before.
+  package internal(set) var degradations = 0
   var isStopping = false
   var isLeaving = false
   var isConnected = false

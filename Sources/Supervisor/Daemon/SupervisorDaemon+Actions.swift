@@ -63,7 +63,7 @@ extension SupervisorDaemon {
     for action in actions { perform(action, origin) }
     keepOrders()
     keepFaults()
-    if link.isConnected { link.send(fleet: fleetReport) }
+    if link.isConnected { link.send(fleet: fleetReport, at: MonotonicClock.now) }
     if !actions.isEmpty { watchersShouldKnow() }
   }
 

@@ -10,10 +10,8 @@ extension SupervisorDaemon {
     let now = MonotonicClock.now
     let inventory = inventory.keeping(plan.inventory)
     return inventory.gpus.sorted { plan.placements.labels.order($0) < plan.placements.labels.order($1) }.map { gpu in
-      var shown = SupervisorTypes.GPU(gpu, plan.placements.labels)
+      var shown = inUse(gpu, at: now)
       shown.instances = fleet.placements.values.filter { $0.gpus.contains(gpu.uuid) }.map(\.placement.id.name)
-      shown.add(fleet.gpus[gpu.uuid]?.reading(at: now))
-      shown.add(fleet.standing(ofGPU: gpu.uuid, at: now), isDivided: gpu.kind == .divided)
       let cordon = fleet.cordons[gpu.uuid]
       shown.cordon = cordon?.reason
       shown.cordonSecondsLeft = cordon?.until.map { max(0, ($0 - now).seconds) }
@@ -23,6 +21,37 @@ extension SupervisorDaemon {
         ?? (missing.isEmpty ? nil : "\(missing.joined(separator: ", ")) is not there")
       return shown
     }
+  }
+
+  /// A GPU, who uses it, and how it stands with it.
+  private func inUse(_ gpu: GPU, at now: Instant) -> SupervisorTypes.GPU {
+    var shown = SupervisorTypes.GPU(gpu, plan.placements.labels)
+    shown.add(fleet.gpus[gpu.uuid]?.reading(at: now))
+    shown.add(fleet.standing(ofGPU: gpu.uuid, at: now), isDivided: gpu.kind == .divided)
+    return shown
+  }
+
+  /// For the dispatcher's metrics, as they were last read.
+  var reportedGPUs: [DispatcherTypes.GPU] {
+    let now = MonotonicClock.now
+    return (lastReading ?? plan.inventory).gpus.prefix(DispatcherCalls.ReportFleet.mostGPUs).map { gpu in
+      DispatcherTypes.GPU(inUse(gpu, at: now), faults: gpuFaultCounts[gpu.uuid])
+    }
+  }
+}
+
+extension DispatcherTypes.GPU {
+  fileprivate init(_ gpu: SupervisorTypes.GPU, faults: [DispatcherTypes.GPUFaults]) {
+    let label = gpu.label ?? "\(gpu.number)"
+    self.init(name: label == gpu.uuid ? label : "gpu\(label)", state: gpu.state ?? .free, faults: faults)
+    utilisationPercent = gpu.utilisationPercent
+    temperatureCelsius = gpu.temperatureCelsius
+    // That of a divided GPU is its slices', and is told with them.
+    guard state != .divided else { return }
+    memoryTotalBytes = gpu.memoryTotalBytes
+    memoryUsedBytes = gpu.memoryUsedBytes
+    memoryOursBytes = gpu.memoryOursBytes
+    memoryOthersBytes = gpu.memoryOthersBytes
   }
 }
 

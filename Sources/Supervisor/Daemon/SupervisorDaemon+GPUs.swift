@@ -28,6 +28,9 @@ extension SupervisorDaemon {
     if reading != nil { replan(seen) }
     let known = plan.placements.sites.flatMap { $0.gpus.map(\.uuid) }
     let readings = await readings(of: seen, known: known)
+    let shown = seen.keeping(plan.inventory)
+    gpuFaultCounts.read(readings, known: Set(shown.gpus.map(\.uuid)))
+    lastReading = shown
     apply { $0.gpusRead(readings, at: $1) }
     options.gpuEvents?.watch(seen.gpus)
     watchersShouldKnow()
@@ -60,6 +63,7 @@ extension SupervisorDaemon {
       // What the driver says of a divided GPU concerns all its slices.
       let slices = plan.inventory.gpus.filter { $0.parent == event.uuid }.map(\.uuid)
       for uuid in slices.isEmpty ? [event.uuid] : slices {
+        gpuFaultCounts.hear(event.kind, of: uuid)
         apply { $0.gpuFaulted(uuid, GPUFault(event), at: $1) }
       }
       // What the next reading says may be worse.

@@ -15,8 +15,9 @@ struct LinkState {
   private(set) var isRepeated = false
   private var begunAt = Instant.zero
 
-  /// What the dispatcher was told last of the fleet.
+  /// What the dispatcher was told last of the fleet, and when.
   private var toldFleet: DispatcherCalls.ReportFleet?
+  private var toldFleetAt = Instant.zero
 
   /// What it is not told before a way out to the network is open; nil where nothing is waited for.
   private var held: [LinkOrder]?
@@ -69,11 +70,15 @@ struct LinkState {
     for order in waiting { send(order) }
   }
 
-  mutating func send(fleet report: DispatcherCalls.ReportFleet) {
-    guard isConnected, report != toldFleet else { return }
+  /// What is not new is said again before the dispatcher takes it for out of date.
+  mutating func send(fleet report: DispatcherCalls.ReportFleet, at now: Instant) {
+    guard isConnected, report != toldFleet || now - toldFleetAt >= Self.fleetInterval else { return }
     toldFleet = report
+    toldFleetAt = now
     send(.report(report))
   }
+
+  private static let fleetInterval = Duration.seconds(DispatcherCalls.ReportFleet.lifetimeSeconds) / 3
 }
 
 /// The dispatcher's side: sessions, one after the other.

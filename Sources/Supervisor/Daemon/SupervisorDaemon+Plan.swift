@@ -57,6 +57,7 @@ extension SupervisorDaemon {
   func take(_ new: CurrentPlan) {
     let hasNewNumbers = new.numbering != plan.numbering
     plan = new
+    lastReading = nil
     inventory.use(plan.settings.gpuSource, plan.inventory)
     if hasNewNumbers { storeNumbering() }
     applyPlan()

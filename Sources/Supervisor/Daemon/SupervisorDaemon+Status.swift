@@ -49,7 +49,8 @@ extension SupervisorDaemon {
     func count(_ state: SupervisorTypes.State) -> Int { states.count { $0 == state } }
     return DispatcherCalls.ReportFleet(
       desired: fleet.decision.target, backingOff: count(.backingOff), quarantined: count(.quarantined),
-      cordoned: count(.cordoned), failedStarts: fleet.failedStarts)
+      cordoned: count(.cordoned), failedStarts: fleet.failedStarts, degraded: count(.degraded),
+      degradations: fleet.degradations, gpus: reportedGPUs)
   }
 
   // MARK: Watchers

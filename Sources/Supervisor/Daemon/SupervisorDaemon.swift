@@ -53,6 +53,9 @@ package actor SupervisorDaemon {
   var storedFaults: [String: GPUFault] = [:]
   var lastNotifiedStatus = ""
   var lastSeenProgram: Result<OllamaExecutable, LaunchError>?
+  /// The GPUs as they were last read, with those that are away; nil where nobody has read them since the plan changed.
+  var lastReading: Inventory?
+  var gpuFaultCounts = GPUFaultCounts()
   private var server: VarlinkServer?
   private var running: Task<Void, Never>?
 
