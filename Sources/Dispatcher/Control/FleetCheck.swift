@@ -1,4 +1,5 @@
 import ControlInterface
+import PoolCore
 import Varlink
 
 /// Checks what `ReportFleet` brings: it becomes names and labels of metrics.

@@ -4,8 +4,9 @@ struct Status: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Show how the pool is doing.",
     discussion: """
-      Queue, scale and instances, from the dispatcher and the supervisor together. With one of them down it shows what \
-      the other knows, names the missing one, and exits with status 1.
+      Queue, scale, model store and instances, from the dispatcher and the supervisor together; and which clients had \
+      models loaded anew because of other options, with what ends it. With one of the two down it shows what the other \
+      knows, names the missing one, and exits with status 1.
 
       For programs: `ollama-pool status --json | jq .maxConcurrent`
       """)
