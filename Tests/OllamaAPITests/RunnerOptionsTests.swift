@@ -98,7 +98,10 @@ struct OptionsModel {
       (#"{"options":{"num_ctx":null}}"#, #"{"options":{"num_ctx":4096}}"#),
       (#"{"options":{"num_ctx":1,"num_ctx":2}}"#, #"{"options":{"num_ctx":1,"num_ctx":4096}}"#),
       (#"{"options":{"num_ctx":"x","num_ctx":2}}"#, #"{"options":{"num_ctx":"x","num_ctx":4096}}"#),
-      (#"{"options":{"num_ctx":[]},"options":{"num_ctx":2}}"#, #"{"options":{"num_ctx":[]},"options":{"num_ctx":4096}}"#),
+      (
+        #"{"options":{"num_ctx":[]},"options":{"num_ctx":2}}"#,
+        #"{"options":{"num_ctx":[]},"options":{"num_ctx":4096}}"#
+      ),
       (#"{"options":{"num_ctx":1},"OPTIONS":null}"#, #"{"options":{"num_ctx":1},"OPTIONS":{"num_ctx":4096}}"#),
       (#"{"options":{"num_ctx":1},"options":{"a":2}}"#, #"{"options":{"num_ctx":4096},"options":{"a":2}}"#),
       (#"{"options":{"NUM_CTX":1}}"#, #"{"options":{"num_ctx":4096,"NUM_CTX":1}}"#),

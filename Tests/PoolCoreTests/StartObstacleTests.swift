@@ -26,6 +26,7 @@ import Testing
     var fleet = FleetUnderTest(gpus: 0, minimum: 1)
     var placement = fleet.placement("gpu0", on: "GPU-0")
     placement.neededMemory = gibibytes(24)
+    fleet.read(.busy(0))
     fleet.configure([placement])
     for _ in 0..<60 {
       fleet.pass(.seconds(2), .busy(0, with: 2))
