@@ -8,6 +8,8 @@ import OllamaAPI
     ("registry.ollama.ai/library/m:7b", "m:7b"), ("user/m", "user/m:latest"),
     ("https://hf.co/u/M-GGUF:Q4", "hf.co/u/m-gguf:q4"),
     ("localhost:5000/u/m", "localhost:5000/u/m:latest"), ("qwen3:0.6b", "qwen3:0.6b"),
+    (" m\n", "m:latest"), ("m:local", "m:latest"), ("m:3b:Local", "m:3b"), ("m: local ", "m:latest"),
+    ("m:localhost", "m:localhost"), ("m:cloud", "m:cloud"),
   ])
   func `names of one model have one key`(name: String, key: String) {
     #expect(ModelName(name)?.key == key)
@@ -22,7 +24,8 @@ import OllamaAPI
 
   @Test(arguments: [
     ("glm-4.6:cloud", true), ("gpt-oss:120b-cloud", true), ("U/M:Cloud", true), ("cloud", false), ("m:cloudy", false),
-    ("m-cloud", false), ("", false),
+    ("m-cloud", false), ("", false), (" m:7b:cloud ", true), (":cloud", true), ("m:a-cloud/b", false),
+    ("m:local", false),
   ])
   func `a tag tells what is computed elsewhere`(name: String, isElsewhere: Bool) {
     #expect(ModelName.isComputedElsewhere(name) == isElsewhere)

@@ -9,9 +9,19 @@ package struct ModelName: Sendable, Hashable, CustomStringConvertible {
   package let model: String
   package let tag: String
 
+  /// Where a name says that the model is computed.
+  private enum Source: Substring {
+    case here = "local"
+    case elsewhere = "cloud"
+  }
+
   /// nil when a part is missing or has a character or a length that Ollama refuses.
+  ///
+  /// White space around it counts for nothing, and neither does a last `:local`, by which a client says that it does not mean
+  /// the cloud.
   package init?(_ text: String) {
-    var rest = text[...]
+    var rest = Self.trimmed(text[...])
+    if let colon = rest.lastIndex(of: ":"), Self.source(after: colon, in: rest) == .here { rest = rest[..<colon] }
     if let scheme = rest.firstRange(of: "://") { rest = rest[scheme.upperBound...] }
     var tag = Self.defaultTag[...]
     if let colon = rest.lastIndex(of: ":"), colon > (rest.lastIndex(of: "/") ?? rest.startIndex) {
@@ -64,8 +74,21 @@ package struct ModelName: Sendable, Hashable, CustomStringConvertible {
   /// Whether a name, as a client wrote it, says that the model is computed in Ollama's cloud: `glm-4.6:cloud`,
   /// `gpt-oss:120b-cloud`.
   package static func isComputedElsewhere(_ text: String) -> Bool {
-    guard let tag = ModelName(text)?.tag.lowercased() else { return false }
-    return tag == "cloud" || tag.hasSuffix("-cloud")
+    let name = trimmed(text[...])
+    guard let colon = name.lastIndex(of: ":") else { return false }
+    if source(after: colon, in: name) == .elsewhere { return true }
+    let tag = name[colon...].lowercased()
+    return tag.hasSuffix("-cloud") && !tag.contains("/")
+  }
+
+  private static func source(after colon: String.Index, in name: Substring) -> Source? {
+    Source(rawValue: trimmed(name[name.index(after: colon)...]).lowercased()[...])
+  }
+
+  private static func trimmed(_ text: Substring) -> Substring {
+    let start = text.drop(while: \.isWhitespace)
+    guard let end = start.lastIndex(where: { !$0.isWhitespace }) else { return start }
+    return start[...end]
   }
 
   package static func == (left: ModelName, right: ModelName) -> Bool { left.key == right.key }

@@ -3,7 +3,8 @@ package import PoolCore
 /// What the pool's operator has settled for the requests to one model.
 package struct ModelRule: Hashable, Sendable {
   package enum ContextLength: Hashable, Sendable {
-    /// Whatever a request says, or doesn't: so that no request makes an instance load the model anew.
+    /// Whatever a request says, or doesn't: so that no request makes an instance load the model anew. Only Ollama's own API
+    /// can name a length; with others' the instance's default holds.
     case fixed(Int)
     /// What a request asks for beyond is cut down to it.
     case most(Int)
