@@ -114,8 +114,8 @@ let tests: [Target] = [
   .testTarget(
     name: "CommandLineTests",
     dependencies: [
-      "ollama-pool", "ControlInterface", "Dispatcher", "PoolConfiguration", "Varlink", "TestSupport",
-      nio("NIOPosix"),
+      "ollama-pool", "ControlInterface", "Dispatcher", "GPUInventory", "Launching", "PoolConfiguration", "PoolCore",
+      "Supervisor", "Varlink", "TestSupport", nio("NIOPosix"),
     ]),
   .testTarget(
     name: "SystemTests", dependencies: ["TestSupport", "ControlInterface", "Varlink", nio("NIOPosix")]),

@@ -10,12 +10,15 @@ package struct InventoryProblem: Error, Sendable, Hashable, CustomStringConverti
   /// NVML's return code.
   package var code: Int32?
   package var text: String
+  /// What helps against it, where no code tells.
+  var advice: String?
 
-  package init(gpu: String? = nil, subject: String, code: Int32? = nil, text: String) {
+  package init(gpu: String? = nil, subject: String, code: Int32? = nil, text: String, advice: String? = nil) {
     self.gpu = gpu
     self.subject = subject
     self.code = code
     self.text = text
+    self.advice = advice
   }
 
   /// A GPU that is configured, or was there, and that its driver does not know.
@@ -31,7 +34,10 @@ package struct InventoryProblem: Error, Sendable, Hashable, CustomStringConverti
   /// The GPU hangs: nothing can run on it before it is reset.
   package var needsReset: Bool { code == cnvml_return(CNVML_RESET_REQUIRED) }
 
-  /// What can be done about it, where NVML's code tells.
+  /// The library is there, and the kernel's module is not loaded.
+  package var isDriverNotLoaded: Bool { code == cnvml_return(CNVML_DRIVER_NOT_LOADED) }
+
+  /// What can be done about it, where that is known.
   package var remedy: String? {
     switch code.map(Int.init) {
     case CNVML_NO_PERMISSION: "the pool's user may not open the driver's device nodes (/dev/nvidia*)"
@@ -43,7 +49,7 @@ package struct InventoryProblem: Error, Sendable, Hashable, CustomStringConverti
     case CNVML_LIB_RM_VERSION_MISMATCH:
       "the driver was upgraded and its kernel module is still the old one: restart the machine or reload the module"
     case CNVML_UNKNOWN: "the driver gives no reason: the kernel's log may (`journalctl -k --grep NVRM`)"
-    default: nil
+    default: advice
     }
   }
 

@@ -20,7 +20,8 @@ final class NVMLEventSession {
   init(_ path: String) throws(InventoryProblem) {
     let library = try NVMLLibrary(path: path)
     guard let functions = library.events else {
-      throw InventoryProblem(subject: path, text: "has no functions for events; install a later driver of NVIDIA's")
+      throw InventoryProblem(
+        subject: path, text: "has no functions for events", advice: "install a later driver of NVIDIA's")
     }
     var code = library.initialize()
     guard code == CNVML_SUCCESS else { throw library.problem(code, in: "nvmlInit_v2") }

@@ -50,7 +50,8 @@ struct NVMLLibrary: Sendable {
     ) throws(InventoryProblem) -> Function {
       if let function = find(symbol, as: type) { return function }
       dlclose(handle)
-      throw InventoryProblem(subject: path, text: "has no \(symbol); install NVIDIA's driver 450 or a later one")
+      throw InventoryProblem(
+        subject: path, text: "has no \(symbol)", advice: "install NVIDIA's driver 450 or a later one")
     }
     initialize = try need("nvmlInit_v2")
     count = try need("nvmlDeviceGetCount_v2")

@@ -7,14 +7,14 @@ import Testing
   private func lines(_ environment: [String], user: String? = "ollama", program: String? = "/usr/local/bin/ollama")
     -> [String]
   {
-    let service = OllamaServiceImport.Service(environment: environment, user: user, program: program, store: nil)
+    let service = OllamaServiceImport.Service(environment: environment, user: user, program: program)
     return OllamaServiceImport(service: service).text.split(separator: "\n").map(String.init).filter {
       !$0.hasPrefix("# What") && !$0.hasPrefix("#  ") && $0 != "#"
     }
   }
 
   private func settings(_ environment: [String], user: String? = "ollama") throws -> Settings {
-    let service = OllamaServiceImport.Service(environment: environment, user: user, program: nil, store: nil)
+    let service = OllamaServiceImport.Service(environment: environment, user: user, program: nil)
     return try ConfigurationReader.read(text: OllamaServiceImport(service: service).text, name: "f").settings
   }
 
@@ -64,6 +64,18 @@ import Testing
     #expect(text.contains("# OLLAMA_NUM_PARALLEL=many is not taken: slots does not accept it"))
     #expect(text.contains("# OLLAMA_MODELS=relative is not taken: models_path does not accept it"))
     #expect(try settings(["X=a\"b\\c: d"]).environment == ["X": "a\"b\\c: d"])
+  }
+
+  @Test func `the store and files with more variables are comments`() throws {
+    var service = OllamaServiceImport.Service(environment: ["OLLAMA_DEBUG=1"], user: "ollama", program: nil)
+    service.environmentFiles = ["/etc/default/ollama"]
+    let imported = OllamaServiceImport(
+      service: service, store: ["The models: /srv/\u{1b}[2Jmodels.", "Not the pool's."])
+    let lines = imported.text.split(separator: "\n")
+    #expect(lines.contains("# The models: /srv/ [2Jmodels.") && lines.contains("# Not the pool's."))
+    #expect(lines.contains { $0.hasPrefix("# EnvironmentFile=/etc/default/ollama is not taken") })
+    let settings = try ConfigurationReader.read(text: imported.text, name: "f").settings
+    #expect(settings.environment == ["OLLAMA_DEBUG": "1"])
   }
 
   @Test func `root is no user for instances`() {

@@ -71,6 +71,52 @@ extension SystemTests {
       }
     }
 
+    /// As Ollama's installer writes it, with what an operator has added.
+    private static let installed = """
+      [Unit]
+      Description=Ollama Service
+
+      [Service]
+      ExecStart=/usr/local/bin/ollama serve
+      User=nobody
+      Environment="PATH=/usr/bin" "OLLAMA_HOST=0.0.0.0" "OLLAMA_NUM_PARALLEL=4"
+      Environment=OLLAMA_KEEP_ALIVE=24h OLLAMA_MODELS=/srv/models-to-import OPENAI_API_KEY=hunter2
+      Environment=OLLAMA_FLASH_ATTENTION=1
+      EnvironmentFile=-/etc/default/ollama
+      """
+
+    @Test func settingsOfOllamasServiceBecomeAConfigurationThatIsRight() async throws {
+      let store = "/srv/models-to-import"
+      _ = try await run("install", ["-d", "-m", "755", "-o", "nobody", store])
+      let unit = "/run/systemd/system/ollama.service"
+      try Self.installed.write(toFile: unit, atomically: false, encoding: .utf8)
+      try await systemctl("daemon-reload")
+      // Nothing of it takes a right.
+      let (output, errors, end) = try await run(
+        "setpriv",
+        ["--reuid=nobody", "--regid=nogroup", "--clear-groups", "/usr/bin/ollama-pool", "doctor", "--import"])
+      try FileManager.default.removeItem(atPath: unit)
+      try await systemctl("daemon-reload")
+      #expect(end == .exited(0) && errors.isEmpty, "\(errors)")
+
+      let folder = try TemporaryDirectory()
+      let file = try folder.write(output, to: "imported.yaml")
+      let check = try await run("/usr/bin/ollama-pool", ["config", "check", "--config", file])
+      #expect(check.end == .exited(0), "\(check.output)\(check.errorOutput)")
+      let lines = output.split(separator: "\n").map(String.init)
+      for line in [
+        "instance_user: \"nobody\"", "models_path: \"\(store)\"", "slots: 4", "keep_alive: \"24h\"",
+        "  OLLAMA_FLASH_ATTENTION: \"1\"", "#allow_open_listener: true",
+      ] {
+        #expect(lines.contains(line), "\(line) is not in \(output)")
+      }
+      #expect(lines.contains { $0.hasPrefix("# The models of the pool: \(store) (by models_path), owned by nobody") })
+      #expect(lines.contains { $0.hasPrefix("# EnvironmentFile=/etc/default/ollama is not taken") })
+      #expect(!output.contains("hunter2"))
+      let without = try await run("/usr/bin/ollama-pool", ["doctor", "--import"])
+      #expect(without.end == .exited(1) && without.errorOutput.contains("there is no ollama.service"))
+    }
+
     private func ailing(_ pool: InstalledPool) async throws {
       let store = "/srv/models-of-root"
       _ = try await run("install", ["-d", "-m", "755", "-o", "root", store])

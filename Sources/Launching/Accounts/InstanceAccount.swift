@@ -16,7 +16,7 @@ package struct InstanceAccount: Equatable {
   /// Whether systemd makes ``home``, as the StateDirectory ``ownName`` that all instances share, and with it the models.
   package var homeIsStateDirectory: Bool
   /// Those of `render` and `video` that exist here: they own the nodes of GPUs.
-  var groups: [String]
+  package var groups: [String]
 
   /// - Parameter choice: the key `instance_user`; nil: `ollama` if there is such a user, else `ollama-pool-instance`.
   package static func name(_ choice: String?) -> String {

@@ -64,6 +64,19 @@ package struct User: Equatable, Sendable {
   /// The user's name, or its number where it has none.
   package static func name(of id: uid_t) -> String { User(id: id)?.name ?? "\(id)" }
 
+  /// The group's name, or its number where it has none.
+  package static func groupName(of id: gid_t) -> String {
+    var entry = group()
+    var found: UnsafeMutablePointer<group>?
+    var name: String?
+    _ = withBuffer { buffer, size in
+      let result = getgrgid_r(id, &entry, buffer, size, &found)
+      if result == 0, found != nil { name = entry.gr_name.map { String(cString: $0) } }
+      return result
+    }
+    return name ?? "\(id)"
+  }
+
   /// nil if there is no such group.
   package static func groupID(named name: String) -> gid_t? {
     var entry = group()

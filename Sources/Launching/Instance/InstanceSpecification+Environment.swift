@@ -1,4 +1,4 @@
-import GPUInventory
+package import GPUInventory
 import PoolConfiguration
 import PoolCore
 
@@ -30,7 +30,7 @@ extension InstanceSpecification {
   /// Those that depend on nothing but the specification.
   func environment(hidingOtherGPUs: Bool) -> [(name: String, value: String)] {
     var variables = extraEnvironment
-    variables.merge(pins(hidingOtherGPUs)) { $1 }
+    variables.merge(Self.pins(of: gpus, othersAreHidden: hidingOtherGPUs)) { $1 }
     variables["OLLAMA_NUM_PARALLEL"] = String(slots)
     variables["OLLAMA_MODELS"] = modelsPath
     variables["OLLAMA_CONTEXT_LENGTH"] = contextLength.map { String($0) }
@@ -46,7 +46,7 @@ extension InstanceSpecification {
   ///
   /// By UUID, a slice of a divided GPU by its own (MIG-…); an AMD GPU that has none by the number that its runtime gives
   /// it. With UUIDs CUDA_DEVICE_ORDER would say nothing: it orders what is counted, and the list here is the order.
-  private func pins(_ othersAreHidden: Bool) -> [String: String] {
+  package static func pins(of gpus: [GPU.Pin], othersAreHidden: Bool) -> [String: String] {
     let amd = gpus.filter { $0.vendor == .amd }
     return [
       "OLLAMA_VULKAN": "0", "GGML_VK_VISIBLE_DEVICES": "-1",

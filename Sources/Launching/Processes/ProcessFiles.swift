@@ -26,6 +26,21 @@ enum ProcessFiles {
     }
   }
 
+  /// The innermost systemd service that a process is in; nil where it is in none, or can't be seen.
+  static func service(of processID: pid_t, root: String = "/proc") -> String? {
+    withFile("\(root)/\(processID)/cgroup") { bytes in
+      bytes.split { $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "/") }
+        .last { $0.suffix(8).elementsEqual(".service".utf8) }.map { String(decoding: $0, as: UTF8.self) }
+    } ?? nil
+  }
+
+  /// The words of its command line, those at its beginning where it is longer than a page.
+  static func arguments(of processID: pid_t, root: String = "/proc") -> [String] {
+    withFile("\(root)/\(processID)/cmdline") { bytes in
+      bytes.split(separator: 0, omittingEmptySubsequences: false).map { String(decoding: $0, as: UTF8.self) }
+    } ?? []
+  }
+
   /// The parent of a process, a zombie's too.
   static func parent(of processID: pid_t, root: String = "/proc") -> pid_t? {
     // "PID (name) state PPID …", where the name may hold anything.

@@ -4,20 +4,25 @@ import Glibc
 /// A file's mode, and its list of rights (acl(5)) where it has one: what they let a user do.
 enum FileRights {
   /// 4 to read, 2 to write, 1 to go through, added up.
-  static func rights(of user: User, to path: String, _ status: stat) -> Int {
+  /// - Parameter besides: groups that the user gets besides its own.
+  static func rights(of user: User, besides: Set<gid_t> = [], to path: String, _ status: stat) -> Int {
     if user.userID == 0 { return 7 }
     let mode = Int(status.st_mode)
     if user.userID == status.st_uid { return mode >> 6 & 7 }
-    let groups = user.groups.union([user.groupID])
+    let groups = user.groups.union([user.groupID]).union(besides)
     if let list = list(of: path) { return list.rights(user.userID, groups, owningGroup: status.st_gid) }
     return (groups.contains(status.st_gid) ? mode >> 3 : mode) & 7
   }
 
   /// "owned by ollama, rwxr-xr-x"
   static func description(owner: uid_t, mode: mode_t) -> String {
+    "owned by \(User.name(of: owner)), " + letters(mode)
+  }
+
+  /// "rwxr-xr-x"
+  static func letters(_ mode: mode_t) -> String {
     let letters = Array("rwxrwxrwx")
-    let bits = (0..<9).map { mode & (0o400 >> mode_t($0)) != 0 ? letters[$0] : "-" }
-    return "owned by \(User.name(of: owner)), " + String(bits)
+    return String((0..<9).map { mode & (0o400 >> mode_t($0)) != 0 ? letters[$0] : "-" })
   }
 
   /// The same of a file; nil where it can't be seen.

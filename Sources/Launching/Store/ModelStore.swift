@@ -18,8 +18,11 @@ package struct ModelStore: Equatable, Sendable {
   package var variable: String?
   /// The folder's owner; nil where that can't be seen.
   package var ownerID: uid_t?
+  package var groupID: gid_t?
   /// Its permissions, without the file's type; nil where they can't be seen.
   package var mode: mode_t?
+  /// The type of the file system that it is on, such as "ext4" and "nfs4"; nil where that is not known.
+  package var fileSystem: String?
   /// Whether it is there. One in the ``Source/home`` is made at the first start.
   package var exists: Bool
   /// Whether instances can use what is in it.
@@ -92,6 +95,7 @@ package struct ModelStore: Equatable, Sendable {
     var status = stat()
     if stat(path, &status) == 0 {
       ownerID = status.st_uid
+      groupID = status.st_gid
       mode = status.st_mode & 0o7777
     }
     if let missing = mounts.missing(for: [path] + [resolved].compactMap { $0 }) {
@@ -100,6 +104,7 @@ package struct ModelStore: Equatable, Sendable {
       return
     }
     let mount = mounts.mount(of: resolved ?? path)
+    fileSystem = mount?.type
     // What only this process doesn't see is the instances' to judge.
     if mounts.hides(resolved ?? path) { return }
     var access = FolderAccess(of: path, for: user)

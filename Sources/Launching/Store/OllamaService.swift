@@ -28,7 +28,8 @@ package struct OllamaService: Equatable, Sendable {
     return service
   }
 
-  init?(_ status: UnitStatus) {
+  /// nil where its user does not exist.
+  package init?(_ status: UnitStatus) {
     func value(_ name: String) -> String? {
       status.environment.last { $0.hasPrefix(name + "=") }.map { String($0.dropFirst(name.utf8.count + 1)) }
     }

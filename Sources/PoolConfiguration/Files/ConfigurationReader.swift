@@ -7,6 +7,9 @@ package struct LoadedConfiguration: Sendable, Equatable {
 
   /// Where each value that a file gave stands, by its path such as `scaling.min`.
   package var positions: [String: ConfigurationPosition]
+
+  /// That of a pool without a file.
+  package static let `default` = LoadedConfiguration(settings: Settings(), files: [], positions: [:])
 }
 
 /// Reads the configuration: the file, then the drop-ins beside it. Maps merge, lists and scalars replace.

@@ -122,7 +122,7 @@ struct CurrentPlan: Sendable {
   /// problem where the CPU may do.
   var placementProblems: [String] {
     (inventory.source == .cpu ? [] : inventory.problems.map(\.description))
-      + placements.leftOut.map(\.problem.description) + placements.unused
+      + placements.leftOut.map(\.problem.description) + placements.unused.map(\.description)
   }
 
   /// Whether all places are still there and others with them; GPUs instead of the CPU are more, and so is it to know

@@ -1,15 +1,15 @@
 package import GPUInventory
 import Launching
 package import PoolConfiguration
-import PoolCore
+package import PoolCore
 
 /// What may run where: the settings, held against the GPUs that there are.
-struct PlacementPlan: Sendable {
+package struct PlacementPlan: Sendable {
   /// One instance's place.
-  struct Site: Sendable {
-    var id: InstanceID
+  package struct Site: Sendable {
+    package var id: InstanceID
     /// Empty: the CPU.
-    var gpus: [GPU]
+    package var gpus: [GPU]
     /// What holds for this instance alone.
     var settings: PlacementSettings
     /// Why it has these GPUs; nil where the file says so.
@@ -17,26 +17,33 @@ struct PlacementPlan: Sendable {
   }
 
   /// A placement that can't be, and is left out: the others must not suffer for it.
-  struct LeftOut: Sendable {
+  package struct LeftOut: Sendable {
     /// GPUs that it names and that are not there; empty where it is wrong in itself.
     var missing: [GPUReference]
-    var problem: ConfigurationProblem
+    package var problem: ConfigurationProblem
+  }
+
+  /// GPUs that are there and that no placement has.
+  package struct Unused: Equatable, Sendable, CustomStringConvertible {
+    package var what: String
+    package var remedy: String
+
+    package var description: String { "\(what): \(remedy)" }
   }
 
   /// In the order of their ports.
-  private(set) var sites: [Site]
+  package private(set) var sites: [Site]
   /// How people call the GPUs there are, by UUID.
   let labels: GPULabels
-  private(set) var leftOut: [LeftOut] = []
-  /// GPUs that are there and not used, in words.
-  private(set) var unused: [String] = []
+  package private(set) var leftOut: [LeftOut] = []
+  package private(set) var unused: [Unused] = []
   /// False where a place may be missing only because its GPU could not be asked.
   var areAll: Bool { !mayHideGPUs || isByHand && leftOut.isEmpty }
   private let mayHideGPUs: Bool
   private let isByHand: Bool
 
   /// - Parameter numbering: learns the GPUs that are new.
-  init(_ configuration: LoadedConfiguration, inventory: Inventory, numbering: inout GPUNumbering) {
+  package init(_ configuration: LoadedConfiguration, inventory: Inventory, numbering: inout GPUNumbering) {
     let settings = configuration.settings
     mayHideGPUs = inventory.mayHideGPUs
     isByHand = settings.placements != .auto
@@ -66,12 +73,17 @@ struct PlacementPlan: Sendable {
       let members = group.gpus.compactMap { byUUID[$0] }
       sites.append(site(of: members, reason: size > 1 ? group.reason : nil))
     }
-    unused += [groups.problem].compactMap(\.self)
+    unused += [groups.problem].compactMap(\.self).map {
+      Unused(what: $0, remedy: "set gpus_per_instance to a divisor of their number, or list placements")
+    }
     let slices = gpus.filter(\.isSlice)
     if size == 1 {
       sites += slices.map { site(of: [$0], reason: nil) }
     } else if !slices.isEmpty {
-      unused.append("MIG slices stay unused: a process can use one, and gpus_per_instance is \(size)")
+      unused.append(
+        Unused(
+          what: "MIG slices stay unused: a process can use one, and gpus_per_instance is \(size)",
+          remedy: "set it to 1, or list placements"))
     }
     sites.sort { [labels] in labels.order($0.gpus[0]) < labels.order($1.gpus[0]) }
   }
@@ -85,8 +97,11 @@ struct PlacementPlan: Sendable {
   private mutating func tellDivided(_ gpus: [GPU]) {
     for gpu in gpus where gpu.kind == .divided && !gpus.contains(where: { $0.parent == gpu.uuid }) {
       unused.append(
-        "GPU \(labels[gpu.uuid]) is in MIG mode and has no slices: `nvidia-smi mig -i \(gpu.uuid) -cgi … -C` makes "
-          + "some, `nvidia-smi -i \(gpu.uuid) -mig 0` makes it whole")
+        Unused(
+          what: "GPU \(labels[gpu.uuid]) is in MIG mode and has no slices",
+          remedy:
+            "`nvidia-smi mig -i \(gpu.uuid) -cgi … -C` makes some, `nvidia-smi -i \(gpu.uuid) -mig 0` makes it whole"
+        ))
     }
   }
 

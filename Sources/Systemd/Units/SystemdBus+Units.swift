@@ -85,15 +85,27 @@ extension SystemdBus {
 
   /// systemd's version as it says it: "252.39-1~deb12u2".
   package func version() async throws(SystemdError) -> String {
-    let operation = "Get Version"
+    guard let version = try await managerProperty("Version").text else {
+      throw SystemdError(.unexpectedReply, "no version in the answer", operation: "Get Version")
+    }
+    return version
+  }
+
+  /// What every unit of this manager gets ("NAME=value" each), unless it says otherwise itself.
+  package func environment() async throws(SystemdError) -> [String] {
+    try await managerProperty("Environment").texts ?? []
+  }
+
+  private func managerProperty(_ name: String) async throws(SystemdError) -> BusValue {
+    let operation = "Get \(name)"
     let answer = try await call(
       BusRequest(
         path: Self.managerPath, interface: Self.propertiesInterface, member: "Get",
-        arguments: [.string(Self.managerInterface), .string("Version")], operation: operation))
-    guard let version = answer.first?.text else {
-      throw SystemdError(.unexpectedReply, "no version in the answer", operation: operation)
+        arguments: [.string(Self.managerInterface), .string(name)], operation: operation))
+    guard let value = answer.first else {
+      throw SystemdError(.unexpectedReply, "nothing in the answer", operation: operation)
     }
-    return version
+    return value
   }
 
   private func job(

@@ -76,8 +76,14 @@ package struct UnitState: Equatable, Sendable {
 /// What is read back of a unit: its state, and how it was made.
 package struct UnitStatus: Equatable, Sendable {
   package let state: UnitState
-  /// "NAME=value" each, in order.
+  /// "NAME=value" each, in order, without what files add.
   package let environment: [String]
+  /// EnvironmentFile= each.
+  package let environmentFiles: [String]
+  /// The path of the program of its first ExecStart=.
+  package let program: String?
+  /// Such as "enabled", "disabled" and "masked"; nil where there is no file.
+  package let fileState: String?
   /// The user that it runs as; nil for root, or its manager's own.
   package let user: String?
   /// Whether addresses are denied to it, by its own settings.
@@ -93,6 +99,9 @@ package struct UnitStatus: Equatable, Sendable {
     state.update(from: properties)
     self.state = state
     environment = properties["Environment"]?.texts ?? []
+    environmentFiles = properties["EnvironmentFiles"]?.elements?.compactMap { $0.elements?.first?.text } ?? []
+    program = properties["ExecStart"]?.elements?.first?.elements?.first?.text
+    fileState = properties["UnitFileState"]?.text.flatMap { $0.isEmpty ? nil : $0 }
     user = properties["User"]?.text.flatMap { $0.isEmpty ? nil : $0 }
     deniesAddresses = properties["IPAddressDeny"]?.elements?.isEmpty == false
     activeEnterTimestampMonotonic =

@@ -4,10 +4,16 @@ struct Doctor: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Look for what keeps the pool from working, and say what to do about it.",
     discussion: """
-      Looks at the configuration, systemd and its bus, Ollama, GPUs and their device nodes, the model store, users and \
-      rights, ports, control sockets, and an Ollama service beside the pool. Changes nothing. As root it sees more.
+      Looks at the configuration, systemd and its bus, users and rights, Ollama and the model store, the GPUs' drivers, \
+      their device nodes and MIG mode, what would run where and how it is pinned, variables that go against the pins, \
+      who else is on the GPUs, an Ollama service beside the pool, control sockets and ports. Changes nothing. As root \
+      it sees more. Status 1 if there is a problem.
 
-      Status 1 if there is a problem. For example: sudo ollama-pool doctor
+      --import prints a configuration with the settings of Ollama's own service, and which model store the pool would \
+      take over, to start from. Status 1 if there is no such service.
+
+      For example: sudo ollama-pool doctor
+        ollama-pool doctor --import > ollama-pool.yaml && ollama-pool config check --config ollama-pool.yaml
       """)
 
   private struct Report: Encodable {
@@ -19,8 +25,17 @@ struct Doctor: AsyncParsableCommand {
   @OptionGroup var control: ControlOptions
   @OptionGroup var configuration: ConfigurationOptions
   @Flag(help: "Print JSON.") var json = false
+  @Flag(
+    name: .customLong("import"),
+    help: "Print what the pool would take over from ollama.service, as a configuration, and look at nothing else.")
+  var isImport = false
+
+  func validate() throws {
+    if isImport, json { throw ValidationError("--import prints a configuration, which is no JSON: leave out --json") }
+  }
 
   func run() async throws {
+    if isImport { return Output.say(String(try await OllamaServiceImport.read().text.dropLast())) }
     let findings = await Examination(configurationPath: configuration.path, sockets: control.folder).findings()
     let problems = findings.count { $0.status == .problem }
     let warnings = findings.count { $0.status == .warning }

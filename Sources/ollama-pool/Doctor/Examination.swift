@@ -1,4 +1,7 @@
+import GPUInventory
+import Launching
 import PoolConfiguration
+import Supervisor
 
 /// All that `doctor` looks at, in the order in which things depend on each other.
 struct Examination {
@@ -7,29 +10,95 @@ struct Examination {
   var sockets: SocketFolder
 
   func findings() async -> [Finding] {
-    let settings: Settings
-    var findings: [Finding] = []
+    let (loaded, configuration) = read()
+    let settings = loaded.settings
+    let installation = Installation.current
+    let systemd = await SystemdFacts.read()
+    var findings = [configuration] + SystemdExamination.findings(systemd.version, installation)
+    findings += UserExamination.run(installation, settings)
+    findings.append(OllamaExamination.run(installation, settings))
+    let variables = poolVariables(systemd, installation)
+    let user = instancesUser(installation, settings, &findings)
+    if let user {
+      findings += await StoreExamination.run(
+        settings, user, environment: variables.own, service: systemd.installedOllama)
+    }
+    let gpus = await GPUFacts.read(settings)
+    let plan = examine(gpus, user, loaded, &findings)
+    findings += VariableExamination.findings(VariableExamination.configured(settings) + variables.all)
+    let status = await StatusReader.read(sockets)
+    let ports = PortExamination.read(
+      SocketExamination.listen(installation, settings), own: SocketExamination.own(status),
+      instances: plan?.sites.map { "\($0.id)" } ?? [], first: settings.instancePorts)
+    findings += SharingExamination.findings(
+      units: systemd.ollamaUnits, servers: SeenProcess.ollamaServers(), gpus, ports: PortExamination.held(ports),
+      busyMemory: settings.busyMemory)
+    return findings + SocketExamination.findings(status) + PortExamination.findings(ports)
+  }
+
+  /// What holds where the files are wrong is the default, so that the rest can be looked at all the same.
+  private func read() -> (LoadedConfiguration, Finding) {
     do throws(ConfigurationError) {
       let loaded = try ConfigurationReader.read(path: configurationPath)
-      settings = loaded.settings
       let files = loaded.files.isEmpty ? "no file: all by default" : loaded.files.joined(separator: ", ")
-      findings.append(.ok("configuration", files))
+      return (loaded, .ok("configuration", files))
     } catch {
-      settings = Settings()
-      findings.append(
+      return (
+        LoadedConfiguration.default,
         .problem(
           "configuration", error.problems.first.map { "\($0)" } ?? "it is wrong",
           remedy:
-            "correct it, or look as root if it is closed to you; `ollama-pool config check` shows all that is wrong"
-        ))
+            "correct it, or look as root if it is closed to you; `ollama-pool config check` shows all that is wrong")
+      )
     }
-    let installation = Installation.current
-    findings += await SystemdExamination.run(installation)
-    findings += UserExamination.run(installation, settings)
-    findings += await OllamaExamination.run(installation, settings)
-    findings += GPUExamination.run(settings)
-    findings += await SocketExamination.run(sockets, installation, settings)
-    return findings
+  }
+
+  private func instancesUser(
+    _ installation: Installation, _ settings: Settings, _ findings: inout [Finding]
+  ) -> InstancesUser? {
+    do throws(LaunchError) {
+      return try InstancesUser.find(installation, settings)
+    } catch {
+      findings.append(
+        .problem("users", error.message, remedy: "`systemd-sysusers`, or correct `instance_user`"))
+      return nil
+    }
+  }
+
+  /// - Returns: what would run where; nil where the drivers don't say what there is.
+  private func examine(
+    _ facts: GPUFacts?, _ user: InstancesUser?, _ loaded: LoadedConfiguration, _ findings: inout [Finding]
+  ) -> PlacementPlan? {
+    guard let facts else {
+      findings.append(
+        .problem(
+          "driver", "a GPU's driver does not answer: it hangs",
+          remedy: "`journalctl -k --grep 'NVRM|amdgpu'` may tell why; a GPU that hangs takes a restart of the machine"))
+      return nil
+    }
+    findings += DriverExamination.findings(facts, loaded.settings.gpus)
+    findings += GPUExamination.findings(facts)
+    if let user { findings += NodeExamination.findings(NodeExamination.access(facts.inventory.gpus, user), user) }
+    var numbering = GPUNumbering.stored(in: Folders.state())
+    let plan = PlacementPlan(loaded, inventory: facts.inventory, numbering: &numbering)
+    findings += PlacementExamination.findings(plan, hasDeviceRules: user?.isOwn == false)
+    return plan
+  }
+
+  /// Variables of the pool's daemons, in which OLLAMA_MODELS may be, and with them those of the manager of units.
+  ///
+  /// What this shell has is what a pool that is started from it gets.
+  private func poolVariables(
+    _ systemd: SystemdFacts, _ installation: Installation
+  ) -> (own: [String: String], all: [VariableExamination.Variable]) {
+    guard installation.isService else {
+      let own = InheritedVariables.own
+      return (own, VariableExamination.variables(own.map { "\($0.key)=\($0.value)" }, of: "this shell"))
+    }
+    let unit = VariableExamination.variables(systemd.supervisorEnvironment, of: Daemon.supervisor.unit)
+    let manager = VariableExamination.variables(systemd.managerEnvironment, of: "systemd's own environment")
+    let own = Dictionary((manager + unit).map { ($0.name, $0.value) }) { $1 }
+    return (own, unit + manager)
   }
 }
 

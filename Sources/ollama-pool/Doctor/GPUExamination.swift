@@ -1,42 +1,77 @@
 import GPUInventory
+import Launching
 import PoolConfiguration
-import Supervisor
 
 /// The GPUs, and whether an instance will be able to open them.
 enum GPUExamination {
-  static func run(_ settings: Settings) -> [Finding] {
-    let inventory = InventoryReader().read(settings.gpuSource)
+  private static let check = "gpus"
+
+  static func findings(_ facts: GPUFacts) -> [Finding] {
+    let inventory = facts.inventory
     var findings = inventory.gpus.map(finding)
-    findings += inventory.problems.map { problem in
-      inventory.source == .cpu
-        ? Finding.ok("gpus", "no NVIDIA driver (\(problem.subject): \(problem.text)): one instance runs on the CPU")
-        : .problem(
-          "gpus", problem.summary,
-          remedy: problem.remedy
-            ?? (problem.subject.hasPrefix("/sys/")
-              ? "the kernel's log may tell more: `journalctl -k --grep amdgpu`"
-              : "`nvidia-smi` shows what the driver says; reinstall it if it fails too"))
+    // What keeps all of NVIDIA's from being used is the driver's.
+    findings += inventory.problems.filter { inventory.source != .cpu && ($0.gpu != nil || $0.isOfAMD) }.map(finding)
+    if inventory.gpus.isEmpty, findings.isEmpty {
+      let cause = inventory.source == .cpu ? inventory.problems.first.map { " (\($0.subject): \($0.text))" } ?? "" : ""
+      return [
+        inventory.source == .cpu
+          ? .ok(check, "none\(cause): one instance runs on the CPU")
+          : .problem(
+            check, "none can be used, and the CPU is no stand-in", remedy: "see to what is amiss with the driver")
+      ]
     }
-    if findings.isEmpty { findings = [.ok("gpus", "none: one instance runs on the CPU")] }
-    return findings + placements(settings, inventory)
+    return findings + remarks(inventory.gpus)
+  }
+
+  private static func finding(_ problem: InventoryProblem) -> Finding {
+    .problem(
+      check, problem.summary,
+      remedy: problem.remedy
+        ?? (problem.isUnknownGPU
+          ? "correct `gpus` in the configuration: `nvidia-smi -L` and `ollama-pool gpus` list what there is"
+          : problem.isOfAMD
+            ? "the kernel's log may tell more: `journalctl -k --grep amdgpu`"
+            : "`nvidia-smi` shows what the driver says; reinstall it if it fails too"))
   }
 
   private static func finding(_ gpu: GPU) -> Finding {
-    let name = "\(gpu.name ?? gpu.vendor.rawValue) \(gpu.uuid)"
     let missing = gpu.missingDeviceNodes()
-    guard missing.isEmpty else {
+    if let node = missing.first {
       return .problem(
-        "gpus", "\(name): there is no \(missing.joined(separator: ", ")), so an instance would compute on the CPU",
-        remedy: gpu.vendor == .nvidia ? "`nvidia-modprobe -u -c=0`" : "load the driver's module: `modprobe amdgpu`")
+        check, "\(gpu.title): there is no \(missing.joined(separator: ", ")), so an instance would compute on the CPU",
+        remedy: remedy(withoutNode: node, of: gpu))
     }
-    let nodes = gpu.deviceNodes.isEmpty ? "its device nodes are not known" : gpu.deviceNodes.joined(separator: ", ")
-    return .ok("gpus", "\(name): \(nodes)")
+    if gpu.deviceNodes.isEmpty, gpu.kind != .divided {
+      return .warning(
+        check, "\(gpu.title): its device nodes are not known, so its instance may open those of all others",
+        remedy: "name them: `nodes` in the list under `gpus`")
+    }
+    let memory = gpu.memoryTotal.map { ", \(Quantity.bytes(Int(clamping: $0)))" } ?? ""
+    let mode = gpu.kind == .divided ? ", in MIG mode" : ""
+    return .ok(check, "\(gpu.title)\(memory)\(mode): \(gpu.deviceNodes.joined(separator: ", "))")
   }
 
-  private static func placements(_ settings: Settings, _ inventory: Inventory) -> [Finding] {
-    guard settings.gpus == .auto else { return [] }
-    return settings.placementProblems(knownGPUs: inventory.gpus.map(\.uuid)).map {
-      .problem("placements", "\($0)", remedy: "correct `placements` in the configuration")
+  static func remedy(withoutNode node: String, of gpu: GPU) -> String {
+    if gpu.vendor == .amd { return "load the driver's module: `modprobe amdgpu`" }
+    let minor = gpu.deviceNodes.compactMap(nvidiaMinor).first ?? 0
+    guard node.hasPrefix("/dev/nvidia-caps/"), case .slice(_, let gpuInstance, let computeInstance) = gpu.kind else {
+      return "`nvidia-modprobe -u -c=\(nvidiaMinor(node) ?? 0)`"
+    }
+    let folder = "/proc/driver/nvidia/capabilities/gpu\(minor)/mig/gi\(gpuInstance)"
+    return "`nvidia-modprobe -f \(folder)/access -f \(folder)/ci\(computeInstance)/access`"
+  }
+
+  private static func nvidiaMinor(_ node: String) -> Int? {
+    node.hasPrefix("/dev/nvidia") ? Int(node.dropFirst("/dev/nvidia".count)) : nil
+  }
+
+  /// What is no fault and may surprise.
+  private static func remarks(_ gpus: [GPU]) -> [Finding] {
+    gpus.filter(\.isNamedByAddress).map { gpu in
+      .ok(
+        check,
+        "\(gpu.title): the hardware tells no id of its own, so it is pinned by its number for AMD's runtime"
+          + (gpu.runtimeIndex.map { " (\($0))" } ?? "") + ", which may change when a GPU comes or goes")
     }
   }
 }

@@ -8,20 +8,25 @@ struct OllamaServiceImport {
   struct Service: Equatable {
     /// `NAME=value` each.
     var environment: [String]
+    /// Files with more of these, which systemd does not show.
+    var environmentFiles: [String] = []
     /// As the unit names it; nil for root.
     var user: String?
     /// The program that it runs.
     var program: String?
-    /// Where its models are, and whose.
-    var store: String?
   }
 
   let service: Service
+  /// The store that a pool with this configuration has, and what is to be known of it, a line each.
+  var store: [String] = []
 
   var text: String {
     var lines = ["# What the pool takes over from ollama.service. Read it, then put it where the pool reads it:", "#"]
     lines += ["#   /etc/ollama-pool/ollama-pool.d/ollama-service.yaml", ""]
-    if let store = service.store { lines += ["# Its models: \(Self.printable(store)).", ""] }
+    if !store.isEmpty { lines += store.map { "# \(Self.printable($0))" } + [""] }
+    lines += service.environmentFiles.map {
+      "# EnvironmentFile=\(Self.printable($0)) is not taken: what it sets, systemd does not show"
+    }
     lines += program + user
     var environment: [(name: String, value: String)] = []
     for (name, value) in variables {

@@ -1,0 +1,41 @@
+import GPUInventory
+import Launching
+import PoolConfiguration
+import Supervisor
+
+/// What the drivers and /dev tell of the GPUs.
+struct GPUFacts: Sendable {
+  var drivers: KernelDrivers
+  var inventory: Inventory
+  /// UUIDs of GPUs whose driver tells errors as they happen.
+  var withEvents: Set<String> = []
+  /// Why some do not.
+  var eventProblem: InventoryProblem?
+  /// Who is on the GPUs, by number, as far as they can be seen.
+  var processes: [Int32: SeenProcess] = [:]
+
+  /// A driver that hangs does not answer in its time.
+  private static let patience = Duration.seconds(10)
+
+  /// - Returns: nil where a driver does not answer.
+  static func read(_ settings: Settings) async -> GPUFacts? {
+    let source = settings.gpuSource
+    return await Patience.answer(within: patience) {
+      let inventory = InventoryReader().read(source)
+      let (registered, problem) = GPUEventSource.trial(inventory.driverVersion == nil ? [] : inventory.gpus)
+      var processes: [Int32: SeenProcess] = [:]
+      for gpu in inventory.gpus {
+        for process in gpu.processes ?? [] where processes[process.pid] == nil {
+          processes[process.pid] = SeenProcess(process.pid)
+        }
+      }
+      return GPUFacts(
+        drivers: .read(), inventory: inventory, withEvents: registered, eventProblem: problem, processes: processes)
+    }
+  }
+}
+
+extension GPU {
+  /// For people.
+  var title: String { "\(name ?? vendor.rawValue) \(uuid)" }
+}

@@ -1,0 +1,53 @@
+import PoolConfiguration
+import Testing
+
+@testable import ollama_pool
+
+/// Variables that go against the pins.
+@Suite struct VariableExaminationTests {
+  private func findings(_ entries: String...) -> [Finding] {
+    VariableExamination.findings(VariableExamination.variables(entries, of: "this shell"))
+  }
+
+  @Test func `what has nothing to do with GPUs is not told`() {
+    let well = [Finding.ok("variables", "none goes against the pins")]
+    #expect(findings("PATH=/bin", "OLLAMA_VULKAN=0", "NVIDIA_VISIBLE_DEVICES=all", "nonsense", "=") == well)
+    #expect(findings("OLLAMA_LLM_LIBRARY=cuda_v13") == well && findings() == well)
+  }
+
+  @Test(arguments: [
+    "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "GGML_VK_VISIBLE_DEVICES",
+    "GPU_DEVICE_ORDINAL",
+  ])
+  func `a choice of GPUs that the pool does not go by is told, with what it goes by`(name: String) {
+    let finding = findings("\(name)=0,1")[0]
+    #expect(finding.status == .warning && finding.text.hasPrefix("\(name)=0,1 of this shell has no effect"))
+    #expect(finding.remedy?.contains("list them under `gpus`") == true)
+  }
+
+  @Test func `what keeps instances from their GPUs is told`() {
+    for (entry, text, remedy) in [
+      ("OLLAMA_VULKAN=1", "Vulkan ignores the pins", "take it away"),
+      ("NVIDIA_VISIBLE_DEVICES=void", "gets no GPU of NVIDIA's", "docker run --gpus all"),
+      ("OLLAMA_LLM_LIBRARY=cpu_avx2", "keeps an instance from the GPU", "take it away"),
+    ] {
+      let finding = findings(entry)[0]
+      #expect(finding.status == .warning && finding.text.contains(text), "\(finding)")
+      #expect(finding.remedy?.contains(remedy) == true, "\(finding)")
+    }
+    #expect(findings("HSA_OVERRIDE_GFX_VERSION=11.0.0")[0].status == .ok)
+  }
+
+  @Test func `variables of the configuration and of single placements count`() throws {
+    let text = """
+      environment: {HSA_OVERRIDE_GFX_VERSION: 11.0.0, OLLAMA_DEBUG: "1"}
+      gpus: [{uuid: GPU-a}]
+      placements: [{id: big, gpus: [0], environment: {OLLAMA_LLM_LIBRARY: cpu}}]
+      """
+    let settings = try ConfigurationReader.read(text: text, name: "f").settings
+    let findings = VariableExamination.findings(VariableExamination.configured(settings))
+    #expect(findings.map(\.status) == [.ok, .warning])
+    #expect(findings[0].text.hasPrefix("HSA_OVERRIDE_GFX_VERSION=11.0.0 of `environment` in the configuration: "))
+    #expect(findings[1].text.hasPrefix("OLLAMA_LLM_LIBRARY=cpu of `environment` of placement big keeps"))
+  }
+}

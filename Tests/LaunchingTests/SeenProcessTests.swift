@@ -1,0 +1,72 @@
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+
+@testable import Launching
+
+@Suite struct SeenProcessTests {
+  /// A /proc of processes by their number: command line, control group, parent.
+  private func folder(_ processes: [(pid_t, arguments: [String], cgroup: String, parent: pid_t)]) throws
+    -> TemporaryDirectory
+  {
+    let folder = try TemporaryDirectory()
+    for process in processes {
+      try #require(mkdir(folder.path(to: "\(process.0)"), 0o755) == 0)
+      try folder.write(process.arguments.map { $0 + "\0" }.joined(), to: "\(process.0)/cmdline")
+      try folder.write("0::\(process.cgroup)\n", to: "\(process.0)/cgroup")
+      try folder.write("\(process.0) (x) S \(process.parent) 0\n", to: "\(process.0)/stat")
+    }
+    return folder
+  }
+
+  @Test func `every ollama serve is found, and whose it is`() throws {
+    let serve = ["/usr/local/bin/ollama", "serve"]
+    let folder = try folder([
+      (10, serve, "/system.slice/ollama.service", 1),
+      (20, serve, "/ollamapool.slice/ollama-instance-gpu0.service", 1),
+      (30, ["ollama-pool", "serve"], "/user.slice/session-1.scope", 5),
+      (31, ["ollama-pool", "guard"], "/user.slice/session-1.scope", 30),
+      (32, serve, "/user.slice/session-1.scope", 31),
+      (40, serve, "/user.slice/session-1.scope", 5),
+      (41, ["ollama", "run", "m"], "/user.slice/session-1.scope", 5),
+      (42, ["/opt/serve", "serve"], "/system.slice/serve.service", 1),
+    ])
+    #expect(
+      SeenProcess.ollamaServers(root: folder.path) == [
+        SeenProcess(processID: 10, command: "ollama", unit: "ollama.service"),
+        SeenProcess(processID: 20, command: "ollama", unit: "ollama-instance-gpu0.service", isPools: true),
+        SeenProcess(processID: 32, command: "ollama", isPools: true), SeenProcess(processID: 40, command: "ollama"),
+      ])
+    #expect(SeenProcess(99, root: folder.path) == nil)
+    #expect(SeenProcess(10, root: folder.path)?.description == "ollama (process 10, ollama.service)")
+  }
+
+  @Test func `a ring of parents ends`() throws {
+    let folder = try folder([(10, ["a"], "/", 11), (11, ["b"], "/", 10)])
+    #expect(SeenProcess(10, root: folder.path) == SeenProcess(processID: 10, command: "a"))
+  }
+
+  @Test func `who may open a node goes by owner, group and mode`() throws {
+    let folder = try TemporaryDirectory()
+    let node = try folder.write("", to: "node")
+    #expect(chmod(node, 0o640) == 0)
+    #expect(DeviceAccess(to: folder.path(to: "none"), of: .own) == nil)
+    let own = try #require(DeviceAccess(to: node, of: .own))
+    #expect(own.isOpen && own.mode == "rw-r-----" && own.owner == User.current)
+    // Of neither its user nor its groups.
+    let other = User(name: "nobody-at-all", userID: 54_321, groupID: 54_321, home: "/")
+    #expect(DeviceAccess(to: node, of: other)?.isOpen == false)
+    #expect(DeviceAccess(to: node, of: other, besides: [own.group])?.isOpen == false)
+    #expect(chmod(node, 0o660) == 0)
+    #expect(DeviceAccess(to: node, of: other, besides: [own.group])?.isOpen == true)
+    #expect(DeviceAccess(to: node, of: other)?.isOpen == false)
+  }
+
+  @Test func `what takes too long is given up`() async {
+    let hangs = DispatchSemaphore(value: 0)
+    #expect(await Patience.answer(within: .seconds(60)) { 7 } == 7)
+    #expect(await Patience.answer(within: .milliseconds(20)) { hangs.wait() } == nil)
+    hangs.signal()
+  }
+}
