@@ -43,6 +43,9 @@ import Testing
     #expect(
       findings(drivers(), answering("GPU-a", "GPU-b"), events: ["GPU-a"]).last
         == .ok("driver", "NVIDIA's has no events of GPU-b: faults show in readings alone"))
+    var tightLipped = answering("GPU-a")
+    tightLipped.driverVersion = nil
+    #expect(findings(drivers(), tightLipped)[0] == .ok("driver", "NVIDIA's, which does not tell its version"))
     let denied = InventoryProblem(
       gpu: "GPU-a", subject: "nvmlDeviceRegisterEvents", code: 4, text: "Insufficient Permissions")
     let finding = findings(drivers(), answering("GPU-a"), denied).last

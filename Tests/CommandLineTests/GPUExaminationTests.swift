@@ -70,7 +70,7 @@ import Testing
     #expect(remedies[1].contains("journalctl -k --grep amdgpu") && remedies[2].contains("correct `gpus`"))
     // What concerns all is the driver's, and said there.
     let silent = InventoryProblem(subject: "nvmlInit_v2", code: 18, text: "mismatch")
-    #expect(findings(problems: [silent]).map(\.status) == [.problem])
+    #expect(findings(problems: [silent]).isEmpty)
   }
 
   // MARK: Nodes

@@ -21,10 +21,11 @@ enum DriverExamination {
 
   private static func nvidia(_ facts: GPUFacts) -> Finding {
     let drivers = facts.drivers
-    if let version = facts.inventory.driverVersion {
+    if facts.inventory.hasAnswerOfNVIDIA {
+      let version = facts.inventory.driverVersion.map { "version \($0)" } ?? "which does not tell its version"
       let module = drivers.nvidia.map { ", kernel module \($0.isEmpty ? "of unknown version" : $0)" } ?? ""
       let persistence = drivers.hasPersistenceDaemon ? ", kept ready by nvidia-persistenced" : ""
-      return .ok(check, "NVIDIA's, version \(version)\(module)\(persistence)")
+      return .ok(check, "NVIDIA's, \(version)\(module)\(persistence)")
     }
     // Of one that answers, only single GPUs or calls fail; those are findings of their own.
     if let problem = facts.inventory.problems.first(where: { $0.gpu == nil && !$0.isOfAMD }) {
@@ -74,7 +75,7 @@ enum DriverExamination {
       if case .slice = gpu.kind { return false }
       return gpu.vendor == .nvidia
     }
-    guard facts.inventory.driverVersion != nil, !gpus.isEmpty else { return [] }
+    guard facts.inventory.hasAnswerOfNVIDIA, !gpus.isEmpty else { return [] }
     let silent = gpus.map(\.uuid).filter { !facts.withEvents.contains($0) }
     if let problem = facts.eventProblem {
       return [

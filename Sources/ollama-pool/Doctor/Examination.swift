@@ -15,10 +15,10 @@ struct Examination {
     let installation = Installation.current
     let systemd = await SystemdFacts.read()
     var findings = [configuration] + SystemdExamination.findings(systemd.version, installation)
-    findings += UserExamination.run(installation, settings)
-    findings.append(OllamaExamination.run(installation, settings))
-    let variables = poolVariables(systemd, installation)
     let user = instancesUser(installation, settings, &findings)
+    findings += UserExamination.run(installation, user)
+    findings.append(OllamaExamination.run(installation, settings))
+    let variables = poolVariables(systemd, installation, user)
     if let user {
       findings += await StoreExamination.run(
         settings, user, environment: variables.own, service: systemd.installedOllama)
@@ -85,20 +85,20 @@ struct Examination {
     return plan
   }
 
-  /// Variables of the pool's daemons, in which OLLAMA_MODELS may be, and with them those of the manager of units.
+  /// Variables of the pool's daemons, in which OLLAMA_MODELS may be, and all that may reach instances.
   ///
-  /// What this shell has is what a pool that is started from it gets.
+  /// What this shell has is what a pool that is started from it gets; what systemd has, its units.
   private func poolVariables(
-    _ systemd: SystemdFacts, _ installation: Installation
+    _ systemd: SystemdFacts, _ installation: Installation, _ user: InstancesUser?
   ) -> (own: [String: String], all: [VariableExamination.Variable]) {
+    let manager = VariableExamination.variables(systemd.managerEnvironment, of: "systemd's own environment")
     guard installation.isService else {
       let own = InheritedVariables.own
-      return (own, VariableExamination.variables(own.map { "\($0.key)=\($0.value)" }, of: "this shell"))
+      let shell = VariableExamination.variables(own.map { "\($0.key)=\($0.value)" }, of: "this shell")
+      return (own, user?.isOwn == false ? shell + manager : shell)
     }
     let unit = VariableExamination.variables(systemd.supervisorEnvironment, of: Daemon.supervisor.unit)
-    let manager = VariableExamination.variables(systemd.managerEnvironment, of: "systemd's own environment")
-    let own = Dictionary((manager + unit).map { ($0.name, $0.value) }) { $1 }
-    return (own, unit + manager)
+    return (Dictionary((manager + unit).map { ($0.name, $0.value) }) { $1 }, unit + manager)
   }
 }
 

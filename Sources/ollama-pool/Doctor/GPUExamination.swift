@@ -8,19 +8,13 @@ enum GPUExamination {
 
   static func findings(_ facts: GPUFacts) -> [Finding] {
     let inventory = facts.inventory
-    var findings = inventory.gpus.map(finding)
-    // What keeps all of NVIDIA's from being used is the driver's.
-    findings += inventory.problems.filter { inventory.source != .cpu && ($0.gpu != nil || $0.isOfAMD) }.map(finding)
-    if inventory.gpus.isEmpty, findings.isEmpty {
-      let cause = inventory.source == .cpu ? inventory.problems.first.map { " (\($0.subject): \($0.text))" } ?? "" : ""
-      return [
-        inventory.source == .cpu
-          ? .ok(check, "none\(cause): one instance runs on the CPU")
-          : .problem(
-            check, "none can be used, and the CPU is no stand-in", remedy: "see to what is amiss with the driver")
-      ]
+    if inventory.source == .cpu {
+      let cause = inventory.problems.first.map { " (\($0.subject): \($0.text))" } ?? ""
+      return [.ok(check, "none\(cause): one instance runs on the CPU")]
     }
-    return findings + remarks(inventory.gpus)
+    // What keeps all of NVIDIA's from being used is the driver's.
+    let problems = inventory.problems.filter { $0.gpu != nil || $0.isOfAMD }.map(finding)
+    return inventory.gpus.map(finding) + problems + remarks(inventory.gpus)
   }
 
   private static func finding(_ problem: InventoryProblem) -> Finding {

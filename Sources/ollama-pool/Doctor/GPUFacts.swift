@@ -22,7 +22,7 @@ struct GPUFacts: Sendable {
     let source = settings.gpuSource
     return await Patience.answer(within: patience) {
       let inventory = InventoryReader().read(source)
-      let (registered, problem) = GPUEventSource.trial(inventory.driverVersion == nil ? [] : inventory.gpus)
+      let (registered, problem) = GPUEventSource.trial(inventory.hasAnswerOfNVIDIA ? inventory.gpus : [])
       var processes: [Int32: SeenProcess] = [:]
       for gpu in inventory.gpus {
         for process in gpu.processes ?? [] where processes[process.pid] == nil {
@@ -32,6 +32,13 @@ struct GPUFacts: Sendable {
       return GPUFacts(
         drivers: .read(), inventory: inventory, withEvents: registered, eventProblem: problem, processes: processes)
     }
+  }
+}
+
+extension Inventory {
+  /// Whether NVIDIA's driver has told something.
+  var hasAnswerOfNVIDIA: Bool {
+    driverVersion != nil || source == .drivers && gpus.contains { $0.vendor == .nvidia }
   }
 }
 

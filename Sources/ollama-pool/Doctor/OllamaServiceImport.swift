@@ -124,11 +124,14 @@ struct OllamaServiceImport {
     if !hasPort { address += ":11434" }
     let line = "listen: [\(quoted(address))]"
     if host == "127.0.0.1" || host == "localhost", address.hasSuffix(":11434") { return [] }
-    if isAccepted(line) { return [line] }
+    let socket =
+      "# An installed pool listens where its socket says: systemctl edit \(Preflight.endpointUnit), besides this."
+    if isAccepted(line) { return [socket, line] }
     guard isAccepted(line + "\nallow_open_listener: true") else {
       return ["# OLLAMA_HOST=\(printable(value)) is not taken: listen does not accept it"]
     }
     return [
+      socket,
       "# It listens beyond this machine, without authentication. The pool does so only with both of these lines:",
       "#\(line)", "#allow_open_listener: true",
     ]

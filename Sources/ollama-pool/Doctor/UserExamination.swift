@@ -6,11 +6,14 @@ import PoolConfiguration
 enum UserExamination {
   private static let daemonUser = "ollama-pool"
 
-  static func run(_ installation: Installation, _ settings: Settings) -> [Finding] {
+  /// - Parameter instances: whom instances run as; nil where that user can't be used.
+  static func run(_ installation: Installation, _ instances: InstancesUser?) -> [Finding] {
     guard installation.isService else {
-      return [.ok("users", "all runs as \(User.current), the user of `ollama-pool serve`")]
+      let others = instances.flatMap { $0.isOwn ? nil : ", and instances as \($0.user.name)" } ?? ""
+      return [.ok("users", "`ollama-pool serve` runs as \(User.current)\(others)")]
     }
-    return [daemon, membership, device]
+    let user = instances.map { [Finding.ok("users", "instances run as \($0.user.name)")] } ?? []
+    return [daemon] + user + [membership, device]
   }
 
   private static var daemon: Finding {
