@@ -101,8 +101,8 @@ import Testing
       ("/dev/kfd", "render", "rw-rw----", true, "`sudo usermod -aG render eva`, then log in again"),
       ("/dev/nvidia0", "gpu", "rw-rw----", false, "`usermod -aG gpu eva`; instances that start from then on have it"),
       ("/dev/nvidia0", "root", "rw-rw----", false, "NVreg_DeviceFileMode=0666"),
-      ("/dev/nvidia0", "gpu", "rw-r-----", false, "`chmod a+rw` until the next boot"),
-      ("/dev/nvidia-caps/nvidia-cap1", "root", "r--------", false, "`chmod a+r` until"),
+      ("/dev/nvidia0", "gpu", "rw-r-----", false, "`chmod a+rw /dev/nvidia0` until the next boot"),
+      ("/dev/nvidia-caps/nvidia-cap1", "root", "r--------", false, "`chmod a+r /dev/nvidia-caps/nvidia-cap1` until"),
       ("/dev/dri/renderD128", "root", "rw-------", false, "KERNEL==\"renderD*\", GROUP=\"render\", MODE=\"0660\""),
       ("/dev/kfd", "root", "rw-------", true, "KERNEL==\"kfd\""),
     ]

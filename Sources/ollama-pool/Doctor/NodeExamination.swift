@@ -23,21 +23,21 @@ enum NodeExamination {
         kinds.append((node, [node.path]))
       }
     }
-    return kinds.map { finding($0.first, $0.paths.joined(separator: ", "), user) }
+    return kinds.map { finding($0.first, $0.paths, user) }
   }
 
-  private static func finding(_ node: DeviceAccess, _ paths: String, _ user: InstancesUser) -> Finding {
+  private static func finding(_ node: DeviceAccess, _ paths: [String], _ user: InstancesUser) -> Finding {
     let name = user.user.name
-    let rights = "\(node.owner):\(node.group) \(node.mode)"
+    let nodes = "\(paths.joined(separator: ", ")) (\(node.owner):\(node.group) \(node.mode))"
     if node.isOpen {
-      return .ok(check, "\(paths) (\(rights)): \(name), which instances run as, may open them")
+      return .ok(check, "\(nodes): \(name), which instances run as, may open them")
     }
     return .problem(
-      check, "\(paths) (\(rights)): \(name), which instances run as, may not open them and would compute on the CPU",
-      remedy: remedy(node, user))
+      check, "\(nodes): \(name), which instances run as, may not open them and would compute on the CPU",
+      remedy: remedy(node, paths, user))
   }
 
-  private static func remedy(_ node: DeviceAccess, _ user: InstancesUser) -> String {
+  private static func remedy(_ node: DeviceAccess, _ paths: [String], _ user: InstancesUser) -> String {
     let name = user.user.name
     if !node.isOfRootsGroup, node.isOpenToGroup {
       return user.isOwn
@@ -45,7 +45,8 @@ enum NodeExamination {
         : "`usermod -aG \(node.group) \(name)`; instances that start from then on have it"
     }
     if node.path.hasPrefix("/dev/nvidia") {
-      return "`chmod \(node.isCapability ? "a+r" : "a+rw")` until the next boot; for good, `options nvidia "
+      return
+        "`chmod \(node.isCapability ? "a+r" : "a+rw") \(paths.joined(separator: " "))` until the next boot; for good, `options nvidia "
         + "NVreg_DeviceFileMode=0666` in /etc/modprobe.d/nvidia.conf"
     }
     let kernel = node.path.split(separator: "/").last ?? ""
