@@ -143,6 +143,17 @@ import Testing
     #expect(findings.allSatisfy { $0.status == .ok && $0.check == "placements" })
   }
 
+  @Test func `a GPU without an id of its own is pinned by its number, among those that device rules leave`() throws {
+    let folder = try TemporaryDirectory()
+    let node = try folder.write("", to: "renderD129")
+    var nameless = gpu("AMD-0000-03-00-0", vendor: .amd)
+    nameless.isNamedByAddress = true
+    nameless.runtimeIndex = 2
+    #expect(try placements("", nameless)[0].text.hasSuffix(" ROCR_VISIBLE_DEVICES=2"))
+    nameless.deviceNodes = [node]
+    #expect(try placements("", nameless)[0].text.hasSuffix(" ROCR_VISIBLE_DEVICES=0"))
+  }
+
   @Test func `a GPU in MIG mode without slices runs nothing, and the remedy makes some`() throws {
     let findings = try placements("", gpu("GPU-a"), divided("GPU-b"))
     #expect(findings.map(\.status) == [.warning, .ok])

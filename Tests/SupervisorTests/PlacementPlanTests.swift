@@ -1,6 +1,8 @@
+import Foundation
 import GPUInventory
 import PoolConfiguration
 import PoolCore
+import TestSupport
 import Testing
 
 @testable import Supervisor
@@ -70,6 +72,21 @@ import Testing
     var inventory = drivers("A", "B")
     inventory.problems = [InventoryProblem(gpu: "A", subject: "nvml", code: 15, text: "GPU is lost")]
     #expect(names(try plan("", inventory).plan) == ["gpu0: A", "gpu1: B"])
+  }
+
+  @Test func numbersThatASupervisorStoredAreReadWithoutTakingItsFolder() async throws {
+    let folder = try TemporaryDirectory()
+    #expect(GPUNumbering.stored(in: folder.path) == GPUNumbering())
+    let state = try await StateDirectory.take(folder.path)
+    var numbering = GPUNumbering()
+    numbering.add(["A", "B"])
+    state.store(numbering, as: .numbers) { _ in }
+    state.flush()
+    #expect(GPUNumbering.stored(in: folder.path).number(of: "B") == 1)
+    try folder.write("{", to: "gpu-numbers.json")
+    #expect(GPUNumbering.stored(in: folder.path) == GPUNumbering())
+    #expect(FileManager.default.fileExists(atPath: folder.path(to: "gpu-numbers.json")))
+    state.close()
   }
 
   private func divided() -> Inventory {

@@ -148,6 +148,15 @@ struct SystemdBusTests {
     }
   }
 
+  @Test func variablesThatAllUnitsGetAreTold() async throws {
+    try await withBus { bus in
+      try await systemctl("set-environment", "T_FOR_ALL=a b")
+      #expect(try await bus.environment().contains("T_FOR_ALL=a b"))
+      try await systemctl("unset-environment", "T_FOR_ALL")
+      #expect(try await bus.environment().contains("T_FOR_ALL=a b") == false)
+    }
+  }
+
   @Test func aThousandCallsAtOnceAreAllAnswered() async throws {
     try await withBus { bus in
       let versions = try await withThrowingTaskGroup(of: String.self) { group in
