@@ -5,7 +5,7 @@ SWIFT_BUILD_FLAGS ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 PURGE ?=
-# A folder with programs to install or pack as they are; without it they are built in release first.
+# A folder with programs and their library to install or pack as they are; without it they are built in release first.
 PROGRAMS ?=
 
 VERSION := $(shell cat VERSION)
@@ -31,7 +31,7 @@ packages: ## install the system packages that a build needs and that are missing
 test-packages:
 	@scripts/packages test
 
-build: $(RELEASE_STAMP) ## build both programs in release, into .build/release
+build: $(RELEASE_STAMP) ## build the programs in release, into .build/release
 
 $(RELEASE_STAMP): $(SOURCES)
 	@scripts/build $(SWIFT_BUILD_FLAGS)
@@ -60,8 +60,10 @@ uninstall: ## stop without cutting a request, and remove; PURGE=1: configuration
 
 dist: $(if $(PROGRAMS),,build) ## make a tarball in dist/ that installs on a machine without a toolchain
 	@rm -rf dist/$(TARBALL)
-	@mkdir -p dist/$(TARBALL)/bin
+	@mkdir -p dist/$(TARBALL)/bin dist/$(TARBALL)/lib/ollama-pool
 	@cd $(or $(PROGRAMS),.build/release) && install -s -m 755 ollama-pool ollama-simulator '$(CURDIR)/dist/$(TARBALL)/bin'
+	@cd $(or $(PROGRAMS),.build/release) && \
+	  install -s -m 644 libSimulatedNVML.so '$(CURDIR)/dist/$(TARBALL)/lib/ollama-pool'
 	@install -m 755 scripts/install.sh dist/$(TARBALL)
 	@cp -R VERSION LICENSE README.md config docs units dist/$(TARBALL)
 	@tar -C dist --owner=0 --group=0 --sort=name -czf dist/$(TARBALL).tar.gz $(TARBALL)

@@ -15,6 +15,14 @@ let foundations: [Target] = [
   .systemLibrary(name: "CLinux"),
   .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
   .target(name: "CNVML"),
+  // Shipped beside the simulator, and opened like NVIDIA's library, whose name it has: no toolchain's library may be
+  // needed, and no symbol of Swift's be in it.
+  .target(
+    name: "SimulatedNVML",
+    linkerSettings: [
+      .unsafeFlags(
+        ["-static-stdlib", "-nostartfiles", "-Xlinker", "-soname=libnvidia-ml.so.1"], .when(platforms: [.linux]))
+    ]),
 ]
 
 let vocabularies: [Target] = [
@@ -67,7 +75,7 @@ let executables: [Target] = [
     ]),
   .executableTarget(
     name: "ollama-simulator",
-    dependencies: ["OllamaAPI", argumentParser, signals, nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1")]),
+    dependencies: ["OllamaAPI", "PoolCore", argumentParser, signals, nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1")]),
 ]
 
 let tests: [Target] = [
@@ -110,7 +118,7 @@ let tests: [Target] = [
       "Console", "ControlInterface", "Dispatcher", "Gateway", "OllamaAPI", "PoolConfiguration", "PoolCore", "Systemd",
       "TestSupport", "Varlink", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"),
     ]),
-  .testTarget(name: "SimulatorTests", dependencies: ["ollama-simulator", "TestSupport"]),
+  .testTarget(name: "SimulatorTests", dependencies: ["ollama-simulator", "GPUInventory", "TestSupport"]),
   .testTarget(
     name: "CommandLineTests",
     dependencies: [
@@ -131,6 +139,7 @@ let package = Package(
   products: [
     .executable(name: "ollama-pool", targets: ["ollama-pool"]),
     .executable(name: "ollama-simulator", targets: ["ollama-simulator"]),
+    .library(name: "SimulatedNVML", type: .dynamic, targets: ["SimulatedNVML"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),

@@ -7,7 +7,7 @@
 #
 #   PREFIX   /usr/local unless given. systemd looks for units below /usr and /usr/local only: with another prefix they
 #            go to /usr/local/lib, and name the programs where they are.
-#   PROGRAMS the folder with the programs, where they are neither in .build/release nor in the tarball
+#   PROGRAMS the folder with the programs and their library, where they are neither in .build/release nor in the tarball
 #   DESTDIR  a folder to install into as if it were /, for a package: then nothing is done to the system that runs.
 set -eu
 
@@ -30,14 +30,19 @@ here=$(cd "$(dirname "$0")" && pwd)
 if [[ -d $here/units ]]; then # an unpacked tarball
   source=$here
   programs=${PROGRAMS:-$here/bin}
+  built=${PROGRAMS:-$here/lib/ollama-pool}
 else
   source=$(dirname "$here")
   programs=${PROGRAMS:-$source/.build/release}
+  built=$programs
 fi
 
 library=/usr/local/lib
 [[ $PREFIX != /usr ]] || library=/usr/lib
 bin=$DESTDIR$PREFIX/bin
+# Where the simulator looks for its library, from its own place.
+libraries=$DESTDIR$PREFIX/lib/ollama-pool
+nvml=libSimulatedNVML.so
 documentation=$DESTDIR$PREFIX/share/doc/ollama-pool
 units=$DESTDIR$library/systemd/system
 catalogs=$DESTDIR$library/systemd/catalog
@@ -61,20 +66,22 @@ names() { # SUFFIX...: of the files in units/
 }
 
 install_files() {
-  local program unit catalog
-  for program in ollama-pool ollama-simulator; do
-    [[ -x $programs/$program ]] || {
-      echo "$programs/$program is missing: make build" >&2
+  local program unit catalog file
+  for file in "$programs/ollama-pool" "$programs/ollama-simulator" "$built/$nvml"; do
+    [[ -r $file ]] || {
+      echo "$file is missing: make build" >&2
       exit 1
     }
   done
-  install -d "$bin" "$documentation" "$units" "$catalogs" "${sysusers%/*}" "${tmpfiles%/*}" \
+  install -d "$bin" "$libraries" "$documentation" "$units" "$catalogs" "${sysusers%/*}" "${tmpfiles%/*}" \
     "${bash_completion%/*}" "${zsh_completion%/*}" "${fish_completion%/*}"
   # Beside and then over the old one: a program that runs cannot be written to.
   for program in ollama-pool ollama-simulator; do
     install -m 755 "$programs/$program" "$bin/$program.new"
     mv -f "$bin/$program.new" "$bin/$program"
   done
+  install -m 644 "$built/$nvml" "$libraries/$nvml.new"
+  mv -f "$libraries/$nvml.new" "$libraries/$nvml"
   for unit in $(names .service .socket .target .slice); do
     sed "s|/usr/local/|$PREFIX/|g" "$source/units/$unit" >"$units/$unit"
     chmod 644 "$units/$unit"
@@ -141,9 +148,10 @@ uninstall() {
   local file
   for file in $(names .service .socket .target .slice); do rm -f "$units/$file"; done
   for file in $(names .catalog); do rm -f "$catalogs/$file"; done
-  rm -f "$bin/ollama-pool" "$bin/ollama-simulator" "$sysusers" "$tmpfiles" \
+  rm -f "$bin/ollama-pool" "$bin/ollama-simulator" "$libraries/$nvml" "$sysusers" "$tmpfiles" \
     "$bash_completion" "$zsh_completion" "$fish_completion"
   rm -rf "$documentation"
+  [[ ! -d $libraries ]] || rmdir --ignore-fail-on-non-empty "$libraries"
   if [[ $PURGE == 1 && -e $state/lock ]] && ! flock --nonblock "$state/lock" true; then
     echo "Another pool uses $state, such as an \`ollama-pool serve\` of root: end it, and purge again."
     PURGE=

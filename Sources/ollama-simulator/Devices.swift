@@ -1,3 +1,5 @@
+import PoolCore
+
 /// The GPUs that this server claims to have: those that its variables make visible.
 struct Devices: Sendable {
   struct Device: Sendable {
@@ -25,8 +27,10 @@ struct Devices: Sendable {
 
   /// Says what a discovery found.
   ///
-  /// - Parameter fellBack: whether the GPUs could not be used, which Ollama hardly mentions.
-  func log(fellBack: Bool) {
+  /// - Parameters:
+  ///   - memory: of simulated GPUs.
+  ///   - fellBack: whether the GPUs could not be used, which Ollama hardly mentions.
+  func log(_ memory: GPUMemory?, fellBack: Bool) {
     if let variable {
       Log.info(
         "user overrode visible devices", source: "runner.go", [variable.name: variable.value])
@@ -45,8 +49,8 @@ struct Devices: Sendable {
         "inference compute", source: "types.go",
         [
           "id": device.id, "library": device.library, "compute": "8.6", "name": "\(device.library)\(index)",
-          "description": "Simulated GPU", "pci_id": "0000:0\(index + 1):00.0", "type": "discrete", "total": "24.0 GiB",
-          "available": "23.5 GiB",
+          "description": "Simulated GPU", "pci_id": "0000:0\(index + 1):00.0", "type": "discrete",
+          "total": memory?.total(of: device.id).map { byteText($0) } ?? "24.0 GiB", "available": "23.5 GiB",
         ])
     }
   }

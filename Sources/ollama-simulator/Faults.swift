@@ -1,5 +1,3 @@
-import Glibc
-
 /// One way to misbehave.
 enum Fault: Sendable, Equatable {
   case slowStart(seconds: Double)
@@ -10,6 +8,7 @@ enum Fault: Sendable, Equatable {
   case loadForever
   case outOfMemory
   case cpuFallback
+  case unsaidCPUFallback
   case crashAtToken(Int)
   case runnerCrashAtToken(Int)
   case stallAtToken(Int)
@@ -23,6 +22,7 @@ enum Fault: Sendable, Equatable {
       load-forever              no load ends (but for OLLAMA_LOAD_TIMEOUT)
       out-of-memory             every load fails
       cpu-fallback              works, with no byte in GPU memory
+      unsaid-cpu-fallback       the same, while /api/ps says that the models are there
       crash-at-token N          the server dies as an answer gets its Nth token
       runner-crash-at-token N   only the runner dies
       stall-at-token [N]        answers stop there (at once), all else goes on
@@ -43,6 +43,7 @@ enum Fault: Sendable, Equatable {
     case ("load-forever", nil): self = .loadForever
     case ("out-of-memory", nil): self = .outOfMemory
     case ("cpu-fallback", nil): self = .cpuFallback
+    case ("unsaid-cpu-fallback", nil): self = .unsaidCPUFallback
     case ("crash-at-token", let count?): self = .crashAtToken(Int(count))
     case ("runner-crash-at-token", let count?): self = .runnerCrashAtToken(Int(count))
     case ("stall-at-token", _): self = .stallAtToken(Int(number ?? 0))
@@ -81,13 +82,6 @@ final class Faults {
   private var fromFile: [Fault] = []
   private var lastSeen: FileVersion?
 
-  private struct FileVersion: Equatable {
-    let inode: UInt64
-    let size: Int
-    let seconds: Int
-    let nanoseconds: Int
-  }
-
   init(_ settings: Settings) {
     given = settings.faults
     file = settings.faultsFile
@@ -103,14 +97,10 @@ final class Faults {
   /// Those in force now. Costs a `stat` while the file stays as it is.
   var current: [Fault] {
     guard let file else { return fixed }
-    var information = stat()
-    guard stat(file, &information) == 0 else {
+    guard let version = FileVersion(file) else {
       lastSeen = nil
       return fixed
     }
-    let version = FileVersion(
-      inode: UInt64(information.st_ino), size: information.st_size, seconds: information.st_mtim.tv_sec,
-      nanoseconds: information.st_mtim.tv_nsec)
     if version != lastSeen {
       lastSeen = version
       let text = SmallFile.read(file, limit: 65_536).map { String(decoding: $0, as: UTF8.self) } ?? ""

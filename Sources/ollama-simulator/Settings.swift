@@ -25,6 +25,8 @@ struct Settings: Sendable {
   let instance: String?
   let faults: String
   let faultsFile: String?
+  /// The real path of the folder of simulated GPUs; nil: memory is without end.
+  let gpuFolder: String?
 
   /// How fast things go.
   struct Behaviour: Sendable {
@@ -71,6 +73,9 @@ struct Settings: Sendable {
     faults = own("FAULT") ?? ""
     faultsFile = own("FAULTS").flatMap { $0.isEmpty ? nil : $0 }
     behaviour = try Behaviour(own)
+    gpuFolder = try own("GPUS").flatMap { folder throws(SimulatorError) in
+      folder.isEmpty ? nil : try RealFolder.path(folder)
+    }
   }
 
   /// Reads OLLAMA_HOST: `host`, `host:port`, `:port`, with or without a scheme.

@@ -37,6 +37,9 @@ struct WallTime: Sendable {
   /// Far enough for "for ever"; Ollama's clients show years.
   static var farFuture: WallTime { now.advanced(bySeconds: 290 * 365.25 * 86_400) }
 
+  /// Since 1970.
+  var milliseconds: Int { seconds * 1000 + nanoseconds / 1_000_000 }
+
   func advanced(bySeconds interval: Double) -> WallTime {
     WallTime(seconds: seconds + Int(interval), nanoseconds: nanoseconds)
   }

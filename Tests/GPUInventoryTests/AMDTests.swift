@@ -173,7 +173,6 @@ import Testing
 }
 
 /// A machine with GPUs of both vendors.
-@Suite(.enabled(if: FakeNVML.compiler != nil, "\(FakeNVML.needsCompiler)"))
 struct MixedVendorsTests {
   private static let amd = [FakeAMD.GPU(bus: 0x43, uniqueID: 1, renderMinor: 128)]
   private static let nvidia = "gpu uuid=GPU-a bus=0:81:0\ngpu uuid=GPU-b bus=0:1:0 mig=1\nmig gpu=1 uuid=MIG-x\n"

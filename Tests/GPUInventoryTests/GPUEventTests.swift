@@ -48,7 +48,7 @@ struct GPUEventTests {
 
   @Test("XID 31 and 79 are told once each, with their GPU")
   func xids() async throws {
-    let listener = Listener(try await FakeNVML(state: Self.state))
+    let listener = Listener(try await FakeNVML(variant: .counting, state: Self.state))
     try await listener.watch()
     let first = "xid gpu=0 code=31 seq=1\n"
     try listener.fake.show(Self.state + first)
@@ -67,7 +67,7 @@ struct GPUEventTests {
 
   @Test("an event of a slice is the slice's, one of a GPU instance each of its slices', any other the GPU's")
   func slices() async throws {
-    let listener = Listener(try await FakeNVML(state: Self.state))
+    let listener = Listener(try await FakeNVML(variant: .counting, state: Self.state))
     try await listener.watch()
     try listener.fake.show(
       Self.state + """
@@ -85,7 +85,7 @@ struct GPUEventTests {
 
   @Test("a driver that is loaded anew while it is waited for is opened again")
   func reload() async throws {
-    let listener = Listener(try await FakeNVML(state: Self.state))
+    let listener = Listener(try await FakeNVML(variant: .counting, state: Self.state))
     try await listener.watch()
     let before = listener.fake.calls(of: "nvmlDeviceRegisterEvents")
     try listener.fake.show(Self.state + "reload 1\n")
@@ -100,7 +100,7 @@ struct GPUEventTests {
 
   @Test("a GPU that comes later is watched once it is named, and what is not named is not")
   func newGPU() async throws {
-    let listener = Listener(try await FakeNVML(state: "gpu uuid=GPU-a\n"))
+    let listener = Listener(try await FakeNVML(variant: .counting, state: "gpu uuid=GPU-a\n"))
     try await listener.watch()
     try listener.fake.show("gpu uuid=GPU-a\ngpu uuid=GPU-b\nxid gpu=1 code=13 seq=1\n")
     listener.source.watch(listener.fake.reader().read(.automatic).gpus)
@@ -120,7 +120,7 @@ struct GPUEventTests {
       "nvmlDeviceRegisterEvents", "nvmlEventSetWait_v2",
     ])
   func failures(function: String) async throws {
-    let fake = try await FakeNVML(state: Self.state)
+    let fake = try await FakeNVML(variant: .counting, state: Self.state)
     let gpus = fake.reader().read(.automatic).gpus
     let listener = Listener(fake)
     try fake.show(Self.state + "fail \(function) 4\n")
@@ -140,19 +140,20 @@ struct GPUEventTests {
 
   @Test("what has no events is no fault; an old driver's are told, without slices")
   func unsupported() async throws {
-    let old = Listener(try await FakeNVML(options: ["-DOLD_SYMBOLS"], state: Self.state))
+    let old = Listener(try await FakeNVML(variant: .old, state: Self.state))
     try await old.watch()
     try old.fake.show(Self.state + "xid gpu=1 code=13 seq=1 gi=3 ci=1\n")
     try await eventually("it is told") { old.events == [GPUEvent(uuid: "GPU-b", kind: .xid(13))] }
     old.source.close()
 
-    let fake = try await FakeNVML(state: Self.state + "fail nvmlDeviceGetSupportedEventTypes 3 gpu=0\n")
+    let fake = try await FakeNVML(
+      variant: .counting, state: Self.state + "fail nvmlDeviceGetSupportedEventTypes 3 gpu=0\n")
     let listener = Listener(fake)
     try await listener.watch()
     #expect(listener.source.problem == nil)
     listener.source.close()
 
-    let ancient = Listener(try await FakeNVML(source: "old_nvml.c"))
+    let ancient = Listener(try await FakeNVML(variant: .ancient))
     ancient.source.watch(ancient.fake.reader().read(.automatic).gpus)
     try await eventually("the problem is told") { ancient.source.problem != nil }
     #expect(ancient.source.problem?.text.contains("no functions for events") == true)
@@ -170,7 +171,7 @@ struct GPUEventTests {
 
   @Test("closing ends the stream at once, also while the driver hangs, and the thread soon after")
   func close() async throws {
-    let waiting = Listener(try await FakeNVML(state: Self.state))
+    let waiting = Listener(try await FakeNVML(variant: .counting, state: Self.state))
     try await waiting.watch()
     let begin = ContinuousClock.now
     waiting.source.close()
@@ -178,20 +179,20 @@ struct GPUEventTests {
     try await eventually(within: .seconds(5), "the thread ends") { !waiting.source.hasThread }
     #expect(ContinuousClock.now - begin < .seconds(3))
 
-    let hanging = Listener(try await FakeNVML(state: Self.state))
+    let hanging = Listener(try await FakeNVML(variant: .counting, state: Self.state))
     try await hanging.watch()
     let release = try hanging.fake.hang()
     hanging.source.close()
     hanging.source.watch([])
     try await eventually("the stream ends") { hanging.hasEnded }
     #expect(hanging.source.hasThread)
-    release()
+    try release()
     try await eventually("the thread ends") { !hanging.source.hasThread }
   }
 
   @Test("whoever lets go of the source ends it")
   func released() async throws {
-    let fake = try await FakeNVML(state: Self.state)
+    let fake = try await FakeNVML(variant: .counting, state: Self.state)
     var source: GPUEventSource? = GPUEventSource(nvmlLibrary: fake.library)
     source?.watch(fake.reader().read(.automatic).gpus)
     let events = try #require(source?.events)

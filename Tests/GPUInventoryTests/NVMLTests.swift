@@ -3,7 +3,6 @@ import Testing
 
 @testable import GPUInventory
 
-@Suite(.enabled(if: FakeNVML.compiler != nil, "\(FakeNVML.needsCompiler)"))
 struct NVMLTests {
   @Test("four GPUs are read, in the order of the PCI bus")
   func fourGPUs() async throws {
@@ -176,9 +175,9 @@ struct NVMLTests {
     #expect(inventory.driverVersion == nil && inventory.problems == [] && inventory.gpus.count == 4)
   }
 
-  @Test("an old driver shows what it can")
+  @Test("an old driver shows what it can", .enabled(if: FakeNVML.compiler != nil, "\(FakeNVML.needsCompiler)"))
   func oldDriver() async throws {
-    let inventory = try await FakeNVML(source: "old_nvml.c").reader().read(.automatic)
+    let inventory = try await FakeNVML(variant: .ancient).reader().read(.automatic)
     #expect(inventory.source == .drivers && inventory.problems == [])
     #expect(inventory.gpus.map(\.uuid) == ["GPU-old"])
     let gpu = try #require(inventory.gpus.first)
@@ -188,9 +187,11 @@ struct NVMLTests {
     #expect(inventory.driverVersion == nil)
   }
 
-  @Test("a driver without the needed functions is reported")
+  @Test(
+    "a driver without the needed functions is reported",
+    .enabled(if: FakeNVML.compiler != nil, "\(FakeNVML.needsCompiler)"))
   func uselessDriver() async throws {
-    let fake = try await FakeNVML(source: "old_nvml.c", options: ["-DWITHOUT_UUID"])
+    let fake = try await FakeNVML(variant: .useless)
     let text = "\(fake.library): has no nvmlDeviceGetUUID; install NVIDIA's driver 450 or a later one"
     let withoutModule = fake.reader().read(.automatic)
     #expect(withoutModule.source == .cpu && withoutModule.problems.map(\.description) == [text])

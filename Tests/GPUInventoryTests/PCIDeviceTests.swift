@@ -4,7 +4,6 @@ import Testing
 @testable import GPUInventory
 
 /// What sysfs tells of the slots of GPUs that NVML shows.
-@Suite(.enabled(if: FakeNVML.compiler != nil, "\(FakeNVML.needsCompiler)"))
 struct PCIDeviceTests {
   private static let address = "0000:41:00.0"
   private static let real = "sys/devices/pci0000:40/0000:40:01.0/\(address)"

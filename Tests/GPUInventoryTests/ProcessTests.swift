@@ -4,7 +4,6 @@ import Testing
 @testable import GPUInventory
 
 /// Who uses NVIDIA's GPUs.
-@Suite(.enabled(if: FakeNVML.compiler != nil, "\(FakeNVML.needsCompiler)"))
 struct ProcessTests {
   private static let two = "gpu uuid=GPU-a bus=0:1:0\ngpu uuid=GPU-b bus=0:2:0\n"
 
@@ -30,7 +29,7 @@ struct ProcessTests {
   @Test("an older driver's functions do, without those for drawing too")
   func older() async throws {
     let state = Self.two + "proc gpu=1 pid=7 used=70\n"
-    let fake = try await FakeNVML(options: ["-DOLD_SYMBOLS"], state: state)
+    let fake = try await FakeNVML(variant: .old, state: state)
     #expect(Self.processes(fake.reader().read(.automatic)) == [[], [GPUProcess(pid: 7, memory: 70)]])
     try fake.show(state + "fail nvmlDeviceGetGraphicsRunningProcesses_v2 3\n")
     #expect(Self.processes(fake.reader().read(.automatic)) == [[], [GPUProcess(pid: 7, memory: 70)]])
@@ -76,11 +75,11 @@ struct ProcessTests {
   func occupation() async throws {
     let fake = try await FakeNVML(state: "gpu uuid=GPU-a total=1000 used=100\n")
     let reader = fake.reader()
-    let sleeper = try RunningProgram("sleep", ["600"])
-    try fake.occupy("GPU-a", bytes: 300, by: sleeper.processID)
-    let during = reader.read(.automatic).gpus[0]
-    #expect(during.memoryUsed == 400 && during.processes == [GPUProcess(pid: sleeper.processID, memory: 300)])
-    _ = try await sleeper.stop()
+    let program = try fake.occupy("GPU-a", bytes: 300)
+    let process = GPUProcess(pid: program.processID, memory: 300)
+    try await eventually("it is there") { reader.read(.automatic).gpus[0].processes == [process] }
+    #expect(reader.read(.automatic).gpus[0].memoryUsed == 400)
+    _ = try await program.stop()
     try await eventually("nobody is there any more") { reader.read(.automatic).gpus[0].processes == [] }
     #expect(reader.read(.automatic).gpus[0].memoryUsed == 100)
   }

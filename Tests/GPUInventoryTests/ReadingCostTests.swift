@@ -4,7 +4,6 @@ import Testing
 @testable import GPUInventory
 
 /// The supervisor reads every two seconds, and whoever asks for the status, too.
-@Suite(.enabled(if: FakeNVML.compiler != nil, "\(FakeNVML.needsCompiler)"))
 struct ReadingCostTests {
   /// Of the fastest of many readings, so that what else the machine does is left out. Eight whole GPUs were seen to take
   /// 0.4 ms with optimised code, most of it the stand-in's own.

@@ -21,7 +21,7 @@ enum ReleaseBuild {
   .serialized, .enabled(if: SystemdHost.isAvailable, SystemdHost.remedy),
   .enabled(ReleaseBuild.remedy) { await ReleaseBuild.isUpToDate() }, .timeLimit(.minutes(5)))
 struct ReleaseTests {
-  @Test(arguments: ["ollama-pool", "ollama-simulator"])
+  @Test(arguments: ["ollama-pool", "ollama-simulator", "libSimulatedNVML.so"])
   func `a program needs no library that comes with a toolchain`(program: String) async throws {
     let libraries = try await run("ldd", [ReleaseBuild.folder + "/" + program]).output.split(separator: "\n")
     #expect(libraries.contains { $0.contains("libc.so.6") })

@@ -18,7 +18,8 @@ import Testing
     let units = try Repository.files(below: "units", ".service", ".socket", ".target", ".slice").map { $0.dropFirst(6) }
     let catalogs = try Repository.files(below: "units", ".catalog").map { $0.dropFirst(6) }
     let expected =
-      ["bin/ollama-pool", "bin/ollama-simulator", "lib/sysusers.d/ollama-pool.conf", "lib/tmpfiles.d/ollama-pool.conf"]
+      ["bin/ollama-pool", "bin/ollama-simulator", "lib/ollama-pool/libSimulatedNVML.so"]
+      + ["lib/sysusers.d/ollama-pool.conf", "lib/tmpfiles.d/ollama-pool.conf"]
       + units.map { "lib/systemd/system/\($0)" } + catalogs.map { "lib/systemd/catalog/\($0)" }
       + ["bash-completion/completions/ollama-pool", "zsh/site-functions/_ollama-pool"].map { "share/\($0)" }
       + ["share/fish/vendor_completions.d/ollama-pool.fish", "share/doc/ollama-pool/README.md"]

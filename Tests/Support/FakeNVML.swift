@@ -2,7 +2,7 @@ import Foundation
 import Glibc
 import Synchronization
 
-/// A library built from `Tests/FakeNVML` in a folder of its own, and the file that tells it which GPUs there are.
+/// The simulated NVML in a folder of its own, and the file that tells it which GPUs there are.
 package final class FakeNVML: Sendable {
   private let folder: TemporaryDirectory
   package let library: String
@@ -21,18 +21,47 @@ package final class FakeNVML: Sendable {
     return candidates.first { access($0, X_OK) == 0 }
   }()
 
-  package static let needsCompiler = "needs a C compiler (cc, or the clang of a Swift toolchain) to build a fake NVML"
+  package static let needsCompiler = "needs a C compiler (cc, or the clang of a Swift toolchain) to build another NVML"
 
-  package init(source: String = "fake_nvml.c", options: [String] = [], state: String = "") async throws {
-    let folder = try TemporaryDirectory()
-    self.folder = folder
-    if Self.removesFoldersAtExit { Self.folders.withLock { $0.append(folder) } }
+  /// The library as it is shipped.
+  package init(state: String = "") async throws {
+    folder = try Self.newFolder()
     library = folder.path(to: "libnvidia-ml.so.1")
-    let arguments = ["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o", library] + options
+    let copy = try await run("cp", [BuiltProduct.path("libSimulatedNVML.so"), library])
+    guard copy.end == .exited(0) else { throw SystemCallFailed(copy.errorOutput) }
+    try show(state)
+  }
+
+  /// Another one.
+  package init(variant: Variant, state: String = "") async throws {
+    folder = try Self.newFolder()
+    library = folder.path(to: "libnvidia-ml.so.1")
+    let arguments = ["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o", library] + variant.options
     let compiler = Self.compiler ?? "cc"
-    let (_, errors, end) = try await run(compiler, arguments + [PackageRoot.path(to: "Tests/FakeNVML/\(source)")])
+    let (_, errors, end) = try await run(compiler, arguments + [PackageRoot.path(to: variant.source)])
     guard end == .exited(0) else { throw NotCompiled(description: "\(compiler): \(errors)") }
     try show(state)
+  }
+
+  /// What takes a compiler.
+  package struct Variant: Sendable {
+    fileprivate var source = "Sources/SimulatedNVML/simulated_nvml.c"
+    fileprivate var options: [String] = []
+
+    /// As shipped, and ``FakeNVML/calls(of:gpu:)`` tells what was called.
+    package static let counting = Variant(options: ["-DCOUNT_CALLS"])
+    /// With the functions of a driver of some years ago.
+    package static let old = Variant(options: ["-DCOUNT_CALLS", "-DOLD_SYMBOLS"])
+    /// So old that it can do little more than name its one GPU.
+    package static let ancient = Variant(source: "Tests/FakeNVML/old_nvml.c")
+    /// It can't do even that.
+    package static let useless = Variant(source: "Tests/FakeNVML/old_nvml.c", options: ["-DWITHOUT_UUID"])
+  }
+
+  private static func newFolder() throws -> TemporaryDirectory {
+    let folder = try TemporaryDirectory()
+    if removesFoldersAtExit { folders.withLock { $0.append(folder) } }
+    return folder
   }
 
   /// From now on the library says this.
@@ -42,10 +71,9 @@ package final class FakeNVML: Sendable {
     guard rename(next, folder.path(to: "nvml.state")) == 0 else { throw SystemCallFailed("rename") }
   }
 
-  /// From now on this process has so much memory on the GPU or slice, until it ends.
-  package func occupy(_ uuid: String, bytes: Int, by pid: Int32) throws {
-    try FileManager.default.createDirectory(atPath: folder.path(to: "procs"), withIntermediateDirectories: true)
-    try folder.write("\(uuid) \(bytes)\n", to: "procs/\(pid)")
+  /// A process that has so much memory on the GPU or slice, until it ends.
+  package func occupy(_ uuid: String, bytes: Int) throws -> RunningProgram {
+    try RunningProgram("sh", ["-c", "sleep 600; :", "sh", "--gpus", folder.path, "--holds", "\(uuid)=\(bytes)"])
   }
 
   /// How often a function was called so far without failing: on one GPU, counted from 0, or on all.
@@ -57,17 +85,10 @@ package final class FakeNVML: Sendable {
   }
 
   /// From now on no call of the library returns, until the closure that comes back is called.
-  package func hang() throws -> () -> Void {
-    let next = folder.path(to: "nvml.state.next")
-    guard mkfifo(next, 0o600) == 0, rename(next, folder.path(to: "nvml.state")) == 0 else {
-      throw SystemCallFailed("mkfifo")
-    }
-    let path = folder.path(to: "nvml.state")
-    return {
-      // Who opens a pipe for reading waits for somebody to write.
-      let descriptor = open(path, O_WRONLY | O_NONBLOCK)
-      if descriptor >= 0 { close(descriptor) }
-    }
+  package func hang() throws -> () throws -> Void {
+    let state = try String(contentsOfFile: folder.path(to: "nvml.state"), encoding: .utf8)
+    try show(state + "hang\n")
+    return { try self.show(state) }
   }
 
   private struct NotCompiled: Error, CustomStringConvertible { let description: String }

@@ -38,8 +38,7 @@ extension SystemTests {
       guard command.end == .exited(0) else { throw Failed("ldconfig: \(command.errorOutput)") }
     }
 
-    @Test(.enabled(if: FakeNVML.compiler != nil, "\(FakeNVML.needsCompiler)"))
-    func whereTheDriverIsThereItNamesTheGPUsAndTheSupervisorsSandboxLetsItBeRead() async throws {
+    @Test func whereTheDriverIsThereItNamesTheGPUsAndTheSupervisorsSandboxLetsItBeRead() async throws {
       try await withDriver {
         try await InstalledPool.running(SystemTests.two, gpus: "gpus: auto") { pool in
           let status = try await pool.ready(2)

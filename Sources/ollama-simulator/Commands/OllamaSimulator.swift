@@ -12,8 +12,9 @@ struct OllamaSimulator: AsyncParsableCommand {
       and signals, and answers with made-up words at a chosen speed: for tests, demonstrations and load tests. \
       It obeys the OLLAMA_* variables that decide these things, and can be told to misbehave.
 
-      See `ollama-simulator serve --help` for speeds and faults.
+      See `ollama-simulator serve --help` for speeds and faults, and `ollama-simulator gpus --help` for GPUs that \
+      don't exist.
       """,
     version: "ollama version is \(version) (simulator)",
-    subcommands: [Serve.self, Runner.self])
+    subcommands: [Serve.self, GPUs.self, Runner.self])
 }

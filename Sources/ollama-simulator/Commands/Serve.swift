@@ -10,7 +10,8 @@ struct Serve: AsyncParsableCommand {
       An option wins over its variable. Of Ollama's own variables it obeys OLLAMA_HOST, OLLAMA_MODELS, \
       OLLAMA_NUM_PARALLEL, OLLAMA_MAX_QUEUE, OLLAMA_MAX_LOADED_MODELS, OLLAMA_KEEP_ALIVE, OLLAMA_LOAD_TIMEOUT, \
       OLLAMA_CONTEXT_LENGTH, OLLAMA_ORIGINS, OLLAMA_DEBUG, and CUDA_VISIBLE_DEVICES or ROCR_VISIBLE_DEVICES as the \
-      list of the GPUs that it claims to have.
+      list of the GPUs that it claims to have. With --gpus its models hold memory on simulated GPUs: what does not \
+      fit is computed on the CPU, and what is on a GPU that gets lost fails.
 
       FAULTS, separated by commas, after `for NAME:` where they are for one server only (NAME: the variable \
       POOL_INSTANCE, or the port):
@@ -33,6 +34,7 @@ struct Serve: AsyncParsableCommand {
   var discoverySeconds: String?
   @Option(help: "Seconds that a pull takes (default: 0.5).") var pullSeconds: String?
   @Option(help: "Changes the made-up words (default: 1).") var seed: String?
+  @Option(help: "Folder of simulated GPUs, see `ollama-simulator gpus --help`.") var gpus: String?
   @Option(help: "Faults, see above.") var fault: String?
   @Option(help: "File with faults, see above.") var faults: String?
 
@@ -40,7 +42,7 @@ struct Serve: AsyncParsableCommand {
     let given = [
       "HOST": host, "MODELS": models, "TOKENS": tokens, "TOKENS_PER_SECOND": tokensPerSecond,
       "FIRST_TOKEN_SECONDS": firstTokenSeconds, "LOAD_SECONDS": loadSeconds, "DISCOVERY_SECONDS": discoverySeconds,
-      "PULL_SECONDS": pullSeconds, "SEED": seed, "FAULT": fault, "FAULTS": faults,
+      "PULL_SECONDS": pullSeconds, "SEED": seed, "GPUS": gpus, "FAULT": fault, "FAULTS": faults,
     ].compactMapValues { $0 }
     do throws(SimulatorError) {
       let settings = try Settings(environment: Environment.current, options: given)

@@ -89,6 +89,11 @@ final class Generation {
 
   /// Whether a fault strikes before the next token.
   private func stumbles() -> Bool {
+    if work.server.scheduler.isOnLostGPU(host) {
+      Log.error("CUDA error: the GPU is lost", source: "ggml-cuda.cu")
+      host.crash()
+      return true
+    }
     let faults = work.server.faults.current
     guard !faults.isEmpty else { return false }
     if let count = faults.crashToken, made + 1 >= count {

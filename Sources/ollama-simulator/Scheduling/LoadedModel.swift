@@ -8,6 +8,8 @@ final class LoadedModel {
   /// Tokens. A request that asks for another length needs the model loaded anew.
   let contextLength: Int
   let sizeVRAM: Int
+  /// What it holds of simulated GPUs.
+  let shares: [HeldMemory.Share]
   let loadedNanoseconds: Int
   private let slots: Int
   private let process: RunnerProcess
@@ -25,13 +27,15 @@ final class LoadedModel {
   private(set) var isBroken = false
 
   init(
-    _ model: StoredModel, contextLength: Int, sizeVRAM: Int, loadedNanoseconds: Int, slots: Int, keepAlive: KeepAlive,
+    _ model: StoredModel, contextLength: Int, sizeVRAM: Int, shares: [HeldMemory.Share], loadedNanoseconds: Int,
+    slots: Int, keepAlive: KeepAlive,
     process: RunnerProcess, eventLoop: NIOIsolatedEventLoop, onIdle: @escaping (LoadedModel) -> Void,
     onExpiry: @escaping (LoadedModel) -> Void
   ) {
     self.model = model
     self.contextLength = contextLength
     self.sizeVRAM = sizeVRAM
+    self.shares = shares
     self.loadedNanoseconds = loadedNanoseconds
     self.slots = slots
     self.keepAlive = keepAlive

@@ -23,13 +23,16 @@ final class RunnerProcess {
   var onDeath: (() -> Void)?
 
   /// Starts one. That it ends shows in the closing of its standard output, on which it never writes.
-  init(model: String, registry: RunnerRegistry, eventLoop: any EventLoop) throws(SimulatorError) {
+  /// - Parameter held: the arguments that hold memory of simulated GPUs.
+  init(
+    model: String, held: [String], registry: RunnerRegistry, eventLoop: any EventLoop
+  ) throws(SimulatorError) {
     var ends: [Int32] = [-1, -1]
     guard pipe(&ends) == 0 else { throw SimulatorError(call: "pipe", errno: errno) }
     for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
     defer { close(ends[1]) }
     do throws(SimulatorError) {
-      processID = try Self.spawn(model: model, standardOutput: ends[1])
+      processID = try Self.spawn(model: model, held, standardOutput: ends[1])
     } catch {
       close(ends[0])
       throw error
@@ -39,11 +42,8 @@ final class RunnerProcess {
     watch(ends[0], eventLoop)
   }
 
-  private static func spawn(model: String, standardOutput: Int32) throws(SimulatorError) -> pid_t {
-    var link = [CChar](repeating: 0, count: 4096)
-    guard readlink("/proc/self/exe", &link, link.count - 1) > 0 else {
-      throw SimulatorError(call: "readlink /proc/self/exe", errno: errno)
-    }
+  private static func spawn(model: String, _ held: [String], standardOutput: Int32) throws(SimulatorError) -> pid_t {
+    let path = try Executable.path()
     keepDescriptorsFromChildren()
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
@@ -62,8 +62,7 @@ final class RunnerProcess {
     posix_spawnattr_setsigdefault(&attributes, &all)
     posix_spawnattr_setsigmask(&attributes, &none)
     posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK))
-    let path = link.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
-    let words = [path, "runner", "--model", model]
+    let words = [path, "runner", "--model", model] + held
     let arguments = words.map { strdup($0) } + [nil]
     defer { for argument in arguments { free(argument) } }
     var processID: pid_t = 0
@@ -94,10 +93,11 @@ final class RunnerProcess {
       }
   }
 
-  /// Kills it; its end is expected then.
+  /// Kills it; its end is expected then. When this returns it is gone, with what it held.
   func kill() {
     onDeath = nil
     crash()
+    reap()
   }
 
   /// Kills it as a fault does: its end comes as a surprise.
@@ -105,13 +105,20 @@ final class RunnerProcess {
 
   private func ended() {
     guard !isOver else { return }
-    isOver = true
-    registry.remove(processID)
     // Its output closes while it dies, so this is short.
-    var status: Int32 = 0
-    while waitpid(processID, &status, 0) < 0 && errno == EINTR {}
+    reap()
     onDeath?()
     onDeath = nil
+  }
+}
+
+extension RunnerProcess {
+  private func reap() {
+    guard !isOver else { return }
+    isOver = true
+    registry.remove(processID)
+    var status: Int32 = 0
+    while waitpid(processID, &status, 0) < 0 && errno == EINTR {}
   }
 }
 

@@ -17,9 +17,17 @@ final class Scheduler {
     let visit: Visit
   }
 
+  /// Where a model comes to be.
+  private struct Memory {
+    /// Bytes that it says to have on GPUs.
+    let sizeVRAM: Int
+    let shares: [HeldMemory.Share]
+  }
+
   private struct Load {
     let waiting: Waiting
     let process: RunnerProcess
+    let memory: Memory
     let startedAt: NIODeadline
     let timer: Scheduled<Void>
   }
@@ -27,6 +35,8 @@ final class Scheduler {
   private let settings: Settings
   private let faults: Faults
   private let registry: RunnerRegistry
+  /// Simulated GPUs; nil: memory is without end.
+  private let gpus: GPUMemory?
   private let eventLoop: NIOIsolatedEventLoop
   private var loaded: [String: LoadedModel] = [:]
   /// The request whose turn it is: it loads its model, or waits until another makes room.
@@ -36,8 +46,10 @@ final class Scheduler {
   /// Idle models in the order in which they became so: the first goes first.
   private var idleOrder: [String] = []
 
-  init(settings: Settings, faults: Faults, registry: RunnerRegistry, eventLoop: NIOIsolatedEventLoop) {
+  init(settings: Settings, faults: Faults, gpus: GPUMemory?, registry: RunnerRegistry, eventLoop: NIOIsolatedEventLoop)
+  {
     self.settings = settings
+    self.gpus = gpus
     self.faults = faults
     self.registry = registry
     self.eventLoop = eventLoop
@@ -106,9 +118,11 @@ final class Scheduler {
         }
         guard host.isIdle else { return }
         remove(host)
-      } else if loaded.count >= maxLoaded {
+      } else if loaded.count >= maxLoaded || !loaded.isEmpty && gpus?.hasRoom(for: waiting.demand.model.size) == false {
+        // In memory, a model is wholly on the GPU rather than beside others.
         guard let victim = idleOrder.lazy.compactMap({ self.loaded[$0] }).first(where: \.isIdle) else { return }
         remove(victim)
+        continue
       }
       startLoad(waiting)
     }
@@ -122,10 +136,12 @@ final class Scheduler {
 
   private func startLoad(_ waiting: Waiting) {
     let name = waiting.demand.model.name
+    let memory = memory(for: waiting.demand.model)
     let process: RunnerProcess
     do throws(SimulatorError) {
       process = try RunnerProcess(
-        model: name.description, registry: registry, eventLoop: eventLoop.nonisolated())
+        model: name.description, held: HeldMemory.arguments(memory.shares, in: gpus?.folder ?? ""), registry: registry,
+        eventLoop: eventLoop.nonisolated())
     } catch {
       current = nil
       waiting.visit.fail(Refusal(status: 500, message: error.message))
@@ -149,8 +165,20 @@ final class Scheduler {
       timer.cancel()
       self?.loadEnded(refusal: Refusal(status: 500, message: "llama-server process has terminated: signal: killed"))
     }
-    load = Load(waiting: waiting, process: process, startedAt: .now(), timer: timer)
+    load = Load(waiting: waiting, process: process, memory: memory, startedAt: .now(), timer: timer)
   }
+
+  private func memory(for model: StoredModel) -> Memory {
+    let faults = faults.current
+    if settings.devices.all.isEmpty || faults.contains(.cpuFallback) { return Memory(sizeVRAM: 0, shares: []) }
+    if faults.contains(.unsaidCPUFallback) { return Memory(sizeVRAM: model.size, shares: []) }
+    guard let gpus else { return Memory(sizeVRAM: model.size, shares: []) }
+    let shares = gpus.shares(of: model.size)
+    return Memory(sizeVRAM: shares.reduce(0) { $0 + $1.bytes }, shares: shares)
+  }
+
+  /// Whether what a model computes with is gone.
+  func isOnLostGPU(_ host: LoadedModel) -> Bool { !host.shares.isEmpty && gpus?.isLost(host.shares) == true }
 
   private func loadEnded(refusal: Refusal?) {
     guard let load else { return }
@@ -163,10 +191,10 @@ final class Scheduler {
       Log.error("error loading llama server", source: "sched.go", ["error": refusal.message])
       load.waiting.visit.fail(refusal)
     } else {
-      let onCPU = settings.devices.all.isEmpty || faults.current.contains(.cpuFallback)
       let nanoseconds = Int((NIODeadline.now() - load.startedAt).nanoseconds)
       let host = LoadedModel(
-        demand.model, contextLength: demand.contextLength, sizeVRAM: onCPU ? 0 : demand.model.size,
+        demand.model, contextLength: demand.contextLength, sizeVRAM: load.memory.sizeVRAM,
+        shares: load.memory.shares,
         loadedNanoseconds: nanoseconds, slots: demand.model.canGenerate ? settings.parallel : 1,
         keepAlive: settings.keepAlive, process: load.process, eventLoop: eventLoop,
         onIdle: { [weak self] in self?.becameIdle($0) }, onExpiry: { [weak self] in self?.expired($0) })

@@ -10,6 +10,8 @@ final class Server {
   let faults: Faults
   let store: ModelStore
   let scheduler: Scheduler
+  /// Simulated GPUs, where there are any.
+  private let gpus: GPUMemory?
   let eventLoop: NIOIsolatedEventLoop
   private let hostRule: HostRule
   private let originRule: OriginRule
@@ -22,7 +24,11 @@ final class Server {
     self.eventLoop = eventLoop.assumeIsolated()
     faults = Faults(settings)
     store = try ModelStore(folder: settings.modelsFolder)
-    scheduler = Scheduler(settings: settings, faults: faults, registry: registry, eventLoop: self.eventLoop)
+    gpus = try settings.gpuFolder.map { folder throws(SimulatorError) in
+      GPUMemory(folder: folder, uuids: settings.devices.all.map(\.id), state: try GPUState.read(in: folder))
+    }
+    scheduler = Scheduler(
+      settings: settings, faults: faults, gpus: gpus, registry: registry, eventLoop: self.eventLoop)
     let addresses = (try? NIOCore.System.enumerateDevices()) ?? []
     hostRule = HostRule(
       hostname: Self.hostname, localAddresses: addresses.compactMap { $0.address?.ipAddress })
@@ -60,7 +66,8 @@ final class Server {
       eventLoop.scheduleTask(in: .milliseconds(100)) { self.serve(listener) }
       return
     }
-    settings.devices.log(fellBack: faults.current.contains(.cpuFallback))
+    let fellBack = faults.current.contains { $0 == .cpuFallback || $0 == .unsaidCPUFallback }
+    settings.devices.log(gpus, fellBack: fellBack)
     listener.setOption(.autoRead, value: true).whenFailure { Log.error("cannot accept: \($0)") }
   }
 

@@ -1,27 +1,32 @@
-// A stand-in for libnvidia-ml.so.1 in tests: cc -shared -fPIC -o libnvidia-ml.so.1 fake_nvml.c
-//
-// It shows the GPUs that a file describes, read again at each change: $FAKE_NVML_STATE, or `nvml.state` beside the
-// library. `_` stands for a space in values. A line each:
+// A stand-in for libnvidia-ml.so.1, so that GPUs can be tried out on a machine without any: it shows those that a text
+// file beside it describes, `nvml.state`, read again at each change. `ollama-simulator gpus` makes both, and changes the
+// file; so can an editor. Each line is a thing; `_` stands for a space in values; what is not understood is ignored.
 //   driver 550.54.15
-//   gpu uuid=GPU-a name=Fake_H100 bus=00000000:01:00.0 minor=0 total=85899345920 used=1073741824 util=7 temp=40
+//   gpu uuid=GPU-a name=H100 bus=00000000:01:00.0 minor=0 total=80GiB used=1GiB util=7 temp=40
+//                                             without minor= it has no device node
 //   gpu uuid=GPU-b mig=1                      in MIG mode; GPUs are counted from 0, as they come
-//   mig gpu=1 index=3 uuid=MIG-a name=Fake_H100_MIG_1g.10gb total=10737418240 used=0 gi=7 ci=0
-//   proc gpu=0 pid=1234 used=1048576          a process; on a slice with gi= and ci=, one that draws with graphics=1
+//   mig gpu=1 index=3 uuid=MIG-a name=H100_MIG_1g.10gb total=10GiB used=0 gi=7 ci=0
+//   proc gpu=0 pid=1234 used=1MiB             a process; on a slice with gi= and ci=, one that draws with graphics=1
 //   xid gpu=0 code=79 seq=1                   an event; each seq is another one, of a slice with gi= and ci=
 //   ecc gpu=0 seq=2                           a double bit ECC error
 //   fail nvmlDeviceGetMemoryInfo_v2 15        that call returns that code, on every GPU and slice
 //   fail nvmlDeviceGetMemoryInfo_v2 15 gpu=1  on one GPU and its slices; with mig=3 on one slice, with mig=-1 on none
+//   fail any 15 gpu=1                         every call does
+//   missing gpu=1                             as if its line were not there, while the others keep their numbers here
+//   hang                                      no call returns while this line is there
 //   reload 1                                  another number ends all sessions, as the driver's reload does
 //   count 1000                                what nvmlDeviceGetCount_v2 says, whatever there is
 //   processsize 32                            how long an element of the lists of processes is, if not 24
 //
-// Programs may occupy memory, too: a file `procs/PID` beside the state file with lines `UUID BYTES` is a process for as
-// long as /proc/PID exists, and what it has is used on top of `used`.
+// Programs hold memory by their command line, for as long as they run: `--gpus FOLDER --holds UUID=BYTES`, with any
+// number of --holds, is a process on that GPU or slice of the folder's, and what it holds is used on top of `used`.
 //
-// With -DOLD_SYMBOLS it has the functions of an older driver.
+// For tests: with -DOLD_SYMBOLS it has the functions of an older driver, with -DCOUNT_CALLS it counts calls.
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -29,6 +34,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #ifdef OLD_SYMBOLS
 #define nvmlDeviceGetComputeRunningProcesses_v3 nvmlDeviceGetComputeRunningProcesses_v2
@@ -40,15 +46,16 @@ enum {
   SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7,
   TIMEOUT = 10, VERSION_MISMATCH = 25
 };
-enum { MOST_GPUS = 64, MOST_SLICES = 448, MOST_FAILURES = 32, MOST_PROCESSES = 8192, MOST_EVENTS = 64, MIG_ROOM = 7 };
+enum { MOST_GPUS = 64, MOST_SLICES = 448, MOST_FAILURES = 32, MOST_PROCESSES = 8192, MOST_EVENTS = 64, MIG_ROOM = 7,
+       MOST_OCCUPATIONS = 1024 };
 enum { XID = 8, DOUBLE_BIT_ECC = 2, SINGLE_BIT_ECC = 1 };
 static const unsigned NO_INSTANCE = ~0u;
 
 // A GPU, or a slice of one: then `slice` is not -1, and `index` is the GPU's.
 typedef struct Device {
-  int index, slice;
-  bool divided;
-  unsigned minor, utilization, temperature, gpu_instance, compute_instance;
+  int index, slice, minor;
+  bool divided, missing;
+  unsigned utilization, temperature, gpu_instance, compute_instance;
   unsigned long long total, used;
   char uuid[96], name[96], bus[32];
 } Device;
@@ -71,26 +78,37 @@ typedef struct {
   unsigned long long type, data, sequence;
 } Happening;
 
+// What a running program holds.
+typedef struct {
+  unsigned pid;
+  unsigned long long used;
+  const Device *device;
+} Occupation;
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static Device gpus[MOST_GPUS], slices[MOST_SLICES];
 static Failure failures[MOST_FAILURES];
 static Process processes[MOST_PROCESSES];
 static Happening happenings[MOST_EVENTS];
+static bool hangs;
 static int gpu_count, slice_count, failure_count, process_count, happening_count, initialized, reload, process_size;
+static Occupation occupations[MOST_OCCUPATIONS];
+static int occupation_count;
+static long long occupations_read_at; // in milliseconds; 0: never
 static char driver[80];
 static long long shown_count;
 static struct stat read_state;
 
-static const char *state_path(void) {
-  static char beside[4096];
-  const char *named = getenv("FAKE_NVML_STATE");
-  if (named) return named;
+// Where this library is, with a path that programs name too.
+static const char *folder(void) {
+  static char path[PATH_MAX];
   Dl_info info;
-  if (!dladdr((void *)state_path, &info)) return "";
+  if (*path || !dladdr((void *)folder, &info)) return path;
+  char beside[PATH_MAX];
   const char *slash = strrchr(info.dli_fname, '/');
-  int folder = slash ? (int)(slash - info.dli_fname) : 0;
-  snprintf(beside, sizeof beside, "%.*s/nvml.state", folder, info.dli_fname);
-  return beside;
+  snprintf(beside, sizeof beside, "%.*s/.", slash ? (int)(slash - info.dli_fname) : 0, info.dli_fname);
+  if (!realpath(beside, path)) *path = 0;
+  return path;
 }
 
 static const char *field(const char *line, const char *key) {
@@ -103,6 +121,14 @@ static const char *field(const char *line, const char *key) {
 static unsigned long long number(const char *line, const char *key, unsigned long long otherwise) {
   const char *value = field(line, key);
   return value ? strtoull(value, NULL, 0) : otherwise;
+}
+
+static unsigned long long bytes(const char *line, const char *key, unsigned long long otherwise) {
+  const char *value = field(line, key);
+  if (!value) return otherwise;
+  char *unit;
+  unsigned long long amount = strtoull(value, &unit, 0);
+  return amount << (!strncmp(unit, "GiB", 3) ? 30 : !strncmp(unit, "MiB", 3) ? 20 : !strncmp(unit, "KiB", 3) ? 10 : 0);
 }
 
 static void text(const char *line, const char *key, char *out, size_t size, const char *otherwise) {
@@ -125,13 +151,13 @@ static void read_line(const char *line) {
     gpu->slice = -1;
     gpu->divided = number(line, "mig", 0);
     gpu->gpu_instance = gpu->compute_instance = NO_INSTANCE;
-    gpu->minor = number(line, "minor", gpu->index);
+    gpu->minor = number(line, "minor", -1);
     gpu->utilization = number(line, "util", 0);
     gpu->temperature = number(line, "temp", 40);
-    gpu->total = number(line, "total", 24ULL << 30);
-    gpu->used = number(line, "used", 0);
+    gpu->total = bytes(line, "total", 24ULL << 30);
+    gpu->used = bytes(line, "used", 0);
     text(line, "uuid", gpu->uuid, sizeof gpu->uuid, "GPU-0");
-    text(line, "name", gpu->name, sizeof gpu->name, "Fake_GPU");
+    text(line, "name", gpu->name, sizeof gpu->name, "Simulated_GPU");
     text(line, "bus", gpu->bus, sizeof gpu->bus, "00000000:01:00.0");
   } else if (!strncmp(line, "mig ", 4) && slice_count < MOST_SLICES) {
     Device *slice = &slices[slice_count++];
@@ -139,16 +165,16 @@ static void read_line(const char *line) {
     slice->slice = number(line, "index", 0);
     slice->gpu_instance = number(line, "gi", 1);
     slice->compute_instance = number(line, "ci", 0);
-    slice->total = number(line, "total", 10ULL << 30);
-    slice->used = number(line, "used", 0);
+    slice->total = bytes(line, "total", 10ULL << 30);
+    slice->used = bytes(line, "used", 0);
     text(line, "uuid", slice->uuid, sizeof slice->uuid, "MIG-0");
-    text(line, "name", slice->name, sizeof slice->name, "Fake_MIG");
+    text(line, "name", slice->name, sizeof slice->name, "Simulated_MIG_slice");
     snprintf(slice->bus, sizeof slice->bus, "%s", gpus[slice->index % MOST_GPUS].bus);
   } else if (!strncmp(line, "proc ", 5) && process_count < MOST_PROCESSES) {
     processes[process_count++] = (Process){
         .gpu = number(line, "gpu", 0), .graphics = number(line, "graphics", 0), .pid = number(line, "pid", 0),
         .gpu_instance = number(line, "gi", NO_INSTANCE), .compute_instance = number(line, "ci", NO_INSTANCE),
-        .used = number(line, "used", ~0ULL)};
+        .used = bytes(line, "used", ~0ULL)};
   } else if ((!strncmp(line, "xid ", 4) || !strncmp(line, "ecc ", 4)) && happening_count < MOST_EVENTS) {
     happenings[happening_count++] = (Happening){
         .gpu = number(line, "gpu", 0), .type = *line == 'x' ? XID : DOUBLE_BIT_ECC, .data = number(line, "code", 0),
@@ -159,6 +185,11 @@ static void read_line(const char *line) {
     failure.gpu = (int)number(line, "gpu", -1);
     failure.slice = (int)number(line, "mig", -2);
     failures[failure_count++] = failure;
+  } else if (!strncmp(line, "missing ", 8)) {
+    unsigned long long gpu = number(line, "gpu", MOST_GPUS);
+    if (gpu < MOST_GPUS) gpus[gpu].missing = true;
+  } else if (!strncmp(line, "hang", 4)) {
+    hangs = true;
   } else if (sscanf(line, "reload %d", &new_reload) == 1) {
     if (new_reload != reload) initialized = 0;
     reload = new_reload;
@@ -167,12 +198,23 @@ static void read_line(const char *line) {
   }
 }
 
+static void forget(void) {
+  gpu_count = slice_count = failure_count = process_count = happening_count = 0;
+  occupations_read_at = 0;
+  hangs = false;
+  for (int i = 0; i < MOST_GPUS; i++) gpus[i].missing = false;
+  shown_count = -1;
+  process_size = 24;
+  strcpy(driver, "550.54.15");
+}
+
 // Handles stay valid: a GPU keeps its place in the array.
 static void read_state_if_changed(void) {
   struct stat now;
-  const char *path = state_path();
+  char path[PATH_MAX + 16];
+  snprintf(path, sizeof path, "%s/nvml.state", folder());
   if (stat(path, &now)) {
-    gpu_count = slice_count = failure_count = process_count = happening_count = 0;
+    forget();
     memset(&read_state, 0, sizeof read_state);
     return;
   }
@@ -182,13 +224,14 @@ static void read_state_if_changed(void) {
   FILE *file = fopen(path, "r");
   if (!file) return;
   read_state = now;
-  gpu_count = slice_count = failure_count = process_count = happening_count = 0;
-  shown_count = -1;
-  process_size = 24;
-  strcpy(driver, "550.54.15");
+  forget();
   char line[1024];
   while (fgets(line, sizeof line, file)) read_line(line);
   fclose(file);
+}
+
+static bool is_of(const Failure *failure, const char *function) {
+  return !strcmp(failure->function, "any") || !strcmp(failure->function, function);
 }
 
 static bool concerns(const Failure *failure, const Device *device) {
@@ -196,6 +239,7 @@ static bool concerns(const Failure *failure, const Device *device) {
   return failure->slice == -2 || (device && failure->slice == device->slice);
 }
 
+#ifdef COUNT_CALLS
 // What has been called so far without failing, for tests to ask.
 static struct {
   const char *function;
@@ -221,13 +265,22 @@ int fakeCalls(const char *function, int gpu) {
   pthread_mutex_unlock(&lock);
   return count;
 }
+#else
+static void note_call(const char *function, int gpu) { (void)function, (void)gpu; }
+#endif
 
 // Begins each call: locks, reads the state, and finds out whether the call is to fail.
 static int enter(const char *function, const Device *device) {
   pthread_mutex_lock(&lock);
   read_state_if_changed();
+  while (hangs) {
+    pthread_mutex_unlock(&lock);
+    nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    pthread_mutex_lock(&lock);
+    read_state_if_changed();
+  }
   for (int i = 0; i < failure_count; i++)
-    if (!strcmp(failures[i].function, function) && concerns(&failures[i], device)) return failures[i].code;
+    if (is_of(&failures[i], function) && concerns(&failures[i], device)) return failures[i].code;
   if (!initialized && strcmp(function, "nvmlInit_v2")) return UNINITIALIZED;
   note_call(function, device ? device->index : -1);
   return SUCCESS;
@@ -242,13 +295,6 @@ static int leave(int code) {
   int code_ = enter(__func__, gpu);       \
   if (code_ != SUCCESS) return leave(code_)
 
-// What programs occupy, as `procs` beside the state file tells.
-typedef struct {
-  unsigned pid;
-  unsigned long long used;
-  const Device *device;
-} Occupation;
-
 static const Device *device_named(const char *uuid) {
   for (int i = 0; i < gpu_count; i++)
     if (!strcmp(gpus[i].uuid, uuid)) return &gpus[i];
@@ -257,30 +303,47 @@ static const Device *device_named(const char *uuid) {
   return NULL;
 }
 
-static int read_occupations(Occupation *found, int room) {
-  char folder[4200], path[4500], line[256], uuid[96];
-  int count = 0;
-  const char *state = state_path(), *slash = strrchr(state, '/');
-  snprintf(folder, sizeof folder, "%.*s/procs", slash ? (int)(slash - state) : 0, state);
-  DIR *entries = opendir(folder);
-  if (!entries) return 0;
+// Reads the arguments of one process, each of which ends with a NUL.
+static void read_arguments(unsigned pid, const char *word, const char *end) {
+  bool is_here = false;
+  for (const char *value; word < end; word = value) {
+    value = word + strlen(word) + 1;
+    if (value >= end) return;
+    if (!strcmp(word, "--gpus")) is_here = !strcmp(value, folder());
+    const char *equals = strchr(value, '=');
+    if (strcmp(word, "--holds") || !is_here || !equals || occupation_count == MOST_OCCUPATIONS) continue;
+    char uuid[96];
+    snprintf(uuid, sizeof uuid, "%.*s", (int)(equals - value), value);
+    const Device *device = device_named(uuid);
+    if (!device) continue;
+    occupations[occupation_count++] = (Occupation){pid, strtoull(equals + 1, NULL, 10), device};
+  }
+}
+
+// At most every 20 ms: one look at all GPUs asks many times.
+static void read_occupations(void) {
+  struct timespec clock;
+  clock_gettime(CLOCK_MONOTONIC, &clock);
+  long long now = clock.tv_sec * 1000LL + clock.tv_nsec / 1000000;
+  if (occupations_read_at && now - occupations_read_at < 20) return;
+  occupations_read_at = now;
+  occupation_count = 0;
+  DIR *entries = opendir("/proc");
+  if (!entries) return;
   for (struct dirent *entry; (entry = readdir(entries));) {
-    char *end;
+    char *end, path[64], words[8192];
     unsigned long pid = strtoul(entry->d_name, &end, 10);
-    struct stat process;
-    snprintf(path, sizeof path, "/proc/%lu", pid);
-    if (!pid || *end || stat(path, &process)) continue;
-    snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-    FILE *file = fopen(path, "r");
-    if (!file) continue;
-    while (count < room && fgets(line, sizeof line, file)) {
-      Occupation one = {.pid = pid};
-      if (sscanf(line, "%95s %llu", uuid, &one.used) == 2 && (one.device = device_named(uuid))) found[count++] = one;
-    }
-    fclose(file);
+    if (!pid || *end) continue;
+    snprintf(path, sizeof path, "/proc/%lu/cmdline", pid);
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0) continue;
+    ssize_t length = read(descriptor, words, sizeof words - 1);
+    close(descriptor);
+    if (length <= 0) continue;
+    words[length] = 0;
+    read_arguments(pid, words, words + length);
   }
   closedir(entries);
-  return count;
 }
 
 static bool is_on(const Device *device, int gpu, unsigned gpu_instance, unsigned compute_instance) {
@@ -288,13 +351,10 @@ static bool is_on(const Device *device, int gpu, unsigned gpu_instance, unsigned
   return device->slice < 0 || (device->gpu_instance == gpu_instance && device->compute_instance == compute_instance);
 }
 
-enum { MOST_OCCUPATIONS = 1024 };
-static Occupation occupations[MOST_OCCUPATIONS];
-
 static unsigned long long used_on(const Device *device) {
   unsigned long long used = device->used;
-  int count = read_occupations(occupations, MOST_OCCUPATIONS);
-  for (int i = 0; i < count; i++) {
+  read_occupations();
+  for (int i = 0; i < occupation_count; i++) {
     const Device *on = occupations[i].device;
     if (is_on(device, on->index, on->gpu_instance, on->compute_instance)) used += occupations[i].used;
   }
@@ -333,16 +393,29 @@ int nvmlSystemGetDriverVersion(char *buffer, unsigned size) {
   return leave(SUCCESS);
 }
 
+// NVML's index counts those that are there.
+static Device *gpu_at(unsigned index) {
+  for (int i = 0; i < gpu_count; i++)
+    if (!gpus[i].missing && index-- == 0) return &gpus[i];
+  return NULL;
+}
+
 int nvmlDeviceGetCount_v2(unsigned *count) {
   ENTER(NULL);
-  *count = shown_count >= 0 ? (unsigned)shown_count : (unsigned)gpu_count;
+  unsigned there = 0;
+  while (gpu_at(there)) there++;
+  *count = shown_count >= 0 ? (unsigned)shown_count : there;
   return leave(SUCCESS);
 }
 
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, Device **gpu) {
-  ENTER(index < MOST_GPUS ? &gpus[index] : NULL);
-  if (index >= (unsigned)gpu_count) return leave(INVALID_ARGUMENT);
-  *gpu = &gpus[index];
+  pthread_mutex_lock(&lock);
+  read_state_if_changed();
+  Device *found = gpu_at(index);
+  pthread_mutex_unlock(&lock);
+  ENTER(found);
+  if (!found) return leave(INVALID_ARGUMENT);
+  *gpu = found;
   return leave(SUCCESS);
 }
 
@@ -360,8 +433,8 @@ int nvmlDeviceGetName(Device *gpu, char *buffer, unsigned size) {
 
 int nvmlDeviceGetMinorNumber(Device *gpu, unsigned *minor) {
   ENTER(gpu);
-  if (gpu->slice >= 0) return leave(NOT_SUPPORTED);
-  *minor = gpu->minor;
+  if (gpu->slice >= 0 || gpu->minor < 0) return leave(NOT_SUPPORTED);
+  *minor = (unsigned)gpu->minor;
   return leave(SUCCESS);
 }
 
@@ -429,7 +502,8 @@ typedef struct {
 
 static int list_processes(const Device *device, bool graphics, unsigned *count, char *infos) {
   unsigned room = *count, found = 0;
-  int occupied = graphics ? 0 : read_occupations(occupations, MOST_OCCUPATIONS);
+  read_occupations();
+  int occupied = graphics ? 0 : occupation_count;
   for (int i = 0; i < process_count + occupied; i++) {
     Process process;
     if (i < process_count) {

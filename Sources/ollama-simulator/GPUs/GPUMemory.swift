@@ -1,0 +1,58 @@
+/// The memory of the simulated GPUs that a server sees, and what of it a model gets. Belongs to the event loop.
+final class GPUMemory {
+  /// Of which a model is taken to have so many, all of one size: what does not fit as a whole is divided by them.
+  private static let layers = 32
+
+  let folder: String
+  private let uuids: [String]
+  private var state: GPUState
+  private var version: FileVersion?
+
+  /// - Parameters:
+  ///   - folder: its real path.
+  ///   - uuids: of the GPUs and slices that the server is pinned to.
+  init(folder: String, uuids: [String], state: GPUState) {
+    self.folder = folder
+    self.uuids = uuids
+    self.state = state
+  }
+
+  /// The state as it is now. Costs a `stat` while the file stays as it is.
+  private var now: GPUState {
+    let seen = FileVersion(GPUState.path(in: folder))
+    if seen != version || seen == nil {
+      version = seen
+      // A file that goes away takes the GPUs along.
+      state = (try? GPUState.read(in: folder)) ?? GPUState(text: "")
+    }
+    return state
+  }
+
+  func isLost(_ gpus: [HeldMemory.Share]) -> Bool {
+    let state = now
+    return gpus.contains { state.isLost($0.uuid) }
+  }
+
+  func hasRoom(for size: Int) -> Bool { shares(of: size).reduce(0) { $0 + $1.bytes } >= size }
+
+  /// What a model of so many bytes gets: all of it on the GPU with the most room, or spread, or as many of its layers as
+  /// there is room for. The rest is for the CPU.
+  func shares(of size: Int) -> [HeldMemory.Share] {
+    let state = now
+    let held = HeldMemory.now(in: folder)
+    let rooms = state.devices.filter { uuids.contains($0.uuid) && !state.isLost($0.uuid) }
+      .map { (uuid: $0.uuid, room: max(0, $0.total - $0.used - held[$0.uuid, default: 0])) }
+      .sorted { ($1.room, $0.uuid) < ($0.room, $1.uuid) }
+    let most = min(size, rooms.reduce(0) { $0 + $1.room })
+    let layer = max(1, size / Self.layers)
+    var left = most == size ? size : most / layer * layer
+    var shares: [HeldMemory.Share] = []
+    for (uuid, room) in rooms where left > 0 && room > 0 {
+      shares.append(HeldMemory.Share(uuid: uuid, bytes: min(left, room)))
+      left -= min(left, room)
+    }
+    return shares
+  }
+
+  func total(of uuid: String) -> Int? { now.devices.first { $0.uuid == uuid }?.total }
+}
