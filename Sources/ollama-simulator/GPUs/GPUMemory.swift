@@ -41,7 +41,7 @@ final class GPUMemory {
     let state = now
     let held = HeldMemory.now(in: folder)
     let rooms = state.devices.filter { uuids.contains($0.uuid) && !state.isLost($0.uuid) }
-      .map { (uuid: $0.uuid, room: max(0, $0.total - $0.used - held[$0.uuid, default: 0])) }
+      .map { (uuid: $0.uuid, room: Self.room(of: $0, held)) }
       .sorted { ($1.room, $0.uuid) < ($0.room, $1.uuid) }
     let most = min(size, rooms.reduce(0) { $0 + $1.room })
     let layer = max(1, size / Self.layers)
@@ -54,5 +54,16 @@ final class GPUMemory {
     return shares
   }
 
+  /// Bytes.
   func total(of uuid: String) -> Int? { now.devices.first { $0.uuid == uuid }?.total }
+
+  /// Bytes that nobody uses.
+  func room(of uuid: String) -> Int? {
+    let held = HeldMemory.now(in: folder)
+    return now.devices.first { $0.uuid == uuid }.map { Self.room(of: $0, held) }
+  }
+
+  private static func room(of device: GPUState.Device, _ held: [String: Int]) -> Int {
+    max(0, device.total - device.used - held[device.uuid, default: 0])
+  }
 }

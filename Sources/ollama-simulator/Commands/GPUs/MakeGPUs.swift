@@ -69,8 +69,9 @@ struct MakeGPUs: ParsableCommand {
     let domain = "0000ffff"
     let gpuName = name.replacing(" ", with: "_")
     var lines = [
-      "# Simulated GPUs: read again at each change. `_` is a space. `ollama-simulator gpus fault --help` says what can",
-      "# be wrong with them; lines that begin with `fail`, `missing`, `xid`, `ecc` or `hang` say that something is.",
+      "# Simulated GPUs: read again at each change. `_` is a space, and gpu=1 is the second line `gpu`. Such a line also",
+      "# takes minor=1 (it has the node /dev/nvidia1), used=1GiB, util=90 (percent), temp=70. Lines that begin with",
+      "# `fail`, `missing`, `xid`, `ecc` or `hang` say what is wrong: `ollama-simulator gpus fault --help` explains them.",
       "driver 550.54.15",
     ]
     for gpu in 0..<count {
