@@ -47,6 +47,15 @@ struct GPUTests {
     try await daemon.reload()
     #expect(try await stage.status().instances.map(\.id) == ["gpu0", "gpu1"])
     #expect(try await stage.status().instances.allSatisfy { $0.state == .starting })
+    // Also where nothing is to be started, it is told, and once.
+    try await stage.tells("GPUs and placements: nvmlInit_v2: Unknown Error (NVML code 999)")
+    await daemon.readGPUs()
+    let status = try await stage.status()
+    #expect(status.problems.count == 1 && status.problems.allSatisfy { $0.contains("NVML code 999") })
+    #expect(status.gpus.allSatisfy { $0.state == .failed && $0.problem == nil }, "\(status.gpus)")
+    try fake.show(Self.gpu("a", bus: 0) + Self.gpu("b", bus: 4))
+    await daemon.readGPUs()
+    #expect(try await stage.status().problems == [])
     await daemon.stop(instances: .stop)
   }
 

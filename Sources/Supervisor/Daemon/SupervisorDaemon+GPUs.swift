@@ -25,7 +25,7 @@ extension SupervisorDaemon {
     // The configuration may be another one by now.
     guard plan.configuration == configuration else { return }
     let seen = reading ?? .unanswered(within: options.gpuPatience)
-    if reading != nil { replan(seen) }
+    replan(seen)
     let known = plan.placements.sites.flatMap { $0.gpus.map(\.uuid) }
     let readings = await readings(of: seen, known: known)
     let shown = seen.keeping(plan.inventory)
@@ -34,6 +34,13 @@ extension SupervisorDaemon {
     apply { $0.gpusRead(readings, at: $1) }
     options.gpuEvents?.watch(seen.gpus)
     watchersShouldKnow()
+  }
+
+  /// The drivers can't be asked. What runs goes on, and that nothing could be started any more is told at once.
+  private func note(_ problems: [InventoryProblem]) {
+    let news = problems.filter { $0.gpu == nil && !plan.inventory.problems.contains($0) }
+    plan.note(problems)
+    for problem in news { tell(SupervisorEvent(.inventoryTrouble, "GPUs and placements", why: problem.description)) }
   }
 
   /// Off the actor: it looks into /proc for each process.
@@ -48,7 +55,7 @@ extension SupervisorDaemon {
     guard !reading.hasSamePlaces(as: plan.inventory) else { return }
     let new = plan.changed(to: plan.configuration, reading, plan.store)
     // What may hide GPUs must not cost those that run.
-    guard new.placements.areAll || new.finds(moreThan: plan) else { return }
+    guard new.placements.areAll || new.finds(moreThan: plan) else { return note(reading.problems) }
     let names = Set(plan.placements.sites.map(\.id))
     take(new)
     guard names != Set(plan.placements.sites.map(\.id)) else { return }
@@ -105,9 +112,11 @@ extension Inventory {
     guard source == .drivers, old.source == .drivers else { return self }
     var kept = self
     let present = Set(gpus.map(\.uuid))
+    // A driver that can't be asked doesn't say that a GPU is gone.
+    let isComplete = problems.allSatisfy { $0.gpu != nil }
     for gpu in old.gpus where gpu.kind == .whole && !present.contains(gpu.uuid) {
       kept.gpus.append(gpu.withoutReadings)
-      if !problems.contains(where: { $0.gpu == gpu.uuid }) {
+      if isComplete, !problems.contains(where: { $0.gpu == gpu.uuid }) {
         kept.problems.append(.unknownGPU(gpu.uuid, "it was there, and is not any more"))
       }
     }

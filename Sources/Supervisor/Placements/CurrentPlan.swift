@@ -6,7 +6,7 @@ import PoolCore
 /// What is in force: the settings, and what follows from them on this machine at this time.
 struct CurrentPlan: Sendable {
   let configuration: LoadedConfiguration
-  let inventory: Inventory
+  private(set) var inventory: Inventory
   let numbering: GPUNumbering
   let placements: PlacementPlan
   /// What may stand in for `ollama`: nothing any more once there was one. An upgrade, in which it is away for a while,
@@ -66,6 +66,9 @@ struct CurrentPlan: Sendable {
     self.store = store
     specify()
   }
+
+  /// What a reading says that is not otherwise to be relied on, since it may hide GPUs.
+  mutating func note(_ problems: [InventoryProblem]) { inventory.problems = problems }
 
   private mutating func specify() {
     guard case .success(let program) = program else { return }
