@@ -7,7 +7,8 @@ struct ModelStore: Sendable {
   private let modelsFolder: String
   private let blobsFolder: String
 
-  /// Makes the folders, and in a new store the models that a simulator has from the start.
+  /// Makes the folders, and in a new store the models that a simulator has from the start. One that is there need not be
+  /// writable, as Ollama's need not.
   init(folder: String) throws(SimulatorError) {
     modelsFolder = folder + "/simulator/models"
     blobsFolder = folder + "/simulator/blobs"
@@ -15,9 +16,6 @@ struct ModelStore: Sendable {
     let isNew = stat(modelsFolder, &information) != 0
     try SmallFile.makeFolder(modelsFolder)
     try SmallFile.makeFolder(blobsFolder)
-    guard access(modelsFolder, W_OK | X_OK) == 0 else {
-      throw SimulatorError(call: "open \(modelsFolder)", errno: errno)
-    }
     if isNew { for model in Self.initialModels { try save(model) } }
   }
 
