@@ -1,0 +1,119 @@
+import Foundation
+import TestSupport
+import Testing
+
+extension SystemTests {
+  /// GPUs that fail under instances that serve.
+  @Suite(.serialized) struct GPUFaultTests {
+    @Test func aGPUThatIsLostEndsItsStreamsWithAnErrorAndIsReplacedAndTheOthersNoticeNothing() async throws {
+      try await SimulatedGPUs.running(SystemTests.two, options: ["--count", "3"]) { pool, gpus in
+        let before = try await pool.ready(2)
+        let streams = [try await Conversation.begun(tokens: 400), try await Conversation.begun(tokens: 400)]
+        let requests = try await pool.requests("both are served") { $0.allSatisfy(\.begun) && $0.count == 2 ? $0 : nil }
+        let lost = try #require(requests.firstIndex { $0.instance == "gpu0" })
+        try await gpus.fault("gpu0 lost")
+        let cut = try await Conversation.finish(streams[lost], within: .seconds(20))
+        #expect(cut.status == 200 && cut.hasErrorLine && !cut.isDone, "\(cut.lines.suffix(1))")
+        let after = try await pool.status("gpu2 takes its place") {
+          $0.running.map(\.id) == ["gpu1", "gpu2"] && $0.instance("gpu2")?.state == "ready"
+        }
+        let whole = try await Conversation.finish(streams[1 - lost])
+        #expect(whole.isDone && whole.tokens >= 399)
+        #expect(after.instance("gpu1")?.mainPID == before.instance("gpu1")?.mainPID)
+        let seen = try await pool.gpus("gpu0 has failed") { $0["0"]?.state == "failed" }
+        #expect(seen["0"]?.reason?.contains("the GPU is lost") == true, "\(seen)")
+        let entry = try await pool.entry(containing: "has failed: the GPU is lost")
+        #expect(entry.gpu == SimulatedGPUs.uuid(0) && entry.message.contains("gpu0"), "\(entry)")
+        #expect(try await Conversation.chat(tokens: 2).isDone)
+      }
+    }
+
+    @Test func anXIDThatWantsAResetQuarantinesTheGPUUntilAnOperatorSaysThatItIsWell() async throws {
+      try await SimulatedGPUs.running("", options: ["--count", "2"]) { pool, gpus in
+        let before = try await pool.ready(1)
+        let stream = try await Conversation.begun(tokens: 60)
+        try await gpus.fault("gpu0 xid 79")
+        // What has begun may end.
+        #expect(try await Conversation.finish(stream).isDone)
+        try await pool.status("gpu1 serves instead") { $0.running.map(\.id) == ["gpu1"] && $0.maxConcurrent == 1 }
+        let quarantined = try await pool.gpus("gpu0 is quarantined") { $0["0"]?.state == "quarantined" }
+        #expect(quarantined["0"]?.reason?.contains("XID 79") == true, "\(quarantined)")
+        let entry = try await pool.entry(containing: "has failed: XID 79")
+        #expect(entry.gpu == SimulatedGPUs.uuid(0) && entry.messageID != nil)
+
+        let old = try await pool.mainPID(of: InstalledPool.supervisor)
+        try await systemctl("restart", InstalledPool.supervisor)
+        #expect(try await pool.mainPID(of: InstalledPool.supervisor) != old)
+        #expect(try await pool.pool("scale", "--fixed", "2").end == .exited(0))
+        let still = try await pool.gpus("it still is") { $0["0"]?.state == "quarantined" }
+        #expect(still["0"]?.reason?.contains("XID 79") == true, "\(still)")
+        #expect(try await pool.status().instance("gpu0")?.mainPID == nil)
+
+        #expect(try await pool.pool("uncordon", "gpu0").end == .exited(0))
+        let after = try await pool.ready(2)
+        #expect(after.instance("gpu0")?.mainPID != before.instance("gpu0")?.mainPID)
+      }
+    }
+
+    @Test func anXIDOfAProgramCostsItsInstanceAndNotTheGPU() async throws {
+      try await SimulatedGPUs.running(SystemTests.two, options: ["--count", "2"]) { pool, gpus in
+        let before = try await pool.ready(2)
+        let stream = try await Conversation.begun(tokens: 60)
+        try await gpus.fault("gpu0 xid 31")
+        try await pool.status("gpu0 has another instance") { status in
+          status.maxConcurrent == 2 && status.instance("gpu0")?.mainPID != before.instance("gpu0")?.mainPID
+        }
+        #expect(try await Conversation.finish(stream).isDone)
+        #expect(try await pool.status().instance("gpu1")?.mainPID == before.instance("gpu1")?.mainPID)
+        let entry = try await pool.entry(containing: "had an error: XID 31")
+        #expect(entry.gpu == SimulatedGPUs.uuid(0))
+        #expect(try await pool.entries(about: "gpu0").contains { $0.message.hasPrefix("gpu0 drains: ") })
+      }
+    }
+
+    @Test func aCallThatFailsIsToldAndCostsNoInstance() async throws {
+      try await SimulatedGPUs.running(SystemTests.two, options: ["--count", "2"]) { pool, gpus in
+        let before = try await pool.ready(2)
+        for (gpu, function) in [
+          ("gpu0", "nvmlDeviceGetMemoryInfo_v2"), ("gpu1", "nvmlDeviceGetComputeRunningProcesses_v3"),
+          ("gpu0", "nvmlDeviceGetUUID"), ("gpu1", "nvmlDeviceRegisterEvents"),
+        ] {
+          try await gpus.fault("\(gpu) call \(function) 999")
+          // Whether errors are told of is asked of each GPU once.
+          guard function != "nvmlDeviceRegisterEvents" else { continue }
+          let name = function.prefix { $0 != "_" }
+          try await pool.gpus("\(function) is told") {
+            $0[String(gpu.dropFirst(3))]?.problem?.contains("\(name)") == true
+          }
+        }
+        try await gpus.fault("driver mismatch")
+        try await eventually("the driver is told of") {
+          try await pool.pool("status").output.contains("NVML code 18")
+        }
+        // What has begun goes on, and what comes is served.
+        #expect(try await Conversation.chat(tokens: 2).isDone)
+        try await gpus.clear()
+        try await pool.gpus("all is well again") { gpus in
+          gpus.count == 2 && gpus.values.allSatisfy { $0.problem == nil && $0.state == "ours" }
+        }
+        let after = try await pool.status()
+        #expect(after.running.map(\.mainPID) == before.running.map(\.mainPID) && after.maxConcurrent == 2)
+      }
+    }
+
+    @Test func anInstanceThatComputesOnTheCPUInSilenceIsTakenOutAndToldAndReplaced() async throws {
+      try await SimulatedGPUs.running(options: ["--count", "2"]) { pool, _ in
+        _ = try await pool.ready(1)
+        try await pool.setFaults("gpu0: cpu-fallback")
+        #expect(try await Conversation.chat(tokens: 2).isDone)
+        try await pool.status("gpu1 serves instead") { $0.running.map(\.id) == ["gpu1"] && $0.maxConcurrent == 1 }
+        let entry = try await pool.entry(containing: "gpu0 drains: ")
+        #expect(entry.message.contains("llama3.2:latest computes on the CPU"), "\(entry)")
+        try await pool.setFaults("")
+        #expect(try await Conversation.chat(tokens: 2).isDone)
+        let gpus = try await pool.gpus("the model is on gpu1") { $0["1"]?.memoryOursBytes ?? 0 > 1 << 30 }
+        #expect(gpus["1"]?.processes?.map(\.instance) == ["gpu1"])
+      }
+    }
+  }
+}
