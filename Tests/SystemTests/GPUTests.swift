@@ -9,16 +9,27 @@ extension SystemTests {
     private static let lookingOllama = "/opt/looking-ollama"
     private static let script = """
       #!/bin/sh
-      for node in nvidia0 nvidia1 nvidia2 nvidia3 nvidiactl; do
+      for node in nvidia0 nvidia1 nvidia2 nvidia3 nvidiactl kfd dri/renderD128 dri/renderD129; do
         if (: < /dev/$node) 2>/dev/null; then echo "may open $node"; fi
       done
       exec /usr/bin/ollama-simulator "$@"
       """
 
-    @Test func eachInstanceOpensTheNodesOfItsOwnGPUAndOfNoOther() async throws {
+    private func installLookingOllama() async throws {
       let folder = try TemporaryDirectory()
       // By another process: what this one has open for writing can't be executed.
       _ = try await run("install", ["-m", "755", try folder.write(Self.script, to: "ollama"), Self.lookingOllama])
+    }
+
+    /// The nodes that an instance said it may open.
+    private func mayOpen(_ pool: InstalledPool, _ id: String) async throws -> [String] {
+      let words = "may open "
+      return try await pool.entries(about: id).map(\.message).filter { $0.hasPrefix(words) }
+        .map { String($0.dropFirst(words.count)) }
+    }
+
+    @Test func eachInstanceOpensTheNodesOfItsOwnGPUAndOfNoOther() async throws {
+      try await installLookingOllama()
       try await SimulatedGPUs.running("ollama: \(Self.lookingOllama)\nscaling: {min: 4}") { pool, _ in
         let status = try await pool.ready(4)
         for number in 0..<4 {
@@ -29,8 +40,7 @@ extension SystemTests {
           let environment = try String(contentsOfFile: "/proc/\(process)/environ", encoding: .utf8).split(
             separator: "\0")
           #expect(environment.contains("CUDA_VISIBLE_DEVICES=\(SimulatedGPUs.uuid(number))"))
-          let said = try await pool.entries(about: id).map(\.message).filter { $0.hasPrefix("may open ") }
-          #expect(said == ["may open nvidia\(number)", "may open nvidiactl"])
+          #expect(try await mayOpen(pool, id) == ["nvidia\(number)", "nvidiactl"])
         }
         // NVML is read from within the supervisor's sandbox.
         let maps = try String(
@@ -42,7 +52,65 @@ extension SystemTests {
         }
         #expect(gpus.values.allSatisfy { $0.state == "ours" && $0.memoryOthersBytes == 0 && $0.problem == nil })
       }
-      try FileManager.default.removeItem(atPath: Self.lookingOllama)
+    }
+
+    /// Runs `body` on a machine whose kernel shows these GPUs of AMD's, with stand-ins for their nodes.
+    private func withAMD(_ machine: FakeAMD, _ body: () async throws -> Void) async throws {
+      let places = ["/sys/class", "/sys/bus/pci/devices", "/sys/devices/pci0000:00"]
+      let nodes = [("kfd", 232), ("dri/renderD128", 200), ("dri/renderD129", 229)]
+      func command(_ words: String...) async throws {
+        let command = try await run(words[0], Array(words.dropFirst()))
+        guard command.end == .exited(0) else { throw Failed("\(words): \(command.errorOutput)") }
+      }
+      func clear() async {
+        for place in places { _ = try? await run("umount", [place]) }
+        for (node, _) in nodes { unlink("/dev/" + node) }
+      }
+      do {
+        try await command("mkdir", "-p", "/dev/dri")
+        for (node, minor) in nodes { try await command("mknod", "-m", "666", "/dev/" + node, "c", "10", "\(minor)") }
+        for place in places { try await command("mount", "--bind", machine.root + place, place) }
+        try await body()
+      } catch {
+        await clear()
+        throw error
+      }
+      await clear()
+    }
+
+    @Test func gpusOfAMDAreFoundAndEachInstanceHasItsOwnAlone() async throws {
+      let machine = try FakeAMD([
+        FakeAMD.GPU(bus: 3, uniqueID: 0xa0, renderMinor: 128, memoryUsed: 0),
+        FakeAMD.GPU(bus: 4, uniqueID: 0xa1, renderMinor: 129, memoryUsed: 0),
+      ])
+      try await installLookingOllama()
+      try await withAMD(machine) {
+        let settings = "ollama: \(Self.lookingOllama)\nscaling: {min: 2}"
+        try await InstalledPool.running(settings, gpus: "gpus: auto") { pool in
+          let status = try await pool.ready(2)
+          for number in 0..<2 {
+            let instance = try #require(status.instance("gpu\(number)"))
+            #expect(instance.gpus == ["GPU-00000000000000a\(number)"])
+            let process = try #require(instance.mainPID)
+            let environment = try String(contentsOfFile: "/proc/\(process)/environ", encoding: .utf8)
+              .split(separator: "\0")
+            #expect(environment.contains("ROCR_VISIBLE_DEVICES=GPU-00000000000000a\(number)"))
+            #expect(environment.contains("CUDA_VISIBLE_DEVICES=-1"))
+            // The stand-ins have the numbers of those for NVIDIA's, which are there, too.
+            let open = try await mayOpen(pool, "gpu\(number)").filter { !$0.hasPrefix("nvidia") }
+            #expect(open == ["kfd", "dri/renderD\(128 + number)"])
+          }
+          // Somebody comes, and the one that is started anew goes without this GPU.
+          let stranger = try RunningProgram("sleep", ["600"])
+          try machine.occupy(1, bytes: 8 << 30, by: stranger.processID)
+          let gpus = try await pool.gpus("others are on it") { $0["1"]?.memoryOthersBytes == 8 << 30 }
+          #expect(gpus["1"]?.processes?.map(\.command) == ["sleep"] && gpus["0"]?.memoryOthersBytes == 0)
+          try await pool.kill("SIGKILL", "ollama-instance-gpu1.service")
+          let held = try await pool.entry(containing: "gpu1 is passed over")
+          #expect(held.message.contains("sleep (process \(stranger.processID)) with 8 GiB"), "\(held)")
+          #expect(try await Conversation.chat(tokens: 2).isDone)
+        }
+      }
     }
 
     @Test func aSliceOfAGPUThatIsDividedIsAPlaceOfItsOwnWhateverItsNumberIs() async throws {
