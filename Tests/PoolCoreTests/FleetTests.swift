@@ -237,10 +237,11 @@ import Testing
     fleet.runs("gpu0")
     fleet.connect()
     fleet.observe(demand: 0, idle: ["gpu0": .zero])
+    fleet.said = []
     fleet.change(specification: "new")
-    #expect(fleet.said == ["set", "set", "retire gpu0"])
+    #expect(fleet.said == ["set", "retire gpu0"])
     fleet.answer("gpu0", .unknown)
-    #expect(fleet.said == ["set", "set", "retire gpu0", "set"] && fleet.stops.isEmpty)
+    #expect(fleet.said == ["set", "retire gpu0", "set"] && fleet.stops.isEmpty)
     fleet.observe(demand: 0, idle: ["gpu0": .zero])
     #expect(fleet.said.last == "retire gpu0")
     fleet.answer("gpu0", .retired)

@@ -85,7 +85,7 @@ import Testing
 
   @Test func theNetworkIsOpenedBeforeTheDispatcherIsToldAndClosedLongAfter() throws {
     var fleet = FleetUnderTest.running(2) { $0.networkIsForWriterOnly = true }
-    #expect(fleet.said.prefix(2) == ["open gpu0", "set"])
+    #expect(fleet.said.drop { $0 == "set" }.prefix(2) == ["open gpu0", "set"])
     fleet.observe(demand: 1, idle: ["gpu0": nil, "gpu1": .zero])
     fleet.said = []
     try fleet.drain("gpu0")
@@ -99,6 +99,19 @@ import Testing
     fleet.observe(demand: 1, idle: ["gpu0": nil, "gpu1": .zero])
     #expect(fleet.said.filter { $0 == "close gpu0" }.count == 1)
     #expect(fleet.writers == ["gpu1"])
+  }
+
+  @Test func ofThoseThatStartTheFirstThatIsReadyWritesAndNoOtherGetsAWayOut() {
+    var fleet = FleetUnderTest(gpus: 2, minimum: 2)
+    fleet.fleet.limits.networkIsForWriterOnly = true
+    fleet.connect()
+    fleet.runs("gpu0")
+    fleet.runs("gpu1")
+    fleet.observe(references: [], ready: [])
+    #expect(fleet.writers.isEmpty)
+    fleet.observe(references: [], ready: ["gpu1"])
+    fleet.observe(references: [], ready: ["gpu0", "gpu1"])
+    #expect(fleet.writers == ["gpu1"] && fleet.said.filter { $0.hasPrefix("open") } == ["open gpu1"])
   }
 
   @Test func whatAnEarlierSupervisorLetWriteGoesOn() {

@@ -31,11 +31,17 @@ extension Fleet {
       let holds = !present.isCounted || present.references > 0
       if holds || present.isReady && drain(of: present.placement.id) == nil { return [] }
     }
-    if let fit = fittestWriter, fit.isReady || present.map({ drain(of: $0.placement.id) != nil }) ?? true {
+    // One that starts is given nothing yet; if another were ready first, both would have a way out for a while.
+    if let fit = fittestWriter, fit.isReady || present == nil && mayBeWriting(fit) {
       writer = Writer(id: fit.placement.id, invocation: fit.unit.invocation)
     }
     guard writer != before else { return [] }
     return [.report(.writerChanged(writer?.id))]
+  }
+
+  /// Whether an earlier supervisor may have left it as the one that writes.
+  private func mayBeWriting(_ instance: RunningInstance) -> Bool {
+    limits.networkIsForWriterOnly && instance.unit.hasNetwork == true
   }
 
   /// Of those that go on: one that is ready; one that may be writing already, as an earlier supervisor left it; the
@@ -45,7 +51,7 @@ extension Fleet {
     func rank(_ instance: RunningInstance) -> (Int, Int, Int) {
       (
         instance.isReady ? 0 : 1, instance.references > 0 ? 0 : 1,
-        limits.networkIsForWriterOnly && instance.unit.hasNetwork == true ? 0 : 1
+        mayBeWriting(instance) ? 0 : 1
       )
     }
     return candidates.enumerated().min { one, other in
