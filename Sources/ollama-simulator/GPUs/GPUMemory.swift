@@ -33,7 +33,8 @@ final class GPUMemory {
     return gpus.contains { state.isLost($0.uuid) }
   }
 
-  func hasRoom(for size: Int) -> Bool { shares(of: size).reduce(0) { $0 + $1.bytes } >= size }
+  /// Whether all of it fits; also where there is no GPU, for which it would have to.
+  func hasRoom(for size: Int) -> Bool { uuids.isEmpty || shares(of: size).reduce(0) { $0 + $1.bytes } >= size }
 
   /// What a model of so many bytes gets: all of it on the GPU with the most room, or spread, or as many of its layers as
   /// there is room for. The rest is for the CPU.
