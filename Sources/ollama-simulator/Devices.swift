@@ -50,7 +50,8 @@ struct Devices: Sendable {
         [
           "id": device.id, "library": device.library, "compute": "8.6", "name": "\(device.library)\(index)",
           "description": "Simulated GPU", "pci_id": "0000:0\(index + 1):00.0", "type": "discrete",
-          "total": memory?.total(of: device.id).map { byteText($0) } ?? "24.0 GiB", "available": memory?.room(of: device.id).map { byteText($0) } ?? "23.5 GiB",
+          "total": memory?.total(of: device.id).map { byteText($0) } ?? "24.0 GiB",
+          "available": memory?.room(of: device.id).map { byteText($0) } ?? "23.5 GiB",
         ])
     }
   }

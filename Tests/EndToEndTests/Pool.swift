@@ -9,6 +9,8 @@ final class Pool: Sendable {
   struct Setup: Sendable {
     /// Stand-ins without device nodes; 0 is `cpu`.
     var gpus = 1
+    /// A folder of simulated GPUs, to be found as a driver's.
+    var simulatedGPUs: String?
     /// Further keys of the configuration, as YAML.
     var settings = ""
     /// Variables of the simulator without OLLAMA_SIMULATOR_.
@@ -51,8 +53,10 @@ final class Pool: Sendable {
     variables["FAULTS"] = folder.path(to: "faults")
     let environment = variables.map { ("OLLAMA_SIMULATOR_\($0)", $1) } + setup.ollamaVariables.map { ($0, $1) }
     let gpus =
-      setup.gpus == 0
-      ? "gpus: cpu" : "gpus:\n" + (0..<setup.gpus).map { "  - uuid: GPU-test-\($0)" }.joined(separator: "\n")
+      setup.simulatedGPUs != nil
+      ? "gpus: auto"
+      : setup.gpus == 0
+        ? "gpus: cpu" : "gpus:\n" + (0..<setup.gpus).map { "  - uuid: GPU-test-\($0)" }.joined(separator: "\n")
     configuration = try folder.write(
       """
       listen: [127.0.0.1:\(port)]
@@ -71,6 +75,7 @@ final class Pool: Sendable {
       ["serve", "--config", configuration, "--socket", sockets, "--state", folder.path(to: "state")] + setup.arguments,
       environment: [
         "HOME": folder.path, "XDG_RUNTIME_DIR": folder.path, "XDG_STATE_HOME": nil, "XDG_CONFIG_HOME": nil,
+        "LD_LIBRARY_PATH": setup.simulatedGPUs, "OLLAMA_SIMULATOR_GPUS": setup.simulatedGPUs,
         "OLLAMA_POOL_SOCKET": nil, "OLLAMA_HOST": nil, "NOTIFY_SOCKET": nil, "LISTEN_FDS": nil, "JOURNAL_STREAM": nil,
       ])
   }
