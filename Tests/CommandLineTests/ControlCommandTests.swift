@@ -67,10 +67,10 @@ import Varlink
       let result = try await pool.run("gpus")
       #expect(
         result.output == """
-          GPU  NAME         STATE     MEMORY     OURS   OTHERS    FREE  LOAD   TEMP  INSTANCES  REASON            UUID
-            0  NVIDIA H100  ours      80 GiB  768 MiB  256 MiB  79 GiB  97 %  61 °C  gpu0       -                 GPU-a
-            1  nvidia       -              -        -        -       -     -      -  gpu1       -                 GPU-b
-          2.7  nvidia       cordoned       -        -        -       -     -      -  gpu2       fan, for 2h more  GPU-c
+          GPU  NAME         STATE     MEMORY     OURS   OTHERS    FREE  LOAD   TEMP  INSTANCES  UUID   REASON
+            0  NVIDIA H100  ours      80 GiB  768 MiB  256 MiB  79 GiB  97 %  61 °C  gpu0       GPU-a  -
+            1  nvidia       failed         -        -        -       -     -      -  gpu1       GPU-b  GPU is lost: restart
+          2.7  nvidia       cordoned       -        -        -       -     -      -  gpu2       GPU-c  fan, for 2h more
 
           """)
       let list = try await pool.run("gpus", "--json").jsonList

@@ -143,7 +143,8 @@ enum Sample {
         {"uuid":"GPU-a","number":0,"name":"NVIDIA H100","vendor":"nvidia","memoryTotalBytes":85899345920,
          "memoryUsedBytes":1073741824,"memoryOursBytes":805306368,"memoryOthersBytes":268435456,"state":"ours",
          "utilisationPercent":97,"temperatureCelsius":61,"instances":["gpu0"]},
-        {"uuid":"GPU-b","number":1,"vendor":"nvidia","instances":["gpu1"]},
+        {"uuid":"GPU-b","number":1,"vendor":"nvidia","instances":["gpu1"],"state":"failed","reason":"it is lost",
+         "problem":"GPU-b: GPU is lost: restart"},
         {"uuid":"GPU-c","number":2,"vendor":"nvidia","instances":["gpu2"],"cordon":"fan",
          "state":"cordoned","reason":"fan","cordonSecondsLeft":7200,"label":"2.7","sliceOf":"GPU-x"}]}}
       """)

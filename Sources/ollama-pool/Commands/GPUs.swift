@@ -60,7 +60,7 @@ struct GPUs: AsyncParsableCommand {
   private static func table(_ gpus: [SupervisorTypes.GPU]) -> Table {
     var table = Table([
       .number("GPU"), "NAME", "STATE", .number("MEMORY"), .number("OURS"), .number("OTHERS"), .number("FREE"),
-      .number("LOAD"), .number("TEMP"), "INSTANCES", "REASON", "UUID",
+      .number("LOAD"), .number("TEMP"), "INSTANCES", "UUID", "REASON",
     ])
     table.rows = gpus.map { gpu in
       [
@@ -68,7 +68,7 @@ struct GPUs: AsyncParsableCommand {
         Table.Cell(gpu.state?.rawValue, style: style(of: gpu.state)), bytes(gpu.memoryTotalBytes),
         bytes(gpu.memoryOursBytes), bytes(gpu.memoryOthersBytes), bytes(gpu.memoryFreeBytes),
         Table.Cell(gpu.utilisationPercent.map { "\($0) %" }), Table.Cell(gpu.temperatureCelsius.map { "\($0) °C" }),
-        Table.Cell(gpu.instances.joined(separator: ",")), Table.Cell(reason(gpu)), Table.Cell(gpu.uuid),
+        Table.Cell(gpu.instances.joined(separator: ",")), Table.Cell(gpu.uuid), Table.Cell(reason(gpu)),
       ]
     }
     return table
@@ -79,7 +79,10 @@ struct GPUs: AsyncParsableCommand {
   private static func reason(_ gpu: SupervisorTypes.GPU) -> String {
     let left = gpu.cordonSecondsLeft.map { "for \(Quantity.duration(seconds: $0)) more" }
     let reason = [gpu.reason ?? gpu.cordon, left].compactMap(\.self).filter { !$0.isEmpty }.joined(separator: ", ")
-    return [reason.isEmpty ? nil : reason, gpu.problem].compactMap(\.self).joined(separator: "; ")
+    let problem = gpu.problem.map { $0.trimmingPrefix("\(gpu.uuid): ") }.map(String.init)
+    // Where it has failed, the driver's word says the same and what helps.
+    if gpu.state == .failed, let problem { return problem }
+    return [reason.isEmpty ? nil : reason, problem].compactMap(\.self).joined(separator: "; ")
   }
 
   private static func style(of state: SupervisorTypes.GPUState?) -> Table.Style {
