@@ -93,6 +93,46 @@ import Testing
     #expect(fleet.roles == ["gpu0": .out])
   }
 
+  @Test func aModelThatWasOnTheGPUBeforeIsNotThereByItself() {
+    var fleet = FleetUnderTest.running(1)
+    fleet.read(.of(0))
+    for life in 1...2 {
+      fleet.observe(loaded: ["gpu0": [.of(4)]])
+      #expect(fleet.roles == ["gpu0": .core])
+      // The GPU is lost to this process, and Ollama loads the model anew.
+      fleet.observe(loaded: ["gpu0": []])
+      fleet.observe(loaded: ["gpu0": [.of(4, onGPU: 0)]])
+      #expect(fleet.roles == ["gpu0": .out], "life \(life)")
+      fleet.dies("gpu0")
+      fleet.now = fleet.now + .seconds(600)
+      fleet.runs("gpu0")
+    }
+  }
+
+  @Test func theOnlyModelMayHaveANumberOfLayersOfItsOwn() {
+    var fleet = FleetUnderTest.running(1)
+    fleet.read(.of(0))
+    fleet.observe(loaded: ["gpu0": [.of(10, onGPU: 6)]])
+    #expect(fleet.roles == ["gpu0": .out])
+    fleet.dies("gpu0")
+    fleet.now = fleet.now + .seconds(1)
+    fleet.runs("gpu0")
+    for _ in 0..<3 { fleet.observe(loaded: ["gpu0": [.of(10, onGPU: 6)]]) }
+    #expect(fleet.roles == ["gpu0": .core])
+    #expect(fleet.reports.count { $0 == .modelBesideGPU("gpu0", model: "llama3.2:latest", .byItself) } == 1)
+  }
+
+  @Test func whatDidNotFitIsLookedAtAnewOnceItDoes() {
+    var fleet = FleetUnderTest.running(1)
+    fleet.read(.busy(0, with: 20))
+    fleet.observe(loaded: ["gpu0": [.of(10, onGPU: 4)]])
+    #expect(fleet.roles == ["gpu0": .core])
+    fleet.read(.of(0))
+    fleet.observe(loaded: ["gpu0": []])
+    fleet.observe(loaded: ["gpu0": [.of(10, onGPU: 0)]])
+    #expect(fleet.roles == ["gpu0": .out])
+  }
+
   @Test func whereNoOtherModelIsOnTheGPUTheProcessIsToBlame() {
     var fleet = FleetUnderTest.running(2)
     fleet.read(.of(0), .of(1))

@@ -12,8 +12,8 @@ package struct InstanceMemory: Hashable, Sendable {
   package enum WhyBeside: Hashable, Sendable, CustomStringConvertible {
     /// Bytes that it takes, and that there are for it.
     case doesNotFit(needs: Int, has: Int)
-    /// An earlier instance was taken out for it, and it is the same in a new process whose other models are where they
-    /// should be: its own parameters (`num_gpu`) say so, or its kind.
+    /// An earlier instance was taken out for it, and it is the same in a new process that does use its GPU: its own
+    /// parameters (`num_gpu`) say so, or its kind.
     case byItself
 
     package var description: String {
@@ -41,8 +41,8 @@ package struct InstanceMemory: Hashable, Sendable {
   private(set) var mostOnGPU = 0
   /// What was told, one for each model.
   private var told: [Note] = []
-  /// Whether a model was wholly on the GPU at any time.
-  private var hasUsedGPU = false
+  /// Models that were wholly on the GPU at some time.
+  private var seenOnGPU: Set<String> = []
   /// Since when, and in how many readings in a row, the driver sees nothing of it on its GPUs although models are said
   /// to be there; nil while it does, or can't tell.
   private var unseenSince: Instant?
@@ -51,7 +51,7 @@ package struct InstanceMemory: Hashable, Sendable {
   package init() {}
 
   /// More models than any instance loads in its life: what is remembered of them has a bound.
-  private static let mostTold = 64
+  private static let mostRemembered = 64
   /// A model may be beside the GPU by so small a part of its size and count as on it: less than a layer of a model of
   /// a hundred. Ollama itself says `size_vram == size` only where every layer is on the GPU.
   private static let tolerance = 100
@@ -62,7 +62,7 @@ package struct InstanceMemory: Hashable, Sendable {
   /// Bytes of its GPUs that its models are said to take now.
   var onGPU: Int { (loaded ?? []).map(\.sizeOnGPU).sumOfBytes }
 
-  /// Those of its models that don't fit.
+  /// Those of its models that are beside the GPU without a fault of its own.
   package var notes: [Note] {
     told.filter { note in loaded?.contains { $0.name == note.model } ?? false }
   }
@@ -73,7 +73,10 @@ package struct InstanceMemory: Hashable, Sendable {
   mutating func say(_ models: [LoadedModel]?) {
     loaded = models
     mostOnGPU = max(mostOnGPU, onGPU)
-    hasUsedGPU = hasUsedGPU || (models ?? []).contains { $0.size > 0 && Self.isOnGPU($0) }
+    for model in models ?? [] where model.size > 0 && Self.isOnGPU(model) {
+      if seenOnGPU.count < Self.mostRemembered { seenOnGPU.insert(model.name) }
+      told.removeAll { $0.model == model.name }
+    }
     if onGPU == 0 { seen() }
   }
 
@@ -95,18 +98,23 @@ package struct InstanceMemory: Hashable, Sendable {
   ///   - suspects: models that earlier instances were taken out for.
   mutating func verdict(room: Room?, suspects: Set<String>, limits: FleetLimits, at now: Instant) -> Verdict? {
     for model in loaded ?? [] where !Self.isOnGPU(model) {
-      let isTold = told.contains { $0.model == model.name }
       var verdict = verdict(on: model, room: room)
-      if case .degraded = verdict, isTold || hasUsedGPU && suspects.contains(model.name) {
-        verdict = .wellBeside(model.name, .byItself)
-      }
+      if case .degraded = verdict, isThereByItself(model, suspects) { verdict = .wellBeside(model.name, .byItself) }
       guard case .wellBeside(_, let reason) = verdict else { return verdict }
-      guard !isTold, told.count < Self.mostTold else { continue }
+      guard !told.contains(where: { $0.model == model.name }), told.count < Self.mostRemembered else { continue }
       told.append(Note(model: model.name, reason: reason))
       return verdict
     }
     guard let unseenSince, unseenReadings >= 2, now - unseenSince >= limits.unseenFor else { return nil }
     return .degraded(nil, reason: "its models are said to be on the GPU, and the driver sees no process of it there")
+  }
+
+  /// Whether a model that would fit is beside the GPU for a reason of its own: this process uses its GPU, for another model or
+  /// for a part of this one, which it has never had there wholly; and an earlier process was taken out for it in vain.
+  private func isThereByItself(_ model: LoadedModel, _ suspects: Set<String>) -> Bool {
+    if told.contains(where: { $0.model == model.name && $0.reason == .byItself }) { return true }
+    return suspects.contains(model.name) && !seenOnGPU.contains(model.name)
+      && (!seenOnGPU.isEmpty || model.sizeOnGPU > 0)
   }
 
   private static func isOnGPU(_ model: LoadedModel) -> Bool {
