@@ -53,7 +53,14 @@ struct AMDReader {
 
   /// Those with a GPU, in order.
   private func nodes(_ problems: inout [InventoryProblem]) -> [KFDNode] {
-    let numbers = files.names(in: Self.topology).compactMap { UInt32($0) }.sorted().prefix(Self.mostNodes)
+    let names: [String]
+    switch files.list(Self.topology) {
+    case .success(let found): names = found
+    case .failure(let error):
+      problems.append(InventoryProblem(subject: Self.topology, text: String(cString: strerror(error.code))))
+      return []
+    }
+    let numbers = names.compactMap { UInt32($0) }.sorted().prefix(Self.mostNodes)
     return numbers.compactMap { number in
       switch KFDNode.read(number, at: "\(Self.topology)/\(number)", files) {
       case .gpu(let node): return node

@@ -57,19 +57,28 @@ struct FileSystem: Sendable {
     text(of: path).flatMap { Number($0) }
   }
 
-  /// The names in a folder, sorted; empty where it can't be read.
-  func names(in path: String) -> [String] {
-    guard let folder = opendir(root + path) else { return [] }
+  /// The names in a folder, sorted; empty where there is no such folder, or it can't be read.
+  func names(in path: String) -> [String] { (try? list(path).get()) ?? [] }
+
+  /// The names in a folder, sorted; none where there is no such folder, and the errno where it can't be read.
+  func list(_ path: String) -> Result<[String], Failure> {
+    guard let folder = opendir(root + path) else {
+      return [ENOENT, ENOTDIR].contains(errno) ? .success([]) : .failure(Failure(code: errno))
+    }
     defer { closedir(folder) }
     var names: [String] = []
+    errno = 0
     while names.count < Self.mostEntries, let entry = readdir(folder) {
       let name = withUnsafePointer(to: &entry.pointee.d_name) {
         $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
       }
       if name != ".", name != ".." { names.append(name) }
+      errno = 0
     }
-    return names.sorted()
+    return errno == 0 ? .success(names.sorted()) : .failure(Failure(code: errno))
   }
+
+  struct Failure: Error { var code: Int32 }
 
   /// Where symbolic links lead to, as a path below the root.
   func realPath(of path: String) -> String? {

@@ -22,6 +22,9 @@ package struct GPUNumbering: Sendable, Equatable, Codable {
 
   private static let most = 1_000_000
 
+  /// Whether no GPU was met yet.
+  package var isEmpty: Bool { numbers.isEmpty }
+
   /// The number of a GPU that was met before.
   package func number(of uuid: String) -> Int? { numbers[uuid] }
 

@@ -64,3 +64,12 @@ package struct Inventory: Sendable, Equatable {
     self.problems = problems
   }
 }
+
+extension Inventory {
+  /// Why a GPU may be there that was not read; `nil` where the reading is complete. One that is lost is not there.
+  package var incompleteness: InventoryProblem? {
+    if source == .cpu { return nil }
+    let read = Set(gpus.map(\.uuid))
+    return problems.first { $0.kind != .lost && !($0.gpu.map(read.contains) ?? false) }
+  }
+}

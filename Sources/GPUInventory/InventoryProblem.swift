@@ -12,27 +12,45 @@ package struct InventoryProblem: Error, Sendable, Hashable, CustomStringConverti
   package var text: String
   /// What helps against it, where no code tells.
   var advice: String?
+  package var kind: Kind
 
-  package init(gpu: String? = nil, subject: String, code: Int32? = nil, text: String, advice: String? = nil) {
+  /// What it says of the GPU that it is about; graver ones are greater.
+  package enum Kind: Sendable, Hashable, Comparable {
+    /// Something of it is not known. It may be used.
+    case partial
+    /// Nothing of it is known. It may be there.
+    case silent
+    /// It is configured, or was there, and its driver does not know it.
+    case unknown
+    /// It hangs: nothing can run on it before it is reset.
+    case needsReset
+    /// It has fallen off the bus: nothing can run on it before a restart of the machine.
+    case lost
+
+    init(code: Int32?) {
+      switch code.map(Int.init) {
+      case CNVML_GPU_IS_LOST: self = .lost
+      case CNVML_RESET_REQUIRED: self = .needsReset
+      default: self = .partial
+      }
+    }
+  }
+
+  /// - Parameter kind: the graver of this and what the code says.
+  package init(
+    gpu: String? = nil, subject: String, code: Int32? = nil, text: String, advice: String? = nil, kind: Kind = .partial
+  ) {
     self.gpu = gpu
     self.subject = subject
     self.code = code
     self.text = text
     self.advice = advice
+    self.kind = max(kind, Kind(code: code))
   }
 
-  /// A GPU that is configured, or was there, and that its driver does not know.
   package static func unknownGPU(_ uuid: String, _ text: String) -> InventoryProblem {
-    InventoryProblem(gpu: uuid, subject: "gpus", text: text)
+    InventoryProblem(gpu: uuid, subject: "gpus", text: text, kind: .unknown)
   }
-
-  package var isUnknownGPU: Bool { gpu != nil && subject == "gpus" && code == nil }
-
-  /// The GPU has fallen off the bus: nothing can run on it before a restart of the machine.
-  package var isGPULost: Bool { code == cnvml_return(CNVML_GPU_IS_LOST) }
-
-  /// The GPU hangs: nothing can run on it before it is reset.
-  package var needsReset: Bool { code == cnvml_return(CNVML_RESET_REQUIRED) }
 
   /// The library is there, and the kernel's module is not loaded.
   package var isDriverNotLoaded: Bool { code == cnvml_return(CNVML_DRIVER_NOT_LOADED) }

@@ -9,6 +9,8 @@ package final class InventoryReader: Sendable {
   private struct State {
     var library: NVMLLibrary?
     var session: NVMLSession?
+    /// Whether NVML has told of GPUs: then a driver that is not loaded is one that went away.
+    var hasAnswered = false
     var amd: AMDReader
     var slots: PCIDevices
   }
@@ -45,7 +47,10 @@ package final class InventoryReader: Sendable {
   /// computes on it beside idle GPUs is worse than one that says why it can't start.
   private func readAutomatic() -> Inventory {
     let amd = state.withLock { $0.amd.read() }
-    var inventory = Inventory(source: .drivers, gpus: amd.gpus.filter(\.isWorthAnInstance), problems: amd.problems)
+    let (worthy, others) = (amd.gpus.filter(\.isWorthAnInstance), amd.gpus.filter { !$0.isWorthAnInstance })
+    var inventory = Inventory(
+      source: .drivers, gpus: worthy,
+      problems: amd.problems.filter { problem in !others.contains { $0.uuid == problem.gpu } })
     switch readNVML() {
     case .success(let nvidia):
       inventory.gpus = (nvidia.gpus + inventory.gpus).inPCIOrder()
@@ -86,12 +91,15 @@ package final class InventoryReader: Sendable {
       for gpu in reading.gpus where found[gpu.uuid] == nil { found[gpu.uuid] = gpu }
     }
     inventory.problems += problems.filter { problem in configured.contains { $0.uuid == problem.gpu } }
+    // Which GPU it was that told nothing of itself is not known: it may be any that was not found.
+    let unidentified = Inventory(source: .drivers, gpus: Array(found.values), problems: problems).incompleteness
     for (index, entry) in configured.enumerated() {
       let read = found[entry.uuid].flatMap { $0.vendor == entry.vendor ? $0 : nil }
       if read == nil, answering.contains(entry.vendor) {
         let driver = entry.vendor == .nvidia ? "NVML" : "AMD's driver"
         inventory.problems.append(
-          .unknownGPU(entry.uuid, "\(driver) knows no such GPU"))
+          unidentified.map { InventoryProblem(gpu: entry.uuid, subject: $0.subject, text: $0.text, kind: .silent) }
+            ?? .unknownGPU(entry.uuid, "\(driver) knows no such GPU"))
       }
       var gpu = read ?? GPU(index: index, uuid: entry.uuid, vendor: entry.vendor)
       gpu.index = index
@@ -132,10 +140,12 @@ package final class InventoryReader: Sendable {
       let library = try openLibrary(&state)
       let session = try NVMLSession(library, files)
       state.session = session
-      return try Self.read(session)
+      let reading = try Self.read(session)
+      state.hasAnswered = state.hasAnswered || !reading.gpus.isEmpty
+      return reading
     } catch {
       state.session = nil
-      throw meansNoDriver(error) ? .noDriver(error) : .broken(error)
+      throw meansNoDriver(error) && !state.hasAnswered ? .noDriver(error) : .broken(error)
     }
   }
 

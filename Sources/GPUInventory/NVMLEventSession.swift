@@ -92,7 +92,7 @@ final class NVMLEventSession {
     guard code == CNVML_SUCCESS else { throw library.problem(code, in: "nvmlEventSetWait_v2") }
     guard let device = event.device, let uuid = registered[device] else { return nil }
     let kind: GPUEvent.Kind
-    switch Int(event.type) {
+    switch Int(clamping: event.type) {
     case CNVML_EVENT_XID: kind = .xid(Int(clamping: event.data))
     case CNVML_EVENT_DOUBLE_BIT_ECC: kind = .doubleBitECC
     default: return nil

@@ -87,8 +87,10 @@ struct NVMLLibrary: Sendable {
       }
   }
 
-  func problem(_ code: cnvml_return, in call: String, gpu: String? = nil) -> InventoryProblem {
+  func problem(
+    _ code: cnvml_return, in call: String, gpu: String? = nil, kind: InventoryProblem.Kind = .partial
+  ) -> InventoryProblem {
     let text = errorString?(code).map { String(cString: $0) } ?? "failed"
-    return InventoryProblem(gpu: gpu, subject: call, code: code, text: text)
+    return InventoryProblem(gpu: gpu, subject: call, code: code, text: text, kind: kind)
   }
 }

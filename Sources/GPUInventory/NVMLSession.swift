@@ -46,9 +46,9 @@ final class NVMLSession {
     let remembered = known[index, default: []]
     let label = remembered.first?.uuid ?? "GPU \(index)"
     func silent(_ call: String, _ code: cnvml_return) -> [GPU] {
-      problems.append(library.problem(code, in: call, gpu: label))
+      problems.append(library.problem(code, in: call, gpu: label, kind: .silent))
       // Whoever looks at a slice alone is to hear of it, too.
-      problems += remembered.dropFirst().map { library.problem(code, in: call, gpu: $0.uuid) }
+      problems += remembered.dropFirst().map { library.problem(code, in: call, gpu: $0.uuid, kind: .silent) }
       return remembered.map(\.withoutReadings)
     }
     var handle: cnvml_device?

@@ -145,6 +145,9 @@ import Testing
     #expect(inventory.gpus.map(\.uuid) == ["AMD-0000-43-00-0"] && inventory.gpus[0].runtimeIndex == 1)
     let configured = Self.read(fake, .configured([ConfiguredGPU(uuid: "AMD-0000-03-00-0", vendor: .amd)]))
     #expect(configured.gpus[0].memoryTotal == 512 << 20 && configured.problems == [])
+    // What is wrong with it is nobody's affair.
+    try fake.write("nonsense\n", to: "\(fake.device(of: 0))/gpu_busy_percent")
+    #expect(Self.read(fake).problems == [])
   }
 
   @Test("without such a driver the CPU is used")
@@ -152,6 +155,20 @@ import Testing
     let inventory = try Self.read(FakeAMD([]))
     #expect(inventory.source == .cpu && inventory.gpus == [])
     #expect(inventory.problems.map(\.subject) == ["/nonexistent"])
+  }
+
+  @Test("a list of GPUs that can't be read is no empty one")
+  func unreadable() throws {
+    let files = try MachineFiles()
+    defer { withExtendedLifetime(files) {} }
+    try files.link("sys/class/kfd/kfd/topology/nodes", to: "nodes")
+    let inventory = InventoryReader(nvmlLibrary: "/nonexistent", kernelDriver: "/nonexistent", root: files.root)
+      .read(.automatic)
+    #expect(inventory.source == .drivers && inventory.gpus == [])
+    #expect(
+      inventory.problems.map(\.description) == [
+        "/sys/class/kfd/kfd/topology/nodes: Too many levels of symbolic links"
+      ])
   }
 
   @Test("a configured GPU gets what sysfs knows; one that it doesn't is told")

@@ -143,7 +143,7 @@ struct MIGTests {
       #expect(inventory.gpus.map(\.deviceNodes) == before.gpus.map(\.deviceNodes))
       #expect(inventory.gpus[1...4].allSatisfy { $0.memoryUsed == nil })
       #expect(inventory.problems.map(\.gpu) == ["GPU-b", "MIG-x", "MIG-y", "MIG-z"])
-      #expect(inventory.problems.allSatisfy { $0.isGPULost })
+      #expect(inventory.problems.allSatisfy { $0.kind == .lost })
       #expect(inventory.gpus[0] == before.gpus[0] && inventory.gpus[5] == before.gpus[5])
     }
     try fake.show(Self.state)

@@ -68,7 +68,7 @@ struct NVMLTests {
       let problem = InventoryProblem(subject: "call", code: Int32(code), text: "text")
       #expect(problem.remedy?.contains(text) == true, "\(code)")
       #expect(problem.description == "call: text (NVML code \(code)); \(problem.remedy ?? "")")
-      #expect(problem.isGPULost == (code == 15) && problem.needsReset == (code == 16))
+      #expect((problem.kind == .lost) == (code == 15) && (problem.kind == .needsReset) == (code == 16))
     }
     #expect(InventoryProblem(subject: "call", text: "text").description == "call: text")
   }
@@ -101,7 +101,7 @@ struct NVMLTests {
       #expect(inventory.gpus[1].deviceNodes == before.gpus[1].deviceNodes)
       #expect(inventory.gpus[1].memoryTotal == 85_899_345_920 && inventory.gpus[1].memoryUsed == nil)
       #expect(inventory.gpus[0] == before.gpus[0])
-      #expect(inventory.problems.count == 1 && inventory.problems[0].isGPULost)
+      #expect(inventory.problems.count == 1 && inventory.problems[0].kind == .lost)
       #expect(inventory.problems[0].gpu == "GPU-b" && inventory.problems[0].text == "GPU is lost")
     }
     try fake.show(FakeNVML.four)
@@ -148,6 +148,28 @@ struct NVMLTests {
     try fake.show("")
     let empty = reader.read(.automatic)
     #expect(empty.source == .cpu && empty.gpus == [] && empty.problems == [], "a driver without a GPU means the CPU")
+  }
+
+  @Test("a driver that has told of GPUs and is not loaded any more is no machine without one")
+  func unloaded() async throws {
+    let fake = try await FakeNVML(state: FakeNVML.four)
+    let reader = fake.reader()
+    #expect(reader.read(.automatic).gpus.count == 4)
+    try fake.show("fail nvmlInit_v2 9\nfail nvmlDeviceGetCount_v2 1\n")
+    let gone = reader.read(.automatic)
+    #expect(gone.source == .drivers && gone.gpus == [] && gone.problems.map(\.code) == [9])
+    #expect(reader.read(.configured([ConfiguredGPU(uuid: "GPU-a")])).problems.map(\.code) == [9])
+  }
+
+  @Test("a configured GPU is not called unknown while one tells nothing of itself")
+  func configuredAndSilent() async throws {
+    let configured = ["GPU-a", "GPU-x"].map { ConfiguredGPU(uuid: $0) }
+    let fake = try await FakeNVML(state: FakeNVML.four + "fail nvmlDeviceGetUUID 999 gpu=3\n")
+    let problems = fake.reader().read(.configured(configured)).problems
+    #expect(problems.map(\.gpu) == ["GPU-x"] && problems.map(\.kind) == [.silent])
+    #expect(problems.map(\.subject) == ["nvmlDeviceGetUUID"])
+    try fake.show(FakeNVML.four)
+    #expect(fake.reader().read(.configured(configured)).problems.map(\.kind) == [.unknown])
   }
 
   @Test("a library that is installed later is found")

@@ -18,7 +18,7 @@ extension InstanceSpecification {
     change(&settings)
     var specification = InstanceSpecification.make(
       Placement(id: id, gpus: gpus.map(\.uuid), slots: settings.slots), on: gpus, environment: environment,
-      inherited: inherited, settings: settings, store: store,
+      inherited: inherited, settings: settings, store: store ?? .owned(at: settings.modelsPath),
       ollama: OllamaExecutable(
         path: executable, kind: .ollama, identity: OllamaExecutable.Identity(size: 1, modified: 2, inode: 3)))
     specification.prunesStore = prunesStore
@@ -32,6 +32,18 @@ extension InstanceSpecification {
   }
 
   var variables: [String: String] { variables() }
+}
+
+extension ModelStore {
+  /// One that is the pool's, whatever is there.
+  /// - Parameter setting: nil for the usual place.
+  static func owned(at setting: String?) -> ModelStore {
+    var store = ModelStore.resolve(
+      setting: setting, user: .own, home: "/nonexistent", environment: [:], service: nil,
+      mounts: MountTable(mounts: [], planned: [:]))
+    store.refusal = nil
+    return store
+  }
 }
 
 extension GPU {

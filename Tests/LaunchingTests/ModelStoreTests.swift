@@ -49,6 +49,23 @@ import Testing
     #expect(found.description.hasSuffix("(by the home of the instances' user), owned by \(User.current), rwxr-xr-x"))
   }
 
+  @Test func `a store that an ollama.service works in is not the pool's to change while that runs`() throws {
+    let folder = try TemporaryDirectory()
+    for name in ["models", "others"] { try #require(mkdir(folder.path(to: name), 0o755) == 0) }
+    try #require(symlink(folder.path(to: "models"), folder.path(to: "link")) == 0)
+    var service = OllamaService(user: "ollama", modelsPath: folder.path(to: "models"))
+    #expect(resolve(home: "/x", service: service).isOwned)
+    service.isActive = true
+    let links = [nil, folder.path(to: "models"), folder.path(to: "link")]
+    for setting in links {
+      let store = resolve(setting: setting, home: "/x", service: service)
+      #expect(store.isReadable && !store.isOwned)
+      #expect(store.refusal?.problem.contains("ollama.service runs on the model store") == true)
+      #expect(store.refusal?.remedy.contains("`systemctl disable --now ollama.service`") == true)
+    }
+    #expect(resolve(setting: folder.path(to: "others"), home: "/x", service: service).isOwned)
+  }
+
   @Test func `what is configured is there, or it is said that it is not; the usual place is made at the start`() throws
   {
     let folder = try TemporaryDirectory()

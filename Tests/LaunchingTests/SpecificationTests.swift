@@ -167,7 +167,7 @@ import Testing
   @Test func `an instance of a placement has its name and slots, and the GPUs' nodes`() {
     let specification = InstanceSpecification.make(
       Placement(id: "pair", gpus: ["GPU-a", "GPU-b"], slots: 3),
-      on: [.nvidia("GPU-a", minor: 0), .nvidia("GPU-b", minor: 1)], settings: Settings(),
+      on: [.nvidia("GPU-a", minor: 0), .nvidia("GPU-b", minor: 1)], settings: Settings(), store: .owned(at: nil),
       ollama: InstanceSpecification.example().executable)
     #expect(specification.id == "pair")
     #expect(specification.slots == 3)

@@ -96,7 +96,7 @@ extension SystemdLauncherTests {
   }
 
   @Test func `an installed Ollama is found by its unit, also while it does not run`() async throws {
-    #expect(await OllamaService.find() == nil)
+    #expect(try await OllamaService.find() == nil)
     let file = "/etc/systemd/system/ollama.service"
     try """
     [Service]
@@ -106,9 +106,16 @@ extension SystemdLauncherTests {
     """.write(toFile: file, atomically: false, encoding: .utf8)
     try await succeed("systemctl", ["daemon-reload"])
     #expect(
-      await OllamaService.find() == OllamaService(user: "daemon", modelsPath: "/srv/launching-home/.ollama/models"))
+      try await OllamaService.find() == OllamaService(user: "daemon", modelsPath: "/srv/launching-home/.ollama/models"))
+    try await succeed("systemctl", ["start", "ollama.service"])
+    #expect(try await OllamaService.find()?.isActive == true)
+    try await succeed("systemctl", ["stop", "ollama.service"])
     unlink(file)
     try await succeed("systemctl", ["daemon-reload"])
-    #expect(await OllamaService.find() == nil)
+    #expect(try await OllamaService.find() == nil)
+    // Where systemd does not answer, that is no word about it.
+    let bus = try await SystemdBus.connect(deadline: .seconds(5))
+    await bus.close()
+    await #expect(throws: SystemdError.self) { try await OllamaService.find(by: bus) }
   }
 }

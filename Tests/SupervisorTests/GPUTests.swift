@@ -182,7 +182,8 @@ struct GPUTests {
     for text in ["slots: 2\nscaling: {min: 1}\n", "scaling: {min: 1}\n"] {
       stage.configure(text + placements)
       try await daemon.reload()
-      #expect(try await stage.status().problems.contains { $0.contains("placements[1].gpus: GPU-b is not there") })
+      #expect(
+        try await stage.status().problems.contains { $0.contains("GPU-b: gpus: it was there, and is not any more") })
     }
     // What is named for the first time has to be there.
     stage.configure(placements + "- {gpus: [GPU-c]}\n")

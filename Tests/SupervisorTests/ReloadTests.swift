@@ -12,6 +12,8 @@ import Varlink
 
 /// The configuration, the program or the GPUs change while instances run.
 @Suite struct ReloadTests {
+  private static let noStore = Result<ModelStore, LaunchError>.failure(LaunchError(.timedOut, "no answer"))
+
   @Test func instancesOfAnOldSpecificationAreReplacedOneAtATime() async throws {
     let stage = try Stage()
     try await withSupervisor(stage) { _ in
@@ -125,7 +127,7 @@ import Varlink
     func plan(_ program: String) throws -> CurrentPlan {
       CurrentPlan(
         try ConfigurationReader.read(text: "ollama: \(program)\n", name: "test.yaml"), Inventory(source: .cpu),
-        numbering: GPUNumbering(), .allowed, store: nil, keeping: [:])
+        numbering: GPUNumbering(), .allowed, store: Self.noStore, keeping: [:])
     }
     var ofOllama = try plan(real)
     #expect(ofOllama.standIns == .refused)
@@ -134,7 +136,7 @@ import Varlink
     // Nor after it was missed for a while, and over a reload.
     ofOllama.use(.failure(LaunchError(.missingExecutable, "no ollama")))
     #expect(ofOllama.standIns == .refused)
-    #expect(ofOllama.changed(to: ofSimulator.configuration, Inventory(source: .cpu), nil).standIns == .refused)
+    #expect(ofOllama.changed(to: ofSimulator.configuration, Inventory(source: .cpu), Self.noStore).standIns == .refused)
   }
 
   @Test func anUpgradedProgramIsNoticed() async throws {

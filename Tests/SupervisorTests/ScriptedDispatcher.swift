@@ -12,6 +12,8 @@ import Varlink
 final class ScriptedDispatcher: VarlinkInterface {
   struct World {
     var depth = 0
+    /// Why the model store must not be changed, as it was told last.
+    var storeRefusal: String?
     /// Requests that hold a slot, by instance.
     var leases: [String: Int] = [:]
     /// Instances that never become healthy by themselves.
@@ -90,9 +92,10 @@ final class ScriptedDispatcher: VarlinkInterface {
         return world.wrongSets > 0
       }
       if isWrong { throw .invalidParameter("instances[1].address") }
-      let set = try call.parameters(as: DispatcherCalls.SetInstances.self).instances
+      let order = try call.parameters(as: DispatcherCalls.SetInstances.self)
       state.withLock { world in
-        world.set = set
+        world.set = order.instances
+        world.storeRefusal = order.storeRefusal
         world.sets += 1
         if world.setBy != call.connection { world.retired = [] }
         world.setBy = call.connection

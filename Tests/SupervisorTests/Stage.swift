@@ -22,6 +22,8 @@ final class Stage: Sendable {
   let launcher: ScriptedLauncher
   let dispatcher = ScriptedDispatcher()
   private let configuration: Mutex<String>
+  /// Finds the model store; nil: as the program does.
+  private let findsStore = Mutex<(@Sendable (Settings) async throws(LaunchError) -> ModelStore)?>(nil)
   private let journalFile: FileHandle
 
   /// Four GPUs that the configuration names; nothing takes time that need not.
@@ -47,6 +49,11 @@ final class Stage: Sendable {
 
   func configure(_ text: String) { configuration.withLock { $0 = text } }
 
+  /// From now on the model store is found like this.
+  func findStore(_ find: @escaping @Sendable (Settings) async throws(LaunchError) -> ModelStore) {
+    findsStore.withLock { $0 = find }
+  }
+
   private func read() throws(ConfigurationError) -> LoadedConfiguration {
     let text = configuration.withLock { $0 }
     return try ConfigurationReader.read(text: text + "ollama: \(ollama)\n", name: "test.yaml")
@@ -64,6 +71,11 @@ final class Stage: Sendable {
         identifier: "ollama-pool-supervisor", destination: .text(descriptor: journalFile.fileDescriptor)),
       version: "1.2.3", eventLoopGroup: MultiThreadedEventLoopGroup.singleton, notifiesServiceManager: false,
       launcher: launcher ?? self.launcher, inventory: inventory, gpuEvents: gpuEvents)
+    let find = options.findStore
+    options.findStore = { [self] (settings, launcher) async throws(LaunchError) in
+      guard let scripted = findsStore.withLock(\.self) else { return try await find(settings, launcher) }
+      return try await scripted(settings)
+    }
     if let silence { options.dispatcherSilence = silence }
     if let gpuPatience { options.gpuPatience = gpuPatience }
     return try await SupervisorDaemon.start(options)

@@ -76,7 +76,7 @@ package final class ChildLauncher: Launcher {
     _ specification: InstanceSpecification, port: UInt16
   ) async throws(LaunchError) -> RunningInstance.Unit {
     let home = try OwnAccount.home(ifNotAskedFor: specification.user)
-    try specification.checkMounts(home: home)
+    try await specification.checkMounts(home: home)
     let unit = RunningInstance.Unit(
       invocation: Self.newInvocation(), mainPID: 0, address: InstanceSpecification.address(port: port),
       specification: specification.digest)

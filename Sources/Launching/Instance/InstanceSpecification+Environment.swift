@@ -13,8 +13,8 @@ extension InstanceSpecification {
     variables["HOME"] = extraEnvironment["HOME"] ?? home
     variables["OLLAMA_HOST"] = Self.address(port: port)
     variables["POOL_PORT"] = String(port)
-    // By their names, which the pins are not always.
-    if !gpus.isEmpty { variables["POOL_GPUS"] = gpuNames.joined(separator: ",") }
+    // By their names, which the pins are not always; nothing for the CPU.
+    variables["POOL_GPUS"] = gpuNames.joined(separator: ",")
     variables["POOL_SPECIFICATION"] = digest
     if !ownsStore {
       variables["OLLAMA_NOPRUNE"] = "1"

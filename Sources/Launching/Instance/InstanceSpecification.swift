@@ -43,18 +43,18 @@ package struct InstanceSpecification: Sendable, Equatable {
   ///   - gpus: those of the placement, in its order.
   ///   - environment: the placement's own variables, which win over `settings.environment`.
   ///   - inherited: the pool's own variables, of which some reach its instances, see ``InheritedVariables``.
-  ///   - store: where the models are; nil: as `settings.modelsPath` says, and the pool's.
+  ///   - store: where the models are.
   package static func make(
     _ placement: Placement, on gpus: [GPU], environment: [String: String] = [:],
-    inherited: [String: String] = InheritedVariables.own, settings: Settings, store: ModelStore? = nil,
+    inherited: [String: String] = InheritedVariables.own, settings: Settings, store: ModelStore,
     ollama: OllamaExecutable
   ) -> InstanceSpecification {
     let configured = settings.environment.merging(environment) { $1 }
     return InstanceSpecification(
       id: placement.id,
       gpus: gpus.map(\.pin), executable: ollama, slots: placement.slots,
-      modelsPath: store.map(\.variable) ?? settings.modelsPath,
-      contextLength: settings.contextLength, keepAlive: settings.keepAlive, ownsStore: store?.isOwned ?? true,
+      modelsPath: store.variable,
+      contextLength: settings.contextLength, keepAlive: settings.keepAlive, ownsStore: store.isOwned,
       extraEnvironment: InheritedVariables.of(inherited, besides: configured).merging(configured) { $1 },
       user: settings.instanceUser, memoryMax: settings.memoryMax)
   }

@@ -59,6 +59,13 @@ package struct ModelStore: Equatable, Sendable {
     setting: String?, user: User, home: String, environment: [String: String] = InheritedVariables.own,
     service: OllamaService?, makesFolders: Bool = false, mounts: MountTable = .read()
   ) -> ModelStore {
+    find(setting, user, home, environment, service, makesFolders, mounts).beside(service)
+  }
+
+  private static func find(
+    _ setting: String?, _ user: User, _ home: String, _ environment: [String: String], _ service: OllamaService?,
+    _ makesFolders: Bool, _ mounts: MountTable
+  ) -> ModelStore {
     let usual = usualPath(home: home)
     func store(_ path: String, _ source: Source) -> ModelStore {
       ModelStore(path, source, isUsual: path == usual, user: user, makesFolders: makesFolders, mounts: mounts)
@@ -125,6 +132,20 @@ package struct ModelStore: Equatable, Sendable {
         problem: "the model store \(path) is on \(mount.point), which is mounted read only",
         remedy: "`mount -o remount,rw \(mount.point)`, or set the key models_path to a folder of the pool's own")
     }
+  }
+
+  /// A server that runs there tidies up what others pull, and two would change one store.
+  private func beside(_ service: OllamaService?) -> ModelStore {
+    guard let service, service.isActive, refusal == nil,
+      service.modelsPath == path || RealPath.of(path).map({ $0 == RealPath.of(service.modelsPath) }) == true
+    else { return self }
+    var shared = self
+    shared.refusal = Refusal(
+      problem:
+        "\(OllamaService.unit) runs on the model store \(path) as well, and two servers must not change one store",
+      remedy:
+        "`systemctl disable --now \(OllamaService.unit)`, or set the key models_path to a folder of the pool's own")
+    return shared
   }
 
   /// The name of the folder's owner, or the number where it has none.

@@ -133,13 +133,24 @@ extension LaunchError {
 
 extension InstanceSpecification {
   /// - Parameter home: that of the user that it runs as.
+  ///
+  /// Follows links, on whatever server: see ``FileLooks``.
   func missingMount(home: String, in table: MountTable = .read()) -> MissingMount? {
     let store = storePath(home: home)
     return table.missing(for: [store] + [store].compactMap(RealPath.of))
   }
 
-  func checkMounts(home: String) throws(LaunchError) {
-    if let mount = missingMount(home: home) { throw LaunchError(of: id, missing: mount) }
+  func checkMounts(home: String) async throws(LaunchError) {
+    guard let mount = await FileLooks.shared.look({ missingMount(home: home) }) else { throw isSilent(home: home) }
+    if let mount { throw LaunchError(of: id, missing: mount) }
+  }
+
+  /// Of files that have not answered in time.
+  func isSilent(home: String) -> LaunchError {
+    LaunchError(
+      .timedOut,
+      "\(id) did not start: where its models are, \(storePath(home: home)), and its home do not answer: look after the "
+        + "file server that they are on")
   }
 }
 

@@ -55,7 +55,7 @@ package enum InstanceUnit {
         invocation: InvocationID(invocation), mainPID: status.state.mainPID ?? 0, address: address,
         specification: specification,
         startedAt: status.activeEnterTimestampMonotonic.map { Instant.zero + .microseconds(Int64(clamping: $0)) },
-        gpus: (value("POOL_GPUS") ?? "").split(separator: ",").map(String.init),
+        gpus: value("POOL_GPUS").map { $0.split(separator: ",").map(String.init) },
         slots: value("OLLAMA_NUM_PARALLEL").flatMap { Int($0) },
         hasNetwork: closesNetwork ? !status.deniesAddresses : nil))
   }
@@ -70,6 +70,8 @@ package enum InstanceUnit {
   // MARK: Properties
 
   /// For the system manager, which gives the instance a user and a sandbox of its own.
+  ///
+  /// Follows links, on whatever server: see ``FileLooks``.
   static func properties(
     of specification: InstanceSpecification, port: UInt16, owner: UnitOwner, as account: InstanceAccount,
     on machine: MachineResources = .now

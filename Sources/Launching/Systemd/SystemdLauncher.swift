@@ -140,14 +140,21 @@ package actor SystemdLauncher: Launcher {
     switch manager {
     case .system:
       let account = try InstanceAccount.resolve(specification.user)
+      let found = await FileLooks.shared.look { [owner] in
+        (
+          mount: specification.missingMount(home: account.home),
+          properties: InstanceUnit.properties(of: specification, port: port, owner: owner, as: account)
+        )
+      }
+      guard let found else { throw specification.isSilent(home: account.home) }
       // systemd mounts what it knows of, and starts nothing without it.
-      if let mount = specification.missingMount(home: account.home), try await !units.isKnown(mount.unit) {
+      if let mount = found.mount, try await !units.isKnown(mount.unit) {
         throw LaunchError(of: specification.id, missing: mount)
       }
-      return InstanceUnit.properties(of: specification, port: port, owner: owner, as: account)
+      return found.properties
     case .user:
       let home = try OwnAccount.home(ifNotAskedFor: specification.user)
-      try specification.checkMounts(home: home)
+      try await specification.checkMounts(home: home)
       return InstanceUnit.properties(of: specification, port: port, owner: owner, home: home)
     }
   }

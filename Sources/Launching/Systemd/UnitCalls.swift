@@ -104,7 +104,7 @@ struct UnitCalls: Sendable {
           continue
         }
         guard !hasBegun else {
-          if job == .dependency { throw unmet(specification) }
+          if job == .dependency { throw await unmet(specification) }
           throw LaunchError(.ended, "\(id) did not start: \(await reason(state, id, specification))")
         }
         guard status?.isTransient == true else {
@@ -114,7 +114,7 @@ struct UnitCalls: Sendable {
               + "unmask` it, or rename the placement")
         }
       case nil where hasBegun:
-        if job == .dependency { throw unmet(specification) }
+        if job == .dependency { throw await unmet(specification) }
         throw LaunchError(.ended, "\(id) did not start: its unit is gone")
       default: break
       }
@@ -124,10 +124,10 @@ struct UnitCalls: Sendable {
     throw LaunchError(.timedOut, "\(id) did not start: a unit \(name) is on its way and does not come to an end")
   }
 
-  private func unmet(_ specification: InstanceSpecification) -> LaunchError {
+  private func unmet(_ specification: InstanceSpecification) async -> LaunchError {
     // systemd says that something was missing, and not what.
     let home = (try? InstanceAccount.resolve(specification.user).home) ?? "/"
-    let mount = specification.missingMount(home: home)
+    let mount = await FileLooks.shared.look { specification.missingMount(home: home) } ?? nil
     return mount.map { LaunchError(of: specification.id, missing: $0) }
       ?? LaunchError(
         .ended,

@@ -199,7 +199,7 @@ extension SupervisorDaemon {
         lookAtProgram()
         storeAgain()
       }
-      if ticks % 30 == 0 { workQueue.yield(.lookAtStore) }
+      if ticks % (plan.store == nil ? 5 : 30) == 0 { workQueue.yield(.lookAtStore) }
       notifyAlive()
     }
   }

@@ -8,7 +8,7 @@ import PoolCore
 extension SupervisorDaemon {
   func gpus(_ inventory: Inventory) -> [SupervisorTypes.GPU] {
     let now = MonotonicClock.now
-    let inventory = inventory.keeping(plan.inventory)
+    let inventory = plan.completed(inventory)
     return inventory.gpus.sorted { plan.placements.labels.order($0) < plan.placements.labels.order($1) }.map { gpu in
       var shown = inUse(gpu, at: now)
       shown.instances = fleet.placements.values.filter { $0.gpus.contains(gpu.uuid) }.map(\.placement.id.name)

@@ -27,20 +27,23 @@ extension SupervisorDaemon {
     let seen = reading ?? .unanswered(within: options.gpuPatience)
     replan(seen)
     let known = plan.placements.sites.flatMap { $0.gpus.map(\.uuid) }
-    let readings = await readings(of: seen, known: known)
-    let shown = seen.keeping(plan.inventory)
+    let expected = plan.expected(seen)
+    let readings = await readings(of: expected, known: known)
+    let shown = expected.keeping(plan.inventory)
     gpuFaultCounts.read(readings, known: Set(shown.gpus.map(\.uuid)))
     lastReading = shown
     apply { $0.gpusRead(readings, at: $1) }
-    options.gpuEvents?.watch(seen.gpus)
+    options.gpuEvents?.watch(expected.watchable(beside: plan.inventory))
+    noteTroubles([expected.incompleteness, options.gpuEvents?.problem].compactMap(\.self))
     watchersShouldKnow()
   }
 
-  /// The drivers can't be asked. What runs goes on, and that nothing could be started any more is told at once.
-  private func note(_ problems: [InventoryProblem]) {
-    let news = problems.filter { $0.gpu == nil && !plan.inventory.problems.contains($0) }
-    plan.note(problems)
-    for problem in news { tell(SupervisorEvent(.inventoryTrouble, "GPUs and placements", why: problem.description)) }
+  /// Tells of those that are new and not the plan's own.
+  private func noteTroubles(_ troubles: [InventoryProblem]) {
+    for trouble in troubles where !plan.driverTroubles.contains(trouble) && !plan.inventory.problems.contains(trouble) {
+      tell(SupervisorEvent(.inventoryTrouble, "GPUs and placements", why: trouble.description))
+    }
+    plan.driverTroubles = troubles
   }
 
   /// Off the actor: it looks into /proc for each process.
@@ -51,11 +54,11 @@ extension SupervisorDaemon {
 
   /// Takes other GPUs than before into the plan: one was added, slices were made, a driver has come.
   private func replan(_ reading: Inventory) {
-    let reading = reading.keeping(plan.inventory)
+    let reading = plan.completed(reading)
     guard !reading.hasSamePlaces(as: plan.inventory) else { return }
-    let new = plan.changed(to: plan.configuration, reading, plan.store)
+    let new = plan.changed(to: plan.configuration, reading, plan.foundStore)
     // What may hide GPUs must not cost those that run.
-    guard new.placements.areAll || new.finds(moreThan: plan) else { return note(reading.problems) }
+    guard new.placements.areAll || new.finds(moreThan: plan) else { return }
     let names = Set(plan.placements.sites.map(\.id))
     take(new)
     guard names != Set(plan.placements.sites.map(\.id)) else { return }
@@ -106,17 +109,39 @@ extension GPUFault {
 }
 
 extension Inventory {
+  /// Where GPUs were met before, that no driver is there does not mean the CPU: the driver is not loaded yet, or was
+  /// taken away.
+  func expecting(_ known: GPUNumbering) -> Inventory {
+    guard source == .cpu, !known.isEmpty else { return self }
+    let cause = problems.first.map { " (\($0))" } ?? ""
+    return Inventory(
+      source: .drivers,
+      problems: [
+        InventoryProblem(
+          subject: "gpus",
+          text:
+            "there were GPUs on this machine, and there is none now\(cause). Nothing is computed on the CPU instead: "
+            + "load their driver, or, where they are gone for good, set the key gpus to cpu")
+      ])
+  }
+
+  /// All GPUs whose errors are to be heard of: where a reading has doubts, those before are there still.
+  func watchable(beside old: Inventory) -> [GPU] {
+    guard incompleteness != nil else { return gpus }
+    let present = Set(gpus.map(\.uuid))
+    return gpus + old.gpus.filter { !present.contains($0.uuid) }
+  }
+
   /// With whole GPUs that were there before and are not any more: they keep their places, so that it is said of them.
   /// Slices come and go with how their GPU is divided.
   func keeping(_ old: Inventory) -> Inventory {
     guard source == .drivers, old.source == .drivers else { return self }
     var kept = self
     let present = Set(gpus.map(\.uuid))
-    // A driver that can't be asked doesn't say that a GPU is gone.
-    let isComplete = problems.allSatisfy { $0.gpu != nil }
     for gpu in old.gpus where gpu.kind == .whole && !present.contains(gpu.uuid) {
       kept.gpus.append(gpu.withoutReadings)
-      if isComplete, !problems.contains(where: { $0.gpu == gpu.uuid }) {
+      // It may be the one that could not be asked.
+      if incompleteness == nil, !problems.contains(where: { $0.gpu == gpu.uuid }) {
         kept.problems.append(.unknownGPU(gpu.uuid, "it was there, and is not any more"))
       }
     }

@@ -15,22 +15,25 @@ extension SupervisorDaemon {
     if options.notifiesServiceManager { ServiceManager.notifyReloading() }
     defer { notifyReady() }
     do throws(ConfigurationError) {
+      reloads.begun += 1
+      let number = reloads.begun
       let configuration = try options.readConfiguration()
       let settings = configuration.settings
-      let old = plan.settings
-      let storeBefore = plan.store
-      // The plan may be another one once the GPUs have answered.
+      let found = await options.store(settings, launcher)
       let reading = try await reading(for: settings)
-      let store = await Self.findStore(settings, launcher)
-      let new = plan.changed(to: configuration, reading, store)
+      // The plan may be another one by now; by what was read later all the more.
+      if number < reloads.taken { return plan.settings }
+      let (old, storeBefore) = (plan.settings, plan.foundStore)
+      let new = plan.changed(to: configuration, reading, plan.store(found, for: settings))
       // A GPU that was named before and is away by now is no mistake in the file, and a start would accept it too.
       let mistaken = new.placements.leftOut.filter { $0.missing.isEmpty || !old.namedGPUs.isSuperset(of: $0.missing) }
       if !mistaken.isEmpty { throw ConfigurationError(problems: mistaken.map(\.problem)) }
+      reloads.taken = number
       take(new)
       let needsRestart = settings.launcher == old.launcher ? "" : "launcher takes a restart of the supervisor; "
       tell(SupervisorEvent(.reloaded, "configuration reloaded", why: needsRestart + plan.description))
       tellPlanProblems()
-      if storeBefore != plan.store { tellStore() }
+      if storeBefore != plan.foundStore { tellStore() }
       return settings
     } catch {
       tell(SupervisorEvent(.reloadRefused, "configuration not reloaded, nothing has changed", why: error.description))
@@ -42,7 +45,9 @@ extension SupervisorDaemon {
     let reading = await inventory.read(settings.gpuSource, within: options.gpuPatience)
     let isKnown = reading.map { $0.source != .drivers || !$0.gpus.isEmpty } ?? false
     // A driver that can't be asked just now must not cost the instances on its GPUs.
-    if !isKnown, settings.gpus == plan.settings.gpus { return plan.inventory }
+    if settings.gpus == plan.settings.gpus {
+      return isKnown ? reading.map(plan.completed) ?? plan.inventory : plan.inventory
+    }
     guard let reading else {
       throw ConfigurationError(problems: [
         ConfigurationProblem(
@@ -152,26 +157,29 @@ extension SupervisorDaemon {
 
   // MARK: The model store
 
-  static func findStore(_ settings: Settings, _ launcher: any Launcher) async -> ModelStore? {
-    try? await ModelStore.find(
-      for: settings, asOwnUser: launcher.startsAsOwnUser, service: await OllamaService.find())
-  }
-
   /// Its rights may have been changed, as a refusal advises.
   func lookAtStore() async {
     let configuration = plan.configuration
-    let store = await Self.findStore(configuration.settings, launcher)
-    // A store that does not answer says nothing new.
-    guard let store, plan.configuration == configuration, store != plan.store else { return }
-    plan.use(store)
+    let found = await options.store(configuration.settings, launcher)
+    guard plan.configuration == configuration else { return }
+    let store = plan.store(found, for: configuration.settings)
+    guard store != plan.foundStore else { return }
+    let wasUnknown = plan.store == nil
+    plan.use(store: store)
     tellStore()
     applyPlan()
+    // What failed for want of it is to be tried again at once.
+    if wasUnknown, plan.store != nil { apply { $0.forgetFailures(at: $1) } }
   }
 
   func tellStore() {
-    guard let store = plan.store else { return }
-    let why = [store.refusal?.description, store.passedOver].compactMap(\.self).joined(separator: "; ")
-    tell(SupervisorEvent(.storeChanged, "models in \(store.description)", why: why))
+    switch plan.foundStore {
+    case .success(let store):
+      let why = [store.refusal?.description, store.passedOver].compactMap(\.self).joined(separator: "; ")
+      tell(SupervisorEvent(.storeChanged, "models in \(store.description)", why: why))
+    case .failure(let error):
+      tell(SupervisorEvent(.storeChanged, "nothing can be started before the model store is known", why: error.message))
+    }
   }
 }
 

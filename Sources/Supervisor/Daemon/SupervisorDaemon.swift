@@ -48,6 +48,8 @@ package actor SupervisorDaemon {
   var link = LinkState()
   var launches = Launches()
   var refusals = Refusals()
+  /// By number: the last that was begun, and the last that was put into force.
+  var reloads = (begun: 0, taken: 0)
   var ticks = 0
   /// GPUs that only a reset brings back, as they were stored last.
   var storedFaults: [String: GPUFault] = [:]
@@ -115,7 +117,7 @@ package actor SupervisorDaemon {
       let found = try await launcher.existing()
       let plan = CurrentPlan(
         options.configuration, reading, numbering: numbering, options.standIns,
-        store: await Self.findStore(settings, launcher),
+        store: await options.store(settings, launcher),
         keeping: Dictionary(found.map { ($0.id, $0.unit.specification) }) { first, _ in first })
       let daemon = SupervisorDaemon(
         options, launcher: launcher, inventory: inventory, state: state, plan: plan, orders: orders,
@@ -138,6 +140,7 @@ package actor SupervisorDaemon {
         .began, "supervisor \(options.version) begins", why: "\(launching); \(plan.description)\(there)"))
     troubles.forEach(tell)
     tellPlanProblems()
+    if plan.store == nil { tellStore() }
     if plan.numbering != numbering { storeNumbering() }
     restoreOrders(faults)
     applyPlan()

@@ -29,6 +29,10 @@ package struct SupervisorOptions: Sendable {
   package var inventory: InventoryReader
   /// Errors that GPUs report by themselves; nil: nobody listens.
   package var gpuEvents: GPUEventSource?
+  /// Finds the model store, as it is now.
+  package var findStore: @Sendable (Settings, any Launcher) async throws(LaunchError) -> ModelStore = {
+    (settings, launcher) async throws(LaunchError) in try await ModelStore.find(for: settings, by: launcher)
+  }
   /// How long a silent dispatcher is waited for; it speaks every 5 s.
   package var dispatcherSilence = Duration.seconds(15)
   /// How long a start, a reload, or a look for missing GPUs waits for the driver.
@@ -55,6 +59,10 @@ package struct SupervisorOptions: Sendable {
     self.launcher = launcher
     self.inventory = inventory
     self.gpuEvents = gpuEvents
+  }
+
+  func store(_ settings: Settings, _ launcher: any Launcher) async -> Result<ModelStore, LaunchError> {
+    do throws(LaunchError) { return .success(try await findStore(settings, launcher)) } catch { return .failure(error) }
   }
 
   /// Whose units are this pool's. What the service manager looks after is what is installed.

@@ -6,7 +6,7 @@ import PoolCore
 /// What is in force: the settings, and what follows from them on this machine at this time.
 struct CurrentPlan: Sendable {
   let configuration: LoadedConfiguration
-  private(set) var inventory: Inventory
+  let inventory: Inventory
   let numbering: GPUNumbering
   let placements: PlacementPlan
   /// What may stand in for `ollama`: nothing any more once there was one. An upgrade, in which it is away for a while,
@@ -14,22 +14,25 @@ struct CurrentPlan: Sendable {
   private(set) var standIns: StandIns
   /// The program that instances run, or why there is none.
   private(set) var program: Result<OllamaExecutable, LaunchError>
-  /// Where the models are; nil while that is not known.
-  private(set) var store: ModelStore?
-  /// What each instance is started with; empty without a program.
+  /// Where the models are, or why that is not known.
+  private(set) var foundStore: Result<ModelStore, LaunchError>
+  /// What each instance is started with; empty without a program or a store.
   private(set) var specifications: [InstanceID: InstanceSpecification] = [:]
   private var digests: [InstanceID: String]
+  /// What the drivers don't tell just now, though the plan goes by what they told before.
+  var driverTroubles: [InventoryProblem] = []
 
-  /// - Parameter digests: of the specifications that hold as long as there is no program: instances that run must not
-  ///   be replaced because their program is gone.
+  /// - Parameter digests: of the specifications that hold as long as there is no program, or it is not known where the
+  ///   models are: instances that run must not be replaced for that.
   init(
     _ configuration: LoadedConfiguration, _ inventory: Inventory, numbering: GPUNumbering, _ standIns: StandIns,
-    store: ModelStore?, keeping digests: [InstanceID: String]
+    store: Result<ModelStore, LaunchError>, keeping digests: [InstanceID: String]
   ) {
     self.configuration = configuration
+    let inventory = configuration.settings.gpus == .auto ? inventory.expecting(numbering) : inventory
     self.inventory = inventory
     self.standIns = standIns
-    self.store = store
+    foundStore = store
     self.digests = digests
     var numbering = numbering
     placements = PlacementPlan(configuration, inventory: inventory, numbering: &numbering)
@@ -40,10 +43,25 @@ struct CurrentPlan: Sendable {
 
   var settings: Settings { configuration.settings }
 
+  /// Where the models are; nil while that is not known.
+  var store: ModelStore? { try? foundStore.get() }
+
   /// The same with another configuration, other GPUs, or another model store.
-  func changed(to configuration: LoadedConfiguration, _ inventory: Inventory, _ store: ModelStore?) -> CurrentPlan {
-    CurrentPlan(configuration, inventory, numbering: numbering, standIns, store: store, keeping: digests)
+  func changed(to configuration: LoadedConfiguration, _ inventory: Inventory, _ store: Result<ModelStore, LaunchError>)
+    -> CurrentPlan
+  {
+    var new = CurrentPlan(configuration, inventory, numbering: numbering, standIns, store: store, keeping: digests)
+    new.driverTroubles = driverTroubles
+    return new
   }
+
+  /// A reading as it is to be understood by who has met these GPUs before.
+  func expected(_ reading: Inventory) -> Inventory {
+    settings.gpus == .auto ? reading.expecting(numbering) : reading
+  }
+
+  /// The same with the GPUs that were there before, and that it has nothing of.
+  func completed(_ reading: Inventory) -> Inventory { expected(reading).keeping(inventory) }
 
   /// Looks for the program as it is now.
   func findProgram() -> Result<OllamaExecutable, LaunchError> { Self.find(settings, standIns) }
@@ -62,17 +80,25 @@ struct CurrentPlan: Sendable {
     specify()
   }
 
-  mutating func use(_ store: ModelStore) {
-    self.store = store
-    specify()
+  /// What is to be taken for the store: where it can't be found just now, the one that these settings had before.
+  func store(
+    _ found: Result<ModelStore, LaunchError>, for new: Settings
+  ) -> Result<ModelStore, LaunchError> {
+    let isSame =
+      new.modelsPath == settings.modelsPath && new.instanceUser == settings.instanceUser
+      && new.environment["HOME"] == settings.environment["HOME"]
+    return found.problem != nil && store != nil && isSame ? foundStore : found
   }
 
-  /// What a reading says that is not otherwise to be relied on, since it may hide GPUs.
-  mutating func note(_ problems: [InventoryProblem]) { inventory.problems = problems }
+  mutating func use(store: Result<ModelStore, LaunchError>) {
+    foundStore = store
+    specify()
+  }
 
   private mutating func specify() {
     guard case .success(let program) = program else { return }
     if program.kind == .ollama { standIns = .refused }
+    guard let store else { return }
     specifications = placements.specifications(settings, program, store: store)
     digests = specifications.mapValues(\.digest)
   }
@@ -89,6 +115,7 @@ struct CurrentPlan: Sendable {
     of id: InstanceID, attempt: Int, avoiding taken: Set<UInt16>
   ) throws -> (InstanceSpecification, port: UInt16) {
     _ = try program.get()
+    _ = try foundStore.get()
     guard let specification = specifications[id], let index = placements.sites.firstIndex(where: { $0.id == id }) else {
       throw SupervisorError(.noSuchPlacement, "\(id) is no longer configured")
     }
@@ -124,7 +151,8 @@ struct CurrentPlan: Sendable {
   /// What is wrong with GPUs and placements, and doesn't keep the rest from running. That there is no driver is no
   /// problem where the CPU may do.
   var placementProblems: [String] {
-    (inventory.source == .cpu ? [] : inventory.problems.map(\.description))
+    let others = inventory.source == .cpu ? [] : inventory.problems
+    return (others + driverTroubles.filter { !others.contains($0) }).map(\.description)
       + placements.leftOut.map(\.problem.description) + placements.unused.map(\.description)
   }
 
@@ -136,17 +164,19 @@ struct CurrentPlan: Sendable {
     return old.inventory.source == .cpu ? inventory.source != .cpu && !new.isEmpty : new.isStrictSuperset(of: known)
   }
 
-  var problems: [String] {
-    if case .failure(let error) = program { placementProblems + [error.message] } else { placementProblems }
-  }
+  var problems: [String] { placementProblems + [program.problem, foundStore.problem].compactMap(\.self) }
 
   /// What bounds the supervision.
   ///
   /// - Parameter restrictsNetwork: whether instances can be kept from the network.
   func fleetLimits(restrictsNetwork: Bool) -> FleetLimits {
     var limits = settings.fleetLimits
-    limits.storeRefusal = store?.refusal?.description
+    limits.storeRefusal = foundStore.problem ?? store?.refusal?.description
     limits.networkIsForWriterOnly = restrictsNetwork
     return limits
   }
+}
+
+extension Result where Failure == LaunchError {
+  var problem: String? { if case .failure(let error) = self { error.message } else { nil } }
 }

@@ -6,14 +6,11 @@ extension [GPUReading] {
   /// What was read, as the core decides by it.
   ///
   /// - Parameters:
-  ///   - known: GPUs that placements have. One that a complete reading has nothing of is missing; where the drivers can't
-  ///     be asked, nothing can be started on any.
+  ///   - known: GPUs that placements have. One that a complete reading has nothing of is missing; one that is missing in
+  ///     another may be the very GPU that could not be asked.
   ///   - owner: whose a process is.
   init(_ inventory: Inventory, known: [String], owner: (Int32) -> ProcessOwner) {
-    let problems = Dictionary(inventory.problems.compactMap { problem in problem.gpu.map { ($0, problem) } }) {
-      first, _ in
-      first
-    }
+    let problems = Dictionary(grouping: inventory.problems) { $0.gpu }
     // Each process once, however many GPUs it is on.
     var owners: [Int32: GPUReading.Process.Owner] = [:]
     func named(_ pid: Int32) -> GPUReading.Process.Owner {
@@ -31,29 +28,32 @@ extension [GPUReading] {
             GPUReading.Process(pid: $0.pid, memory: $0.memory.map { Int(clamping: $0) }, owner: named($0.pid))
           }
         },
-        trouble: GPUTrouble(gpu, problems[gpu.uuid] ?? gpu.parent.flatMap { problems[$0] }))
+        trouble: GPUTrouble(gpu, [gpu.uuid, gpu.parent].compactMap(\.self).flatMap { problems[$0] ?? [] }))
     }
     let read = Set(map(\.uuid))
-    let general = inventory.problems.first { $0.gpu == nil }
+    let doubt = inventory.incompleteness
     for uuid in known where !read.contains(uuid) {
-      append(GPUReading(uuid: uuid, trouble: general.map { .unanswered($0.description) } ?? .missing))
+      append(GPUReading(uuid: uuid, trouble: doubt.map { .unanswered($0.description) } ?? .missing))
     }
   }
 }
 
 extension GPUTrouble {
   /// nil where nothing keeps it from being used: a value that can't be read is no trouble.
-  init?(_ gpu: GPU, _ problem: InventoryProblem?) {
-    if problem?.isGPULost == true {
-      self = .lost
-    } else if problem?.needsReset == true {
-      self = .needsReset
-    } else if problem?.isUnknownGPU == true {
-      self = .missing
-    } else if let node = gpu.missingDeviceNodes().first {
-      self = .missingNode(node)
-    } else {
-      return nil
+  init?(_ gpu: GPU, _ problems: [InventoryProblem]) {
+    let gravest = problems.max { $0.kind < $1.kind }
+    switch gravest?.kind {
+    case .lost: self = .lost
+    case .needsReset: self = .needsReset
+    case .unknown: self = .missing
+    case .silent, .partial, nil:
+      if let node = gpu.missingDeviceNodes().first {
+        self = .missingNode(node)
+      } else if let gravest, gravest.kind == .silent {
+        self = .unanswered(gravest.description)
+      } else {
+        return nil
+      }
     }
   }
 }

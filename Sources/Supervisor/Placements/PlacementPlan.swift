@@ -45,7 +45,7 @@ package struct PlacementPlan: Sendable {
   /// - Parameter numbering: learns the GPUs that are new.
   package init(_ configuration: LoadedConfiguration, inventory: Inventory, numbering: inout GPUNumbering) {
     let settings = configuration.settings
-    mayHideGPUs = inventory.mayHideGPUs
+    mayHideGPUs = inventory.source == .drivers && inventory.incompleteness != nil
     isByHand = settings.placements != .auto
     if inventory.source == .drivers { numbering.add(inventory.gpus.filter { !$0.isSlice }.map(\.uuid)) }
     labels = GPULabels(inventory, numbering)
@@ -189,7 +189,7 @@ package struct PlacementPlan: Sendable {
 extension PlacementPlan {
   /// What each site's instance is started with.
   func specifications(
-    _ settings: Settings, _ ollama: OllamaExecutable, store: ModelStore?
+    _ settings: Settings, _ ollama: OllamaExecutable, store: ModelStore
   ) -> [InstanceID: InstanceSpecification] {
     var specifications: [InstanceID: InstanceSpecification] = [:]
     for site in sites {
@@ -217,14 +217,6 @@ extension PlacementPlan {
         isShared: site.settings.shared, models: site.settings.models, specification: digests[site.id] ?? "",
         neededMemory: settings.neededMemory(in: site.settings)?.bytes)
     }
-  }
-}
-
-extension Inventory {
-  /// Whether a GPU may be there that could not be read. One that is lost is not there.
-  fileprivate var mayHideGPUs: Bool {
-    let read = gpus.map(\.uuid)
-    return source == .drivers && problems.contains { !$0.isGPULost && !read.contains($0.gpu ?? "") }
   }
 }
 

@@ -40,7 +40,7 @@ struct SupervisorCommand: AsyncParsableCommand {
         dispatcherSocket: sockets.folder.dispatcher, controlSocket: control,
         journal: Journal(identifier: Daemon.supervisor.journalIdentifier), version: Version.current,
         eventLoopGroup: MultiThreadedEventLoopGroup(numberOfThreads: 1), notifiesServiceManager: true,
-        gpuEvents: loaded.settings.gpuSource.asksDriver ? GPUEventSource() : nil))
+        gpuEvents: GPUEventSource()))
     await signals.wait {
       // A refusal is in the journal.
       _ = try? await daemon.reload()

@@ -35,7 +35,7 @@ struct WholePool: Sendable {
           dispatcherSocket: sockets.dispatcher, controlSocket: .path(sockets.supervisor),
           journal: Journal(identifier: Daemon.supervisor.journalIdentifier), version: Version.current,
           eventLoopGroup: MultiThreadedEventLoopGroup(numberOfThreads: 1), notifiesServiceManager: false,
-          standIns: .allowed, gpuEvents: settings.gpuSource.asksDriver ? GPUEventSource() : nil))
+          standIns: .allowed, gpuEvents: GPUEventSource()))
       return WholePool(
         dispatcher: dispatcher, supervisor: supervisor, drainTimeout: settings.drainTimeout,
         program: try? OllamaExecutable.find(setting: settings.ollama, .allowed))

@@ -21,7 +21,7 @@ enum GPUExamination {
     .problem(
       check, problem.summary,
       remedy: problem.remedy
-        ?? (problem.isUnknownGPU
+        ?? (problem.kind == .unknown
           ? "correct `gpus` in the configuration: `nvidia-smi -L` and `ollama-pool gpus` list what there is"
           : problem.isOfAMD
             ? "the kernel's log may tell more: `journalctl -k --grep amdgpu`"

@@ -1,0 +1,85 @@
+import ControlInterface
+import Glibc
+import PoolConfiguration
+import PoolCore
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import Launching
+@testable import Supervisor
+
+/// systemd, or the server that the models are on, does not answer when it is asked where they are.
+@Suite struct UnknownStoreTests {
+  private static let silence = LaunchError(.unavailable, "whether there is an ollama.service is not known")
+
+  private func store(_ path: String, refusal: ModelStore.Refusal? = nil) -> ModelStore {
+    var store = ModelStore.resolve(setting: path, user: .own, home: "/", environment: [:], service: nil)
+    store.refusal = refusal
+    return store
+  }
+
+  @Test func aStoreThatCanNotBeFoundForAMomentIsStillTheOneThatItWas() async throws {
+    let stage = try Stage()
+    let found = store("/srv/models")
+    stage.findStore { _ throws(LaunchError) in found }
+    try await withSupervisor(stage) { daemon in
+      try await stage.tells("gpu0 ready")
+      stage.findStore { _ throws(LaunchError) in throw Self.silence }
+      await daemon.lookAtStore()
+      try await daemon.reload()
+      #expect(try await stage.status().store?.path == "/srv/models")
+      #expect(stage.launcher.world.orders.filter { $0.hasPrefix("st") } == ["start gpu0"])
+      // With another key it would be another one.
+      stage.configure(Stage.fourGPUs + "models_path: /srv/others\n")
+      try await daemon.reload()
+      try await stage.tells("nothing can be started before the model store is known: whether there is")
+      #expect(try await stage.status().problems == [Self.silence.message])
+      #expect(try await stage.status().store == nil)
+      #expect(stage.launcher.world.orders.filter { $0.hasPrefix("st") } == ["start gpu0"])
+    }
+  }
+
+  @Test func nothingIsStartedBeforeTheStoreIsKnownAndAllThatIsWantedAfterwards() async throws {
+    let stage = try Stage(Stage.fourGPUs.replacing("quarantine_after: 3", with: "quarantine_after: 1"))
+    stage.launcher.run("gpu1", specification: "of before")
+    stage.findStore { _ throws(LaunchError) in throw Self.silence }
+    try await withSupervisor(stage) { daemon in
+      stage.dispatcher.change { $0.depth = 8 }
+      try await stage.tells("gpu0 is in quarantine")
+      #expect(stage.launcher.world.orders == [] && stage.told(.draining) == [])
+      try await eventually(within: patience, "pulls are refused") {
+        stage.dispatcher.world.storeRefusal == Self.silence.message
+      }
+      let found = store("/srv/models", refusal: .init(problem: "it is of others", remedy: "look"))
+      stage.findStore { _ throws(LaunchError) in found }
+      await daemon.lookAtStore()
+      try await eventually(within: patience, "gpu0 runs") { stage.launcher.world.units["gpu0"] != nil }
+      let started = try #require(stage.launcher.world.specifications.first)
+      #expect(started.modelsPath == "/srv/models" && !started.ownsStore)
+    }
+  }
+
+  @Test func ofTwoReloadsTheOneThatReadTheFilesLastHolds() async throws {
+    let stage = try Stage()
+    let found = store("/srv/models")
+    let isHeld = Mutex(false)
+    stage.findStore { settings throws(LaunchError) in
+      if settings.slots == 2 {
+        isHeld.withLock { $0 = true }
+        try? await eventually(within: patience, "the test lets it go") { isHeld.withLock { !$0 } }
+      }
+      return found
+    }
+    try await withSupervisor(stage) { daemon in
+      stage.configure(Stage.fourGPUs + "slots: 2\n")
+      async let first = daemon.reload()
+      try await eventually(within: patience, "the first waits") { isHeld.withLock(\.self) }
+      stage.configure(Stage.fourGPUs + "slots: 3\n")
+      #expect(try await daemon.reload().slots == 3)
+      isHeld.withLock { $0 = false }
+      #expect(try await first.slots == 3)
+      #expect(await daemon.plan.settings.slots == 3)
+    }
+  }
+}
