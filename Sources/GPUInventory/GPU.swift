@@ -22,6 +22,8 @@ package struct GPU: Sendable, Equatable {
   /// does (`GPU-` and 16 hexadecimal digits) unless `isNamedByAddress`. See `[GPU.Pin].visibleDevices`.
   package var uuid: String
   package var kind = Kind.whole
+  /// Of one that is divided: the UUIDs of its slices, also of those that are not in the inventory.
+  package var slices: [String] = []
   /// Of an AMD GPU: its index for AMD's runtime (ROCr), which counts them in the order of KFD's nodes.
   package var runtimeIndex: Int?
   /// Whether it is an AMD GPU whose hardware tells no unique id, or that of another one. Then `uuid` is its PCI address,

@@ -63,9 +63,12 @@ package struct InventoryProblem: Error, Sendable, Hashable, CustomStringConverti
     case CNVML_LIBRARY_NOT_FOUND: "a part of the driver is missing: install NVIDIA's driver again"
     case CNVML_GPU_IS_LOST:
       "it has fallen off the bus: restart the machine; if it happens again, look at its seat and power"
-    case CNVML_RESET_REQUIRED: "reset it with `nvidia-smi --gpu-reset` while nothing uses it, or restart the machine"
+    case CNVML_RESET_REQUIRED:
+      "`systemctl stop ollama-pool-supervisor.socket`, since the supervisor has it open, end what runs on it, `nvidia-smi "
+        + "--gpu-reset`, `systemctl start ollama-pool-supervisor`; or restart the machine"
     case CNVML_LIB_RM_VERSION_MISMATCH:
-      "the driver was upgraded and its kernel module is still the old one: restart the machine or reload the module"
+      "the driver was upgraded and its kernel module is still the old one: restart the machine, or `systemctl stop "
+        + "ollama-pool.target`, end what else uses it, and reload the module"
     case CNVML_UNKNOWN: "the driver gives no reason: the kernel's log may (`journalctl -k --grep NVRM`)"
     default: advice
     }

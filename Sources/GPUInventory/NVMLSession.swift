@@ -90,6 +90,7 @@ final class NVMLSession {
         gpu.processes = NVMLProcesses.merged(slices.flatMap { $0.processes ?? [] })
       }
     }
+    gpu.slices = slices.map(\.uuid)
     known[index] = [gpu] + slices
     return [gpu] + slices
   }

@@ -62,7 +62,7 @@ struct NVMLTests {
   func remedies() {
     let remedies = [
       4: "device nodes", 9: "modprobe nvidia", 12: "install NVIDIA's driver again", 15: "restart the machine",
-      16: "nvidia-smi --gpu-reset", 18: "restart the machine or reload the module", 999: "journalctl -k",
+      16: "systemctl stop ollama-pool-supervisor.socket", 18: "systemctl stop ollama-pool.target", 999: "journalctl -k",
     ]
     for (code, text) in remedies {
       let problem = InventoryProblem(subject: "call", code: Int32(code), text: "text")

@@ -99,10 +99,10 @@ import PoolConfiguration
   func runTime() throws {
     let read = try settings("placements: [{gpus: [0]}, {gpus: [GPU-a]}, {gpus: [3]}]")
     #expect(
-      read.placementProblems(knownGPUs: ["GPU-a", "GPU-b"]).map(\.key) == [
+      read.placementProblems(knownGPUs: ["GPU-a", "GPU-b"]).map(\.problem.key) == [
         "placements[1].gpus[0]", "placements[2].gpus[0]",
       ])
-    #expect(Settings().placementProblems(knownGPUs: []) == [])
+    #expect(Settings().placementProblems(knownGPUs: []).isEmpty)
   }
 
   @Test("ids are given once")
@@ -148,6 +148,17 @@ import PoolConfiguration
     let models = "preload: [m, n:latest]\nmodels: {m: {gpu_memory: 20GiB}, N: {gpu_memory: 5GiB}}\n"
     #expect(problems(gpus + models + "placements: [{gpus: [0]}]").count == 1)
     #expect(problems(gpus + models + "placements: [{gpus: [0], models: [m]}]") == [])
+  }
+
+  @Test("a placement that can't be takes nothing from the others")
+  func problemsOfTheirOwn() {
+    let gpus = "gpus: [{uuid: GPU-a, memory: 80GiB}, {uuid: GPU-b, memory: 80GiB}]\n"
+    let shared = "{gpus: [0], shared: true, gpu_memory: 40GiB}"
+    #expect(
+      problems(gpus + "placements: [{id: a, gpus: [0], shared: true, gpu_memory: 800GiB}, \(shared)]").map {
+        String($0.prefix(38))
+      } == ["f:2:59: placements[0].gpu_memory: its "])
+    #expect(problems(gpus + "placements: [{id: a, gpus: [0, 0]}, {gpus: [0]}, {id: a, gpus: [1]}]").count == 1)
   }
 
   @Test("a model is named once, and its bounds agree")

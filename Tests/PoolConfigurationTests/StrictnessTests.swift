@@ -53,7 +53,11 @@ import PoolConfiguration
           + "dispatcher's"
       ),
       ("scaling: {max: 257}", "f:1:16: scaling.max: is 257; expected all or a whole number from 1 to 256"),
-      ("ollama: bin/ollama", "f:1:9: ollama: is bin/ollama; expected auto or an absolute path"),
+      ("ollama: bin/ollama", "f:1:9: ollama: is bin/ollama; expected auto or an absolute path without .."),
+      (
+        "models_path: /srv/../data",
+        "f:1:14: models_path: is /srv/../data; expected auto or an absolute path without .."
+      ),
       ("scaling: 3", "f:1:10: scaling: is 3; expected a map with keys such as policy"),
       ("scaling: {z: -1}", "f:1:14: scaling.z: is -1; expected auto or a number from 0 to 10"),
       ("scaling: {z: .nan}", "f:1:14: scaling.z: is .nan; expected auto or a number from 0 to 10"),

@@ -1,5 +1,6 @@
 import Foundation
 import GPUInventory
+import Launching
 import PoolConfiguration
 import PoolCore
 import TestSupport
@@ -124,6 +125,47 @@ import Testing
     let made = try plan("placements: [{gpus: [0], gpu_memory: 25GiB}, {gpus: [1], gpu_memory: 24GiB}]", inventory).plan
     #expect(names(made) == ["gpu1: B"])
     #expect(made.leftOut[0].problem.description.contains("needs 25GiB of GPU memory, and its GPUs have 24GiB"))
+  }
+
+  @Test func aPlacementThatIsLeftOutTakesNothingFromThoseAfterIt() throws {
+    var inventory = drivers("A")
+    inventory.gpus[0].memoryTotal = 80 << 30
+    let made = try plan(
+      "placements: [{id: a, gpus: [0], shared: true, gpu_memory: 800GiB}, "
+        + "{id: b, gpus: [0], shared: true, gpu_memory: 40GiB}]", inventory
+    ).plan
+    #expect(names(made) == ["b: A"] && made.leftOut.count == 1)
+  }
+
+  @Test func anInstanceIsBoundOnlyWhereTheCPUsBesideAllItsGPUsAreKnown() throws {
+    func cpus(_ known: [[Int]?], _ nodes: [Int?]) throws -> (cpus: [Int], nodes: [Int]) {
+      var inventory = drivers("A", "B")
+      for index in 0...1 {
+        inventory.gpus[index].localCPUs = known[index].map { CPUSet($0) }
+        inventory.gpus[index].numaNode = nodes[index]
+      }
+      let configuration = try ConfigurationReader.read(text: "gpus_per_instance: 2\n", name: "test.yaml")
+      var numbering = GPUNumbering()
+      let made = PlacementPlan(configuration, inventory: inventory, numbering: &numbering).specifications(
+        configuration.settings,
+        OllamaExecutable(path: "/o", kind: .ollama, identity: .init(size: 1, modified: 1, inode: 1)),
+        store: .resolve(setting: "/", user: .own, home: "/", environment: [:], service: nil))
+      let specification = try #require(made["gpu0"])
+      return (specification.cpus, specification.numaNodes)
+    }
+    #expect(try cpus([[0], [1]], [0, 1]) == ([0, 1], [0, 1]))
+    #expect(try cpus([[0], [0]], [0, 0]) == ([0], [0]))
+    #expect(try cpus([[0], nil], [0, nil]) == ([], []))
+    #expect(try cpus([nil, [1]], [0, 0]) == ([], [0]))
+  }
+
+  @Test func ofADividedGPUWhoseSlicesAreNotListedTheSlicesAreNamed() throws {
+    var inventory = Inventory(source: .configured, gpus: [GPU(index: 0, uuid: "B", vendor: .nvidia)])
+    inventory.gpus[0].kind = .divided
+    inventory.gpus[0].slices = ["M-1", "M-3"]
+    let made = try plan("gpus: [{uuid: B}]\n", inventory).plan
+    #expect(made.sites.isEmpty)
+    #expect(made.unused == ["GPU 0 is divided into MIG slices, which the key gpus does not list: M-1, M-3"])
   }
 
   @Test(arguments: [

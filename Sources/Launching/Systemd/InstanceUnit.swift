@@ -160,7 +160,10 @@ package enum InstanceUnit {
     var properties: [UnitProperty] = [
       .capabilityBoundingSet(0), .protectSystem(.strict), .protectHome(isInHomes ? .readOnly : .yes),
       .privateTmp(!isInTemporary), .readWritePaths(writable),
-      .requiresMountsFor(Set([store, home] + [store].compactMap(RealPath.of)).sorted()),
+      // A path with .. in it systemd refuses; where it leads to is named as well.
+      .requiresMountsFor(
+        Set([store, home] + [store, home].compactMap(RealPath.of)).filter { !$0.split(separator: "/").contains("..") }
+          .sorted()),
       .enable(.protectControlGroups), .enable(.protectHostname), .enable(.protectKernelLogs),
       .enable(.protectKernelModules), .enable(.protectKernelTunables), .enable(.restrictRealtime),
       .enable(.restrictSUIDSGID), .enable(.lockPersonality),

@@ -6,8 +6,7 @@ extension Settings {
   func contradictions(_ positions: Positions) -> [ConfigurationProblem] {
     openListeners(positions) + overlaps(positions) + bounds(positions) + duplicateGPUs(positions)
       + placementsWithoutGPUs(positions) + groupsBesidePlacements(positions) + modelContradictions(positions)
-      + placementProblems(knownGPUs: listedUUIDs, positions: positions)
-      + memoryProblems(listedMemory, knownGPUs: listedUUIDs, positions: positions)
+      + placementProblems(knownGPUs: listedUUIDs, memory: listedMemory, positions: positions).map(\.problem)
   }
 
   /// Refuses inherited sockets that would have been refused under `listen`.

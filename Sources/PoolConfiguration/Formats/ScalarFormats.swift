@@ -104,8 +104,11 @@ extension ValueFormat where Value == String {
     }
   }
 
+  /// systemd waits for the mounts of no path with `..` in it.
   static var absolutePath: Self {
-    text("an absolute path") { $0.hasPrefix("/") && $0.utf8.count <= 4_095 }
+    text("an absolute path without ..") { path in
+      path.hasPrefix("/") && path.utf8.count <= 4_095 && !path.split(separator: "/").contains("..")
+    }
   }
 
   /// Device nodes stand below /dev: a typing error must not hand out a file.

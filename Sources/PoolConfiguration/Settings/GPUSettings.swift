@@ -1,8 +1,8 @@
 /// Which GPUs the pool uses.
 package enum GPUChoice: Sendable, Equatable {
-  /// NVML's; where there is none, one slot on the CPU.
+  /// All that the drivers of NVIDIA and AMD show, MIG slices too; where there never was one, one instance on the CPU.
   case auto
-  /// One slot on the CPU.
+  /// One instance on the CPU.
   case cpu
   /// These and no others. Never empty.
   case list([GPUSettings])
@@ -13,8 +13,9 @@ package struct GPUSettings: Sendable, Equatable {
   /// The name that CUDA_VISIBLE_DEVICES or ROCR_VISIBLE_DEVICES understands.
   package var uuid: String
   package var name: String?
+  /// What has room on it; `nil`: as its driver says.
   package var memory: ByteCount?
-  /// The PCI address, such as `0000:41:00.0`.
+  /// The PCI address, such as `0000:41:00.0`, by which its CPUs and its NUMA node are known; `nil`: as its driver says.
   package var pci: String?
   /// Device nodes that an instance on it may open, such as `/dev/nvidia0`.
   package var nodes: [String] = []
@@ -30,7 +31,7 @@ package struct GPUSettings: Sendable, Equatable {
 
 /// What runs where.
 package enum PlacementChoice: Sendable, Equatable {
-  /// One instance for each GPU.
+  /// One instance for each GPU and each MIG slice, or for each group of `gpusPerInstance`.
   case auto
   /// These and no others. Never empty.
   case list([PlacementSettings])

@@ -96,6 +96,13 @@ package struct PlacementPlan: Sendable {
 
   private mutating func tellDivided(_ gpus: [GPU]) {
     for gpu in gpus where gpu.kind == .divided && !gpus.contains(where: { $0.parent == gpu.uuid }) {
+      guard gpu.slices.isEmpty else {
+        unused.append(
+          Unused(
+            what: "GPU \(labels[gpu.uuid]) is divided into MIG slices, which the key gpus does not list",
+            remedy: "list them instead of it: \(gpu.slices.joined(separator: ", "))"))
+        continue
+      }
       unused.append(
         Unused(
           what: "GPU \(labels[gpu.uuid]) is in MIG mode and has no slices",
@@ -125,7 +132,7 @@ package struct PlacementPlan: Sendable {
       let missing = placement.gpus.filter { find($0) == nil }
       if let problem = problem(of: placement, index, present, missing, gpus, configuration) {
         leftOut.append(LeftOut(missing: missing, problem: problem))
-        resolved.gpus = []
+        (resolved.gpus, resolved.id) = ([], nil)
         found.append(nil)
       } else {
         resolved.gpus = present.map { .uuid($0.uuid) }
@@ -134,9 +141,9 @@ package struct PlacementPlan: Sendable {
       }
       placed.append(resolved)
     }
-    for (index, problem) in contradictions(of: placed, configuration, gpus) where found[index] != nil {
-      leftOut.append(LeftOut(missing: [], problem: problem))
-      found[index] = nil
+    for contradiction in contradictions(of: placed, configuration, gpus) where found[contradiction.placement] != nil {
+      leftOut.append(LeftOut(missing: [], problem: contradiction.problem))
+      found[contradiction.placement] = nil
     }
     sites = found.compactMap(\.self)
   }
@@ -170,19 +177,14 @@ package struct PlacementPlan: Sendable {
   /// What is wrong with placements beside others that come before, with its position in the file.
   private func contradictions(
     of placed: [PlacementSettings], _ configuration: LoadedConfiguration, _ gpus: [GPU]
-  ) -> [(index: Int, problem: ConfigurationProblem)] {
+  ) -> [Settings.PlacementProblem] {
     var settings = configuration.settings
     settings.placements = .list(placed)
     let known = gpus.map(\.uuid)
     let memory = Dictionary(
       gpus.compactMap { gpu in gpu.memoryTotal.map { (gpu.uuid, ByteCount(bytes: Int(clamping: $0))) } },
       uniquingKeysWith: { first, _ in first })
-    let problems =
-      settings.placementProblems(knownGPUs: known, positions: configuration.positions)
-      + settings.memoryProblems(memory, knownGPUs: known, positions: configuration.positions)
-    return problems.compactMap { problem in
-      problem.key.firstMatch(of: /^placements\[(\d+)\]/).flatMap { Int($0.1) }.map { ($0, problem) }
-    }
+    return settings.placementProblems(knownGPUs: known, memory: memory, positions: configuration.positions)
   }
 }
 
@@ -201,8 +203,12 @@ extension PlacementPlan {
       specification.contextLength = site.settings.contextLength ?? settings.contextLength
       specification.keepAlive = site.settings.keepAlive ?? settings.keepAlive
       if settings.numaBinding {
-        specification.cpus = site.gpus.reduce(CPUSet([])) { $0.union($1.localCPUs ?? CPUSet([])) }.numbers
-        specification.numaNodes = Set(site.gpus.compactMap(\.numaNode)).sorted()
+        // Beside one GPU of several alone it would be far from the others.
+        let (cpus, nodes) = (site.gpus.compactMap(\.localCPUs), site.gpus.compactMap(\.numaNode))
+        if cpus.count == site.gpus.count {
+          specification.cpus = cpus.reduce(CPUSet([])) { $0.union($1) }.numbers
+        }
+        if nodes.count == site.gpus.count { specification.numaNodes = Set(nodes).sorted() }
       }
       specifications[site.id] = specification
     }
