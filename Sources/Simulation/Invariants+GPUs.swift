@@ -68,7 +68,7 @@ extension Invariants {
     }
     if limits.storeIsOwned, isFit, writers.isEmpty { note("nobody writes the model store") }
     if let writer = writers.first, limits.networkIsForWriterOnly, let unit = units[writer.id],
-      unit.invocation == writer.invocation, !unit.hasNetwork
+      unit.invocation == writer.invocation, !unit.hasNetwork, !unit.hasNetworkTrouble
     {
       note("\(writer.id) writes the model store without a network")
     }
@@ -79,7 +79,7 @@ extension Invariants {
   mutating func needsNetwork(
     _ id: RequestID, on instance: InstanceID, _ unit: PoolSimulation.Unit, _ limits: FleetLimits
   ) {
-    if limits.networkIsForWriterOnly, limits.storeIsOwned, !unit.hasNetwork {
+    if limits.networkIsForWriterOnly, limits.storeIsOwned, !unit.hasNetwork, !unit.hasNetworkTrouble {
       note("request \(id) needs the network and went to \(instance), which has none")
     }
   }

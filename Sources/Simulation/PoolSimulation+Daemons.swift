@@ -196,6 +196,13 @@ extension PoolSimulation {
       send(.retire(id, invocation, session: session, to: dispatcherLife), over: .supervisorToDispatcher)
     case .openNetwork(let id, let invocation, let isOpen):
       guard units[id]?.invocation == invocation else { return }
+      let fails = !isCalm && random.happens(settings.faults.networkOrdersFail)
+      units[id]?.hasNetworkTrouble = fails
+      if fails {
+        send(
+          .networkOrderFailed(id, invocation, open: isOpen, life: supervisorLife), over: .systemdToSupervisor)
+        if random.happens(0.5) { return }
+      }
       if !isOpen { invariants.closedNetwork(of: id, requests: requests, attempts: attempts) }
       units[id]?.hasNetwork = isOpen
     case .report: break

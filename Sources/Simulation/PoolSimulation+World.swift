@@ -77,6 +77,12 @@ extension PoolSimulation {
     case .unitEnded(let id, let invocation, let reason):
       noteLeft(id, invocation)
       apply { $0.unitEnded(id, invocation, reason: reason, at: $1) }
+    case .networkOrderFailed(let id, let invocation, let open, let life):
+      guard life == supervisorLife else { return }
+      apply {
+        $0.networkNotChanged(id, invocation, open: open, at: $1)
+        return []
+      }
     case .supervisorTicks(let life):
       guard life == supervisorLife, fleet != nil else { return }
       apply { $0.tick(at: $1) }

@@ -101,6 +101,8 @@ package struct PoolSimulation: Sendable {
     /// Whether its models are on the CPU.
     var isDegraded = false
     var hasNetwork = false
+    /// Whether the last order about that failed.
+    var hasNetworkTrouble = false
     /// When a supervisor first heard that its GPU has failed.
     var gpuFailedAt: Instant?
     /// When its GPUs were last well again as the supervisor knows, such as by an operator's word.
@@ -152,6 +154,7 @@ package struct PoolSimulation: Sendable {
     case unitStops(InstanceID, InvocationID, Stop)
     case unitStopped(InstanceID, InvocationID)
     case unitEnded(InstanceID, InvocationID, reason: String)
+    case networkOrderFailed(InstanceID, InvocationID, open: Bool, life: UInt64)
     case supervisorTicks(life: UInt64)
     case hangs
     case linkBreaks
@@ -256,6 +259,11 @@ package struct PoolSimulation: Sendable {
   /// Those that were started with what is no longer configured.
   package var staleUnits: [InstanceID] {
     units.filter { unit in !placements.contains(unit.value.placement) }.keys.sorted()
+  }
+  /// Those that have a way out to the network and don't write the model store, and the one that writes it without.
+  package var strayNetworks: [InstanceID] {
+    guard settings.fleetLimits.networkIsForWriterOnly, let fleet else { return [] }
+    return units.filter { $0.value.hasNetwork != ($0.key == fleet.storeWriter) }.keys.sorted()
   }
   /// Those that compute on the CPU although they have a GPU, which is seen once they hold a model.
   package var degradedUnits: [InstanceID] {

@@ -47,6 +47,8 @@ package struct SimulationSettings: Sendable {
     package var startAnswersLost = 0.0
     /// Per start: the models are on the CPU.
     package var startsDegraded = 0.0
+    /// Per order to open or close an instance's way out to the network: it fails, or only its answer is lost.
+    package var networkOrdersFail = 0.0
     /// Mean time between changes of a GPU: a trouble, a fault, other people's programs; nil for never.
     package var gpuChanges: Duration?
     /// Per question what an instance holds in memory: no answer in time, and a model that is evicted without a request.

@@ -114,6 +114,34 @@ import Testing
     #expect(fleet.writers == ["gpu1"] && fleet.said.filter { $0.hasPrefix("open") } == ["open gpu1"])
   }
 
+  @Test func aFailedOrderIsGivenAgainAfterAPauseWhileItIsStillWanted() throws {
+    var fleet = FleetUnderTest.running(2) { $0.networkIsForWriterOnly = true }
+    func orders() -> [String] { fleet.said.filter { $0.hasPrefix("open") || $0.hasPrefix("close") } }
+    func invocation(_ id: InstanceID) -> InvocationID { fleet.fleet.placements[id]!.running!.unit.invocation }
+    #expect(orders() == ["open gpu0"])
+    fleet.fleet.networkNotChanged("gpu0", invocation("gpu0"), open: true, at: fleet.now)
+    fleet.advance(.seconds(4))
+    #expect(orders() == ["open gpu0"])
+    fleet.advance(.seconds(1))
+    #expect(orders() == ["open gpu0", "open gpu0"])
+    // What is said of another life, or of an order that another has followed, is nothing.
+    fleet.fleet.networkNotChanged("gpu0", "another", open: true, at: fleet.now)
+    fleet.fleet.networkNotChanged("gpu0", invocation("gpu0"), open: false, at: fleet.now)
+    fleet.advance(.seconds(60))
+    #expect(orders().count == 2)
+
+    // Another writes, and it can't be closed: nobody knows whether it is open, when it is to write again.
+    fleet.observe(demand: 1, idle: ["gpu0": nil, "gpu1": .zero])
+    try fleet.drain("gpu0")
+    fleet.observe(references: [], ready: ["gpu0", "gpu1"])
+    fleet.advance(.seconds(10))
+    #expect(orders().suffix(2) == ["open gpu1", "close gpu0"])
+    fleet.fleet.networkNotChanged("gpu0", invocation("gpu0"), open: false, at: fleet.now)
+    try fleet.uncordon("gpu0")
+    fleet.dies("gpu1")
+    #expect(fleet.writers == ["gpu0"] && orders().last == "open gpu0")
+  }
+
   @Test func whatAnEarlierSupervisorLetWriteGoesOn() {
     var fleet = FleetUnderTest(gpus: 2, minimum: 2, begins: false)
     fleet.fleet.limits.networkIsForWriterOnly = true

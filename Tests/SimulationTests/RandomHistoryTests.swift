@@ -115,6 +115,7 @@ struct HistoryOfSeed {
       settings.fleetLimits.yieldToOthers = random.happens(0.5)
     }
     settings.fleetLimits.networkIsForWriterOnly = random.happens(0.5)
+    if random.happens(0.3) { faults.networkOrdersFail = 0.5 }
     if random.happens(0.1) { settings.fleetLimits.storeRefusal = "the store belongs to ollama.service" }
     settings.faults = faults
     atRest = min(minimum, settings.gpus - settings.deadGPUs.count)
@@ -154,7 +155,8 @@ struct HistoryOfSeed {
       for _ in 0..<300
       where
         !(pool.results.count == requests && pool.runningUnits.count == atRest && pool.standingOrders.isEmpty
-        && pool.staleUnits.isEmpty && pool.degradedUnits.isEmpty && pool.maxConcurrent == capacity)
+        && pool.staleUnits.isEmpty && pool.degradedUnits.isEmpty && pool.strayNetworks.isEmpty
+        && pool.maxConcurrent == capacity)
       {
         try pool.run(until: pool.now + .seconds(10))
       }
@@ -163,6 +165,7 @@ struct HistoryOfSeed {
       #expect(pool.runningUnits.count == atRest, "seed \(seed): \(pool.runningUnits) run, \(atRest) should")
       #expect(pool.staleUnits.isEmpty, "seed \(seed): \(pool.staleUnits) were never replaced")
       #expect(pool.degradedUnits.isEmpty, "seed \(seed): \(pool.degradedUnits) compute on the CPU")
+      #expect(pool.strayNetworks.isEmpty, "seed \(seed): \(pool.strayNetworks) should have another network")
       #expect(pool.maxConcurrent == capacity, "seed \(seed): \(pool.maxConcurrent) slots of \(capacity) get work")
       #expect(pool.standingOrders.isEmpty, "seed \(seed): the orders to \(pool.standingOrders) never end")
       pool.stopAll()

@@ -31,6 +31,12 @@ final class ScriptedLauncher: Launcher {
     var held: Set<InstanceID> = []
     /// Units that end before their start has come back.
     var dyingEarly: [InstanceID: String] = [:]
+    /// So many orders about the network fail first.
+    var failedNetworks = 0
+    /// Orders about the network wait until they are let go.
+    var areNetworksHeld = false
+    /// Orders about the network that are under way, by the instance.
+    var networksUnderWay: Set<InstanceID> = []
     /// So many stops are refused first.
     var refusedStops = 0
     /// The ends of so many stops are told only when the same stop is ordered again.
@@ -47,12 +53,15 @@ final class ScriptedLauncher: Launcher {
   }
 
   let description = "a scripted launcher"
-  let startsAsOwnUser = true
+  let startsAsOwnUser: Bool
   let events: AsyncStream<LauncherEvent>
   private let told: AsyncStream<LauncherEvent>.Continuation
   private let state = Mutex(World())
 
-  init() { (events, told) = AsyncStream.makeStream() }
+  init(startsAsOwnUser: Bool = true) {
+    self.startsAsOwnUser = startsAsOwnUser
+    (events, told) = AsyncStream.makeStream()
+  }
 
   var world: World { state.withLock { $0 } }
 
@@ -133,6 +142,18 @@ final class ScriptedLauncher: Launcher {
     state.withLock { world in
       world.orders.append("\(open ? "open" : "close") network of \(id)")
       if !world.known.contains(invocation) { world.violations.append("network of \(id) by an unknown invocation") }
+      if !world.networksUnderWay.insert(id).inserted { world.violations.append("two orders about \(id)'s network") }
+    }
+    try? await eventually(within: .seconds(60), every: .milliseconds(2), "the test lets it go") {
+      state.withLock { !$0.areNetworksHeld }
+    }
+    let isFailed = state.withLock { world in
+      world.networksUnderWay.remove(id)
+      defer { world.failedNetworks = max(0, world.failedNetworks - 1) }
+      return world.failedNetworks > 0
+    }
+    if isFailed { throw LaunchError(.timedOut, "systemd does not answer") }
+    state.withLock { world in
       if world.units[id]?.unit.invocation == invocation { world.units[id]?.unit.hasNetwork = open }
     }
   }

@@ -217,7 +217,7 @@ extension Fleet {
   /// The wanted set, where it differs from what the dispatcher was told.
   mutating func tellDispatcher(at now: Instant) -> [FleetAction] {
     guard isConnected else { return [] }
-    var actions = chooseWriter() + openNetwork()
+    var actions = chooseWriter() + openNetwork(at: now)
     let set = wantedSet
     if set != toldSet {
       toldSet = set

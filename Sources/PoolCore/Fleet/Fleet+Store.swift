@@ -61,12 +61,33 @@ extension Fleet {
   }
 
   /// Before the dispatcher hears of who writes.
-  mutating func openNetwork() -> [FleetAction] {
-    guard limits.networkIsForWriterOnly, let writer, placements[writer.id]?.running?.unit.hasNetwork != true else {
+  mutating func openNetwork(at now: Instant) -> [FleetAction] {
+    guard limits.networkIsForWriterOnly, let writer else { return [] }
+    return setNetwork(of: writer.id, open: true, at: now)
+  }
+
+  /// A failed order is given again only after this.
+  package static let networkPause: Duration = .seconds(5)
+
+  private mutating func setNetwork(of id: InstanceID, open: Bool, at now: Instant) -> [FleetAction] {
+    guard let instance = placements[id]?.running else { return [] }
+    if let failure = instance.networkFailure {
+      if failure.open == open, now - failure.at < Self.networkPause { return [] }
+    } else if instance.unit.hasNetwork == open {
       return []
     }
-    placements[writer.id]?.running?.unit.hasNetwork = true
-    return [.openNetwork(writer.id, writer.invocation, true)]
+    placements[id]?.running?.unit.hasNetwork = open
+    placements[id]?.running?.networkFailure = nil
+    return [.openNetwork(id, instance.unit.invocation, open)]
+  }
+
+  /// An order about a way out to the network failed: what holds now is not known, and it is given again if it is still
+  /// wanted.
+  package mutating func networkNotChanged(_ id: InstanceID, _ invocation: InvocationID, open: Bool, at now: Instant) {
+    guard let unit = placements[id]?.running?.unit, unit.invocation == invocation, unit.hasNetwork == open else {
+      return
+    }
+    placements[id]?.running?.networkFailure = RunningInstance.NetworkFailure(open: open, at: now)
   }
 
   /// After the dispatcher has heard who writes, of those that do no more and hold nothing.
@@ -81,11 +102,10 @@ extension Fleet {
       }
       let since = instance.notWriterSince ?? now
       placements[id]?.running?.notWriterSince = since
-      guard instance.unit.hasNetwork == true, instance.isCounted, instance.references == 0,
-        now - since >= Self.networkLinger
+      guard instance.unit.hasNetwork == true || instance.networkFailure != nil, instance.isCounted,
+        instance.references == 0, now - since >= Self.networkLinger
       else { continue }
-      placements[id]?.running?.unit.hasNetwork = false
-      actions.append(.openNetwork(id, instance.unit.invocation, false))
+      actions += setNetwork(of: id, open: false, at: now)
     }
     return actions
   }

@@ -71,6 +71,11 @@ package struct RunningInstance: Hashable, Sendable {
     var deadline: Instant?
   }
 
+  struct NetworkFailure: Hashable, Sendable {
+    var open: Bool
+    var at: Instant
+  }
+
   /// What the dispatcher thinks of it.
   package enum Standing: Hashable, Sendable {
     /// Not ready yet, for this long.
@@ -98,6 +103,8 @@ package struct RunningInstance: Hashable, Sendable {
   var isToldToYield = false
   /// What it holds in memory, and what that says of it.
   package internal(set) var memory = InstanceMemory()
+  /// The last order about its way out to the network, where it failed.
+  var networkFailure: NetworkFailure?
   /// Since when the dispatcher has not been told any more that it writes the model store; nil while it does.
   var notWriterSince: Instant?
   package var leases = 0

@@ -14,8 +14,8 @@ enum Work: Sendable {
   case answer(SupervisorInterface.Method, VarlinkCall)
   /// Tell the watchers, so much later.
   case push(after: Duration)
-  /// A way out to the network; the number is that of the hold which waits for it.
-  case setNetwork(InstanceID, InvocationID, open: Bool, hold: Int?)
+  /// What is ordered of an instance's way out to the network.
+  case setNetwork(InstanceID)
   case release(hold: Int)
   case readGPUs
   case lookAtStore
@@ -73,7 +73,7 @@ extension SupervisorDaemon {
     case .stop(let id, let invocation, let kill): workQueue.yield(.stop(id, invocation, kill: kill))
     case .setInstances(let set): link.send(.setInstances(set))
     case .openNetwork(let id, let invocation, let open):
-      workQueue.yield(.setNetwork(id, invocation, open: open, hold: open ? link.hold() : nil))
+      setNetwork(id, NetworkOrders.Order(invocation: invocation, open: open, hold: open ? link.hold() : nil))
     case .retire(let id, let invocation): link.send(.retire(id, invocation))
     // A dispatcher that ends each session with the same refusal is told of once.
     case .report(.dispatcherFound) where link.refusal != nil: break
@@ -97,10 +97,7 @@ extension SupervisorDaemon {
     case .push(let delay):
       do { try await Task.sleep(for: delay) } catch { return }
       await pushToWatchers()
-    case .setNetwork(let id, let invocation, let open, let hold):
-      if let hold { workQueue.yield(.release(hold: hold)) }
-      await setNetwork(id, invocation, open: open)
-      if let hold { link.release(hold) }
+    case .setNetwork(let id): await setNetwork(id)
     case .release(let hold):
       do { try await Task.sleep(for: Self.networkPatience) } catch { return }
       link.release(hold)
@@ -118,13 +115,29 @@ extension SupervisorDaemon {
   /// How long the dispatcher is not told who writes the model store, so that its way out is open before.
   private static let networkPatience = Duration.seconds(1)
 
-  private func setNetwork(_ id: InstanceID, _ invocation: InvocationID, open: Bool) async {
-    do throws(LaunchError) {
-      try await launcher.setNetwork(id, invocation, open: open)
-    } catch {
-      if Task.isCancelled { return }
-      let what = open ? "has no way out to the network" : "still has a way out to the network"
-      tell(SupervisorEvent(.networkTrouble, "\(id) \(what)", why: error.message, instance: id))
+  private func setNetwork(_ id: InstanceID, _ order: NetworkOrders.Order) {
+    if let hold = order.hold { workQueue.yield(.release(hold: hold)) }
+    let (isFirst, superseded) = networkOrders.add(order, for: id)
+    if let superseded { link.release(superseded) }
+    if isFirst { workQueue.yield(.setNetwork(id)) }
+  }
+
+  private func setNetwork(_ id: InstanceID) async {
+    while let order = networkOrders.next(for: id) {
+      do throws(LaunchError) {
+        try await launcher.setNetwork(id, order.invocation, open: order.open)
+        networkOrders.succeeded(id)
+      } catch {
+        if Task.isCancelled { return }
+        let what = order.open ? "has no way out to the network" : "still has a way out to the network"
+        let why = "\(error.message); tried again every \(Fleet.networkPause.brief)"
+        if networkOrders.failed(id) { tell(SupervisorEvent(.networkTrouble, "\(id) \(what)", why: why, instance: id)) }
+        apply {
+          $0.networkNotChanged(id, order.invocation, open: order.open, at: $1)
+          return []
+        }
+      }
+      if let hold = order.hold { link.release(hold) }
     }
   }
 

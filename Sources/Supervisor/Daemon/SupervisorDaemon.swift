@@ -47,6 +47,7 @@ package actor SupervisorDaemon {
   var watchers = Watchers()
   var link = LinkState()
   var launches = Launches()
+  var networkOrders = NetworkOrders()
   var refusals = Refusals()
   /// By number: the last that was begun, and the last that was put into force.
   var reloads = (begun: 0, taken: 0)
