@@ -31,15 +31,6 @@ package struct CPUSet: Sendable, Hashable, CustomStringConvertible {
 
   package func union(_ other: CPUSet) -> CPUSet { CPUSet(numbers + other.numbers) }
 
-  /// A bit for each CPU, the lowest first, as systemd's CPUAffinity property takes it: an array of bytes that is as
-  /// long as the highest CPU needs.
-  package var mask: [UInt8] {
-    guard let last = numbers.last else { return [] }
-    var mask = [UInt8](repeating: 0, count: last / 8 + 1)
-    for number in numbers { mask[number / 8] |= 1 << (number % 8) }
-    return mask
-  }
-
   /// As it is read: `0-3,8-11`.
   package var description: String {
     var ranges: [ClosedRange<Int>] = []

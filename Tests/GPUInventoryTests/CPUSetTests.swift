@@ -23,14 +23,6 @@ import Testing
     #expect(CPUSet(list: text) == nil)
   }
 
-  @Test("the mask has a bit for each CPU, the lowest first, and ends with the highest")
-  func mask() {
-    #expect(CPUSet([0, 1, 2, 3, 8]).mask == [0x0F, 0x01])
-    #expect(CPUSet([15]).mask == [0x00, 0x80])
-    #expect(CPUSet([]).mask == [] && CPUSet([]).isEmpty)
-    #expect(CPUSet([8191]).mask.count == 1024)
-  }
-
   @Test("numbers that no CPU can have are left out")
   func impossible() {
     #expect(CPUSet([-1, 5, 8192, .max, .min]).numbers == [5])

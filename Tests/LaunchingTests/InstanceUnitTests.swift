@@ -135,20 +135,59 @@ import Testing
     #expect(protection(.example { $0.modelsPath = folder.path(to: "models") }) == "read-only")
   }
 
-  @Test func `only the network beyond this machine is closed, and only where it is not needed`() {
-    var specification = InstanceSpecification.example()
+  @Test func `what is configured or inherited stands in no unit that everybody reads, but in a file`() throws {
+    let folder = try TemporaryDirectory()
+    let secret = "http://eva:pass \"word\\`$x@proxy:3128"
+    let specification = InstanceSpecification.example(
+      environment: ["TOKEN": secret, "HOME": "/srv/h"], inherited: ["HTTPS_PROXY": secret])
+    let owner = UnitOwner(folder: "/run/tests", isInstalled: false, privateFolder: folder.path)
+    let unit = properties(specification, owner: owner)
+    let names = (unit["Environment"]?.texts ?? []).map { String($0.prefix { $0 != "=" }) }
+    #expect(names.contains("HOME") && names.contains("OLLAMA_HOST") && !names.contains("TOKEN"))
+    #expect(!names.contains("HTTPS_PROXY"))
+    let path = folder.path(to: "gpu0.environment")
+    #expect(unit["EnvironmentFiles"] == .array(of: "(sb)", [.structure([.string(path), .boolean(false)])]))
+
+    let file = InstanceUnit.environmentFile(of: specification, owner: owner)
+    for _ in 1...2 { try file.write() }
+    let line = #""http://eva:pass \"word\\\`\$x@proxy:3128""#
+    #expect(try String(contentsOfFile: path, encoding: .utf8) == "HTTPS_PROXY=\(line)\nTOKEN=\(line)\n")
+    var status = stat()
+    #expect(stat(path, &status) == 0 && status.st_mode & 0o777 == 0o600)
+    #expect(properties(.example())["EnvironmentFiles"] == nil)
+    try InstanceUnit.environmentFile(of: .example(), owner: owner).write()
+    #expect(access(path, F_OK) != 0)
+    // A user's manager tells that user alone.
+    let users = InstanceUnit.properties(of: specification, port: 11500, owner: owner, home: "/home/eva")
+    #expect(!users.contains { $0.name == "EnvironmentFiles" })
+    #expect(users.first { $0.name == "Environment" }?.value.texts?.contains("TOKEN=\(secret)") == true)
+  }
+
+  @Test func `what an older unit does not say of its GPUs is not known, and no word for the CPU`() {
+    func gpus(_ variables: String...) -> [String]? {
+      let status = UnitStatus(
+        name: "ollama-instance-gpu0.service",
+        properties: [
+          "Environment": .strings(["OLLAMA_HOST=x", "POOL_SPECIFICATION=x", "POOL_OWNER=\(owner.folder)"] + variables),
+          "InvocationID": .bytes(Array(repeating: 1, count: 16)),
+        ])
+      return InstanceUnit.read(status, owner: owner).ownUnit?.gpus
+    }
+    #expect(gpus() == nil && gpus("POOL_GPUS=") == [] && gpus("POOL_GPUS=A,B") == ["A", "B"])
+    #expect(InstanceSpecification.example(gpus: []).variables["POOL_GPUS"] == "")
+  }
+
+  @Test func `only the network beyond this machine is closed, and how it stands is read back`() {
+    let unit = properties(InstanceSpecification.example())
+    #expect(unit["IPAddressDeny"]?.elements?.count == 2 && unit["IPAddressAllow"]?.elements?.count == 2)
     for isOpen in [false, true] {
-      specification.hasNetwork = isOpen
-      let unit = properties(specification)
-      #expect(unit["IPAddressDeny"]?.elements?.count == (isOpen ? 0 : 2))
-      #expect(unit["IPAddressAllow"]?.elements?.count == 2)
       func read(_ closesNetwork: Bool) -> Bool? {
         let environment = ["OLLAMA_HOST=x", "POOL_SPECIFICATION=x", "POOL_OWNER=\(owner.folder)"]
         let status = UnitStatus(
           name: "ollama-instance-gpu0.service",
           properties: [
             "Environment": .strings(environment), "InvocationID": .bytes(Array(repeating: 1, count: 16)),
-            "IPAddressDeny": unit["IPAddressDeny"] ?? .array(of: "(iayu)", []),
+            "IPAddressDeny": UnitProperty.denyAddresses(!isOpen).value,
           ])
         return InstanceUnit.read(status, owner: owner, closesNetwork: closesNetwork).ownUnit?.hasNetwork
       }

@@ -109,7 +109,7 @@ struct UnitTests {
   @Test func `the supervisor starts after the bus, and finds a driver that comes later`() throws {
     let supervisor = try unit("ollama-pool-supervisor.service")
     #expect(supervisor.words("Unit", "After").isSuperset(of: ["dbus.socket", "dbus.service"]))
-    #expect(supervisor.values("Service", "DeviceAllow") == ["char-nvidia* rw", "char-195 rw", "char-drm rw"])
+    #expect(supervisor.values("Service", "DeviceAllow") == ["char-nvidia* rw", "char-195 rw", "char-226 rw"])
   }
 
   @Test func `each daemon is named what the others call it`() throws {

@@ -109,7 +109,7 @@ final class ScriptedLauncher: Launcher {
         return .failure(LaunchError(.ended, "port \(port) is in use"))
       }
       return .success(
-        Self.run(id, port: port, specification.digest, hasNetwork: specification.hasNetwork, in: &world))
+        Self.run(id, port: port, specification.digest, hasNetwork: false, in: &world))
     }
     let unit = try outcome.get()
     if let reason = world.dyingEarly[id] { end(id, reason) }

@@ -1,7 +1,7 @@
 /// Variables of the pool's own that its instances get as well: how the way out to the network is found, and whose word is
 /// taken there. Others of the pool's are its own affair.
 ///
-/// A password in a proxy's URL can be read by every user of the machine, as all variables of units can.
+/// A proxy's URL may have a password in it: see ``EnvironmentFile``.
 package enum InheritedVariables {
   /// Ollama is a Go program, and takes these in capitals first and then in small letters.
   private static let proxies: Set = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"]

@@ -25,6 +25,16 @@ extension InstanceSpecification {
     return Self.sorted(variables)
   }
 
+  /// Those that are configured or inherited, and that the pool doesn't set itself.
+  var privateEnvironment: [(name: String, value: String)] {
+    let own = environment(hidingOtherGPUs: false)
+    let names = ["HOME", "OLLAMA_NOPRUNE", "SWIFT_BACKTRACE"]
+    return Self.sorted(
+      extraEnvironment.filter { name, value in
+        !names.contains(name) && own.contains { $0.name == name && $0.value == value }
+      })
+  }
+
   static func address(port: UInt16) -> String { "127.0.0.1:\(port)" }
 
   /// Those that depend on nothing but the specification.

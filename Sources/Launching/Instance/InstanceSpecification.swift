@@ -23,9 +23,6 @@ package struct InstanceSpecification: Sendable, Equatable {
   /// Whether it may tidy the model store up when it starts: only where no other instance of the pool runs, else it
   /// would delete what a pull through that one has fetched so far. Nobody tidies up a store that is not the pool's.
   package var prunesStore = false
-  /// Whether it starts with a way out to the network, as the one that models are pulled through needs it (a resolver
-  /// that is not on the loopback interface included). See ``Launcher/setNetwork(_:_:open:)``.
-  package var hasNetwork = false
   /// Numbers of the CPUs that it may run on, those beside its GPUs; empty: any. What is offline when it starts is left
   /// out.
   package var cpus: [Int] = []

@@ -1,4 +1,4 @@
-import Glibc
+import GPUInventory
 
 /// The CPUs and the memory that an instance is kept to.
 struct LocalResources: Equatable {
@@ -11,19 +11,11 @@ struct LocalResources: Equatable {
   /// gets memory where it runs, which is on one of those nodes already by ``cpus``.
   var memoryNode: Int?
 
-  static let anywhere = LocalResources(cpus: [], memoryNode: nil)
-  var isAnywhere: Bool { self == .anywhere }
-
   /// What the machine has of it now: a CPU that is offline is no reason not to start.
   init(of specification: InstanceSpecification, on machine: MachineResources = .now) {
     cpus = Set(specification.cpus).intersection(machine.onlineCPUs).sorted()
     let nodes = Set(specification.numaNodes).intersection(machine.nodesWithMemory)
     memoryNode = nodes.count == 1 ? nodes.first : nil
-  }
-
-  private init(cpus: [Int], memoryNode: Int?) {
-    self.cpus = cpus
-    self.memoryNode = memoryNode
   }
 }
 
@@ -39,15 +31,8 @@ struct MachineResources: Equatable {
       nodesWithMemory: numbers(SmallFile.text("\(folder)/node/has_memory") ?? ""))
   }
 
-  /// A list as sysfs writes it, "0-3,8"; what is none of that counts as empty. The kernel's own bound is 8192.
+  /// A list as sysfs writes it, "0-3,8"; what is none of that counts as empty.
   static func numbers(_ list: some StringProtocol) -> Set<Int> {
-    var numbers: Set<Int> = []
-    for range in list.split(whereSeparator: { $0 == "," || $0.isWhitespace }) {
-      let ends = range.split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }
-      guard ends.count <= 2, let first = ends[0], let last = ends.last ?? nil, 0 <= first, first <= last, last < 8192
-      else { return [] }
-      numbers.formUnion(first...last)
-    }
-    return numbers
+    Set(CPUSet(list: list.split(whereSeparator: \.isWhitespace).first ?? "")?.numbers ?? [])
   }
 }

@@ -41,12 +41,13 @@ enum ProcessFiles {
     } ?? []
   }
 
-  /// The parent of a process, a zombie's too.
-  static func parent(of processID: pid_t, root: String = "/proc") -> pid_t? {
+  /// The parent of a process; nil where there is no such process, or it can't be seen.
+  static func parent(of processID: pid_t, unlessZombie: Bool = false, root: String = "/proc") -> pid_t? {
     // "PID (name) state PPID …", where the name may hold anything.
     withFile("\(root)/\(processID)/stat") { bytes in
       guard let nameEnd = bytes.lastIndex(of: UInt8(ascii: ")")) else { return nil }
       let fields = bytes[nameEnd...].dropFirst().split(separator: UInt8(ascii: " "), maxSplits: 2)
+      if unlessZombie, fields.first?.elementsEqual("Z".utf8) == true { return nil }
       return fields.count >= 2 ? pid_t(String(decoding: fields[1], as: UTF8.self)) : nil
     } ?? nil
   }

@@ -10,10 +10,14 @@ package struct UnitOwner: Hashable, Sendable {
   package let folder: String
   /// Whether its units belong to `ollama-pool.target`, and stop with it.
   package let isInstalled: Bool
+  /// Where files are kept that only its user reads.
+  let privateFolder: String
 
-  package init(folder: String, isInstalled: Bool) {
+  /// - Parameter privateFolder: nil for `folder`.
+  package init(folder: String, isInstalled: Bool, privateFolder: String? = nil) {
     self.folder = folder
     self.isInstalled = isInstalled
+    self.privateFolder = privateFolder ?? folder
   }
 }
 
@@ -78,7 +82,10 @@ package enum InstanceUnit {
   ) -> [UnitProperty] {
     let home = specification.extraEnvironment["HOME"] ?? account.home
     var properties = common(
-      specification, port: port, owner: owner, home: home, hidingOtherGPUs: specification.hidesOtherGPUs, on: machine)
+      specification, port: port, owner: owner, home: home, hidingOtherGPUs: specification.hidesOtherGPUs,
+      isPrivate: true, on: machine)
+    let file = environmentFile(of: specification, owner: owner)
+    if !file.variables.isEmpty { properties.append(.environmentFile(file.path)) }
     properties += [.user(account.name), .supplementaryGroups(account.groups), .umask(0o027)]
     if account.homeIsStateDirectory {
       properties += [.stateDirectory([InstanceAccount.ownName]), .stateDirectoryMode(0o750)]
@@ -92,12 +99,18 @@ package enum InstanceUnit {
     of specification: InstanceSpecification, port: UInt16, owner: UnitOwner, home: String,
     on machine: MachineResources = .now
   ) -> [UnitProperty] {
-    common(specification, port: port, owner: owner, home: home, hidingOtherGPUs: false, on: machine)
+    common(specification, port: port, owner: owner, home: home, hidingOtherGPUs: false, isPrivate: false, on: machine)
+  }
+
+  /// For the system manager, whose units' variables every user of the machine reads.
+  static func environmentFile(of specification: InstanceSpecification, owner: UnitOwner) -> EnvironmentFile {
+    EnvironmentFile(
+      path: "\(owner.privateFolder)/\(specification.id).environment", variables: specification.privateEnvironment)
   }
 
   private static func common(
     _ specification: InstanceSpecification, port: UInt16, owner: UnitOwner, home: String, hidingOtherGPUs: Bool,
-    on machine: MachineResources
+    isPrivate: Bool, on machine: MachineResources
   ) -> [UnitProperty] {
     let id = specification.id.name
     let gpus = specification.gpuNames
@@ -107,6 +120,7 @@ package enum InstanceUnit {
       .type(.exec), .execStart(specification.executable.path, ["serve"]),
       .environment(
         specification.environment(port: port, home: home, hidingOtherGPUs: hidingOtherGPUs)
+          .filter { variable in !isPrivate || !specification.privateEnvironment.contains { $0.name == variable.name } }
           + [(name: "POOL_OWNER", value: owner.folder)]),
       .collectMode(.inactiveOrFailed), .addRef(true),
       .syslogIdentifier("ollama-\(id)"),
@@ -169,7 +183,9 @@ package enum InstanceUnit {
       .enable(.restrictSUIDSGID), .enable(.lockPersonality),
     ]
     if !specification.ownsStore { properties.append(.readOnlyPaths(["-" + store])) }
-    properties += [.allowLoopback, .denyAddresses(!specification.hasNetwork)]
+    // The one that models are pulled through gets its way out (a resolver that is not on the loopback interface
+    // included) while it runs: see ``Launcher/setNetwork(_:_:open:)``.
+    properties += [.allowLoopback, .denyAddresses(true)]
     if specification.hidesOtherGPUs {
       properties += [
         .devicePolicy(.closed), .deviceAllow(specification.deviceNodes.map { (path: $0, permissions: "rw") }),

@@ -147,6 +147,7 @@ package actor SystemdLauncher: Launcher {
         )
       }
       guard let found else { throw specification.isSilent(home: account.home) }
+      try InstanceUnit.environmentFile(of: specification, owner: owner).write()
       // systemd mounts what it knows of, and starts nothing without it.
       if let mount = found.mount, try await !units.isKnown(mount.unit) {
         throw LaunchError(of: specification.id, missing: mount)

@@ -70,6 +70,8 @@ package struct SupervisorOptions: Sendable {
     let folder = dispatcherSocket.lastIndex(of: "/").map { String(dispatcherSocket[...$0]) } ?? "."
     let absolute = realpath(folder, nil)
     defer { free(absolute) }
-    return UnitOwner(folder: absolute.map { String(cString: $0) } ?? folder, isInstalled: notifiesServiceManager)
+    return UnitOwner(
+      folder: absolute.map { String(cString: $0) } ?? folder, isInstalled: notifiesServiceManager,
+      privateFolder: state.path)
   }
 }

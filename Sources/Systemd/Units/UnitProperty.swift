@@ -71,6 +71,11 @@ extension UnitProperty {
     .texts("Environment", variables.map { "\($0.name)=\($0.value)" })
   }
 
+  /// Variables that stand in a file; where one can't be read the unit does not start.
+  package static func environmentFile(_ path: String) -> Self {
+    .init("EnvironmentFiles", .array(of: "(sb)", [.structure([.string(path), .boolean(false)])]))
+  }
+
   package static func user(_ name: String) -> Self { .text("User", name) }
   package static func supplementaryGroups(_ names: [String]) -> Self { .texts("SupplementaryGroups", names) }
   package static func umask(_ mask: UInt32) -> Self { .init("UMask", .uint32(mask)) }
