@@ -1,56 +1,39 @@
 import Dispatch
+import PoolCore
 import Synchronization
 
-/// Waiting for what may never come back, such as a file server's or a driver's answer.
-package enum Patience {
-  /// What a closure returns; nil where that takes longer. It runs on a thread of its own, and goes on without anybody who
-  /// waits, for as long as it likes: ask again only now and then.
-  package static func answer<Value: Sendable>(
-    within limit: Duration, of closure: @escaping @Sendable () -> Value
+/// Waiting for what may never come back, such as a file server's or a driver's answer: it is asked on a thread of its own,
+/// one question after the other, while whoever asked waits for a limited time.
+///
+/// So what hangs costs one thread, however often it is asked, and nobody else's.
+package final class Patience: Sendable {
+  /// For whoever asks for files that may be on a server, in this whole process.
+  package static let files = Patience()
+
+  private let thread = DispatchQueue(label: "ollama-pool.patience.thread")
+  private let timers = DispatchQueue(label: "ollama-pool.patience.timers")
+
+  package init() {}
+
+  /// - Returns: nil where there is no answer in time. A question that has not been asked by then never is.
+  package func answer<Value: Sendable>(
+    within limit: Duration = .seconds(5), of question: @escaping @Sendable () -> Value
   ) async -> Value? {
-    let first = First<Value>()
-    DispatchQueue.global().async { first.finish(closure()) }
-    let nanoseconds = Int(limit / .nanoseconds(1))
-    DispatchQueue.global().asyncAfter(deadline: .now() + .nanoseconds(nanoseconds)) { first.finish(nil) }
-    return await first.value
+    await withCheckedContinuation { continuation in
+      let waiter = Waiter(continuation)
+      thread.async { if waiter.isWaiting { waiter.finish(question()) } }
+      timers.asyncAfter(deadline: .now() + limit.seconds) { waiter.finish(nil) }
+    }
   }
 
   /// Takes the first of two answers.
-  private final class First<Value: Sendable>: Sendable {
-    private enum State {
-      case open
-      case awaited(CheckedContinuation<Value?, Never>)
-      case finished(Value?)
-    }
+  private final class Waiter<Value: Sendable>: Sendable {
+    private let continuation: Mutex<CheckedContinuation<Value?, Never>?>
 
-    private let state = Mutex(State.open)
+    init(_ continuation: CheckedContinuation<Value?, Never>) { self.continuation = Mutex(continuation) }
 
-    func finish(_ value: Value?) {
-      let continuation: CheckedContinuation<Value?, Never>? = state.withLock { state in
-        switch state {
-        case .finished: return nil
-        case .open:
-          state = .finished(value)
-          return nil
-        case .awaited(let continuation):
-          state = .finished(value)
-          return continuation
-        }
-      }
-      continuation?.resume(returning: value)
-    }
+    var isWaiting: Bool { continuation.withLock { $0 != nil } }
 
-    var value: Value? {
-      get async {
-        await withCheckedContinuation { continuation in
-          let early: Value?? = state.withLock { state in
-            if case .finished(let value) = state { return .some(value) }
-            state = .awaited(continuation)
-            return .none
-          }
-          if let early { continuation.resume(returning: early) }
-        }
-      }
-    }
+    func finish(_ value: Value?) { continuation.withLock { $0.take() }?.resume(returning: value) }
   }
 }

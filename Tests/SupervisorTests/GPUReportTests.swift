@@ -42,6 +42,7 @@ import Testing
     #expect(told("gpu2")?.memoryTotalBytes == nil, "its memory is that of its slices")
 
     // It falls off the bus, of which an event tells first.
+    try await eventually(within: patience, "events are waited for") { fake.calls(of: "nvmlEventSetWait_v2") > 0 }
     try fake.show(Self.state + "xid gpu=1 code=79 seq=1\nfail nvmlDeviceGetMemoryInfo_v2 15 gpu=1\n")
     try await eventually(within: patience, "the fault is told of") {
       told("gpu1")?.faults == [.init(kind: "lost", count: 1), .init(kind: "xid_79", count: 1)]

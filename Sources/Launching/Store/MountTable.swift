@@ -134,14 +134,14 @@ extension LaunchError {
 extension InstanceSpecification {
   /// - Parameter home: that of the user that it runs as.
   ///
-  /// Follows links, on whatever server: see ``FileLooks``.
+  /// Follows links, on whatever server: see ``Patience/files``.
   func missingMount(home: String, in table: MountTable = .read()) -> MissingMount? {
     let store = storePath(home: home)
     return table.missing(for: [store] + [store].compactMap(RealPath.of))
   }
 
   func checkMounts(home: String) async throws(LaunchError) {
-    guard let mount = await FileLooks.shared.look({ missingMount(home: home) }) else { throw isSilent(home: home) }
+    guard let mount = await Patience.files.answer(of: { missingMount(home: home) }) else { throw isSilent(home: home) }
     if let mount { throw LaunchError(of: id, missing: mount) }
   }
 

@@ -75,7 +75,7 @@ package enum InstanceUnit {
 
   /// For the system manager, which gives the instance a user and a sandbox of its own.
   ///
-  /// Follows links, on whatever server: see ``FileLooks``.
+  /// Follows links, on whatever server: see ``Patience/files``.
   static func properties(
     of specification: InstanceSpecification, port: UInt16, owner: UnitOwner, as account: InstanceAccount,
     on machine: MachineResources = .now

@@ -140,7 +140,7 @@ package actor SystemdLauncher: Launcher {
     switch manager {
     case .system:
       let account = try InstanceAccount.resolve(specification.user)
-      let found = await FileLooks.shared.look { [owner] in
+      let found = await Patience.files.answer { [owner] in
         (
           mount: specification.missingMount(home: account.home),
           properties: InstanceUnit.properties(of: specification, port: port, owner: owner, as: account)

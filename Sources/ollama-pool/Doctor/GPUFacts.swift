@@ -20,7 +20,7 @@ struct GPUFacts: Sendable {
   /// - Returns: nil where a driver does not answer.
   static func read(_ settings: Settings) async -> GPUFacts? {
     let source = settings.gpuSource
-    return await Patience.answer(within: patience) {
+    return await Patience().answer(within: patience) {
       let inventory = InventoryReader().read(source)
       let (registered, problem) = GPUEventSource.trial(inventory.hasAnswerOfNVIDIA ? inventory.gpus : [])
       var processes: [Int32: SeenProcess] = [:]
