@@ -66,6 +66,11 @@ package struct Inventory: Sendable, Equatable {
 }
 
 extension Inventory {
+  /// Whether NVIDIA's driver has told something.
+  package var hasAnswerOfNVIDIA: Bool {
+    driverVersion != nil || source == .drivers && gpus.contains { $0.vendor == .nvidia }
+  }
+
   /// Why a GPU may be there that was not read; `nil` where the reading is complete. One that is lost is not there.
   package var incompleteness: InventoryProblem? {
     if source == .cpu { return nil }

@@ -128,6 +128,28 @@ struct VanishedDriverTests {
     await second.stop(instances: .stop)
   }
 
+  @Test func errorsThatCanNotBeHeardOfAreToldOnceAlsoAfterAReloadThatBringsGPUs() async throws {
+    let fake = try await FakeNVML(state: Self.gpu + "fail nvmlEventSetCreate 4\n")
+    let stage = try Stage("scaling: {min: 0}\ngpus: cpu\n")
+    let daemon = try await stage.start(
+      inventory: reader(fake), gpuEvents: GPUEventSource(nvmlLibrary: fake.library, retryPause: .milliseconds(20)))
+    stage.configure("scaling: {min: 0}\n")
+    try await daemon.reload()
+    try await eventually(within: patience, "it is told") {
+      await daemon.readGPUs()
+      return stage.journal.contains { $0.contains("nvmlEventSetCreate") }
+    }
+    await daemon.readGPUs()
+    #expect(stage.journal.count { $0.contains("so that XID errors are not heard of") } == 1)
+    #expect(try await stage.status().problems.contains { $0.contains("XID errors are not heard of") })
+    try fake.show(Self.gpu)
+    try await eventually(within: patience, "it is over") {
+      await daemon.readGPUs()
+      return await daemon.plan.driverTroubles.isEmpty
+    }
+    await daemon.stop(instances: .stop)
+  }
+
   @Test func aPoolThatNeverMetAGPUUsesTheCPU() async throws {
     let stage = try Stage("scaling: {min: 1}\n")
     let daemon = try await stage.start(inventory: Stage.noDriver)

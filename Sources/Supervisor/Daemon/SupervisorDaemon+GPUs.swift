@@ -34,7 +34,8 @@ extension SupervisorDaemon {
     lastReading = shown
     apply { $0.gpusRead(readings, at: $1) }
     options.gpuEvents?.watch(expected.watchable(beside: plan.inventory))
-    noteTroubles([expected.incompleteness, options.gpuEvents?.problem].compactMap(\.self))
+    let events = seen.hasAnswerOfNVIDIA ? options.gpuEvents?.problem?.ofEvents : nil
+    noteTroubles([expected.incompleteness, events].compactMap(\.self))
     watchersShouldKnow()
   }
 
@@ -106,6 +107,15 @@ extension GPUFault {
   }
 
   init(_ error: XIDError) { self.init("\(error): \(error.explanation)", error.consequence) }
+}
+
+extension InventoryProblem {
+  /// What it means where it keeps a driver from telling of errors by itself.
+  fileprivate var ofEvents: InventoryProblem {
+    var problem = self
+    problem.text += ", so that XID errors are not heard of"
+    return problem
+  }
 }
 
 extension Inventory {

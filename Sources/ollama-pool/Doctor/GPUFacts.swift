@@ -35,13 +35,6 @@ struct GPUFacts: Sendable {
   }
 }
 
-extension Inventory {
-  /// Whether NVIDIA's driver has told something.
-  var hasAnswerOfNVIDIA: Bool {
-    driverVersion != nil || source == .drivers && gpus.contains { $0.vendor == .nvidia }
-  }
-}
-
 extension GPU {
   /// For people.
   var title: String { "\(name ?? vendor.rawValue) \(uuid)" }
