@@ -67,6 +67,7 @@ import PoolConfiguration
     #expect(placements[0].slots == 2 && placements[0].environment == ["Y": "z"])
     #expect(placements[0].models == ["llama3:70b"] && placements[0].gpuMemory == .mebibytes(40_960))
     #expect(placements[0].contextLength == 16_384 && placements[0].keepAlive == .forever)
+    #expect(read.servedModels == ["llama3:70b"] && Settings().servedModels == nil)
     #expect(read.models.count == 2 && read.models["phi3"]?.maxNumCtx == 2_048 && read.models["phi3"]?.numCtx == nil)
     let large = read.models["llama3:70b"]
     #expect(large?.numCtx == 4_096 && large?.maxNumCtx == 8_192 && large?.gpuMemory == .mebibytes(41_984))

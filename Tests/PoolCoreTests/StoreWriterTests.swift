@@ -53,20 +53,12 @@ import Testing
     #expect(fleet.roles == ["gpu0": .surplus, "gpu1": .core] && fleet.retirements == ["gpu0"])
   }
 
-  @Test func theModelsOfAllConfiguredPlacementsAreToldWhetherSomethingRunsThereOrNot() {
+  @Test func theModelsThatAreConfiguredAreToldAndWhenTheyChange() {
     var fleet = FleetUnderTest.running(1)
     #expect(fleet.servedModels == nil)
-    var placements = (0..<2).map { fleet.placement(InstanceID("gpu\($0)"), on: "GPU-\($0)") }
-    placements[0].models = ["a"]
-    fleet.configure(placements)
-    #expect(fleet.servedModels == nil, "one serves any")
-    placements[1].models = ["b", "a"]
-    fleet.configure(placements)
+    fleet.fleet.limits.servedModels = ["a", "b"]
+    fleet.advance(.seconds(1))
     #expect(fleet.servedModels == ["a", "b"] && fleet.told.map(\.id) == ["gpu0"])
-    fleet.configure([placements[0]], areAll: false)
-    #expect(fleet.servedModels == nil, "some may be unknown")
-    fleet.configure([placements[0]])
-    #expect(fleet.servedModels == ["a"])
   }
 
   @Test func aStoreThatIsNotOursNobodyWritesAndTheReasonIsTold() {

@@ -22,7 +22,7 @@ import Testing
 
   @Test(.enabled(if: FakeNVML.compiler != nil, "\(FakeNVML.needsCompiler)"))
   func theDispatcherIsToldHowItStandsWithEachGPU() async throws {
-    let fake = try await FakeNVML(state: Self.state)
+    let fake = try await FakeNVML(variant: .counting, state: Self.state)
     let stage = try Stage("scaling: {min: 0}\n")
     stage.launcher.change { $0.processes[4711] = .other(command: "python3") }
     try await stage.startDispatcher()

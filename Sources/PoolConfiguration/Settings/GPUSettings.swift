@@ -37,6 +37,14 @@ package enum PlacementChoice: Sendable, Equatable {
   case list([PlacementSettings])
 }
 
+extension Settings {
+  /// The only models that there are placements for; nil for any.
+  package var servedModels: Set<String>? {
+    guard case .list(let placements) = placements, placements.allSatisfy({ !$0.models.isEmpty }) else { return nil }
+    return Set(placements.flatMap(\.models))
+  }
+}
+
 /// One instance's place: the GPUs it sees.
 package struct PlacementSettings: Sendable, Equatable {
   /// The instance's name, 1 to 32 of `a-z0-9_.-`; `nil`: `gpu` with its first GPU's number.

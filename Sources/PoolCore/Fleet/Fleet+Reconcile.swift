@@ -230,14 +230,7 @@ extension Fleet {
   // MARK: Views
 
   var wantedSet: WantedSet {
-    WantedSet(wantedInstances, models: servedModels, storeRefusal: limits.storeRefusal)
-  }
-
-  /// The only models for which placements are configured; nil where one serves any, or some may be unknown.
-  private var servedModels: Set<String>? {
-    let configured = placements.values.filter(\.isConfigured).map(\.placement.models)
-    guard knowsAllPlacements, !configured.isEmpty, configured.allSatisfy({ !$0.isEmpty }) else { return nil }
-    return Set(configured.joined())
+    WantedSet(wantedInstances, models: limits.servedModels, storeRefusal: limits.storeRefusal)
   }
 
   /// Every unit that runs and is not being stopped, oldest first, with its role.

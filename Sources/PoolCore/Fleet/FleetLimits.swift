@@ -24,6 +24,8 @@ package struct FleetLimits: Hashable, Sendable {
   package var faultDrain: Duration = .seconds(30)
   /// For so long a GPU whose trouble is over must stay well, the first time: see `GPUTroubles`.
   package var steady: Duration = .seconds(10)
+  /// The only models that the pool is configured to serve, also in placements that can't be at present; nil for any.
+  package var servedModels: Set<String>?
   /// Why the model store must not be changed through the pool; nil where it owns the store.
   package var storeRefusal: String?
   /// Whether only the instance that writes the model store has a way out to the network.

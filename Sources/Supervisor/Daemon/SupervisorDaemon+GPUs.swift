@@ -33,7 +33,7 @@ extension SupervisorDaemon {
     gpuFaultCounts.read(readings, known: Set(shown.gpus.map(\.uuid)))
     lastReading = shown
     apply { $0.gpusRead(readings, at: $1) }
-    options.gpuEvents?.watch(expected.watchable(beside: plan.inventory))
+    options.gpuEvents?.watch(expected.incompleteness == nil ? expected.gpus : shown.gpus)
     let events = seen.hasAnswerOfNVIDIA ? options.gpuEvents?.problem?.ofEvents : nil
     noteTroubles([expected.incompleteness, events].compactMap(\.self))
     watchersShouldKnow()
@@ -135,23 +135,17 @@ extension Inventory {
       ])
   }
 
-  /// All GPUs whose errors are to be heard of: where a reading has doubts, those before are there still.
-  func watchable(beside old: Inventory) -> [GPU] {
-    guard incompleteness != nil else { return gpus }
-    let present = Set(gpus.map(\.uuid))
-    return gpus + old.gpus.filter { !present.contains($0.uuid) }
-  }
-
   /// With whole GPUs that were there before and are not any more: they keep their places, so that it is said of them.
-  /// Slices come and go with how their GPU is divided.
+  /// Slices come and go with how their GPU is divided. Where a reading has doubts, all are there still.
   func keeping(_ old: Inventory) -> Inventory {
-    guard source == .drivers, old.source == .drivers else { return self }
+    let isIncomplete = incompleteness != nil
+    guard source == .drivers, old.source == .drivers || isIncomplete else { return self }
     var kept = self
     let present = Set(gpus.map(\.uuid))
-    for gpu in old.gpus where gpu.kind == .whole && !present.contains(gpu.uuid) {
+    for gpu in old.gpus where (gpu.kind == .whole || isIncomplete) && !present.contains(gpu.uuid) {
       kept.gpus.append(gpu.withoutReadings)
       // It may be the one that could not be asked.
-      if incompleteness == nil, !problems.contains(where: { $0.gpu == gpu.uuid }) {
+      if !isIncomplete, !problems.contains(where: { $0.gpu == gpu.uuid }) {
         kept.problems.append(.unknownGPU(gpu.uuid, "it was there, and is not any more"))
       }
     }

@@ -171,6 +171,7 @@ struct CurrentPlan: Sendable {
   /// - Parameter restrictsNetwork: whether instances can be kept from the network.
   func fleetLimits(restrictsNetwork: Bool) -> FleetLimits {
     var limits = settings.fleetLimits
+    limits.servedModels = settings.servedModels
     limits.storeRefusal = foundStore.problem ?? store?.refusal?.description
     limits.networkIsForWriterOnly = restrictsNetwork
     return limits
