@@ -1,5 +1,6 @@
 import ControlInterface
 import GPUInventory
+import Launching
 import PoolConfiguration
 import PoolCore
 import TestSupport
@@ -190,6 +191,20 @@ struct GPUTests {
     let error = try await #require(throws: ConfigurationError.self) { try await daemon.reload() }
     #expect(error.description.contains("placements[2].gpus: GPU-c is not there"))
     #expect(!error.description.contains("GPU-b"))
+    await daemon.stop(instances: .stop)
+  }
+
+  @Test func whatTheDriverDoesNotTellOfOneProcessIsNotKnownOfAll() async throws {
+    let processes = "proc gpu=0 pid=11 used=3000\nproc gpu=0 pid=12 used=18446744073709551615\nproc gpu=0 pid=13 used=5\n"
+    let fake = try await FakeNVML(state: Self.gpu("a", bus: 0) + processes)
+    let stage = try Stage("scaling: {min: 0}\n")
+    stage.launcher.change {
+      $0.processes = [11: .other(command: "python3"), 12: .other(command: "python3"), 13: .instance("gpu0")]
+    }
+    let daemon = try await stage.start(inventory: reader(fake))
+    let gpu = try #require(try await stage.status().gpus.first)
+    #expect(gpu.processes?.map(\.memoryBytes) == [3000, nil, 5])
+    #expect(gpu.memoryOthersBytes == nil && gpu.memoryOursBytes == 5)
     await daemon.stop(instances: .stop)
   }
 

@@ -69,18 +69,22 @@ extension SupervisorTypes.GPU {
     numaNode = gpu.numaNode
   }
 
-  /// Whose memory it is.
+  /// Whose memory it is. What is not known of one of the pool's processes is not known of all of them, and so of others'.
   fileprivate mutating func add(_ reading: GPUReading?) {
     guard let processes = reading?.processes else { return }
-    var (ours, others) = (0, 0)
+    var (ours, others): (Int?, Int?) = (0, 0)
+    func sum(_ one: Int?, _ other: Int?) -> Int? {
+      guard let one, let other else { return nil }
+      let sum = one.addingReportingOverflow(max(0, other))
+      return sum.overflow ? .max : sum.partialValue
+    }
     self.processes = processes.map { process in
-      let memory = max(0, process.memory ?? 0)
       switch process.owner {
       case .instance(let id):
-        ours += memory
+        ours = sum(ours, process.memory)
         return SupervisorTypes.GPUProcess(pid: process.pid, memoryBytes: process.memory, instance: id.name)
       case .other(let command):
-        others += memory
+        others = sum(others, process.memory)
         return SupervisorTypes.GPUProcess(pid: process.pid, memoryBytes: process.memory, command: command)
       case .unknown:
         return SupervisorTypes.GPUProcess(pid: process.pid, memoryBytes: process.memory)
