@@ -32,6 +32,16 @@ import Testing
     #expect(findings(known) == [.ok("gpus", "H100 GPU-a, 80 GiB: \(node)")])
   }
 
+  @Test func `a machine that had GPUs and has none now has a problem, and no CPU to compute on`() {
+    var numbering = GPUNumbering()
+    #expect(Inventory(source: .cpu).expecting(numbering) == Inventory(source: .cpu))
+    numbering.add(["GPU-a"])
+    let problems = Inventory(source: .cpu).expecting(numbering).problems
+    let found = findings(problems: problems)
+    #expect(found.map(\.status) == [.problem] && found[0].text.contains("there were GPUs on this machine"))
+    #expect(found[0].remedy?.contains("set the key gpus to cpu") == true)
+  }
+
   @Test func `a node that is missing is named, with the command that makes it`() {
     let cases: [(String, String)] = [
       ("/dev/nvidia-uvm", "`nvidia-modprobe -u -c=0`"), ("/dev/nvidia31", "`nvidia-modprobe -u -c=31`"),

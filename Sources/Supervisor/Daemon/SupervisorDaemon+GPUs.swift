@@ -1,4 +1,4 @@
-import GPUInventory
+package import GPUInventory
 import Launching
 import PoolConfiguration
 import PoolCore
@@ -120,8 +120,8 @@ extension InventoryProblem {
 
 extension Inventory {
   /// Where GPUs were met before, that no driver is there does not mean the CPU: the driver is not loaded yet, or was
-  /// taken away.
-  func expecting(_ known: GPUNumbering) -> Inventory {
+  /// taken away. For `gpus: auto`.
+  package func expecting(_ known: GPUNumbering) -> Inventory {
     guard source == .cpu, !known.isEmpty else { return self }
     let cause = problems.first.map { " (\($0))" } ?? ""
     return Inventory(
@@ -130,8 +130,8 @@ extension Inventory {
         InventoryProblem(
           subject: "gpus",
           text:
-            "there were GPUs on this machine, and there is none now\(cause). Nothing is computed on the CPU instead: "
-            + "load their driver, or, where they are gone for good, set the key gpus to cpu")
+            "there were GPUs on this machine, and there is none now\(cause). Nothing is computed on the CPU instead",
+          advice: "load their driver, or, where they are gone for good, set the key gpus to cpu", kind: .silent)
       ])
   }
 

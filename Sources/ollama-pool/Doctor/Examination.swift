@@ -69,7 +69,7 @@ struct Examination {
   private func examine(
     _ facts: GPUFacts?, _ user: InstancesUser?, _ loaded: LoadedConfiguration, _ findings: inout [Finding]
   ) -> PlacementPlan? {
-    guard let facts else {
+    guard var facts else {
       findings.append(
         .problem(
           "driver", "a GPU's driver does not answer: it hangs",
@@ -77,9 +77,10 @@ struct Examination {
       return nil
     }
     findings += DriverExamination.findings(facts, loaded.settings.gpus)
+    var numbering = GPUNumbering.stored(in: Folders.state())
+    if loaded.settings.gpus == .auto { facts.inventory = facts.inventory.expecting(numbering) }
     findings += GPUExamination.findings(facts)
     if let user { findings += NodeExamination.findings(NodeExamination.access(facts.inventory.gpus, user), user) }
-    var numbering = GPUNumbering.stored(in: Folders.state())
     let plan = PlacementPlan(loaded, inventory: facts.inventory, numbering: &numbering)
     findings += PlacementExamination.findings(plan, hasDeviceRules: user?.isOwn == false)
     return plan

@@ -13,7 +13,7 @@ enum GPUExamination {
       return [.ok(check, "none\(cause): one instance runs on the CPU")]
     }
     // What keeps all of NVIDIA's from being used is the driver's.
-    let problems = inventory.problems.filter { $0.gpu != nil || $0.isOfAMD }.map(finding)
+    let problems = inventory.problems.filter { $0.gpu != nil || $0.isOfAMD || $0.kind == .silent }.map(finding)
     return inventory.gpus.map(finding) + problems + remarks(inventory.gpus)
   }
 
