@@ -56,7 +56,9 @@ import Testing
   @Test func anInstanceThatComputesOnTheCPUIsToldAndCounted() async throws {
     let stage = try Stage()
     try await withSupervisor(stage) { _ in
-      try await eventually(within: patience, "gpu0 is told of") { stage.told(.core) == ["gpu0"] }
+      try await eventually(within: patience, "gpu0 is told of") {
+        stage.told(.core) == ["gpu0"] && stage.dispatcher.world.report != nil
+      }
       #expect(stage.dispatcher.world.report?.degraded == 0 && stage.dispatcher.world.report?.degradations == 0)
       stage.dispatcher.change {
         $0.leases["gpu0"] = 1

@@ -195,7 +195,8 @@ struct GPUTests {
   }
 
   @Test func whatTheDriverDoesNotTellOfOneProcessIsNotKnownOfAll() async throws {
-    let processes = "proc gpu=0 pid=11 used=3000\nproc gpu=0 pid=12 used=18446744073709551615\nproc gpu=0 pid=13 used=5\n"
+    let processes =
+      "proc gpu=0 pid=11 used=3000\nproc gpu=0 pid=12 used=18446744073709551615\nproc gpu=0 pid=13 used=5\n"
     let fake = try await FakeNVML(state: Self.gpu("a", bus: 0) + processes)
     let stage = try Stage("scaling: {min: 0}\n")
     stage.launcher.change {
