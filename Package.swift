@@ -123,7 +123,7 @@ let tests: [Target] = [
     name: "CommandLineTests",
     dependencies: [
       "ollama-pool", "ControlInterface", "Dispatcher", "GPUInventory", "Launching", "PoolConfiguration", "PoolCore",
-      "Supervisor", "Varlink", "TestSupport", nio("NIOPosix"),
+      "Supervisor", "Systemd", "Varlink", "TestSupport", nio("NIOPosix"),
     ]),
   .testTarget(
     name: "SystemTests", dependencies: ["TestSupport", "ControlInterface", "Varlink", nio("NIOPosix")]),

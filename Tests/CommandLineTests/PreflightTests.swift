@@ -1,5 +1,6 @@
 import Glibc
 import PoolConfiguration
+import Systemd
 import TestSupport
 import Testing
 
@@ -50,7 +51,7 @@ import Testing
       (nil, 1, "systemctl list-sockets"), (nil, 812, "kill 812"), (nil, nil, "ss -tlnp"),
     ] as [(String?, Int32?, String)])
   func `the remedy is that for the holder`(unit: String?, processID: Int32?, remedy: String) {
-    let holder = PortHolder(userID: 0, processID: processID, name: "x", unit: unit)
+    let holder = PortHolder(userID: 0, processID: processID, name: "x", owner: unit.map { .service($0) })
     #expect(PortHolder.remedy(against: holder).contains(remedy))
   }
 }

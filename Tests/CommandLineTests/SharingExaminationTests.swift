@@ -1,6 +1,8 @@
 import GPUInventory
+import Glibc
 import Launching
 import PoolConfiguration
+import Systemd
 import Testing
 
 @testable import Dispatcher
@@ -10,10 +12,10 @@ import Testing
 @Suite struct SharingExaminationTests {
   private typealias Unit = SharingExamination.Unit
 
-  private static let service = SeenProcess(processID: 812, command: "ollama", unit: "ollama.service")
+  private static let service = SeenProcess(processID: 812, command: "ollama", owner: .service("ollama.service"))
   private static let stray = SeenProcess(processID: 900, command: "ollama")
   private static let own = SeenProcess(
-    processID: 950, command: "ollama", unit: "ollama-instance-gpu0.service", isPools: true)
+    processID: 950, command: "ollama", owner: .service("ollama-instance-gpu0.service"), isPools: true)
 
   /// One GPU with these processes on it.
   private func facts(_ processes: [(SeenProcess, bytes: UInt64)]) -> GPUFacts {
@@ -36,10 +38,10 @@ import Testing
   }
 
   @Test func `Ollama's own service is told with what it holds`() {
-    let held = SharingExamination.HeldPort(address: "127.0.0.1:11434", process: 812, unit: "ollama.service")
+    let held = SharingExamination.HeldPort(address: "127.0.0.1:11434", process: 812, owner: .service("ollama.service"))
     let running = Unit(isRunning: true, isEnabled: true)
     // Its runners are its, too.
-    let runner = SeenProcess(processID: 813, command: "llama-server", unit: "ollama.service")
+    let runner = SeenProcess(processID: 813, command: "llama-server", owner: .service("ollama.service"))
     let finding = findings([running], [Self.service], facts([(runner, 512 << 20)]), ports: [held])
     #expect(
       finding == [
@@ -47,7 +49,10 @@ import Testing
           "ollama.service", "Ollama's own service runs, and holds 127.0.0.1:11434 and 512 MiB of GPU-a",
           remedy: "`systemctl disable --now ollama.service`; its models stay, and the pool finds them")
       ])
-    #expect(findings([running], []).first?.text.contains("takes the port and the GPUs") == true)
+    // What was not seen is not said.
+    #expect(
+      findings([running], []).first?.text
+        == "Ollama's own service runs, and may take a port or GPU memory of the pool's at any time")
     let users = findings([Unit(isUsers: true, isRunning: true, isEnabled: false)], []).first
     #expect(users?.remedy?.hasPrefix("`systemctl --user disable --now ollama.service`") == true)
   }
@@ -60,12 +65,33 @@ import Testing
   }
 
   @Test func `a server that somebody started is told once`() {
-    let docker = SeenProcess(processID: 901, command: "ollama", unit: "docker.service")
+    let docker = SeenProcess(
+      processID: 901, command: "ollama", owner: .container(.docker, id: String(repeating: "0a", count: 32)))
     let found = findings([Unit(isRunning: true, isEnabled: true)], [Self.service, Self.stray, docker, Self.own])
     #expect(found.map(\.check) == ["ollama.service", "ollama serve", "ollama serve"])
     #expect(found[1].status == .warning && found[1].text.hasPrefix("ollama (process 900) is none of the pool's"))
     #expect(found[1].remedy?.hasSuffix("`kill 900`") == true)
-    #expect(found[2].remedy?.hasSuffix("`systemctl stop docker.service`") == true)
+    #expect(found[2].remedy?.hasSuffix("`docker stop 0a0a0a0a0a0a`") == true)
+  }
+
+  @Test func `the service of another manager is another one`() {
+    let users = SeenProcess(processID: 813, command: "ollama", owner: .service("ollama.service", user: geteuid()))
+    let found = findings([Unit(isRunning: true, isEnabled: true)], [Self.service, users])
+    #expect(found.map(\.check) == ["ollama.service", "ollama serve"])
+    #expect(found[1].remedy?.hasSuffix("`systemctl --user stop ollama.service`") == true)
+    let both = findings(
+      [Unit(isRunning: true, isEnabled: true), Unit(isUsers: true, isRunning: true, isEnabled: true)],
+      [Self.service, users], facts([(users, 1 << 29)]))
+    #expect(both.map(\.check) == ["ollama.service", "ollama.service"])
+    #expect(!both[0].text.contains("GPU-a") && both[1].text.contains("holds 512 MiB of GPU-a"))
+  }
+
+  @Test func `figures of a driver that are nonsense are no end of it`() {
+    let trainer = SeenProcess(processID: 7, command: "python3")
+    let service = SeenProcess(processID: 8, command: "ollama", owner: .service("ollama.service"))
+    let all = facts([(trainer, .max), (Self.stray, .max), (service, .max), (Self.service, .max)])
+    let found = findings([Unit(isRunning: true, isEnabled: true)], [Self.service, Self.stray], all)
+    #expect(found.map(\.check) == ["ollama.service", "ollama serve", "gpus"])
   }
 
   @Test func `a GPU on which others hold more than is let pass is told with their names`() {
@@ -110,6 +136,6 @@ import Testing
   }
 
   private static func holder(_ processID: Int32, _ unit: String? = nil) -> PortHolder {
-    PortHolder(userID: 0, processID: processID, name: "ollama", unit: unit)
+    PortHolder(userID: 0, processID: processID, name: "ollama", owner: unit.map { .service($0) })
   }
 }

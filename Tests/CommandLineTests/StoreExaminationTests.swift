@@ -70,4 +70,12 @@ import Testing
     #expect(!runsAsAccount({ $0.launcher = .user }, service: false, manager: true, account: true))
     #expect(runsAsAccount({ $0.launcher = .systemd }, service: false, manager: false, account: false))
   }
+
+  @Test func `what a file system tells that is nonsense is no end of it`() {
+    var status = statvfs()
+    (status.f_bavail, status.f_frsize) = (3, 4096)
+    #expect(StoreExamination.bytes(free: status) == 12_288)
+    (status.f_bavail, status.f_frsize) = (.max, 4096)
+    #expect(StoreExamination.bytes(free: status) == .max)
+  }
 }

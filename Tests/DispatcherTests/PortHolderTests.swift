@@ -1,6 +1,7 @@
 import Glibc
 import NIOCore
 import NIOPosix
+import Systemd
 import TestSupport
 import Testing
 
@@ -18,15 +19,6 @@ struct PortHolderTests {
   @Test func onlySocketsThatListenAreRead() {
     #expect(ListeningSocketRow.parse(Self.table) == [ListeningSocketRow(port: 11_434, userID: 997, inode: 45_123)])
     #expect(ListeningSocketRow.parse("") == [])
-  }
-
-  @Test(arguments: [
-    ("0::/system.slice/ollama.service\n", "ollama.service"),
-    ("12:pids:/system.slice/a.service/sub\n0::/user.slice/user-0.slice/session-1.scope\n", "a.service"),
-    ("0::/user.slice/session-1.scope\n", nil), ("", nil),
-  ])
-  func theServiceIsReadFromTheControlGroups(_ text: String, _ unit: String?) {
-    #expect(PortHolder.serviceUnit(inCgroups: text) == unit)
   }
 
   @Test func whoListensIsFoundByItsProcess() async throws {
@@ -47,7 +39,7 @@ struct PortHolderTests {
     holder.processID = 812
     holder.name = "ollama"
     #expect(holder.description == "ollama (process 812)")
-    holder.unit = "ollama.service"
+    holder.owner = .service("ollama.service")
     #expect(holder.description == "ollama (process 812, ollama.service)")
   }
 }

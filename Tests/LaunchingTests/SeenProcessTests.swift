@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import Systemd
 import TestSupport
 import Testing
 
@@ -34,8 +35,8 @@ import Testing
     ])
     #expect(
       SeenProcess.ollamaServers(root: folder.path) == [
-        SeenProcess(processID: 10, command: "ollama", unit: "ollama.service"),
-        SeenProcess(processID: 20, command: "ollama", unit: "ollama-instance-gpu0.service", isPools: true),
+        SeenProcess(processID: 10, command: "ollama", owner: .service("ollama.service")),
+        SeenProcess(processID: 20, command: "ollama", owner: .service("ollama-instance-gpu0.service"), isPools: true),
         SeenProcess(processID: 32, command: "ollama", isPools: true), SeenProcess(processID: 40, command: "ollama"),
       ])
     #expect(SeenProcess(99, root: folder.path) == nil)

@@ -1,5 +1,6 @@
 import Glibc
 package import PoolConfiguration
+import Systemd
 
 /// Why a dispatcher could not be started.
 package struct DispatcherError: Error, Sendable, CustomStringConvertible {
@@ -34,7 +35,8 @@ extension DispatcherError {
   private static func inUse(_ address: ListenAddress, key: String) -> String {
     let holder = PortHolder.find(port: address.port)
     let stop =
-      holder?.unit.map { "stop it (systemctl disable --now \($0))" } ?? "stop what holds it"
+      (holder?.processID).map { "end it (\(ControlGroupOwner.remedy(against: $0, of: holder?.owner)))" }
+      ?? "end what holds it"
     return
       "it is in use by \(holder?.description ?? "another process"); \(stop), or choose another address under \(key)"
   }

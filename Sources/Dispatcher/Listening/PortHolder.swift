@@ -1,5 +1,6 @@
 import FoundationEssentials
 package import Glibc
+package import Systemd
 
 /// Who listens on a TCP port of this machine, as /proc shows it.
 package struct PortHolder: Sendable, Equatable {
@@ -8,8 +9,8 @@ package struct PortHolder: Sendable, Equatable {
   package var processID: pid_t?
   /// The process's name.
   package var name: String?
-  /// Its systemd service, such as `ollama.service`.
-  package var unit: String?
+  /// What keeps it running; nil where nothing does, or that can't be seen.
+  package var owner: ControlGroupOwner?
 
   /// What holds the port, as a clause: `ollama (process 812, ollama.service)`; nil if nothing does.
   package static func describe(port: UInt16) -> String? { find(port: port)?.description }
@@ -26,7 +27,7 @@ package struct PortHolder: Sendable, Equatable {
     return PortHolder(
       userID: first.userID, processID: process,
       name: ProcFile.text("/proc/\(process)/comm").map { String($0.prefix { $0 != "\n" }) },
-      unit: ProcFile.text("/proc/\(process)/cgroup").flatMap(serviceUnit(inCgroups:)))
+      owner: ProcFile.text("/proc/\(process)/cgroup").flatMap(ControlGroupOwner.init(controlGroups:)))
   }
 
   private static func processes() -> [pid_t] {
@@ -38,17 +39,12 @@ package struct PortHolder: Sendable, Equatable {
     let descriptors = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
     return descriptors.contains { ProcFile.link("\(folder)/\($0)").map(links.contains) ?? false }
   }
-
-  /// The service in the text of a /proc/PID/cgroup: the last segment that names one.
-  static func serviceUnit(inCgroups text: String) -> String? {
-    text.split { $0 == "\n" || $0 == "/" }.last { $0.hasSuffix(".service") }.map { String($0) }
-  }
 }
 
 extension PortHolder: CustomStringConvertible {
   package var description: String {
     guard let processID else { return "a process of user \(userID)" }
-    let details = ["process \(processID)"] + (unit.map { [$0] } ?? [])
+    let details = ["process \(processID)"] + (owner.map { ["\($0)"] } ?? [])
     return "\(name ?? "a program") (\(details.joined(separator: ", ")))"
   }
 }

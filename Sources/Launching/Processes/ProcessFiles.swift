@@ -1,5 +1,6 @@
 import Glibc
 import PoolCore
+import Systemd
 
 /// What /proc tells of a process. Each call reads a file of a few hundred bytes, some microseconds: with a thousand
 /// processes on the GPUs all of it is done in some hundredths of a second.
@@ -26,12 +27,10 @@ enum ProcessFiles {
     }
   }
 
-  /// The innermost systemd service that a process is in; nil where it is in none, or can't be seen.
-  static func service(of processID: pid_t, root: String = "/proc") -> String? {
-    withFile("\(root)/\(processID)/cgroup") { bytes in
-      bytes.split { $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "/") }
-        .last { $0.suffix(8).elementsEqual(".service".utf8) }.map { String(decoding: $0, as: UTF8.self) }
-    } ?? nil
+  /// What keeps a process running; nil where nothing does, or it can't be seen.
+  static func owner(of processID: pid_t, root: String = "/proc") -> ControlGroupOwner? {
+    withFile("\(root)/\(processID)/cgroup") { ControlGroupOwner(controlGroups: String(decoding: $0, as: UTF8.self)) }
+      ?? nil
   }
 
   /// The words of its command line, those at its beginning where it is longer than a page.

@@ -1,12 +1,13 @@
 package import Glibc
+package import Systemd
 
 /// A process of this machine, as far as /proc shows it to anybody.
 package struct SeenProcess: Equatable, Sendable {
   package var processID: pid_t
   /// Its program's name: printable, at most 64 characters.
   package var command: String
-  /// The systemd service that it is in, such as `ollama.service`; nil where it is in none.
-  package var unit: String?
+  /// What keeps it running; nil where nothing does.
+  package var owner: ControlGroupOwner?
   /// Whether it is an instance of some pool's, or belongs to one.
   package var isPools: Bool
 
@@ -14,10 +15,10 @@ package struct SeenProcess: Equatable, Sendable {
   private static let mostAncestors = 32
   private static let poolsCommand = "ollama-pool"
 
-  package init(processID: pid_t, command: String, unit: String? = nil, isPools: Bool = false) {
+  package init(processID: pid_t, command: String, owner: ControlGroupOwner? = nil, isPools: Bool = false) {
     self.processID = processID
     self.command = command
-    self.unit = unit
+    self.owner = owner
     self.isPools = isPools
   }
 
@@ -26,7 +27,7 @@ package struct SeenProcess: Equatable, Sendable {
     guard let command = ProcessFiles.command(of: processID, root: root) else { return nil }
     self.processID = processID
     self.command = command
-    unit = ProcessFiles.service(of: processID, root: root)
+    owner = ProcessFiles.owner(of: processID, root: root)
     isPools = Self.isPools(processID, root)
   }
 
@@ -55,6 +56,6 @@ package struct SeenProcess: Equatable, Sendable {
 
 extension SeenProcess: CustomStringConvertible {
   package var description: String {
-    "\(command) (process \(processID)\(unit.map { ", \($0)" } ?? ""))"
+    "\(command) (process \(processID)\(owner.map { ", \($0)" } ?? ""))"
   }
 }

@@ -80,7 +80,7 @@ enum PortExamination {
     ports.compactMap { port in
       guard case .taken(let holder?) = port.state else { return nil }
       return SharingExamination.HeldPort(
-        address: "\(port.address)", process: holder.processID, unit: holder.unit)
+        address: "\(port.address)", process: holder.processID, owner: holder.owner)
     }
   }
 }

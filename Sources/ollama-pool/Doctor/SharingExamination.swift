@@ -1,6 +1,8 @@
 import GPUInventory
+import Glibc
 import Launching
 import PoolConfiguration
+import Systemd
 
 /// Who else is on the GPUs: Ollama's own service, servers that somebody has started, other programs.
 enum SharingExamination {
@@ -13,13 +15,17 @@ enum SharingExamination {
 
     fileprivate var who: String { isUsers ? "Ollama's own service, of your user manager," : "Ollama's own service" }
     fileprivate var command: String { isUsers ? "systemctl --user" : "systemctl" }
+
+    fileprivate func runs(_ process: SeenProcess) -> Bool {
+      process.owner == .service(OllamaService.unit, user: isUsers ? geteuid() : nil)
+    }
   }
 
   /// A port of the pool's that another program holds.
   struct HeldPort: Equatable, Sendable {
     var address: String
     var process: Int32?
-    var unit: String?
+    var owner: ControlGroupOwner?
   }
 
   /// - Parameters:
@@ -29,13 +35,8 @@ enum SharingExamination {
     units: [Unit], servers: [SeenProcess], _ facts: GPUFacts?, ports: [HeldPort] = [], busyMemory: ByteCount
   ) -> [Finding] {
     let others = servers.filter { !$0.isPools }
-    let services = units.map { unit in
-      let processes = others.filter { $0.unit == OllamaService.unit }.map(\.processID)
-      return finding(unit, takes(facts, ports) { $0.unit == OllamaService.unit || processes.contains($0.processID) })
-    }
-    let strays = others.filter { server in
-      server.unit != OllamaService.unit || !units.contains { $0.isRunning }
-    }
+    let services = units.map { unit in finding(unit, takes(facts, ports, unit.runs)) }
+    let strays = others.filter { server in !units.contains { $0.isRunning && $0.runs(server) } }
     let findings =
       services
       + strays.map { server in
@@ -49,23 +50,24 @@ enum SharingExamination {
     let name = OllamaService.unit
     if unit.isRunning {
       return .problem(
-        name, "\(unit.who) runs\(takes.isEmpty ? ", and takes the port and the GPUs that the pool needs" : takes)",
+        name,
+        "\(unit.who) runs\(takes.isEmpty ? ", and may take a port or GPU memory of the pool's at any time" : takes)",
         remedy: "`\(unit.command) disable --now \(name)`; its models stay, and the pool finds them")
     }
     if unit.isEnabled {
       return .warning(
-        name, "\(unit.who) does not run, and takes the port and the GPUs at the next start of the machine",
+        name, "\(unit.who) does not run, and starts beside the pool with the machine",
         remedy: "`\(unit.command) disable \(name)`")
     }
     return .ok(name, "\(unit.who) is installed and does not run")
   }
 
   private static func stray(_ server: SeenProcess, _ takes: String) -> Finding {
-    let remedy = server.unit.map { "`systemctl stop \($0)`" } ?? "`kill \(server.processID)`"
     return .warning(
       "ollama serve",
       "\(server) is none of the pool's\(takes.isEmpty ? ", and may take GPU memory at any time" : takes)",
-      remedy: "end it if the pool is to have its GPUs: \(remedy)")
+      remedy: "end it if the pool is to have its GPUs: "
+        + ControlGroupOwner.remedy(against: server.processID, of: server.owner))
   }
 
   /// What a server has: ", and holds 127.0.0.1:11434 and 4 GiB of GPU-a".
@@ -73,11 +75,11 @@ enum SharingExamination {
     _ facts: GPUFacts?, _ ports: [HeldPort], _ isIts: (SeenProcess) -> Bool
   ) -> String {
     let held = ports.filter { port in
-      isIts(SeenProcess(processID: port.process ?? -1, command: "", unit: port.unit))
+      isIts(SeenProcess(processID: port.process ?? -1, command: "", owner: port.owner))
     }.map(\.address)
     let memory = (facts?.inventory.gpus ?? []).compactMap { gpu -> String? in
       let bytes = (gpu.processes ?? []).filter { facts?.processes[$0.pid].map(isIts) ?? false }
-        .reduce(0) { $0 + ($1.memory ?? 0) }
+        .reduce(UInt64(0)) { $0.saturatingSum(with: $1.memory ?? 0) }
       return bytes == 0 ? nil : "\(Quantity.bytes(Int(clamping: bytes))) of \(gpu.uuid)"
     }
     let all = held + memory
@@ -90,7 +92,7 @@ enum SharingExamination {
       let holders = (gpu.processes ?? []).compactMap { process in
         facts?.processes[process.pid].flatMap { $0.isPools ? nil : (process: $0, bytes: process.memory ?? 0) }
       }
-      let held = holders.reduce(0) { $0 + $1.bytes }
+      let held = holders.reduce(UInt64(0)) { $0.saturatingSum(with: $1.bytes) }
       guard held > UInt64(clamping: limit.bytes) else { return nil }
       let names = holders.sorted { $0.bytes > $1.bytes }.prefix(4).map {
         "\($0.process) with \(Quantity.bytes(Int(clamping: $0.bytes)))"
@@ -101,5 +103,13 @@ enum SharingExamination {
           + "(\(Quantity.bytes(limit.bytes))), so nothing is started there: \(names.joined(separator: ", "))",
         remedy: "wait for them, or end them; `busy_memory` says how much is let pass")
     }
+  }
+}
+
+extension UInt64 {
+  /// A driver may tell any figure.
+  fileprivate func saturatingSum(with other: UInt64) -> UInt64 {
+    let (sum, overflow) = addingReportingOverflow(other)
+    return overflow ? .max : sum
   }
 }

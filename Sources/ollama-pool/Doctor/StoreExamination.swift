@@ -64,6 +64,12 @@ enum StoreExamination {
   private static func freeBytes(_ path: String) -> Int? {
     var status = statvfs()
     guard statvfs(path, &status) == 0 else { return nil }
-    return Int(clamping: UInt64(status.f_bavail) * UInt64(status.f_frsize))
+    return bytes(free: status)
+  }
+
+  /// A file system in user space may tell any figure.
+  static func bytes(free status: statvfs) -> Int {
+    let (bytes, overflow) = UInt64(status.f_bavail).multipliedReportingOverflow(by: UInt64(status.f_frsize))
+    return overflow ? .max : Int(clamping: bytes)
   }
 }
