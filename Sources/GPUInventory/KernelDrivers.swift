@@ -10,7 +10,8 @@ package struct KernelDrivers: Equatable, Sendable {
   package var hasNouveau = false
   /// Whether nvidia-persistenced runs, which keeps the driver ready while nothing uses it.
   package var hasPersistenceDaemon = false
-  /// PCI addresses of graphics and computing devices, as sysfs writes them.
+  /// PCI addresses of graphics and computing devices, as sysfs writes them; without those that have another driver, such
+  /// as `radeon`, or `vfio-pci` for a virtual machine.
   package var nvidiaDevices: [String] = []
   package var amdDevices: [String] = []
 
@@ -29,9 +30,10 @@ package struct KernelDrivers: Equatable, Sendable {
     hasPersistenceDaemon = files.exists("/run/nvidia-persistenced/socket")
     let devices = "/sys/bus/pci/devices"
     for address in files.names(in: devices) where Self.computes(files.text(of: "\(devices)/\(address)/class")) {
-      switch files.text(of: "\(devices)/\(address)/vendor") {
-      case "0x10de": nvidiaDevices.append(address)
-      case "0x1002": amdDevices.append(address)
+      let driver = files.realPath(of: "\(devices)/\(address)/driver")?.split(separator: "/").last
+      switch (files.text(of: "\(devices)/\(address)/vendor"), driver) {
+      case ("0x10de", nil), ("0x10de", "nvidia"), ("0x10de", "nouveau"): nvidiaDevices.append(address)
+      case ("0x1002", nil), ("0x1002", "amdgpu"): amdDevices.append(address)
       default: break
       }
     }

@@ -4,6 +4,9 @@ import TestSupport
 import Testing
 
 @Suite struct DoctorTests {
+  /// What makes device nodes is outside then.
+  private static let isInContainer = access("/.dockerenv", F_OK) == 0 || access("/run/.containerenv", F_OK) == 0
+
   @Test func `each finding has a status, and a remedy unless it is well`() async throws {
     let folder = try TemporaryDirectory()
     let file = try folder.write("gpus: cpu\n", to: "pool.yaml")
@@ -32,7 +35,7 @@ import Testing
     let result = try await CommandLine.run(["doctor", "--config", file, "--socket", folder.path])
     #expect(result.end == .exited(1))
     #expect(result.output.contains("there is no /dev/nvidia-none"))
-    #expect(result.output.contains("→ `nvidia-modprobe -u -c=0`"))
+    #expect(result.output.contains(Self.isInContainer ? "docker run --gpus all" : "→ `nvidia-modprobe -u -c=0`"))
   }
 
   @Test func `what the driver says of GPUs, MIG mode and others' processes is looked at`() async throws {
@@ -64,7 +67,9 @@ import Testing
     }
     expect("driver", "ok", "NVIDIA's, version 550.54.15", remedy: nil)
     expect("driver", "warning", "does not tell errors (XID) of GPU-a", remedy: "may not open")
-    expect("gpus", "problem", "there is no /dev/nvidia90", remedy: "`nvidia-modprobe -u -c=90`")
+    expect(
+      "gpus", "problem", "there is no /dev/nvidia90",
+      remedy: Self.isInContainer ? "--gpus all" : "`nvidia-modprobe -u -c=90`")
     expect("gpus", "warning", "others hold 6 GiB", remedy: "`busy_memory`")
     expect("gpus", "warning", "sleep (process \(holder.processID)", remedy: nil)
     expect("placements", "warning", "in MIG mode and has no slices", remedy: "nvidia-smi mig -i GPU-b -cgi")

@@ -127,6 +127,40 @@ import Testing
     #expect(finding.status == .problem && finding.remedy == "install NVIDIA's driver 450 or a later one")
   }
 
+  @Test func `a container without GPUs needs them, and no part of a driver`() {
+    let missing = InventoryProblem(subject: "libnvidia-ml.so.1", text: "cannot open shared object file")
+    var facts = GPUFacts(
+      drivers: drivers { $0.nvidia = "550.54.15" }, inventory: Inventory(source: .drivers, problems: [missing]))
+    facts.isInContainer = true
+    let finding = DriverExamination.findings(facts, .auto)[0]
+    #expect(finding.status == .problem && finding.text.contains("has NVIDIA's driver 550.54.15, and this container"))
+    #expect(finding.remedy?.contains("`docker run --gpus all`") == true)
+  }
+
+  @Test func `a driver that takes long may only be waking its GPUs`() {
+    let cold = DriverExamination.silence(drivers { $0.nvidia = "550.54.15" })
+    #expect(cold.status == .problem && cold.text == "a GPU's driver has not answered in 1m")
+    #expect(cold.remedy?.contains("`systemctl enable --now nvidia-persistenced`; if that changes nothing") == true)
+    let kept = drivers {
+      $0.nvidia = "550.54.15"
+      $0.hasPersistenceDaemon = true
+    }
+    for drivers in [kept, drivers { $0.amdgpu = "" }] {
+      #expect(DriverExamination.silence(drivers).remedy?.hasPrefix("`journalctl -k") == true)
+    }
+  }
+
+  @Test func `graphics of AMD's beside GPUs of NVIDIA's are left alone`() {
+    let kernel = drivers {
+      $0.nvidia = "550.54.15"
+      $0.amdDevices = ["0000:03:00.0"]
+    }
+    #expect(
+      findings(kernel, answering("GPU-a"), events: ["GPU-a"]).last
+        == .ok("driver", "AMD's amdgpu is not loaded, so 0000:03:00.0 is not used"))
+    #expect(findings(kernel, Inventory(source: .cpu)).last?.remedy?.hasPrefix("`modprobe amdgpu`") == true)
+  }
+
   @Test func `AMD's driver needs its module, and KFD with it`() {
     func amd(_ change: (inout KernelDrivers) -> Void, _ inventory: Inventory = Inventory(source: .cpu)) -> Finding? {
       let list = GPUChoice.list([

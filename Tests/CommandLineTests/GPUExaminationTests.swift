@@ -17,10 +17,15 @@ import Testing
     return gpu
   }
 
-  private func findings(_ gpus: GPU..., problems: [InventoryProblem] = []) -> [Finding] {
-    GPUExamination.findings(
+  private func findings(
+    _ gpus: GPU..., problems: [InventoryProblem] = [], amdgpu: String? = nil, isInContainer: Bool = false
+  ) -> [Finding] {
+    var drivers = KernelDrivers()
+    drivers.amdgpu = amdgpu
+    return GPUExamination.findings(
       GPUFacts(
-        drivers: KernelDrivers(), inventory: Inventory(source: .drivers, gpus: gpus, problems: problems)))
+        drivers: drivers, inventory: Inventory(source: .drivers, gpus: gpus, problems: problems),
+        isInContainer: isInContainer))
   }
 
   @Test func `a GPU whose nodes are there is well`() throws {
@@ -55,7 +60,17 @@ import Testing
     slice.kind = .slice(of: "GPU-b", gpuInstance: 7, computeInstance: 1)
     let folder = "/proc/driver/nvidia/capabilities/gpu2/mig/gi7"
     #expect(findings(slice)[0].remedy == "`nvidia-modprobe -f \(folder)/access -f \(folder)/ci1/access`")
-    #expect(findings(gpu("GPU-1", ["/dev/kfd-none"], vendor: .amd))[0].remedy?.contains("modprobe amdgpu") == true)
+    let amd = gpu("GPU-1", ["/dev/kfd-none"], vendor: .amd)
+    #expect(findings(amd)[0].remedy?.contains("modprobe amdgpu") == true)
+    // What is loaded need not be loaded.
+    #expect(findings(amd, amdgpu: "")[0].remedy == "the kernel makes it when amdgpu begins: restart the machine")
+  }
+
+  @Test func `a container has the nodes that it was started with`() {
+    let amd = findings(gpu("GPU-1", ["/dev/kfd-none"], vendor: .amd), amdgpu: "", isInContainer: true)[0]
+    #expect(amd.remedy == "start the container with the nodes: `--device /dev/kfd --device /dev/dri`")
+    let nvidia = findings(gpu("GPU-a", ["/dev/nvidia-uvm"]), isInContainer: true)[0]
+    #expect(nvidia.remedy?.contains("`docker run --gpus all`") == true)
   }
 
   @Test func `a GPU whose nodes are not known is not shut off from others`() {
@@ -87,13 +102,14 @@ import Testing
 
   private func node(_ path: String, _ group: String, _ mode: String, isOpen: Bool) -> DeviceAccess {
     DeviceAccess(
-      path: path, owner: "root", group: group, mode: mode, isOpen: isOpen, isOfRootsGroup: group == "root")
+      path: path, owner: "root", group: group, mode: mode, isOpen: isOpen,
+      isOfGroupToJoin: !["root", "nogroup"].contains(group))
   }
 
-  private func findings(_ nodes: [DeviceAccess], isOwn: Bool) -> [Finding] {
+  private func findings(_ nodes: [DeviceAccess], isOwn: Bool, isInContainer: Bool = false) -> [Finding] {
     var user = Self.user
     user.name = "eva"
-    return NodeExamination.findings(nodes, InstancesUser(user: user, isOwn: isOwn))
+    return NodeExamination.findings(nodes, InstancesUser(user: user, isOwn: isOwn), isInContainer: isInContainer)
   }
 
   @Test func `nodes of one kind are told together`() {
@@ -115,12 +131,23 @@ import Testing
       ("/dev/nvidia-caps/nvidia-cap1", "root", "r--------", false, "`chmod a+r /dev/nvidia-caps/nvidia-cap1` until"),
       ("/dev/dri/renderD128", "root", "rw-------", false, "KERNEL==\"renderD*\", GROUP=\"render\", MODE=\"0660\""),
       ("/dev/kfd", "root", "rw-------", true, "KERNEL==\"kfd\""),
+      // Nobody can be given it.
+      ("/dev/kfd", "nogroup", "rw-rw----", true, "KERNEL==\"kfd\""),
     ]
     for (path, group, mode, isOwn, remedy) in cases {
       let finding = findings([node(path, group, mode, isOpen: false)], isOwn: isOwn)[0]
       #expect(finding.status == .problem && finding.text.contains("\(path) (root:\(group) \(mode)): eva"), "\(finding)")
       #expect(finding.remedy?.contains(remedy) == true, "\(finding)")
     }
+  }
+
+  @Test func `a group that came after the login is there after the next, and a container's comes with it`() {
+    var late = node("/dev/kfd", "render", "rw-rw----", isOpen: false)
+    late.isOpenAfterLogin = true
+    #expect(findings([late], isOwn: true)[0].remedy == "log in again: eva's groups have changed since")
+    let foreign = node("/dev/kfd", "nogroup", "rw-rw----", isOpen: false)
+    let remedy = findings([foreign], isOwn: true, isInContainer: true)[0].remedy
+    #expect(remedy?.contains("`podman run --group-add keep-groups`") == true)
   }
 
   // MARK: Placements

@@ -6,7 +6,12 @@ import Testing
 /// Variables that go against the pins.
 @Suite struct VariableExaminationTests {
   private func findings(_ entries: String...) -> [Finding] {
-    VariableExamination.findings(VariableExamination.variables(entries, of: "this shell"))
+    findings(entries)
+  }
+
+  private func findings(_ entries: [String], _ choice: GPUChoice = .auto, hasNVIDIA: Bool = false) -> [Finding] {
+    VariableExamination.findings(
+      VariableExamination.variables(entries, of: "this shell"), choice, hasNVIDIA: hasNVIDIA)
   }
 
   @Test func `what has nothing to do with GPUs is not told`() {
@@ -23,6 +28,17 @@ import Testing
     let finding = findings("\(name)=0,1")[0]
     #expect(finding.status == .warning && finding.text.hasPrefix("\(name)=0,1 of this shell has no effect"))
     #expect(finding.remedy?.contains("list them under `gpus`") == true)
+  }
+
+  @Test func `which GPUs the pool goes by is as the configuration says`() {
+    let text = { (choice: GPUChoice) in findings(["CUDA_VISIBLE_DEVICES=0"], choice)[0].text }
+    #expect(text(.auto).contains("the pool uses all GPUs"))
+    #expect(text(.cpu).contains("the pool uses no GPU (`gpus: cpu`)"))
+    #expect(text(.list([GPUSettings(uuid: "GPU-a")])).contains("the pool uses the GPUs that are listed under `gpus`"))
+  }
+
+  @Test func `CDI sets a variable to void in containers that have GPUs`() {
+    #expect(findings(["NVIDIA_VISIBLE_DEVICES=void"], hasNVIDIA: true) == findings())
   }
 
   @Test func `what keeps instances from their GPUs is told`() {
@@ -45,7 +61,8 @@ import Testing
       placements: [{id: big, gpus: [0], environment: {OLLAMA_LLM_LIBRARY: cpu}}]
       """
     let settings = try ConfigurationReader.read(text: text, name: "f").settings
-    let findings = VariableExamination.findings(VariableExamination.configured(settings))
+    let findings = VariableExamination.findings(
+      VariableExamination.configured(settings), settings.gpus, hasNVIDIA: true)
     #expect(findings.map(\.status) == [.ok, .warning])
     #expect(findings[0].text.hasPrefix("HSA_OVERRIDE_GFX_VERSION=11.0.0 of `environment` in the configuration: "))
     #expect(findings[1].text.hasPrefix("OLLAMA_LLM_LIBRARY=cpu of `environment` of placement big keeps"))

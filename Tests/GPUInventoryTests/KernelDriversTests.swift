@@ -5,12 +5,18 @@ import Testing
 @testable import GPUInventory
 
 @Suite struct KernelDriversTests {
-  private func read(_ files: [String: String]) throws -> KernelDrivers {
+  private func read(_ files: [String: String], links: [String: String] = [:]) throws -> KernelDrivers {
     let folder = try TemporaryDirectory()
     for (path, text) in files {
       let parent = URL(fileURLWithPath: folder.path(to: path)).deletingLastPathComponent().path
       try FileManager.default.createDirectory(atPath: parent, withIntermediateDirectories: true)
       try folder.write(text, to: path)
+    }
+    for (path, target) in links {
+      try FileManager.default.createDirectory(
+        atPath: folder.path(to: target), withIntermediateDirectories: true)
+      try FileManager.default.createSymbolicLink(
+        atPath: folder.path(to: path), withDestinationPath: folder.path(to: target))
     }
     defer { withExtendedLifetime(folder) {} }
     return KernelDrivers.read(root: folder.path)
@@ -35,6 +41,20 @@ import Testing
     #expect(drivers.nvidia == "550.54.15" && drivers.amdgpu == "6.8.5")
     #expect(drivers.hasKFD && drivers.hasNouveau && drivers.hasPersistenceDaemon)
     #expect(drivers.nvidiaDevices == ["0000:01:00.0"] && drivers.amdDevices == ["0000:03:00.0"])
+  }
+
+  @Test func `what has another driver is not for computing`() throws {
+    let devices = "sys/bus/pci/devices"
+    let vendors = ["0x10de": ["nvidia", "nouveau", "vfio-pci"], "0x1002": ["amdgpu", "radeon", "vfio-pci"]]
+    for (vendor, drivers) in vendors {
+      for driver in drivers {
+        let read = try read(
+          ["\(devices)/0000:01:00.0/vendor": vendor, "\(devices)/0000:01:00.0/class": "0x030000"],
+          links: ["\(devices)/0000:01:00.0/driver": "sys/bus/pci/drivers/\(driver)"])
+        let isOther = ["radeon", "vfio-pci"].contains(driver)
+        #expect((read.nvidiaDevices + read.amdDevices).isEmpty == isOther, "\(driver)")
+      }
+    }
   }
 
   @Test func `the module's version is in procfs, too, and may be missing`() throws {

@@ -63,4 +63,19 @@ import Testing
     #expect(DeviceAccess(to: node, of: other, besides: [own.group])?.isOpen == true)
     #expect(DeviceAccess(to: node, of: other)?.isOpen == false)
   }
+
+  @Test func `this process's own rights are the kernel's word, not the account's`() throws {
+    let folder = try TemporaryDirectory()
+    let node = try folder.write("", to: "node")
+    // By the account closed and by the kernel open, as in a container that keeps the groups of its user.
+    let other = User(name: "nobody-at-all", userID: 54_321, groupID: 54_321, home: "/")
+    #expect(DeviceAccess(to: node, of: other, isOwn: true)?.isOpen == true)
+    // And the other way about, but for root.
+    let root = User(name: "root", userID: 0, groupID: 0, home: "/")
+    #expect(chmod(node, 0) == 0)
+    let sealed = DeviceAccess(to: node, of: root, isOwn: true)
+    #expect(sealed?.isOpen == (geteuid() == 0) && sealed?.isOpenAfterLogin == (geteuid() != 0))
+    #expect(chmod(node, 0o660) == 0 && chown(node, uid_t.max, 54_321) == (geteuid() == 0 ? 0 : -1))
+    #expect(DeviceAccess(to: node, of: .own)?.isOfGroupToJoin == (geteuid() != 0 && getegid() != 0))
+  }
 }

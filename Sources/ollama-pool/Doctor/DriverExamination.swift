@@ -17,6 +17,18 @@ enum DriverExamination {
       + (vendors.contains(.amd) ? amd(facts) : [])
   }
 
+  /// Where no driver has answered in its time.
+  static func silence(_ drivers: KernelDrivers) -> Finding {
+    let isSlow = drivers.nvidia != nil && !drivers.hasPersistenceDaemon
+    let slow =
+      "nothing keeps NVIDIA's driver ready, so it wakes up each GPU, which takes seconds: "
+      + "`systemctl enable --now nvidia-persistenced`; if that changes nothing, "
+    return .problem(
+      check, "a GPU's driver has not answered in \(Quantity.duration(seconds: GPUFacts.patience / .seconds(1)))",
+      remedy: (isSlow ? slow : "")
+        + "`journalctl -k --grep 'NVRM|amdgpu'` may tell why; a GPU that hangs takes a restart of the machine")
+  }
+
   // MARK: NVIDIA
 
   private static func nvidia(_ facts: GPUFacts) -> Finding {
@@ -29,13 +41,20 @@ enum DriverExamination {
     }
     // Of one that answers, only single GPUs or calls fail; those are findings of their own.
     if let problem = facts.inventory.problems.first(where: { $0.gpu == nil && !$0.isOfAMD }) {
-      return facts.inventory.source == .cpu ? absent(drivers, problem) : failing(problem, drivers)
+      return facts.inventory.source == .cpu ? absent(drivers, problem) : failing(problem, facts)
     }
     return absent(drivers, nil)
   }
 
-  private static func failing(_ problem: InventoryProblem, _ drivers: KernelDrivers) -> Finding {
+  private static func failing(_ problem: InventoryProblem, _ facts: GPUFacts) -> Finding {
+    let drivers = facts.drivers
     if problem.code == nil, problem.remedy == nil, let version = drivers.nvidia {
+      if facts.isInContainer {
+        return .problem(
+          check,
+          "the machine has NVIDIA's driver\(version.isEmpty ? "" : " \(version)"), and this container has not: "
+            + problem.summary, remedy: "start it with GPUs: \(containerOptions)")
+      }
       return .problem(
         check,
         "the kernel has NVIDIA's module\(version.isEmpty ? "" : " \(version)"), and its library can't be loaded: "
@@ -88,12 +107,22 @@ enum DriverExamination {
     return [.ok(check, "NVIDIA's has no events of \(silent.joined(separator: ", ")): faults show in readings alone")]
   }
 
+  /// For NVIDIA's GPUs.
+  static let containerOptions = "`docker run --gpus all`, or `podman run --device nvidia.com/gpu=all`"
+
   // MARK: AMD
 
   private static func amd(_ facts: GPUFacts) -> [Finding] {
     let drivers = facts.drivers
+    let isUsed = facts.inventory.gpus.contains { $0.vendor == .amd }
     guard let version = drivers.amdgpu else {
       guard !drivers.amdDevices.isEmpty else { return [] }
+      // Often graphics of the processor's, beside the GPUs that are meant.
+      if facts.inventory.hasAnswerOfNVIDIA, !isUsed {
+        return [
+          .ok(check, "AMD's amdgpu is not loaded, so \(drivers.amdDevices.joined(separator: ", ")) is not used")
+        ]
+      }
       return [
         .warning(
           check, "there is a GPU of AMD's (\(drivers.amdDevices.joined(separator: ", "))), and amdgpu is not loaded",
@@ -108,7 +137,6 @@ enum DriverExamination {
       ]
     }
     let own = version.isEmpty ? "that of the kernel" : "version \(version)"
-    let isUsed = facts.inventory.gpus.contains { $0.vendor == .amd }
     return [
       .ok(check, "AMD's amdgpu with KFD, \(own)" + (isUsed ? "" : "; it has no GPU with 1 GiB of memory or more"))
     ]

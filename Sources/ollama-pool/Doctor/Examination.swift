@@ -25,7 +25,9 @@ struct Examination {
     }
     let gpus = await GPUFacts.read(settings)
     let plan = examine(gpus, user, loaded, &findings)
-    findings += VariableExamination.findings(VariableExamination.configured(settings) + variables.all)
+    findings += VariableExamination.findings(
+      VariableExamination.configured(settings) + variables.all, settings.gpus,
+      hasNVIDIA: gpus?.inventory.hasAnswerOfNVIDIA ?? false)
     let status = await StatusReader.read(sockets)
     let ports = PortExamination.read(
       SocketExamination.listen(installation, settings), own: SocketExamination.own(status),
@@ -70,17 +72,17 @@ struct Examination {
     _ facts: GPUFacts?, _ user: InstancesUser?, _ loaded: LoadedConfiguration, _ findings: inout [Finding]
   ) -> PlacementPlan? {
     guard var facts else {
-      findings.append(
-        .problem(
-          "driver", "a GPU's driver does not answer: it hangs",
-          remedy: "`journalctl -k --grep 'NVRM|amdgpu'` may tell why; a GPU that hangs takes a restart of the machine"))
+      findings.append(DriverExamination.silence(.read()))
       return nil
     }
     findings += DriverExamination.findings(facts, loaded.settings.gpus)
     var numbering = GPUNumbering.stored(in: Folders.state())
     if loaded.settings.gpus == .auto { facts.inventory = facts.inventory.expecting(numbering) }
     findings += GPUExamination.findings(facts)
-    if let user { findings += NodeExamination.findings(NodeExamination.access(facts.inventory.gpus, user), user) }
+    if let user {
+      findings += NodeExamination.findings(
+        NodeExamination.access(facts.inventory.gpus, user), user, isInContainer: facts.isInContainer)
+    }
     let plan = PlacementPlan(loaded, inventory: facts.inventory, numbering: &numbering)
     findings += PlacementExamination.findings(plan, hasDeviceRules: user?.isOwn == false)
     return plan

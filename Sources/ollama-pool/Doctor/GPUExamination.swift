@@ -2,7 +2,7 @@ import GPUInventory
 import Launching
 import PoolConfiguration
 
-/// The GPUs, and whether an instance will be able to open them.
+/// The GPUs, and whether the nodes are there that an instance opens.
 enum GPUExamination {
   private static let check = "gpus"
 
@@ -14,7 +14,7 @@ enum GPUExamination {
     }
     // What keeps all of NVIDIA's from being used is the driver's.
     let problems = inventory.problems.filter { $0.gpu != nil || $0.isOfAMD || $0.kind == .silent }.map(finding)
-    return inventory.gpus.map(finding) + problems + remarks(inventory.gpus)
+    return inventory.gpus.map { finding($0, facts) } + problems + remarks(inventory.gpus)
   }
 
   private static func finding(_ problem: InventoryProblem) -> Finding {
@@ -28,12 +28,12 @@ enum GPUExamination {
             : "`nvidia-smi` shows what the driver says; reinstall it if it fails too"))
   }
 
-  private static func finding(_ gpu: GPU) -> Finding {
+  private static func finding(_ gpu: GPU, _ facts: GPUFacts) -> Finding {
     let missing = gpu.missingDeviceNodes()
     if let node = missing.first {
       return .problem(
         check, "\(gpu.title): there is no \(missing.joined(separator: ", ")), so an instance would compute on the CPU",
-        remedy: remedy(withoutNode: node, of: gpu))
+        remedy: remedy(withoutNode: node, of: gpu, facts))
     }
     if gpu.deviceNodes.isEmpty, gpu.kind != .divided {
       return .warning(
@@ -45,8 +45,18 @@ enum GPUExamination {
     return .ok(check, "\(gpu.title)\(memory)\(mode): \(gpu.deviceNodes.joined(separator: ", "))")
   }
 
-  static func remedy(withoutNode node: String, of gpu: GPU) -> String {
-    if gpu.vendor == .amd { return "load the driver's module: `modprobe amdgpu`" }
+  private static func remedy(withoutNode node: String, of gpu: GPU, _ facts: GPUFacts) -> String {
+    if facts.isInContainer {
+      return gpu.vendor == .amd
+        ? "start the container with the nodes: `--device /dev/kfd --device /dev/dri`"
+        : "start the container with GPUs that compute: \(DriverExamination.containerOptions); "
+          + "NVIDIA_DRIVER_CAPABILITIES, if set, has to have `compute`"
+    }
+    if gpu.vendor == .amd {
+      return facts.drivers.amdgpu == nil
+        ? "load the driver's module: `modprobe amdgpu`"
+        : "the kernel makes it when amdgpu begins: restart the machine"
+    }
     let minor = gpu.deviceNodes.compactMap(nvidiaMinor).first ?? 0
     guard node.hasPrefix("/dev/nvidia-caps/"), case .slice(_, let gpuInstance, let computeInstance) = gpu.kind else {
       return "`nvidia-modprobe -u -c=\(nvidiaMinor(node) ?? 0)`"

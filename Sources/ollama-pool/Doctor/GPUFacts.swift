@@ -13,16 +13,22 @@ struct GPUFacts: Sendable {
   var eventProblem: InventoryProblem?
   /// Who is on the GPUs, by number, as far as they can be seen.
   var processes: [Int32: SeenProcess] = [:]
+  /// Whether this is in a container of Docker's or Podman's, which has the GPUs that it was started with.
+  var isInContainer = false
 
-  /// A driver that hangs does not answer in its time.
-  private static let patience = Duration.seconds(10)
+  /// Where nothing keeps NVIDIA's driver ready it wakes up each GPU for whoever comes, in up to three seconds.
+  static let patience = Duration.seconds(60)
 
   /// - Returns: nil where a driver does not answer.
   static func read(_ settings: Settings) async -> GPUFacts? {
     let source = settings.gpuSource
     return await Patience().answer(within: patience) {
-      let inventory = InventoryReader().read(source)
-      let (registered, problem) = GPUEventSource.trial(inventory.hasAnswerOfNVIDIA ? inventory.gpus : [])
+      // It keeps the driver open, which would have to begin anew for the trial.
+      let reader = InventoryReader()
+      let inventory = reader.read(source)
+      let (registered, problem) = withExtendedLifetime(reader) {
+        GPUEventSource.trial(inventory.hasAnswerOfNVIDIA ? inventory.gpus : [])
+      }
       var processes: [Int32: SeenProcess] = [:]
       for gpu in inventory.gpus {
         for process in gpu.processes ?? [] where processes[process.pid] == nil {
@@ -30,7 +36,8 @@ struct GPUFacts: Sendable {
         }
       }
       return GPUFacts(
-        drivers: .read(), inventory: inventory, withEvents: registered, eventProblem: problem, processes: processes)
+        drivers: .read(), inventory: inventory, withEvents: registered, eventProblem: problem, processes: processes,
+        isInContainer: ["/.dockerenv", "/run/.containerenv"].contains { FileStatus(of: $0) != nil })
     }
   }
 }

@@ -9,11 +9,11 @@ enum NodeExamination {
   static func access(_ gpus: [GPU], _ user: InstancesUser) -> [DeviceAccess] {
     var seen: Set<String> = []
     return gpus.flatMap(\.deviceNodes).filter { seen.insert($0).inserted }.compactMap {
-      DeviceAccess(to: $0, of: user.user, besides: user.groups)
+      DeviceAccess(to: $0, of: user.user, besides: user.groups, isOwn: user.isOwn)
     }
   }
 
-  static func findings(_ nodes: [DeviceAccess], _ user: InstancesUser) -> [Finding] {
+  static func findings(_ nodes: [DeviceAccess], _ user: InstancesUser, isInContainer: Bool) -> [Finding] {
     // Those of one kind in one line: a machine may have sixteen GPUs.
     var kinds: [(first: DeviceAccess, paths: [String])] = []
     for node in nodes {
@@ -23,10 +23,12 @@ enum NodeExamination {
         kinds.append((node, [node.path]))
       }
     }
-    return kinds.map { finding($0.first, $0.paths, user) }
+    return kinds.map { finding($0.first, $0.paths, user, isInContainer) }
   }
 
-  private static func finding(_ node: DeviceAccess, _ paths: [String], _ user: InstancesUser) -> Finding {
+  private static func finding(
+    _ node: DeviceAccess, _ paths: [String], _ user: InstancesUser, _ isInContainer: Bool
+  ) -> Finding {
     let name = user.user.name
     let nodes = "\(paths.joined(separator: ", ")) (\(node.owner):\(node.group) \(node.mode))"
     if node.isOpen {
@@ -34,12 +36,16 @@ enum NodeExamination {
     }
     return .problem(
       check, "\(nodes): \(name), which instances run as, may not open them and would compute on the CPU",
-      remedy: remedy(node, paths, user))
+      remedy: isInContainer && user.isOwn && node.isOpenToGroup
+        ? "start the container with the group: `docker run --group-add GROUP`, where GROUP is the node's "
+          + "on the host, by its number, or `podman run --group-add keep-groups`"
+        : remedy(node, paths, user))
   }
 
   private static func remedy(_ node: DeviceAccess, _ paths: [String], _ user: InstancesUser) -> String {
     let name = user.user.name
-    if !node.isOfRootsGroup, node.isOpenToGroup {
+    if user.isOwn, node.isOpenAfterLogin { return "log in again: \(name)'s groups have changed since" }
+    if node.isOfGroupToJoin, node.isOpenToGroup {
       return user.isOwn
         ? "`sudo usermod -aG \(node.group) \(name)`, then log in again"
         : "`usermod -aG \(node.group) \(name)`; instances that start from then on have it"

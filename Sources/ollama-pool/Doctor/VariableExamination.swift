@@ -39,12 +39,14 @@ enum VariableExamination {
     }
   }
 
-  static func findings(_ variables: [Variable]) -> [Finding] {
-    let findings = variables.sorted { ($0.name, $0.origin) < ($1.name, $1.origin) }.compactMap(finding)
+  /// - Parameter hasNVIDIA: whether a GPU of NVIDIA's has answered.
+  static func findings(_ variables: [Variable], _ choice: GPUChoice, hasNVIDIA: Bool) -> [Finding] {
+    let findings = variables.sorted { ($0.name, $0.origin) < ($1.name, $1.origin) }
+      .compactMap { finding($0, choice, hasNVIDIA) }
     return findings.isEmpty ? [.ok(check, "none goes against the pins")] : findings
   }
 
-  private static func finding(_ variable: Variable) -> Finding? {
+  private static func finding(_ variable: Variable, _ choice: GPUChoice, _ hasNVIDIA: Bool) -> Finding? {
     let text = "\(variable.name)=\(variable.value) of \(variable.origin)"
     switch variable.name {
     case "OLLAMA_VULKAN":
@@ -53,14 +55,20 @@ enum VariableExamination {
         check, "\(text) has no effect: Vulkan ignores the pins, so it is off in every instance",
         remedy: "take it away; GPUs are used by CUDA and ROCm")
     case let name where InstanceEnvironment.pinningVariables.contains(name):
+      let (used, remedy) =
+        switch choice {
+        case .auto: ("all GPUs", "take it away; to keep the pool to some GPUs list them under `gpus`, by UUID")
+        case .cpu: ("no GPU (`gpus: cpu`)", "take it away")
+        case .list: ("the GPUs that are listed under `gpus`", "take it away, and correct the list if it is not right")
+        }
       return .warning(
-        check, "\(text) has no effect: the pool uses all GPUs, and pins each instance to its own",
-        remedy: "take it away; to keep the pool to some GPUs list them under `gpus`, by UUID")
+        check, "\(text) has no effect: the pool uses \(used), and pins each instance itself", remedy: remedy)
     case "NVIDIA_VISIBLE_DEVICES":
-      if !["void", "none", ""].contains(variable.value) { return nil }
+      // Where devices are given by CDI that sets it to void, in containers that have GPUs.
+      if hasNVIDIA || !["void", "none", ""].contains(variable.value) { return nil }
       return .warning(
         check, "\(text): the container that this is in gets no GPU of NVIDIA's",
-        remedy: "start it with GPUs: `docker run --gpus all`, or `--device nvidia.com/gpu=all`")
+        remedy: "start it with GPUs: \(DriverExamination.containerOptions)")
     case "OLLAMA_LLM_LIBRARY" where ["cpu", "vulkan"].contains { variable.value.lowercased().hasPrefix($0) }:
       return .warning(
         check, "\(text) keeps an instance from the GPU that it is pinned to",
