@@ -200,6 +200,21 @@ import Testing
     #expect(try placements("", divided("GPU-b")).map(\.status) == [.warning, .problem])
   }
 
+  @Test func `numbers that are closed to whoever looks are said to be`() throws {
+    var numbering = GPUNumbering()
+    let plan = PlacementPlan(
+      .default, inventory: Inventory(source: .drivers, gpus: [gpu("GPU-a")]), numbering: &numbering)
+    let findings = PlacementExamination.findings(plan, hasDeviceRules: true, closedNumbers: "/var/lib/ollama-pool")
+    #expect(findings.map(\.status) == [.ok, .ok])
+    #expect(
+      findings[0].text.hasPrefix("/var/lib/ollama-pool is closed to \(User.current), so GPUs may have other numbers"))
+  }
+
+  @Test func `an installed pool's numbers are the same for whoever looks`() {
+    #expect(Installation(units: "/etc/systemd/system").stateFolder == "/var/lib/ollama-pool")
+    #expect(Installation(units: nil).stateFolder == Folders.state())
+  }
+
   @Test func `a placement that can't be is a problem`() throws {
     var slice = gpu("MIG-1")
     slice.kind = .slice(of: "GPU-b", gpuInstance: 1, computeInstance: 0)

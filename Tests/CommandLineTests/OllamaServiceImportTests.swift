@@ -4,6 +4,10 @@ import Testing
 @testable import ollama_pool
 
 @Suite struct OllamaServiceImportTests {
+  private static let nvidia = "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6"
+  private static let slice = "MIG-8932f937-d72c-4106-c12f-20bd9faed9f7"
+  private static let amd = "GPU-0123456789abcdef"
+
   private func lines(_ environment: [String], user: String? = "ollama", program: String? = "/usr/local/bin/ollama")
     -> [String]
   {
@@ -23,7 +27,8 @@ import Testing
       [
         "OLLAMA_MODELS=/srv/models", "OLLAMA_NUM_PARALLEL=4", "OLLAMA_CONTEXT_LENGTH=8192", "OLLAMA_KEEP_ALIVE=-1",
         "OLLAMA_MAX_QUEUE=2000", "OLLAMA_ORIGINS=https://a.example.org,https://*.b.example.org",
-        "CUDA_VISIBLE_DEVICES=GPU-a,GPU-b", "OLLAMA_FLASH_ATTENTION=1", "HTTPS_PROXY=http://proxy:3128",
+        "CUDA_VISIBLE_DEVICES=\(Self.nvidia),\(Self.slice)", "OLLAMA_FLASH_ATTENTION=1",
+        "HTTPS_PROXY=http://proxy:3128",
         "OLLAMA_HOST=127.0.0.1:8080",
       ], user: "llm")
     #expect(settings.modelsPath == "/srv/models" && settings.slots == 4 && settings.contextLength == 8_192)
@@ -32,7 +37,7 @@ import Testing
     #expect(settings.environment == ["OLLAMA_FLASH_ATTENTION": "1", "HTTPS_PROXY": "http://proxy:3128"])
     #expect(settings.listen.map(\.description) == ["127.0.0.1:8080"])
     guard case .list(let gpus) = settings.gpus else { return #expect(Bool(false), "no list of GPUs") }
-    #expect(gpus.map(\.uuid) == ["GPU-a", "GPU-b"])
+    #expect(gpus.map(\.uuid) == [Self.nvidia, Self.slice])
   }
 
   @Test func `an address beyond this machine is left to the operator`() throws {
@@ -64,6 +69,35 @@ import Testing
     #expect(text.contains("# OLLAMA_NUM_PARALLEL=many is not taken: slots does not accept it"))
     #expect(text.contains("# OLLAMA_MODELS=relative is not taken: models_path does not accept it"))
     #expect(try settings(["X=a\"b\\c: d"]).environment == ["X": "a\"b\\c: d"])
+  }
+
+  @Test func `GPUs of both vendors make one list`() throws {
+    let environment = ["CUDA_VISIBLE_DEVICES=\(Self.nvidia)", "ROCR_VISIBLE_DEVICES=\(Self.amd)"]
+    guard case .list(let gpus) = try settings(environment).gpus else { return #expect(Bool(false), "no list of GPUs") }
+    #expect(gpus.map(\.uuid) == [Self.nvidia, Self.amd] && gpus.map(\.vendor) == [.nvidia, .amd])
+  }
+
+  @Test(arguments: ["NoDevFiles", "-1", "", "GPU-8932", "\(nvidia),GPU-8932", "\(nvidia)0", "GPU-0123456789abcdef"])
+  func `what is no whole UUID is not taken`(devices: String) throws {
+    let environment = ["CUDA_VISIBLE_DEVICES=\(devices)"]
+    #expect(try settings(environment) == Settings())
+    #expect(lines(environment).contains { $0.hasPrefix("# CUDA_VISIBLE_DEVICES=\(devices) is not taken") })
+  }
+
+  @Test func `what does not go together is left to the operator`() throws {
+    let environment = ["CUDA_VISIBLE_DEVICES=\(Self.nvidia),\(Self.nvidia)", "OLLAMA_NUM_PARALLEL=4"]
+    #expect(try settings(environment) == Settings())
+    let lines = lines(environment)
+    #expect(lines.contains("#slots: 4") && lines.last?.contains("don't go together") == true)
+  }
+
+  @Test(arguments: ["http://user:hunter2@proxy:3128", "http://hunter2@proxy", "user:hunter2@proxy:3128"])
+  func `no password of a URL comes out`(proxy: String) throws {
+    for name in ["HTTPS_PROXY", "OLLAMA_HOST", "OLLAMA_KEEP_ALIVE"] {
+      #expect(!lines(["\(name)=\(proxy)"]).joined().contains("hunter2"))
+      #expect(lines(["\(name)=\(proxy)"]).contains { $0.hasPrefix("# \(name) is not taken: a user's name") })
+    }
+    #expect(try settings(["A=me@example.org"]).environment == ["A": "me@example.org"])
   }
 
   @Test func `the store and files with more variables are comments`() throws {

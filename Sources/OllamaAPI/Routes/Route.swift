@@ -3,7 +3,7 @@ package struct Route: Sendable, Hashable {
   package enum Kind: Sendable, Hashable {
     /// `/`: the text "Ollama is running".
     case root
-    /// Needs a slot: goes through the queue.
+    /// Needs a slot, so it goes through the queue, unless its model is one of the cloud.
     case inference(streamsByDefault: Bool, endpoint: InferenceEndpoint)
     /// Reads something that every instance knows: straight to a healthy one.
     case metadata
@@ -54,7 +54,7 @@ package struct Route: Sendable, Hashable {
   }
 }
 
-/// What a request that needs a slot asks for.
+/// What a request for a model asks of it.
 package enum InferenceEndpoint: String, Sendable, Hashable, CaseIterable {
   case generate, chat, embed, embeddings
   case chatCompletions, completions, openAIEmbeddings, responses, transcriptions

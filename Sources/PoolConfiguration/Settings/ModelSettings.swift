@@ -10,7 +10,7 @@ package struct ModelSettings: Sendable, Equatable {
   package init() {}
 
   /// The same for the names of one model that differ in their case, or in `:latest`.
-  static func plainName(_ name: String) -> String {
+  package static func plainName(_ name: String) -> String {
     let name = name.lowercased()
     return name.hasSuffix(":latest") ? String(name.dropLast(":latest".count)) : name
   }

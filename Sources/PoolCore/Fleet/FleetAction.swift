@@ -5,7 +5,7 @@ package enum FleetAction: Hashable, Sendable {
   case start(InstanceID, attempt: Int)
   /// End the unit; `kill`: at once, nothing of it can be saved.
   case stop(InstanceID, InvocationID, kill: Bool)
-  /// Tell the dispatcher the whole wanted set, and why the model store must not be changed; nil where it may.
+  /// Tell the dispatcher the whole wanted set.
   case setInstances(WantedSet)
   /// Give the instance a way out to the network, or take it away.
   case openNetwork(InstanceID, InvocationID, Bool)

@@ -8,7 +8,7 @@ struct GPUFaultCounts: Sendable {
   /// What the last reading showed of each GPU.
   private var shown: [String: String] = [:]
 
-  /// By name. A GPU of the driver's that has had none is no unknown one: it has none.
+  /// Of one GPU, by the names of the kinds; empty where it has had none.
   subscript(uuid: String) -> [DispatcherTypes.GPUFaults] {
     (counts[uuid] ?? [:]).sorted { $0.key < $1.key }.map { DispatcherTypes.GPUFaults(kind: $0.key, count: $0.value) }
   }

@@ -1,4 +1,5 @@
 import GPUInventory
+import Glibc
 import Launching
 import PoolConfiguration
 import Supervisor
@@ -14,7 +15,9 @@ struct Examination {
     let settings = loaded.settings
     let installation = Installation.current
     let systemd = await SystemdFacts.read()
-    var findings = [configuration] + SystemdExamination.findings(systemd.version, installation)
+    var findings =
+      [configuration] + ContextExamination.findings(settings)
+      + SystemdExamination.findings(systemd.version, installation)
     let user = instancesUser(installation, settings, &findings)
     findings += UserExamination.run(installation, user)
     findings.append(OllamaExamination.run(installation, settings))
@@ -24,7 +27,7 @@ struct Examination {
         settings, user, environment: variables.own, service: systemd.installedOllama)
     }
     let gpus = await GPUFacts.read(settings)
-    let plan = examine(gpus, user, loaded, &findings)
+    let plan = examine(gpus, user, loaded, installation, &findings)
     findings += VariableExamination.findings(
       VariableExamination.configured(settings) + variables.all, settings.gpus,
       hasNVIDIA: gpus?.inventory.hasAnswerOfNVIDIA ?? false)
@@ -69,14 +72,15 @@ struct Examination {
 
   /// - Returns: what would run where; nil where the drivers don't say what there is.
   private func examine(
-    _ facts: GPUFacts?, _ user: InstancesUser?, _ loaded: LoadedConfiguration, _ findings: inout [Finding]
+    _ facts: GPUFacts?, _ user: InstancesUser?, _ loaded: LoadedConfiguration, _ installation: Installation,
+    _ findings: inout [Finding]
   ) -> PlacementPlan? {
     guard var facts else {
       findings.append(DriverExamination.silence(.read()))
       return nil
     }
     findings += DriverExamination.findings(facts, loaded.settings.gpus)
-    var numbering = GPUNumbering.stored(in: Folders.state())
+    var numbering = GPUNumbering.stored(in: installation.stateFolder)
     if loaded.settings.gpus == .auto { facts.inventory = facts.inventory.expecting(numbering) }
     findings += GPUExamination.findings(facts)
     if let user {
@@ -84,7 +88,8 @@ struct Examination {
         NodeExamination.access(facts.inventory.gpus, user), user, isInContainer: facts.isInContainer)
     }
     let plan = PlacementPlan(loaded, inventory: facts.inventory, numbering: &numbering)
-    findings += PlacementExamination.findings(plan, hasDeviceRules: user?.isOwn == false)
+    findings += PlacementExamination.findings(
+      plan, hasDeviceRules: user?.isOwn == false, closedNumbers: installation.closedStateFolder)
     return plan
   }
 
@@ -111,6 +116,12 @@ struct Installation {
   var units: String?
 
   var isService: Bool { units != nil }
+
+  /// Where its supervisor keeps what it knows, whoever looks.
+  var stateFolder: String { isService ? Folders.state(userID: 0) : Folders.state() }
+
+  /// The same, where it is closed to this process.
+  var closedStateFolder: String? { access(stateFolder, R_OK | X_OK) != 0 && errno == EACCES ? stateFolder : nil }
 
   static var current: Installation {
     let folders = ["/etc", "/usr/local/lib", "/usr/lib", "/lib"].map { "\($0)/systemd/system" }

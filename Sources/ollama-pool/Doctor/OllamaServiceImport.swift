@@ -29,16 +29,21 @@ struct OllamaServiceImport {
     }
     lines += program + user
     var environment: [(name: String, value: String)] = []
+    lines += gpus
     for (name, value) in variables {
+      if Self.hasUserInformation(value) {
+        lines.append("# \(name) is not taken: a user's name, and maybe a password, is in it: write it yourself")
+        continue
+      }
       switch Self.rule(name) {
       case .key(let key, let convert):
         lines += Self.entry(key, convert(value), from: name, value)
       case .listen: lines += Self.listen(value)
-      case .gpus: lines += Self.gpus(value, from: name)
+      case .gpus: break
       case .ignored(let reason): lines.append("# \(name) is not taken: \(reason)")
       case .environment:
         if Self.isSecret(name) {
-          lines.append("# \(name) is not taken: it looks like a secret, and units' variables are open to every user")
+          lines.append("# \(name) is not taken: it looks like a secret: write it yourself")
         } else if Self.isAccepted("environment: {\(name): \(Self.quoted(value))}") {
           environment.append((name, value))
         } else {
@@ -50,7 +55,14 @@ struct OllamaServiceImport {
       lines.append("environment:")
       lines += environment.map { "  \($0.name): \(Self.quoted($0.value))" }
     }
-    return lines.joined(separator: "\n") + "\n"
+    return Self.checked(lines).joined(separator: "\n") + "\n"
+  }
+
+  /// Each key was tried by itself. Where they don't go together none is taken.
+  private static func checked(_ lines: [String]) -> [String] {
+    guard !isAccepted(lines.joined(separator: "\n")) else { return lines }
+    return lines.map { $0.isEmpty || $0.hasPrefix("#") ? $0 : "#\($0)" }
+      + ["# These settings don't go together: take those that are wanted, and see `ollama-pool config check`."]
   }
 
   /// In the order of their names, each once: of several the last counts, as for systemd.
@@ -137,14 +149,36 @@ struct OllamaServiceImport {
     ]
   }
 
-  private static func gpus(_ value: String, from name: String) -> [String] {
-    let uuids = value.split(separator: ",").map(String.init)
-    let vendor = name == "ROCR_VISIBLE_DEVICES" ? ", vendor: amd" : ""
-    let lines = ["gpus:"] + uuids.map { "  - {uuid: \(quoted($0))\(vendor)}" }
-    if !uuids.isEmpty, isAccepted(lines.joined(separator: "\n")) { return lines }
-    return [
-      "# \(name)=\(printable(value)) is not taken: the pool uses all GPUs, or those that gpus names by their UUIDs"
-    ]
+  /// One list of those that the variables of both vendors name.
+  private var gpus: [String] {
+    var comments: [String] = []
+    var entries: [String] = []
+    for (name, value) in variables {
+      guard case .gpus = Self.rule(name) else { continue }
+      let isAMD = name == "ROCR_VISIBLE_DEVICES"
+      let uuids = value.split(separator: ",")
+      // CUDA takes the beginning of a UUID, too, and numbers, and words for none.
+      if !uuids.isEmpty, uuids.allSatisfy({ isAMD ? Self.isAMDsUUID($0) : Self.isNVIDIAsUUID($0) }) {
+        entries += uuids.map { "  - {uuid: \(Self.quoted(String($0)))\(isAMD ? ", vendor: amd" : "")}" }
+      } else {
+        comments.append(
+          "# \(name)=\(Self.printable(value)) is not taken: the pool uses all GPUs, or those that gpus names by their "
+            + "whole UUIDs")
+      }
+    }
+    return comments + (entries.isEmpty ? [] : ["gpus:"] + entries)
+  }
+
+  /// As `nvidia-smi -L` prints them.
+  private static func isNVIDIAsUUID(_ text: Substring) -> Bool {
+    text.wholeMatch(of: /(GPU|MIG)-[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}/) != nil
+  }
+
+  private static func isAMDsUUID(_ text: Substring) -> Bool { text.wholeMatch(of: /GPU-[0-9a-fA-F]{16}/) != nil }
+
+  /// Whether it is, or has, a URL such as `http://user:password@proxy:3128`, also without its scheme.
+  private static func hasUserInformation(_ value: String) -> Bool {
+    value.firstMatch(of: /:\/\/[^\/]*@/) != nil || value.firstMatch(of: /^[^\/@]+:[^\/@]+@/) != nil
   }
 
   private static func isSecret(_ name: String) -> Bool {

@@ -7,15 +7,25 @@ import Supervisor
 enum PlacementExamination {
   private static let check = "placements"
 
-  /// - Parameter hasDeviceRules: whether instances run as units of the system manager, which hide other GPUs from them.
-  static func findings(_ plan: PlacementPlan, hasDeviceRules: Bool) -> [Finding] {
+  /// - Parameters:
+  ///   - hasDeviceRules: whether instances run as units of the system manager, which hide other GPUs from them.
+  ///   - closedNumbers: the folder with the numbers of the GPUs, where they could not be read.
+  static func findings(_ plan: PlacementPlan, hasDeviceRules: Bool, closedNumbers: String? = nil) -> [Finding] {
     let leftOut = plan.leftOut.map {
       Finding.problem(check, "\($0.problem)", remedy: "correct `placements` in the configuration")
     }
     let unused = plan.unused.map { Finding.warning(check, $0.what, remedy: $0.remedy) }
     let none = Finding.problem(
       check, "there is none, so no instance can be started", remedy: "see to what is amiss with GPUs and placements")
-    return leftOut + unused + (plan.sites.isEmpty ? [none] : plan.sites.map { pins($0, hasDeviceRules) })
+    let uncertain = closedNumbers.map {
+      [
+        Finding.ok(
+          check,
+          "\($0) is closed to \(User.current), so GPUs may have other numbers below than in the pool: see as root")
+      ]
+    }
+    return leftOut + unused + (uncertain ?? [])
+      + (plan.sites.isEmpty ? [none] : plan.sites.map { pins($0, hasDeviceRules) })
   }
 
   /// As they stand in the instance's environment.

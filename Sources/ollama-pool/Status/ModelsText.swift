@@ -13,8 +13,8 @@ enum ModelsText {
   private static let mostReloads = 5
 
   /// A line for each model and client, and what helps against them.
-  static func reloads(_ status: PoolStatus) -> [String] {
-    let shown = (status.reloads ?? []).suffix(mostReloads).reversed()
+  static func reloads(_ all: [PoolStatus.Reloads]) -> [String] {
+    let shown = all.suffix(mostReloads).reversed()
     guard !shown.isEmpty else { return [] }
     return shown.map(line) + remedies(shown)
   }
@@ -31,6 +31,7 @@ enum ModelsText {
 
   private static func remedies(_ reloads: some Sequence<PoolStatus.Reloads>) -> [String] {
     var lengths: [String: Int] = [:]
+    var withDefault: Set<String> = []
     var others: Set<String> = []
     for reload in reloads {
       for difference in OptionDifference.between(reload.from, reload.to) {
@@ -40,13 +41,23 @@ enum ModelsText {
         }
         let longest = [difference.from, difference.to].compactMap { $0.flatMap { Int($0) } }.max() ?? 0
         lengths[reload.model] = max(lengths[reload.model] ?? 0, longest)
+        if difference.from == nil || difference.to == nil { withDefault.insert(reload.model) }
       }
     }
     var lines: [String] = []
-    if !lengths.isEmpty {
-      let models = lengths.sorted { $0.key < $1.key }.map { "\(name($0.key)): {num_ctx: \($0.value)}" }
+    let known = lengths.filter { !withDefault.contains($0.key) }
+    if !known.isEmpty {
+      let models = known.sorted { $0.key < $1.key }.map { "\(name($0.key)): {num_ctx: \($0.value)}" }
       lines.append(
         "one num_ctx for all requests ends it; in the configuration: " + "models: {\(models.joined(separator: ", "))}")
+    }
+    // How long the default is, is not known here: what clients ask for may be shorter, and would cut off everybody else.
+    if let longest = withDefault.compactMap({ lengths[$0] }).max() {
+      let models = withDefault.sorted().map { "\(name($0)): {num_ctx: N}" }
+      lines.append(
+        "one length for all requests ends it, also for OpenAI's and Anthropic's APIs, which can't name one; in the "
+          + "configuration both: context_length: N, models: {\(models.joined(separator: ", "))}, where N is the larger of "
+          + "\(longest) and the default")
     }
     if !others.isEmpty {
       lines.append("clients of a model that send the same \(others.sorted().joined(separator: ", ")), or none, end it")

@@ -8,7 +8,7 @@ enum StatusText {
       ("Models", ModelsText.store(status)),
     ]
     var lines = facts.compactMap { title, text in text.map { fact(title, $0) } }
-    lines += ModelsText.reloads(status).enumerated().map { fact($0 == 0 ? "Reloads" : "", $1) }
+    lines += ModelsText.reloads(status.reloads ?? []).enumerated().map { fact($0 == 0 ? "Reloads" : "", $1) }
     lines += status.problems.map { fact("Problem", Printable.text($0)) }
     if namesMissing {
       lines += [status.dispatcher, status.supervisor].compactMap(\.error).map { fact("Problem", $0) }
