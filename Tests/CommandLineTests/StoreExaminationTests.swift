@@ -78,4 +78,12 @@ import Testing
     (status.f_bavail, status.f_frsize) = (.max, 4096)
     #expect(StoreExamination.bytes(free: status) == .max)
   }
+
+  @Test func `who got the group since the login has to log in again`() {
+    #expect(UserExamination.membership(isMember: true, byAccount: false).status == .ok)
+    let late = UserExamination.membership(isMember: false, byAccount: true)
+    #expect(late.status == .warning && late.remedy?.hasPrefix("log in again: ") == true)
+    let never = UserExamination.membership(isMember: false, byAccount: false)
+    #expect(never.remedy?.hasPrefix("`sudo usermod -aG ollama-pool ") == true)
+  }
 }

@@ -1,3 +1,4 @@
+import GPUInventory
 import PoolConfiguration
 import Testing
 
@@ -9,7 +10,7 @@ import Testing
     findings(entries)
   }
 
-  private func findings(_ entries: [String], _ choice: GPUChoice = .auto, hasNVIDIA: Bool = false) -> [Finding] {
+  private func findings(_ entries: [String], _ choice: GPUChoice = .auto, hasNVIDIA: Bool? = false) -> [Finding] {
     VariableExamination.findings(
       VariableExamination.variables(entries, of: "this shell"), choice, hasNVIDIA: hasNVIDIA)
   }
@@ -39,6 +40,18 @@ import Testing
 
   @Test func `CDI sets a variable to void in containers that have GPUs`() {
     #expect(findings(["NVIDIA_VISIBLE_DEVICES=void"], hasNVIDIA: true) == findings())
+    // Where none was asked it says nothing.
+    #expect(findings(["NVIDIA_VISIBLE_DEVICES=void"], .cpu, hasNVIDIA: nil) == findings())
+  }
+
+  @Test func `a GPU that is listed, and that the driver does not know, has not answered`() {
+    func facts(_ version: String?, _ problems: [InventoryProblem]) -> GPUFacts {
+      var inventory = Inventory(source: .configured, gpus: [GPU(index: 0, uuid: "GPU-a", vendor: .nvidia)])
+      (inventory.driverVersion, inventory.problems) = (version, problems)
+      return GPUFacts(drivers: KernelDrivers(), inventory: inventory)
+    }
+    #expect(facts("550", []).hasNVIDIA && !facts(nil, []).hasNVIDIA)
+    #expect(!facts("550", [.unknownGPU("GPU-a", "NVML knows no such GPU")]).hasNVIDIA)
   }
 
   @Test func `what keeps instances from their GPUs is told`() {

@@ -65,6 +65,10 @@ extension SystemTests {
         expect(
           stranger.complaint("rights"), "warning", "nobody may not use the control sockets",
           remedy: "`sudo usermod -aG ollama-pool nobody`")
+        // The numbers of GPUs are the installed pool's, for whoever looks.
+        #expect(
+          stranger.findings.contains { $0.text.hasPrefix("/var/lib/ollama-pool is closed to nobody") },
+          "\(stranger.findings)")
 
         try await pool.stop()
         try await ailing(pool)

@@ -58,6 +58,14 @@ package struct User: Equatable, Sendable {
     return Set(found.prefix(Int(count)))
   }
 
+  /// Those of this process, which need not be those of its user's account: they are as they were at the login, and a
+  /// container has what it was started with.
+  package static var ownGroups: Set<gid_t> {
+    var found = [gid_t](repeating: 0, count: Int(max(0, getgroups(0, nil))))
+    let count = getgroups(Int32(found.count), &found)
+    return Set(found.prefix(Int(max(0, count)))).union([getegid()])
+  }
+
   /// The name of the user that this process runs as, or its number.
   package static var current: String { name(of: geteuid()) }
 

@@ -6,12 +6,7 @@ enum DriverExamination {
   private static let check = "driver"
 
   static func findings(_ facts: GPUFacts, _ choice: GPUChoice) -> [Finding] {
-    let vendors: Set<GPU.Vendor> =
-      switch choice {
-      case .cpu: []
-      case .auto: [.nvidia, .amd]
-      case .list(let gpus): Set(gpus.map { $0.vendor == .amd ? .amd : .nvidia })
-      }
+    let vendors = choice.vendors
     if vendors.isEmpty { return [.ok(check, "none is asked: the configuration says `gpus: cpu`")] }
     return (vendors.contains(.nvidia) ? [nvidia(facts)] + events(facts) : [])
       + (vendors.contains(.amd) ? amd(facts) : [])

@@ -30,7 +30,7 @@ struct Examination {
     let plan = examine(gpus, user, loaded, installation, &findings)
     findings += VariableExamination.findings(
       VariableExamination.configured(settings) + variables.all, settings.gpus,
-      hasNVIDIA: gpus?.inventory.hasAnswerOfNVIDIA ?? false)
+      hasNVIDIA: settings.gpus.asksNVIDIA ? gpus?.hasNVIDIA : nil)
     let status = await StatusReader.read(sockets)
     let ports = PortExamination.read(
       SocketExamination.listen(installation, settings), own: SocketExamination.own(status),

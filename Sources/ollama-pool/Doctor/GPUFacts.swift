@@ -16,6 +16,12 @@ struct GPUFacts: Sendable {
   /// Whether this is in a container of Docker's or Podman's, which has the GPUs that it was started with.
   var isInContainer = false
 
+  /// Whether a GPU of NVIDIA's has answered.
+  var hasNVIDIA: Bool {
+    let unknown = Set(inventory.problems.filter { $0.kind == .unknown }.map(\.gpu))
+    return inventory.hasAnswerOfNVIDIA && inventory.gpus.contains { $0.vendor == .nvidia && !unknown.contains($0.uuid) }
+  }
+
   /// Where nothing keeps NVIDIA's driver ready it wakes up each GPU for whoever comes, in up to three seconds.
   static let patience = Duration.seconds(60)
 
@@ -40,6 +46,19 @@ struct GPUFacts: Sendable {
         isInContainer: ["/.dockerenv", "/run/.containerenv"].contains { FileStatus(of: $0) != nil })
     }
   }
+}
+
+extension GPUChoice {
+  /// The vendors whose drivers are asked.
+  var vendors: Set<GPU.Vendor> {
+    switch self {
+    case .cpu: []
+    case .auto: [.nvidia, .amd]
+    case .list(let gpus): Set(gpus.map { $0.vendor == .amd ? .amd : .nvidia })
+    }
+  }
+
+  var asksNVIDIA: Bool { vendors.contains(.nvidia) }
 }
 
 extension GPU {

@@ -13,6 +13,10 @@ enum UserExamination {
       return [.ok("users", "`ollama-pool serve` runs as \(User.current)\(others)")]
     }
     let user = instances.map { [Finding.ok("users", "instances run as \($0.user.name)")] } ?? []
+    let group = User.groupID(named: daemonUser)
+    let membership = membership(
+      isMember: group.map { geteuid() == 0 || User.ownGroups.contains($0) } ?? (geteuid() == 0),
+      byAccount: group.map { User(named: User.current)?.groups.contains($0) ?? false } ?? false)
     return [daemon] + user + [membership, device]
   }
 
@@ -24,14 +28,16 @@ enum UserExamination {
     return .ok("users", "the dispatcher runs as \(daemonUser)")
   }
 
-  private static var membership: Finding {
-    let isMember =
-      User.groupID(named: daemonUser).map { group in User(named: User.current)?.groups.contains(group) ?? false }
-      ?? false
-    if geteuid() == 0 || isMember { return .ok("rights", "\(User.current) may use the control sockets") }
+  /// - Parameters:
+  ///   - isMember: whether this process may use them.
+  ///   - byAccount: whether it could if its user had just logged in.
+  static func membership(isMember: Bool, byAccount: Bool) -> Finding {
+    if isMember { return .ok("rights", "\(User.current) may use the control sockets") }
     return .warning(
       "rights", "\(User.current) may not use the control sockets",
-      remedy: "`sudo usermod -aG \(daemonUser) \(User.current)`, then log in again; or use sudo")
+      remedy: byAccount
+        ? "log in again: \(User.current) has got the group \(daemonUser) since; or use sudo"
+        : "`sudo usermod -aG \(daemonUser) \(User.current)`, then log in again; or use sudo")
   }
 
   /// The groups that own the nodes of GPUs.

@@ -39,14 +39,14 @@ enum VariableExamination {
     }
   }
 
-  /// - Parameter hasNVIDIA: whether a GPU of NVIDIA's has answered.
-  static func findings(_ variables: [Variable], _ choice: GPUChoice, hasNVIDIA: Bool) -> [Finding] {
+  /// - Parameter hasNVIDIA: whether a GPU of NVIDIA's has answered; nil where none was asked.
+  static func findings(_ variables: [Variable], _ choice: GPUChoice, hasNVIDIA: Bool?) -> [Finding] {
     let findings = variables.sorted { ($0.name, $0.origin) < ($1.name, $1.origin) }
       .compactMap { finding($0, choice, hasNVIDIA) }
     return findings.isEmpty ? [.ok(check, "none goes against the pins")] : findings
   }
 
-  private static func finding(_ variable: Variable, _ choice: GPUChoice, _ hasNVIDIA: Bool) -> Finding? {
+  private static func finding(_ variable: Variable, _ choice: GPUChoice, _ hasNVIDIA: Bool?) -> Finding? {
     let text = "\(variable.name)=\(variable.value) of \(variable.origin)"
     switch variable.name {
     case "OLLAMA_VULKAN":
@@ -65,7 +65,7 @@ enum VariableExamination {
         check, "\(text) has no effect: the pool uses \(used), and pins each instance itself", remedy: remedy)
     case "NVIDIA_VISIBLE_DEVICES":
       // Where devices are given by CDI that sets it to void, in containers that have GPUs.
-      if hasNVIDIA || !["void", "none", ""].contains(variable.value) { return nil }
+      if hasNVIDIA != false || !["void", "none", ""].contains(variable.value) { return nil }
       return .warning(
         check, "\(text): the container that this is in gets no GPU of NVIDIA's",
         remedy: "start it with GPUs: \(DriverExamination.containerOptions)")
