@@ -29,7 +29,7 @@ struct OllamaServiceImport {
     }
     lines += program + user
     var environment: [(name: String, value: String)] = []
-    lines += gpus
+    lines += Self.gpus(variables)
     for (name, value) in variables {
       if Self.hasUserInformation(value) {
         lines.append("# \(name) is not taken: a user's name, and maybe a password, is in it: write it yourself")
@@ -149,33 +149,6 @@ struct OllamaServiceImport {
     ]
   }
 
-  /// One list of those that the variables of both vendors name.
-  private var gpus: [String] {
-    var comments: [String] = []
-    var entries: [String] = []
-    for (name, value) in variables {
-      guard case .gpus = Self.rule(name) else { continue }
-      let isAMD = name == "ROCR_VISIBLE_DEVICES"
-      let uuids = value.split(separator: ",")
-      // CUDA takes the beginning of a UUID, too, and numbers, and words for none.
-      if !uuids.isEmpty, uuids.allSatisfy({ isAMD ? Self.isAMDsUUID($0) : Self.isNVIDIAsUUID($0) }) {
-        entries += uuids.map { "  - {uuid: \(Self.quoted(String($0)))\(isAMD ? ", vendor: amd" : "")}" }
-      } else {
-        comments.append(
-          "# \(name)=\(Self.printable(value)) is not taken: the pool uses all GPUs, or those that gpus names by their "
-            + "whole UUIDs")
-      }
-    }
-    return comments + (entries.isEmpty ? [] : ["gpus:"] + entries)
-  }
-
-  /// As `nvidia-smi -L` prints them.
-  private static func isNVIDIAsUUID(_ text: Substring) -> Bool {
-    text.wholeMatch(of: /(GPU|MIG)-[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}/) != nil
-  }
-
-  private static func isAMDsUUID(_ text: Substring) -> Bool { text.wholeMatch(of: /GPU-[0-9a-fA-F]{16}/) != nil }
-
   /// Whether it is, or has, a URL such as `http://user:password@proxy:3128`, also without its scheme.
   private static func hasUserInformation(_ value: String) -> Bool {
     value.firstMatch(of: /:\/\/[^\/]*@/) != nil || value.firstMatch(of: /^[^\/@]+:[^\/@]+@/) != nil
@@ -189,7 +162,7 @@ struct OllamaServiceImport {
     (try? ConfigurationReader.read(text: text, name: "import")) != nil
   }
 
-  private static func quoted(_ text: String) -> String {
+  static func quoted(_ text: String) -> String {
     let escaped = text.unicodeScalars.map { scalar in
       switch scalar {
       case "\"": "\\\""
@@ -201,5 +174,5 @@ struct OllamaServiceImport {
     return "\"" + escaped.joined() + "\""
   }
 
-  private static func printable(_ text: String) -> String { Printable.text(text) }
+  static func printable(_ text: String) -> String { Printable.text(text) }
 }
