@@ -77,6 +77,8 @@ extension PoolSimulation {
     case .unitEnded(let id, let invocation, let reason):
       noteLeft(id, invocation)
       apply { $0.unitEnded(id, invocation, reason: reason, at: $1) }
+      // With the placement's last unit an order to it may be forgotten.
+      operators.placementsChanged(placements, units: units)
     case .networkOrderFailed(let id, let invocation, let open, let life):
       guard life == supervisorLife else { return }
       apply {

@@ -15,10 +15,7 @@ extension SupervisorDaemon {
       let cordon = fleet.cordons[gpu.uuid]
       shown.cordon = cordon?.reason
       shown.cordonSecondsLeft = cordon?.until.map { max(0, ($0 - now).seconds) }
-      let missing = gpu.missingDeviceNodes()
-      shown.problem =
-        inventory.problems.first { $0.gpu == gpu.uuid }?.description
-        ?? (missing.isEmpty ? nil : "\(missing.joined(separator: ", ")) is not there")
+      shown.problem = inventory.problems.first { $0.gpu == gpu.uuid }?.description
       return shown
     }
   }
