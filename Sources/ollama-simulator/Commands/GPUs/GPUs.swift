@@ -12,7 +12,7 @@ struct GPUs: ParsableCommand {
 
       For example:
         ollama-simulator gpus make /tmp/gpus
-        LD_LIBRARY_PATH=/tmp/gpus OLLAMA_SIMULATOR_GPUS=/tmp/gpus ollama-pool serve
+        LD_LIBRARY_PATH=/tmp/gpus OLLAMA_SIMULATOR_GPUS=/tmp/gpus ollama-pool serve --state /tmp/gpus/state
         ollama-pool gpus --watch                         # in another terminal
         ollama-simulator gpus fault /tmp/gpus gpu1 lost  # in a third one
         ollama-simulator gpus clear /tmp/gpus

@@ -39,7 +39,7 @@ struct MakeGPUs: ParsableCommand {
     print(
       """
       \(folder) has \(count == 1 ? "a GPU" : "\(count) GPUs") of \(Self.text(memory)) now. A pool that sees them:
-        LD_LIBRARY_PATH=\(folder) OLLAMA_SIMULATOR_GPUS=\(folder) ollama-pool serve
+        LD_LIBRARY_PATH=\(folder) OLLAMA_SIMULATOR_GPUS=\(folder) ollama-pool serve --state \(folder)/state
       One that breaks, and is whole again:
         ollama-simulator gpus fault \(folder) gpu0 lost
         ollama-simulator gpus clear \(folder)
