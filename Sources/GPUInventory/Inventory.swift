@@ -75,6 +75,9 @@ extension Inventory {
   package var incompleteness: InventoryProblem? {
     if source == .cpu { return nil }
     let read = Set(gpus.map(\.uuid))
-    return problems.first { $0.kind != .lost && !($0.gpu.map(read.contains) ?? false) }
+    return problems.first { problem in
+      guard let gpu = problem.gpu else { return true }
+      return problem.kind != .lost && !read.contains(gpu)
+    }
   }
 }

@@ -159,7 +159,7 @@ static void read_line(const char *line) {
     text(line, "uuid", gpu->uuid, sizeof gpu->uuid, "GPU-0");
     text(line, "name", gpu->name, sizeof gpu->name, "Simulated_GPU");
     text(line, "bus", gpu->bus, sizeof gpu->bus, "00000000:01:00.0");
-  } else if (!strncmp(line, "mig ", 4) && slice_count < MOST_SLICES) {
+  } else if (!strncmp(line, "mig ", 4) && slice_count < MOST_SLICES && number(line, "gpu", 0) < MOST_GPUS) {
     Device *slice = &slices[slice_count++];
     slice->index = number(line, "gpu", 0);
     slice->slice = number(line, "index", 0);
@@ -169,7 +169,7 @@ static void read_line(const char *line) {
     slice->used = bytes(line, "used", 0);
     text(line, "uuid", slice->uuid, sizeof slice->uuid, "MIG-0");
     text(line, "name", slice->name, sizeof slice->name, "Simulated_MIG_slice");
-    snprintf(slice->bus, sizeof slice->bus, "%s", gpus[slice->index % MOST_GPUS].bus);
+    snprintf(slice->bus, sizeof slice->bus, "%s", gpus[slice->index].bus);
   } else if (!strncmp(line, "proc ", 5) && process_count < MOST_PROCESSES) {
     processes[process_count++] = (Process){
         .gpu = number(line, "gpu", 0), .graphics = number(line, "graphics", 0), .pid = number(line, "pid", 0),
@@ -180,7 +180,9 @@ static void read_line(const char *line) {
         .gpu = number(line, "gpu", 0), .type = *line == 'x' ? XID : DOUBLE_BIT_ECC, .data = number(line, "code", 0),
         .gpu_instance = number(line, "gi", NO_INSTANCE), .compute_instance = number(line, "ci", NO_INSTANCE),
         .sequence = number(line, "seq", 1)};
-  } else if (sscanf(line, "driver %79s", driver) == 1 || sscanf(line, "processsize %d", &process_size) == 1) {
+  } else if (sscanf(line, "driver %79s", driver) == 1) {
+  } else if (sscanf(line, "processsize %d", &process_size) == 1) {
+    if (process_size != 32) process_size = 24;
   } else if (sscanf(line, "fail %63s %d", failure.function, &failure.code) == 2 && failure_count < MOST_FAILURES) {
     failure.gpu = (int)number(line, "gpu", -1);
     failure.slice = (int)number(line, "mig", -2);

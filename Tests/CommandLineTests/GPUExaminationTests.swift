@@ -39,12 +39,19 @@ import Testing
 
   @Test func `a machine that had GPUs and has none now has a problem, and no CPU to compute on`() {
     var numbering = GPUNumbering()
-    #expect(Inventory(source: .cpu).expecting(numbering) == Inventory(source: .cpu))
+    var settings = Settings()
+    let none = Inventory(source: .cpu)
+    #expect(none.expecting(numbering, settings) == none)
     numbering.add(["GPU-a"])
-    let problems = Inventory(source: .cpu).expecting(numbering).problems
+    let problems = none.expecting(numbering, settings).problems
     let found = findings(problems: problems)
     #expect(found.map(\.status) == [.problem] && found[0].text.contains("there were GPUs on this machine"))
-    #expect(found[0].remedy?.contains("set the key gpus to cpu") == true)
+    #expect(found[0].remedy?.contains("the key gpus to cpu") == true)
+    settings.allowCPU = true
+    #expect(none.expecting(numbering, settings) == none, "the CPU will do")
+    settings = Settings()
+    settings.gpus = .cpu
+    #expect(none.expecting(numbering, settings) == none)
   }
 
   @Test func `a node that is missing is named, with the command that makes it`() {

@@ -59,11 +59,13 @@ import Testing
     let links = [nil, folder.path(to: "models"), folder.path(to: "link")]
     for setting in links {
       let store = resolve(setting: setting, home: "/x", service: service)
-      #expect(store.isReadable && !store.isOwned)
+      // Whose it is has not changed, so that no instance is another one for it.
+      #expect(store.isReadable && store.isOwned && store.isUsedBesides)
       #expect(store.refusal?.problem.contains("ollama.service runs on the model store") == true)
       #expect(store.refusal?.remedy.contains("`systemctl disable --now ollama.service`") == true)
     }
-    #expect(resolve(setting: folder.path(to: "others"), home: "/x", service: service).isOwned)
+    let other = resolve(setting: folder.path(to: "others"), home: "/x", service: service)
+    #expect(other.isOwned && !other.isUsedBesides && other.refusal == nil)
   }
 
   @Test func `what is configured is there, or it is said that it is not; the usual place is made at the start`() throws

@@ -26,6 +26,8 @@ import Testing
     InventoryProblem(gpu: "GPU-b, MIG device 3", subject: "nvmlDeviceGetUUID", code: 999, text: "Unknown Error"),
     InventoryProblem(gpu: "GPU 3", subject: "nvmlDeviceGetHandleByIndex_v2", code: 999, text: "Unknown Error"),
     InventoryProblem(subject: "nvmlInit_v2", code: 999, text: "Unknown Error"),
+    // Which one is not said.
+    InventoryProblem(subject: "nvmlDeviceGetCount_v2", code: 15, text: "GPU is lost"),
   ]) func whatIsNotReadMayBeTheOneThatCouldNotBeAsked(_ problem: InventoryProblem) {
     #expect(troubles(inventory("A", problems: [problem]), known: "A", "B") == ["B": .unanswered(problem.description)])
   }

@@ -32,8 +32,11 @@ package struct ModelStore: Equatable, Sendable {
   package var isUnmounted = false
   /// Whether it is the pool's to change: the instances' user may write to it. Nothing is pulled into another's, and
   /// nothing is tidied up in it.
-  package var isOwned: Bool { refusal == nil }
-  /// Why it is not, and what helps.
+  package var isOwned: Bool { refusal == nil || isUsedBesides }
+  /// Whether the installed `ollama.service` runs on it as well, so that nothing may change it through the pool for the time.
+  /// Not a matter of whose it is: that would have all instances replaced whenever that service starts or stops.
+  package private(set) var isUsedBesides = false
+  /// Why nothing may be changed in it through the pool, and what helps.
   package var refusal: Refusal?
   /// A store that was looked for first, and why it is not this one.
   package var passedOver: String?
@@ -140,6 +143,7 @@ package struct ModelStore: Equatable, Sendable {
       service.modelsPath == path || RealPath.of(path).map({ $0 == RealPath.of(service.modelsPath) }) == true
     else { return self }
     var shared = self
+    shared.isUsedBesides = true
     shared.refusal = Refusal(
       problem:
         "\(OllamaService.unit) runs on the model store \(path) as well, and two servers must not change one store",

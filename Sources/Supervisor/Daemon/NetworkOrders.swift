@@ -11,8 +11,13 @@ struct NetworkOrders {
 
   private var waiting: [InstanceID: Order] = [:]
   private var underWay: Set<InstanceID> = []
-  /// Those whose last order failed, which was told.
-  private var troubled: Set<InstanceID> = []
+  /// What was told to have failed last, of each.
+  private var troubled: [InstanceID: Trouble] = [:]
+
+  private struct Trouble: Equatable {
+    var invocation: InvocationID
+    var open: Bool
+  }
 
   /// - Returns: whether nothing is under way for it, so that somebody has to begin; and the hold of the order that this
   ///   one takes the place of.
@@ -29,7 +34,10 @@ struct NetworkOrders {
   }
 
   /// - Returns: whether that is news.
-  mutating func failed(_ id: InstanceID) -> Bool { troubled.insert(id).inserted }
+  mutating func failed(_ order: Order, for id: InstanceID) -> Bool {
+    let trouble = Trouble(invocation: order.invocation, open: order.open)
+    return troubled.updateValue(trouble, forKey: id) != trouble
+  }
 
-  mutating func succeeded(_ id: InstanceID) { troubled.remove(id) }
+  mutating func succeeded(_ id: InstanceID) { troubled[id] = nil }
 }

@@ -131,7 +131,9 @@ extension SupervisorDaemon {
         if Task.isCancelled { return }
         let what = order.open ? "has no way out to the network" : "still has a way out to the network"
         let why = "\(error.message); tried again every \(Fleet.networkPause.brief)"
-        if networkOrders.failed(id) { tell(SupervisorEvent(.networkTrouble, "\(id) \(what)", why: why, instance: id)) }
+        if networkOrders.failed(order, for: id) {
+          tell(SupervisorEvent(.networkTrouble, "\(id) \(what)", why: why, instance: id))
+        }
         apply {
           $0.networkNotChanged(id, order.invocation, open: order.open, at: $1)
           return []

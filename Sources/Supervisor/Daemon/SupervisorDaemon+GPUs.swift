@@ -1,6 +1,6 @@
 package import GPUInventory
 import Launching
-import PoolConfiguration
+package import PoolConfiguration
 import PoolCore
 import Systemd
 
@@ -119,10 +119,10 @@ extension InventoryProblem {
 }
 
 extension Inventory {
-  /// Where GPUs were met before, that no driver is there does not mean the CPU: the driver is not loaded yet, or was
-  /// taken away. For `gpus: auto`.
-  package func expecting(_ known: GPUNumbering) -> Inventory {
-    guard source == .cpu, !known.isEmpty else { return self }
+  /// Where GPUs were met before, that no driver is there does not mean the CPU, unless that may be used beside them: the
+  /// driver is not loaded yet, or was taken away. For `gpus: auto`.
+  package func expecting(_ known: GPUNumbering, _ settings: Settings) -> Inventory {
+    guard settings.gpus == .auto, !settings.allowCPU, source == .cpu, !known.isEmpty else { return self }
     let cause = problems.first.map { " (\($0))" } ?? ""
     return Inventory(
       source: .drivers,
@@ -131,7 +131,9 @@ extension Inventory {
           subject: "gpus",
           text:
             "there were GPUs on this machine, and there is none now\(cause). Nothing is computed on the CPU instead",
-          advice: "load their driver, or, where they are gone for good, set the key gpus to cpu", kind: .silent)
+          advice:
+            "load their driver; where they come and go, set the key allow_cpu to true; where they are gone for good, "
+            + "the key gpus to cpu", kind: .silent)
       ])
   }
 

@@ -102,7 +102,7 @@ extension SupervisorDaemon {
       throw SupervisorError(.noSuchPlacement, "\(id) is not to be started any more")
     }
     var (specification, port) = try plan.specification(of: id, attempt: attempt, avoiding: ports(ofOthersThan: id))
-    specification.prunesStore = isAlone(id)
+    specification.prunesStore = isAlone(id) && plan.store?.isUsedBesides != true
     launches.take(port, for: id)
     return (specification, port)
   }

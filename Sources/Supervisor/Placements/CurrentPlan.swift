@@ -29,7 +29,7 @@ struct CurrentPlan: Sendable {
     store: Result<ModelStore, LaunchError>, keeping digests: [InstanceID: String]
   ) {
     self.configuration = configuration
-    let inventory = configuration.settings.gpus == .auto ? inventory.expecting(numbering) : inventory
+    let inventory = inventory.expecting(numbering, configuration.settings)
     self.inventory = inventory
     self.standIns = standIns
     foundStore = store
@@ -56,9 +56,7 @@ struct CurrentPlan: Sendable {
   }
 
   /// A reading as it is to be understood by who has met these GPUs before.
-  func expected(_ reading: Inventory) -> Inventory {
-    settings.gpus == .auto ? reading.expecting(numbering) : reading
-  }
+  func expected(_ reading: Inventory) -> Inventory { reading.expecting(numbering, settings) }
 
   /// The same with the GPUs that were there before, and that it has nothing of.
   func completed(_ reading: Inventory) -> Inventory { expected(reading).keeping(inventory) }

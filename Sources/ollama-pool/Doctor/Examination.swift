@@ -81,7 +81,7 @@ struct Examination {
     }
     findings += DriverExamination.findings(facts, loaded.settings.gpus)
     var numbering = GPUNumbering.stored(in: installation.stateFolder)
-    if loaded.settings.gpus == .auto { facts.inventory = facts.inventory.expecting(numbering) }
+    facts.inventory = facts.inventory.expecting(numbering, loaded.settings)
     findings += GPUExamination.findings(facts)
     if let user {
       findings += NodeExamination.findings(

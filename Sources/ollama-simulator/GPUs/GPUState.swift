@@ -92,7 +92,8 @@ struct GPUState: Sendable {
     lines.removeAll { line in
       guard line.isFault else { return false }
       guard let device else { return true }
-      return line.number("gpu") == device.gpu && (device.slice == nil || line.concerns(device))
+      let isOfASlice = line.number("mig") != nil || line.number("gi") != nil
+      return line.number("gpu") == device.gpu && (device.slice == nil || isOfASlice && line.concerns(device))
     }
   }
 }
