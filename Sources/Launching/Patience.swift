@@ -3,26 +3,101 @@ import PoolCore
 import Synchronization
 
 /// Waiting for what may never come back, such as a file server's or a driver's answer: it is asked on a thread of its own,
-/// one question after the other, while whoever asked waits for a limited time.
+/// and whoever asked waits for a limited time.
 ///
-/// So what hangs costs one thread, however often it is asked, and nobody else's.
+/// Questions about the same are asked one after the other, and none while one of them hangs. So what hangs costs one
+/// thread, however often it is asked, and no question about anything else.
 package final class Patience: Sendable {
   /// For whoever asks for files that may be on a server, in this whole process.
   package static let files = Patience()
 
-  private let thread = DispatchQueue(label: "ollama-pool.patience.thread")
+  /// More things hang at a time only where somebody tries one dead server's path after the other.
+  private static let mostHanging = 8
+  private static let mostWaiting = 64
+
+  private let lines = Mutex<[String: Line]>([:])
   private let timers = DispatchQueue(label: "ollama-pool.patience.timers")
 
   package init() {}
 
-  /// - Returns: nil where there is no answer in time. A question that has not been asked by then never is.
+  /// - Parameters:
+  ///   - subject: what it is about, such as a path.
+  ///   - limit: from when it is asked: what went before it took its own time.
+  /// - Returns: nil where there is no answer in time; at once where an earlier question about the same hangs, or too
+  ///   many about other things do. It is then never asked.
   package func answer<Value: Sendable>(
-    within limit: Duration = .seconds(5), of question: @escaping @Sendable () -> Value
+    about subject: String = "", within limit: Duration = .seconds(5), of question: @escaping @Sendable () -> Value
   ) async -> Value? {
     await withCheckedContinuation { continuation in
       let waiter = Waiter(continuation)
-      thread.async { if waiter.isWaiting { waiter.finish(question()) } }
-      timers.asyncAfter(deadline: .now() + limit.seconds) { waiter.finish(nil) }
+      add(
+        Question(limit: limit, ask: { waiter.finish(question()) }, giveUp: { waiter.finish(nil) }), about: subject)
+    }
+  }
+
+  private func add(_ question: Question, about subject: String) {
+    let (isFirst, isRefused) = lines.withLock { lines in
+      guard let line = lines[subject] else {
+        guard lines.values.count(where: \.isHanging) < Self.mostHanging else { return (false, true) }
+        lines[subject] = Line(asked: question)
+        return (true, false)
+      }
+      guard !line.isHanging, line.waiting.count < Self.mostWaiting else { return (false, true) }
+      lines[subject]?.waiting.append(question)
+      return (false, false)
+    }
+    if isRefused { question.giveUp() }
+    guard isFirst else { return }
+    // A queue has a thread of its own while something is on it.
+    DispatchQueue(label: "ollama-pool.patience.thread").async { [self] in
+      var asked: Question? = question
+      while let question = asked {
+        timers.asyncAfter(deadline: .now() + question.limit.seconds) { [self] in abandon(question, about: subject) }
+        question.ask()
+        asked = next(about: subject)
+      }
+    }
+  }
+
+  private func next(about subject: String) -> Question? {
+    lines.withLock { lines in
+      guard var line = lines[subject], !line.waiting.isEmpty else {
+        lines[subject] = nil
+        return nil
+      }
+      line.asked = line.waiting.removeFirst()
+      lines[subject] = line
+      return line.asked
+    }
+  }
+
+  /// Gives up one that is asked for too long, and those that wait for its end.
+  private func abandon(_ question: Question, about subject: String) {
+    let waiting = lines.withLock { lines -> [Question] in
+      guard let line = lines[subject], line.asked === question else { return [] }
+      lines[subject]?.isHanging = true
+      lines[subject]?.waiting = []
+      return line.waiting
+    }
+    for given in [question] + waiting { given.giveUp() }
+  }
+
+  /// The questions about one thing, while one of them is being asked.
+  private struct Line {
+    var asked: Question
+    var isHanging = false
+    var waiting: [Question] = []
+  }
+
+  private final class Question: Sendable {
+    let limit: Duration
+    let ask: @Sendable () -> Void
+    let giveUp: @Sendable () -> Void
+
+    init(limit: Duration, ask: @escaping @Sendable () -> Void, giveUp: @escaping @Sendable () -> Void) {
+      self.limit = limit
+      self.ask = ask
+      self.giveUp = giveUp
     }
   }
 
@@ -31,8 +106,6 @@ package final class Patience: Sendable {
     private let continuation: Mutex<CheckedContinuation<Value?, Never>?>
 
     init(_ continuation: CheckedContinuation<Value?, Never>) { self.continuation = Mutex(continuation) }
-
-    var isWaiting: Bool { continuation.withLock { $0 != nil } }
 
     func finish(_ value: Value?) { continuation.withLock { $0.take() }?.resume(returning: value) }
   }

@@ -15,7 +15,7 @@ extension ModelStore {
   ) async throws(LaunchError) -> ModelStore? {
     let (user, home) = try asOwnUser ? own(settings) : account(settings)
     let path = settings.modelsPath
-    return await Patience.files.answer(within: patience) {
+    return await Patience.files.answer(about: "store \(path ?? home)", within: patience) {
       resolve(
         setting: path, user: user, home: home, environment: environment, service: service, makesFolders: asOwnUser)
     }

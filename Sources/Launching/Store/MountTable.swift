@@ -141,7 +141,9 @@ extension InstanceSpecification {
   }
 
   func checkMounts(home: String) async throws(LaunchError) {
-    guard let mount = await Patience.files.answer(of: { missingMount(home: home) }) else { throw isSilent(home: home) }
+    guard let mount = await Patience.files.answer(about: storePath(home: home), of: { missingMount(home: home) }) else {
+      throw isSilent(home: home)
+    }
     if let mount { throw LaunchError(of: id, missing: mount) }
   }
 

@@ -80,7 +80,7 @@ package enum InstanceUnit {
     of specification: InstanceSpecification, port: UInt16, owner: UnitOwner, as account: InstanceAccount,
     on machine: MachineResources = .now
   ) -> [UnitProperty] {
-    let home = specification.extraEnvironment["HOME"] ?? account.home
+    let home = home(of: specification, account)
     var properties = common(
       specification, port: port, owner: owner, home: home, hidingOtherGPUs: specification.hidesOtherGPUs,
       isPrivate: true, on: machine)
@@ -92,6 +92,21 @@ package enum InstanceUnit {
     }
     properties += sandbox(specification, account: account, home: home)
     return properties
+  }
+
+  /// What ``properties(of:port:owner:as:on:)`` looks at.
+  static func files(of specification: InstanceSpecification, as account: InstanceAccount) -> [String] {
+    files(of: specification, home: home(of: specification, account))
+  }
+
+  private static func files(of specification: InstanceSpecification, home: String) -> [String] {
+    let certificates = ["SSL_CERT_FILE", "SSL_CERT_DIR"].compactMap { specification.extraEnvironment[$0] }
+    return [specification.storePath(home: home), home, specification.executable.path]
+      + certificates.flatMap { $0.split(separator: ":").map(String.init) }
+  }
+
+  private static func home(of specification: InstanceSpecification, _ account: InstanceAccount) -> String {
+    specification.extraEnvironment["HOME"] ?? account.home
   }
 
   /// For the manager of a user, who has no right to most of the sandbox and can't be another user.
@@ -164,9 +179,7 @@ package enum InstanceUnit {
     let writable =
       (specification.ownsStore ? [specification.modelsPath].compactMap { $0 } : [])
       + (account.homeIsStateDirectory && home == account.home ? [] : [home])
-    let certificates = ["SSL_CERT_FILE", "SSL_CERT_DIR"].compactMap { specification.extraEnvironment[$0] }
-    let named =
-      [store, home, specification.executable.path] + certificates.flatMap { $0.split(separator: ":").map(String.init) }
+    let named = files(of: specification, home: home)
     // What is hidden is hidden from whoever follows a link into it, too.
     let needed = named + named.compactMap(RealPath.of)
     let isInHomes = needed.contains { $0.isBelow(anyOf: ["/home", "/root", "/run/user"]) }

@@ -140,7 +140,9 @@ package actor SystemdLauncher: Launcher {
     switch manager {
     case .system:
       let account = try InstanceAccount.resolve(specification.user)
-      let found = await Patience.files.answer { [owner] in
+      let found = await Patience.files.answer(
+        about: InstanceUnit.files(of: specification, as: account).joined(separator: ":")
+      ) { [owner] in
         (
           mount: specification.missingMount(home: account.home),
           properties: InstanceUnit.properties(of: specification, port: port, owner: owner, as: account)

@@ -127,7 +127,9 @@ struct UnitCalls: Sendable {
   private func unmet(_ specification: InstanceSpecification) async -> LaunchError {
     // systemd says that something was missing, and not what.
     let home = (try? InstanceAccount.resolve(specification.user).home) ?? "/"
-    let mount = await Patience.files.answer { specification.missingMount(home: home) } ?? nil
+    let mount =
+      await Patience.files.answer(about: specification.storePath(home: home)) { specification.missingMount(home: home) }
+      ?? nil
     return mount.map { LaunchError(of: specification.id, missing: $0) }
       ?? LaunchError(
         .ended,

@@ -28,7 +28,7 @@ enum StoreExamination {
       ]
     }
     let path = store.path
-    let free = await Patience.files.answer(within: .seconds(5)) { freeBytes(path) }
+    let free = await Patience.files.answer(about: path) { freeBytes(path) }
     return findings(store, user.user.name, freeBytes: free ?? nil)
   }
 
