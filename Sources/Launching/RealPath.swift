@@ -1,9 +1,9 @@
 import Glibc
 
 /// Where a path leads to, through all links.
-enum RealPath {
+package enum RealPath {
   /// nil where nothing is there, or it can't be seen.
-  static func of(_ path: String) -> String? {
+  package static func of(_ path: String) -> String? {
     guard let text = realpath(path, nil) else { return nil }
     defer { free(text) }
     return String(cString: text)

@@ -61,7 +61,9 @@ extension GPU {
 }
 
 /// The pool of these tests, by the folder of its control sockets.
-let owner = UnitOwner(folder: "/run/tests", isInstalled: false)
+///
+/// What only its user reads is in a folder whose name is a pattern that fits others, and not itself.
+let owner = UnitOwner(folder: "/run/tests", isInstalled: false, privateFolder: "/run/tests/[*?]\\ %h")
 let otherOwner = UnitOwner(folder: "/run/other", isInstalled: false)
 
 /// Collects a launcher's events, for tests to wait for.

@@ -163,6 +163,18 @@ import Testing
     #expect(users.first { $0.name == "Environment" }?.value.texts?.contains("TOKEN=\(secret)") == true)
   }
 
+  @Test func `what the pool sets stands in the unit, whatever is configured, and all else in the file`() {
+    let configured = ["HOME", "OLLAMA_NOPRUNE", "SWIFT_BACKTRACE", "OLLAMA_HOST", "OLLAMA_MODELS", "TOKEN"]
+    let specification = InstanceSpecification.example(
+      prunesStore: false, environment: Dictionary(uniqueKeysWithValues: configured.map { ($0, "mine") }))
+    let own = specification.ownEnvironment(port: 11500, home: "/var/lib/x", hidingOtherGPUs: true)
+    let parts = own + specification.privateEnvironment
+    #expect(specification.privateEnvironment.map(\.name) == ["TOKEN"])
+    #expect(parts.count == Set(parts.map(\.name)).count)
+    #expect(Dictionary(uniqueKeysWithValues: parts.map { ($0.name, $0.value) }) == specification.variables)
+    #expect(specification.variables["OLLAMA_MODELS"] == nil && specification.variables["HOME"] == "mine")
+  }
+
   @Test func `what an older unit does not say of its GPUs is not known, and no word for the CPU`() {
     func gpus(_ variables: String...) -> [String]? {
       let status = UnitStatus(

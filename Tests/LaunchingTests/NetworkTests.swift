@@ -131,6 +131,12 @@ extension SystemdLauncherTests {
 
           """)
       }
+      // Also what systemd reads again from its own file of the unit leads there.
+      let files = ["show", "ollama-instance-out", "-p", "EnvironmentFiles"]
+      let before = try await succeed("systemctl", files)
+      try await succeed("systemctl", ["daemon-reload"])
+      #expect(try await succeed("systemctl", files) == before)
+      #expect(before.contains("/out.environment"))
     }
   }
 }

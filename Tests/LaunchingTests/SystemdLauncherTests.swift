@@ -19,7 +19,7 @@ struct SystemdLauncherTests {
   func withLauncher(
     _ body: (SystemdLauncher, Witness) async throws -> Void
   ) async throws {
-    try await succeed("install", ["-d", "-m", "755", owner.folder])
+    try await succeed("install", ["-d", "-m", "755", owner.folder, owner.privateFolder])
     let launcher = try await SystemdLauncher.connect(to: .system, owner: owner)
     let witness = await Witness(launcher)
     let outcome: Result<Void, any Error>

@@ -47,7 +47,10 @@ package enum Spawning {
 package struct Errno: Error, Equatable {
   var code: Int32
 
-  var text: String { describe(errno: code) }
+  /// Of the call before.
+  static var last: Errno { Errno(code: errno) }
+
+  package var text: String { describe(errno: code) }
 }
 
 /// This process's variables, "NAME=value" each.

@@ -8,8 +8,30 @@ extension InstanceSpecification {
   ///   - home: where Ollama keeps its key and, unless `modelsPath` says otherwise, its models.
   ///   - hidingOtherGPUs: whether device rules keep it from the nodes of all GPUs but its own.
   func environment(port: UInt16, home: String, hidingOtherGPUs: Bool) -> [(name: String, value: String)] {
-    var variables = Dictionary(
-      uniqueKeysWithValues: environment(hidingOtherGPUs: hidingOtherGPUs).map { ($0.name, $0.value) })
+    Self.sorted(extraEnvironment, with: ownVariables(port: port, home: home, hidingOtherGPUs: hidingOtherGPUs))
+  }
+
+  /// Those of them that the pool sets itself.
+  func ownEnvironment(port: UInt16, home: String, hidingOtherGPUs: Bool) -> [(name: String, value: String)] {
+    Self.sorted([:], with: ownVariables(port: port, home: home, hidingOtherGPUs: hidingOtherGPUs))
+  }
+
+  /// All others: what is configured or inherited.
+  var privateEnvironment: [(name: String, value: String)] {
+    let own = ownVariables(port: 0, home: "", hidingOtherGPUs: false)
+    return Self.sorted(extraEnvironment.filter { own[$0.key] == nil }, with: [:])
+  }
+
+  static func address(port: UInt16) -> String { "127.0.0.1:\(port)" }
+
+  /// Those that depend on nothing but the specification.
+  func environment(hidingOtherGPUs: Bool) -> [(name: String, value: String)] {
+    Self.sorted(extraEnvironment, with: ownVariables(hidingOtherGPUs: hidingOtherGPUs))
+  }
+
+  /// A value is nil where there is to be none, whatever is configured.
+  private func ownVariables(port: UInt16, home: String, hidingOtherGPUs: Bool) -> [String: String?] {
+    var variables = ownVariables(hidingOtherGPUs: hidingOtherGPUs)
     variables["HOME"] = extraEnvironment["HOME"] ?? home
     variables["OLLAMA_HOST"] = Self.address(port: port)
     variables["POOL_PORT"] = String(port)
@@ -22,33 +44,19 @@ extension InstanceSpecification {
       // Not in the digest: what else ran when it started must not have a healthy instance replaced.
       variables["OLLAMA_NOPRUNE"] = extraEnvironment["OLLAMA_NOPRUNE"] ?? "1"
     }
-    return Self.sorted(variables)
+    return variables
   }
 
-  /// Those that are configured or inherited, and that the pool doesn't set itself.
-  var privateEnvironment: [(name: String, value: String)] {
-    let own = environment(hidingOtherGPUs: false)
-    let names = ["HOME", "OLLAMA_NOPRUNE", "SWIFT_BACKTRACE"]
-    return Self.sorted(
-      extraEnvironment.filter { name, value in
-        !names.contains(name) && own.contains { $0.name == name && $0.value == value }
-      })
-  }
-
-  static func address(port: UInt16) -> String { "127.0.0.1:\(port)" }
-
-  /// Those that depend on nothing but the specification.
-  func environment(hidingOtherGPUs: Bool) -> [(name: String, value: String)] {
-    var variables = extraEnvironment
-    variables.merge(Self.pins(of: gpus, othersAreHidden: hidingOtherGPUs)) { $1 }
+  private func ownVariables(hidingOtherGPUs: Bool) -> [String: String?] {
+    var variables: [String: String?] = Self.pins(of: gpus, othersAreHidden: hidingOtherGPUs)
     variables["OLLAMA_NUM_PARALLEL"] = String(slots)
-    variables["OLLAMA_MODELS"] = modelsPath
-    variables["OLLAMA_CONTEXT_LENGTH"] = contextLength.map { String($0) }
-    variables["OLLAMA_KEEP_ALIVE"] = keepAlive?.environmentValue
+    variables.updateValue(modelsPath, forKey: "OLLAMA_MODELS")
+    variables.updateValue(contextLength.map { String($0) }, forKey: "OLLAMA_CONTEXT_LENGTH")
+    variables.updateValue(keepAlive?.environmentValue, forKey: "OLLAMA_KEEP_ALIVE")
     variables["POOL_INSTANCE"] = id.name
     // The stand-in is a Swift program: one that crashes is to end at once, and not to write a long backtrace first.
     variables["SWIFT_BACKTRACE"] = extraEnvironment["SWIFT_BACKTRACE"] ?? "enable=no"
-    return Self.sorted(variables)
+    return variables
   }
 
   /// Its own GPUs for their vendor's runtime, and none for every other: Ollama would use what it finds. Vulkan ignores
@@ -68,7 +76,10 @@ extension InstanceSpecification {
     ]
   }
 
-  private static func sorted(_ variables: [String: String]) -> [(name: String, value: String)] {
-    variables.sorted { $0.key < $1.key }.map { (name: $0.key, value: $0.value) }
+  private static func sorted(
+    _ variables: [String: String], with own: [String: String?]
+  ) -> [(name: String, value: String)] {
+    variables.mapValues(Optional.init).merging(own) { $1 }
+      .compactMap { name, value in value.map { (name: name, value: $0) } }.sorted { $0.name < $1.name }
   }
 }

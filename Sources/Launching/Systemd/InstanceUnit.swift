@@ -85,7 +85,7 @@ package enum InstanceUnit {
       specification, port: port, owner: owner, home: home, hidingOtherGPUs: specification.hidesOtherGPUs,
       isPrivate: true, on: machine)
     let file = environmentFile(of: specification, owner: owner)
-    if !file.variables.isEmpty { properties.append(.environmentFile(file.path)) }
+    if !file.variables.isEmpty { properties.append(.environmentFile(file.pattern)) }
     properties += [.user(account.name), .supplementaryGroups(account.groups), .umask(0o027)]
     if account.homeIsStateDirectory {
       properties += [.stateDirectory([InstanceAccount.ownName]), .stateDirectoryMode(0o750)]
@@ -119,8 +119,7 @@ package enum InstanceUnit {
 
   /// For the system manager, whose units' variables every user of the machine reads.
   static func environmentFile(of specification: InstanceSpecification, owner: UnitOwner) -> EnvironmentFile {
-    EnvironmentFile(
-      path: "\(owner.privateFolder)/\(specification.id).environment", variables: specification.privateEnvironment)
+    EnvironmentFile(of: specification.id, in: owner.privateFolder, specification.privateEnvironment)
   }
 
   private static func common(
@@ -134,8 +133,9 @@ package enum InstanceUnit {
       .slice(slice),
       .type(.exec), .execStart(specification.executable.path, ["serve"]),
       .environment(
-        specification.environment(port: port, home: home, hidingOtherGPUs: hidingOtherGPUs)
-          .filter { variable in !isPrivate || !specification.privateEnvironment.contains { $0.name == variable.name } }
+        (isPrivate
+          ? specification.ownEnvironment(port: port, home: home, hidingOtherGPUs: hidingOtherGPUs)
+          : specification.environment(port: port, home: home, hidingOtherGPUs: hidingOtherGPUs))
           + [(name: "POOL_OWNER", value: owner.folder)]),
       .collectMode(.inactiveOrFailed), .addRef(true),
       .syslogIdentifier("ollama-\(id)"),

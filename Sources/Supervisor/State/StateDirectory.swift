@@ -1,6 +1,7 @@
 import Dispatch
 import FoundationEssentials
 import Glibc
+import Launching
 import Synchronization
 
 /// What outlives the supervisor: small JSON files in its StateDirectory, each replaced as a whole. One supervisor has
@@ -18,6 +19,7 @@ package final class StateDirectory: Sendable {
   /// More than any of the files needs: bounds what a strange file can make the supervisor read.
   private static let largest = 1 << 20
 
+  /// From the root, through no link: the units of systemd name it, too.
   let path: String
   /// The open file by which others see that the directory is in use: until ``close()``, or the end of the process,
   /// however it comes.
@@ -96,7 +98,6 @@ package final class StateDirectory: Sendable {
     return .state(name, what, remedy: moved ? "it was put aside as \(aside), and a new one is begun" : "remove it")
   }
 
-  /// A new file takes the old one's place only when it is on the disk.
   private func write(_ value: some Encodable, to name: String) throws(SupervisorError) {
     let bytes: [UInt8]
     do {
@@ -106,29 +107,11 @@ package final class StateDirectory: Sendable {
     } catch {
       throw .state(name, "can't be written: \(error)", remedy: "it is kept in memory only")
     }
-    func failed() -> SupervisorError {
-      .state(name, "can't be written: \(Self.errorText())", remedy: "see whether the disk is full and who owns \(path)")
+    do throws(Errno) {
+      try ReplacedFile.write(bytes, to: name, mode: 0o640)
+    } catch {
+      throw .state(name, "can't be written: \(error.text)", remedy: "see whether the disk is full and who owns \(path)")
     }
-    let new = name + ".new"
-    let descriptor = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o640)
-    guard descriptor >= 0 else { throw failed() }
-    var rest = bytes[...]
-    while !rest.isEmpty {
-      let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-      if count > 0 { rest = rest.dropFirst(count) } else if errno != EINTR { break }
-    }
-    guard rest.isEmpty, fsync(descriptor) == 0 else {
-      let error = failed()
-      Glibc.close(descriptor)
-      throw error
-    }
-    Glibc.close(descriptor)
-    guard rename(new, name) == 0 else { throw failed() }
-    // Its name, too, against a loss of power. Where that can't be, it outlives this process all the same.
-    let folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    guard folder >= 0 else { return }
-    fsync(folder)
-    Glibc.close(folder)
   }
 
   private static func text(_ error: DecodingError) -> String {
@@ -151,7 +134,8 @@ extension StateDirectory {
     let deadline = ContinuousClock.now + patience
     while true {
       do throws(SupervisorError) {
-        return StateDirectory(path, lock: try lock(path))
+        let lock = try lock(path)
+        return StateDirectory(RealPath.of(path) ?? path, lock: lock)
       } catch {
         guard error.code == .inUse, ContinuousClock.now < deadline, !Task.isCancelled else { throw error }
       }
