@@ -123,6 +123,35 @@ import Varlink
     }
   }
 
+  @Test func variablesOfWhatNeitherRunsNorIsPlannedAreNotKept() async throws {
+    let stage = try Stage()
+    func kept() throws -> [String] {
+      try FileManager.default.contentsOfDirectory(atPath: stage.folder.path).filter { $0.hasSuffix(".environment") }
+        .sorted().map { String($0.prefix { $0 != "." }) }
+    }
+    for id in ["gpu0", "gpu3", "gpu7", "gpu8"] { try stage.folder.write("TOKEN=x\n", to: "\(id).environment") }
+    stage.launcher.run("gpu7", specification: "of a GPU that is gone")
+    stage.dispatcher.change { $0.leases = ["gpu7": 1] }
+    try await withSupervisor(stage) { _ in
+      #expect(try kept() == ["gpu0", "gpu3", "gpu7"])
+      stage.configure("gpus: [{uuid: GPU-a}]\n")
+      try await stage.order(.reload, NoParameters())
+      try await eventually(within: patience, "what runs keeps its own") { try kept() == ["gpu0", "gpu7"] }
+      stage.dispatcher.change { $0.leases = [:] }
+      try await eventually(within: patience, "it has ended") {
+        stage.dispatcher.change { _ in }
+        return try kept() == ["gpu0"]
+      }
+    }
+  }
+
+  @Test func aStateFolderIsKnownByItsPathFromTheRoot() async throws {
+    let folder = try TemporaryDirectory()
+    let up = String(repeating: "../", count: FileManager.default.currentDirectoryPath.split(separator: "/").count)
+    let state = try await StateDirectory.take(up + folder.path.dropFirst())
+    #expect(state.path == RealPath.of(folder.path))
+  }
+
   @Test func aUnitThatSomebodyElseStartsIsTaken() async throws {
     let stage = try Stage()
     try await withSupervisor(stage) { _ in

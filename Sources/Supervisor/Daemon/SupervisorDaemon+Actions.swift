@@ -167,6 +167,7 @@ extension SupervisorDaemon {
     // Whether its memory is free by now decides about the next start there.
     if fleet.placements[id]?.gpus.isEmpty == false { workQueue.yield(.readGPUs) }
     apply { $0.unitEnded(id, invocation, reason: reason, at: $1) }
+    if fleet.placements[id] == nil { forgetVariables() }
   }
 
   /// Until the unit has ended, which comes as an event: what can't be stopped now must be stopped later, and where the

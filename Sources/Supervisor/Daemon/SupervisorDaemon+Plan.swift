@@ -66,6 +66,13 @@ extension SupervisorDaemon {
     inventory.use(plan.settings.gpuSource, plan.inventory)
     if hasNewNumbers { storeNumbering() }
     applyPlan()
+    forgetVariables()
+  }
+
+  /// Secrets of what neither runs nor is planned are not kept on the disk.
+  func forgetVariables() {
+    let kept = fleet.placements.filter { $1.life != .absent }.keys.map(\.self) + plan.placements.sites.map(\.id)
+    EnvironmentFile.remove(in: state.path, exceptOf: Set(kept))
   }
 
   func applyPlan() {

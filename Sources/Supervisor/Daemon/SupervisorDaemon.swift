@@ -148,6 +148,7 @@ package actor SupervisorDaemon {
     // Before anything is started: others may be on the GPUs.
     await readGPUs()
     apply { $0.began(found: alive, ending: found.units(where: \.isEnding), at: $1) }
+    forgetVariables()
     let service = ControlService(
       administrators: ControlService.administrators(),
       handOn: { [workQueue] in workQueue.yield(.answer($0, $1)) },

@@ -1,5 +1,4 @@
 package import GPUInventory
-import Glibc
 package import Launching
 package import NIOCore
 package import PoolConfiguration
@@ -11,7 +10,7 @@ package struct SupervisorOptions: Sendable {
   package var configuration: LoadedConfiguration
   /// Reads the configuration again, for `Reload` and SIGHUP.
   package var readConfiguration: @Sendable () throws(ConfigurationError) -> LoadedConfiguration
-  /// GPU numbers and operators' orders are kept in it.
+  /// GPU numbers, operators' orders and instances' variables are kept in it.
   package var state: StateDirectory
   /// The dispatcher's control socket. It need not be there yet.
   package var dispatcherSocket: String
@@ -68,10 +67,7 @@ package struct SupervisorOptions: Sendable {
   /// Whose units are this pool's. What the service manager looks after is what is installed.
   var owner: UnitOwner {
     let folder = dispatcherSocket.lastIndex(of: "/").map { String(dispatcherSocket[...$0]) } ?? "."
-    let absolute = realpath(folder, nil)
-    defer { free(absolute) }
     return UnitOwner(
-      folder: absolute.map { String(cString: $0) } ?? folder, isInstalled: notifiesServiceManager,
-      privateFolder: state.path)
+      folder: RealPath.of(folder) ?? folder, isInstalled: notifiesServiceManager, privateFolder: state.path)
   }
 }

@@ -24,6 +24,9 @@ struct StateOptions: ParsableArguments {
     help: ArgumentHelp(
       "The folder for GPU numbers and what operators ordered: cordons, scale, drains, restarts. No two pools share one.",
       discussion: """
+        Variables that are configured for instances are in it, too, for units of the system's systemd: one file for \
+        each instance, NAME.environment, that root alone reads.
+
         Without it: $STATE_DIRECTORY as systemd sets it, /var/lib/ollama-pool for root, else \
         $XDG_STATE_HOME/ollama-pool or ~/.local/state/ollama-pool.
         """, valueName: "folder"),

@@ -4,7 +4,7 @@ import Systemd
 
 /// The folders that a pool keeps things in.
 enum Folders {
-  /// Where the supervisor keeps GPU numbers and what operators ordered.
+  /// Where the supervisor keeps GPU numbers, what operators ordered, and the variables configured for instances.
   static func state(
     userID: uid_t = geteuid(), stateHome: String? = Environment["XDG_STATE_HOME"], home: String? = Environment["HOME"]
   ) -> String {
