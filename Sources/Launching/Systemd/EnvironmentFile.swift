@@ -42,7 +42,8 @@ package struct EnvironmentFile {
     } catch {
       throw LaunchError(
         .refused,
-        "\(path), with the variables that are configured for the instance, can't be written: \(error.text)")
+        "\(path), with the variables that are configured for the instance, can't be written: \(error.text); "
+          + "see whether the disk is full and who owns its folder")
     }
   }
 
