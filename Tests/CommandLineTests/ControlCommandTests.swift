@@ -78,6 +78,18 @@ import Varlink
     }
   }
 
+  @Test func `gpus watched prints them again and again, and ends quietly with its reader`() async throws {
+    try await FakePool.run(supervisor: ["GetStatus": Sample.supervisorStatus]) { pool in
+      var variables = CommandLine.isolation
+      variables["OLLAMA_POOL_SOCKET"] = pool.folder.path
+      let (output, errorOutput, end) = try await run(
+        "bash", ["-c", "set -o pipefail; \(CommandLine.program) gpus --watch --json | head -n 2"],
+        environment: variables)
+      #expect(end == .exited(0) && errorOutput.isEmpty)
+      #expect(output.split(separator: "\n").count { $0.contains("GPU-a") } == 2)
+    }
+  }
+
   @Test func `explain shows the decisions with their reasons`() async throws {
     let decisions = """
       {"decisions":[{"secondsAgo":75,"what":"target 2 (was 1)","why":"the requests of now need 2; 1 ready, 2 requests"}]}

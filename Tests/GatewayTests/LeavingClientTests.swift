@@ -121,9 +121,14 @@ struct LeavingClientTests {
         try await rig.exchange { $0.relay(to: address) }
         try await instance.connection().pauseReading()
       }
-      // Little at a time, so that the end of what it sends is not far behind what is read.
+      // Little at a time, so that the end of what it sends is not behind more than the kernel holds.
+      var sent = 0
       while try await rig.exchange(0, { $0.client?.isReading }) == true {
-        try await client.send(raw: [UInt8](repeating: 7, count: 4096))
+        try await client.send(raw: [UInt8](repeating: 7, count: 16_384))
+        sent += 16_384
+        try await eventually(every: .milliseconds(1), "it is read, or held back") { [sent] in
+          try await rig.exchange(0) { $0.bodyBytes >= sent || $0.client?.isReading == false }
+        }
       }
       await client.close()
       try await rig.waitForOutcomes([.cancelled])

@@ -21,6 +21,23 @@ import Testing
     }
   }
 
+  @Test(arguments: [
+    ("The GPU needs a reset", GPUFault.Consequence.resetNeeded), ("A program on the GPU failed", .application),
+    ("Told, and no more", .warning),
+  ])
+  func theCatalogSaysWhatFollowsFromEachXIDError(_ what: String, _ consequence: GPUFault.Consequence) throws {
+    let catalog = try String(
+      contentsOfFile: PackageRoot.path(to: "units/ollama-pool-supervisor.catalog"), encoding: .utf8)
+    let entry = try #require(catalog.components(separatedBy: "\n- ").first { $0.hasPrefix(what) })
+    let list = try #require(entry.firstRange(of: "XID ")).upperBound
+    let codes = entry[list...].prefix { $0.isNumber || ",- \n".contains($0) }
+      .split { !$0.isNumber && $0 != "-" }.flatMap { range -> [Int] in
+        let ends = range.split(separator: "-").compactMap { Int($0) }
+        return ends.isEmpty ? [] : Array(ends[0]...ends[ends.count - 1])
+      }
+    #expect(codes == XIDError.codes.filter { XIDError(code: $0).consequence == consequence }.sorted())
+  }
+
   @Test func messageIDsAreThirtyTwoHexadecimalDigits() {
     for kind in SupervisorEvent.Kind.allCases {
       #expect(kind.messageID.count == 32 && kind.messageID.allSatisfy { $0.isHexDigit && !$0.isUppercase }, "\(kind)")

@@ -85,6 +85,13 @@ import Testing
     #expect(sent == 4, "at 0, 10, 20 and 30 s")
   }
 
+  @Test func aFaultThatNeedsAResetEndsWithTheBoot() {
+    let faults = GPUFaults(["GPU-a": GPUFault("XID 79", .resetNeeded)], boot: "one")
+    #expect(faults.standing(inBoot: "one") == ["GPU-a": GPUFault("XID 79", .resetNeeded)])
+    #expect(faults.standing(inBoot: "two").isEmpty)
+    #expect(!GPUFaults.presentBoot.isEmpty && GPUFaults.presentBoot == GPUFaults.presentBoot)
+  }
+
   @Test func whatADriverMakesUpHasABound() {
     var counts = GPUFaultCounts()
     for code in 0..<100 { counts.hear(.xid(code), of: "GPU-a") }

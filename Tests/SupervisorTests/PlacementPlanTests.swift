@@ -119,6 +119,23 @@ import Testing
     #expect(made.leftOut.count == 1 && made.leftOut[0].problem.description.contains(problem), "\(made.leftOut)")
   }
 
+  @Test func aSliceIsUsedBesideAPlacementThatNamesItsGPU() throws {
+    let made = try plan("placements: [{id: whole, gpus: [1]}, {id: slice, gpus: [M-1]}]", divided()).plan
+    #expect(names(made) == ["slice: M-1"])
+    #expect(made.leftOut.map(\.problem.description).allSatisfy { $0.contains("B is divided into MIG slices") })
+  }
+
+  @Test func whatItsModelsNeedMustFit() throws {
+    var inventory = drivers("A", "B")
+    for index in 0...1 { inventory.gpus[index].memoryTotal = 24 << 30 }
+    let made = try plan(
+      "preload: [a, b]\nmodels: {a: {gpu_memory: 20GiB}, b: {gpu_memory: 6GiB}}\n"
+        + "placements: [{id: both, gpus: [0]}, {id: one, gpus: [1], models: [a]}]", inventory
+    ).plan
+    #expect(names(made) == ["one: B"])
+    #expect(made.leftOut.first?.problem.description.contains("needs 26GiB") == true, "\(made.leftOut)")
+  }
+
   @Test func whatNeedsMoreMemoryThanThereIsIsLeftOut() throws {
     var inventory = drivers("A", "B")
     for index in 0...1 { inventory.gpus[index].memoryTotal = 24 << 30 }

@@ -101,6 +101,59 @@ extension SystemTests {
       }
     }
 
+    @Test func aDriverThatIsRestartedOrHangsCostsNoInstance() async throws {
+      try await SimulatedGPUs.running(SystemTests.two, options: ["--count", "2"]) { pool, gpus in
+        let before = try await pool.ready(2)
+        try await gpus.fault("driver restarted")
+        // Events are heard of again, too, but for those of the time between.
+        try await eventually(within: .seconds(40), "events are heard of again") {
+          try await gpus.fault("gpu1 xid 63")
+          return (try? await pool.entry(within: .seconds(2), containing: "had an error: XID 63")) != nil
+        }
+        try await pool.gpus("all is well") { $0.values.allSatisfy { $0.state == "ours" && $0.problem == nil } }
+        try await gpus.fault("driver hangs")
+        try await eventually(within: .seconds(40), "that it hangs is told") {
+          try await pool.pool("status").output.contains("has not answered within")
+        }
+        #expect(try await Conversation.chat(tokens: 2).isDone)
+        try await gpus.clear()
+        try await pool.gpus(within: .seconds(40), "it answers again") {
+          $0.count == 2 && $0.values.allSatisfy { $0.state == "ours" && $0.problem == nil }
+        }
+        let after = try await pool.status()
+        #expect(after.running.map(\.mainPID) == before.running.map(\.mainPID) && after.maxConcurrent == 2)
+      }
+    }
+
+    @Test func anErrorThatIsOnlyToldCostsNothingAndAGPUThatWantsAResetIsUsedAgainAfterIt() async throws {
+      try await SimulatedGPUs.running("", options: ["--count", "2"]) { pool, gpus in
+        let before = try await pool.ready(1)
+        try await gpus.fault("gpu0 ecc")
+        try await pool.entry(containing: "had an error: an ECC error that could not be corrected")
+        #expect(try await Conversation.chat(tokens: 2).isDone)
+        #expect(try await pool.status().instance("gpu0")?.mainPID == before.instance("gpu0")?.mainPID)
+        try await gpus.fault("gpu0 reset-required")
+        try await pool.status("gpu1 serves instead") { $0.running.map(\.id) == ["gpu1"] && $0.maxConcurrent == 1 }
+        try await pool.gpus("gpu0 has failed") { $0["0"]?.reason?.contains("needs a reset") == true }
+        try await gpus.clear()
+        try await pool.gpus(within: .seconds(30), "it is well again after a while") { $0["0"]?.state == "free" }
+      }
+    }
+
+    @Test func whatIsSaidToBeOnTheGPUWhileTheDriverSeesNothingThereIsTakenOut() async throws {
+      try await SimulatedGPUs.running(options: ["--count", "2"]) { pool, _ in
+        _ = try await pool.ready(1)
+        try await pool.setFaults("gpu0: unsaid-cpu-fallback")
+        #expect(try await Conversation.chat(tokens: 2).isDone)
+        // What is said of a model may be a minute old.
+        try await pool.status(within: .seconds(120), "gpu1 serves instead") {
+          $0.running.map(\.id) == ["gpu1"] && $0.maxConcurrent == 1
+        }
+        let entry = try await pool.entry(containing: "gpu0 drains: ")
+        #expect(entry.message.contains("the driver sees no process of it there"), "\(entry)")
+      }
+    }
+
     @Test func anInstanceThatComputesOnTheCPUInSilenceIsTakenOutAndToldAndReplaced() async throws {
       try await SimulatedGPUs.running(options: ["--count", "2"]) { pool, _ in
         _ = try await pool.ready(1)

@@ -160,6 +160,23 @@ extension SystemTests {
       }
     }
 
+    @Test func othersWhoComeAreLeftTheGPUAndItIsTakenBackWhenTheyHaveGone() async throws {
+      let settings = SystemTests.two + "\nyield_to_others: true\nyield_after: 2s"
+      try await SimulatedGPUs.running(settings, options: ["--count", "2"]) { pool, gpus in
+        _ = try await pool.ready(2)
+        let streams = [try await Conversation.begun(tokens: 120), try await Conversation.begun(tokens: 120)]
+        let others = try await gpus.occupy("gpu1", "30GiB")
+        let entry = try await pool.entry(containing: "gpu1 drains: it leaves its GPU to ollama-simulator")
+        #expect(entry.message.contains("process \(others.processID)"), "\(entry)")
+        // What it had begun it has finished.
+        for stream in streams { #expect(try await Conversation.finish(stream).isDone) }
+        try await pool.gpus("gpu1 is theirs") { $0["1"]?.state == "busy" && $0["1"]?.memoryOursBytes == 0 }
+        #expect(try await pool.status().running.map(\.id) == ["gpu0"])
+        others.signal(SIGINT)
+        _ = try await pool.ready(2)
+      }
+    }
+
     @Test func aDriverThatComesAfterThePoolHasStartedIsUsed() async throws {
       try await SimulatedGPUs.running("scaling: {min: 2}", options: ["--count", "2"]) { gpus in
         try await gpus.uninstall()

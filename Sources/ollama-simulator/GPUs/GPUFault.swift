@@ -16,6 +16,8 @@ enum GPUFault {
     Of the driver (in the place of a GPU: driver):
       gone                not loaded, or not yet: NVML says 9
       mismatch            upgraded under the running pool: NVML says 18
+      restarted           loaded anew under the running pool: whoever has NVML
+                          in use has to begin anew; over at once
       hangs               no call returns
       call FUNCTION CODE  NVML's FUNCTION returns CODE, for all GPUs
     """
@@ -30,6 +32,8 @@ enum GPUFault {
       switch (words.first, words.count) {
       case ("gone", 1): return "fail any 9"
       case ("mismatch", 1): return "fail any 18"
+      // A number that fits an int.
+      case ("restarted", 1): return "reload \(sequence % 1_000_000_000)"
       case ("hangs", 1): return "hang"
       case ("call", 3): return try call(words, library)
       default: throw unknown(words, of: "the driver")

@@ -85,7 +85,12 @@ struct GPUState: Sendable {
 
   // MARK: Faults
 
-  mutating func add(_ line: String) { lines.append(StateLine(line)) }
+  mutating func add(_ line: String) {
+    let line = StateLine(line)
+    // It counts where the number becomes another one, so there is one alone.
+    if line.keyword == "reload" { lines.removeAll { $0.keyword == "reload" } }
+    lines.append(line)
+  }
 
   /// Takes away what is wrong: with one GPU and its slices, or with one slice; nil: with anything.
   mutating func clear(_ device: Device?) {
