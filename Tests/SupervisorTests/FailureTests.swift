@@ -135,7 +135,9 @@ import Testing
       try await stage.tells("cpu0 failed: ollama: \(stage.ollama) does not exist")
       let status = try await stage.status()
       #expect(status.problems.contains { $0.contains("does not exist") })
-      try stage.folder.write("#!/bin/sh\n", to: "ollama", permissions: 0o755)
+      // All at once: without its permissions it would be another thing to complain of.
+      let program = try stage.folder.write("#!/bin/sh\n", to: "ollama.new", permissions: 0o755)
+      try FileManager.default.moveItem(atPath: program, toPath: stage.ollama)
       try await stage.running("cpu0")
       #expect(try await stage.status().problems == [])
       #expect(stage.journal.count { $0.contains("nothing can be started") } == 1)
