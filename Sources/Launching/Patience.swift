@@ -31,7 +31,7 @@ package final class Patience: Sendable {
     await withCheckedContinuation { continuation in
       let waiter = Waiter(continuation)
       add(
-        Question(limit: limit, ask: { waiter.finish(question()) }, giveUp: { waiter.finish(nil) }), about: subject)
+        Question(limit: limit, ask: { waiter.finish(question()) }, giveUp: { waiter.giveUp() }), about: subject)
     }
   }
 
@@ -46,7 +46,7 @@ package final class Patience: Sendable {
       lines[subject]?.waiting.append(question)
       return (false, false)
     }
-    if isRefused { question.giveUp() }
+    if isRefused { question.giveUp()?() }
     guard isFirst else { return }
     // A queue has a thread of its own while something is on it.
     DispatchQueue(label: "ollama-pool.patience.thread").async { [self] in
@@ -73,13 +73,14 @@ package final class Patience: Sendable {
 
   /// Gives up one that is asked for too long, and those that wait for its end.
   private func abandon(_ question: Question, about subject: String) {
-    let waiting = lines.withLock { lines -> [Question] in
-      guard let line = lines[subject], line.asked === question else { return [] }
+    let given = lines.withLock { lines -> [@Sendable () -> Void] in
+      // One that was answered at the last moment hangs no more.
+      guard let line = lines[subject], line.asked === question, let end = question.giveUp() else { return [] }
       lines[subject]?.isHanging = true
       lines[subject]?.waiting = []
-      return line.waiting
+      return [end] + line.waiting.compactMap { $0.giveUp() }
     }
-    for given in [question] + waiting { given.giveUp() }
+    for end in given { end() }
   }
 
   /// The questions about one thing, while one of them is being asked.
@@ -92,9 +93,12 @@ package final class Patience: Sendable {
   private final class Question: Sendable {
     let limit: Duration
     let ask: @Sendable () -> Void
-    let giveUp: @Sendable () -> Void
+    /// - Returns: what tells whoever asked; nil where there is an answer already.
+    let giveUp: @Sendable () -> (@Sendable () -> Void)?
 
-    init(limit: Duration, ask: @escaping @Sendable () -> Void, giveUp: @escaping @Sendable () -> Void) {
+    init(
+      limit: Duration, ask: @escaping @Sendable () -> Void, giveUp: @escaping @Sendable () -> (@Sendable () -> Void)?
+    ) {
       self.limit = limit
       self.ask = ask
       self.giveUp = giveUp
@@ -107,6 +111,11 @@ package final class Patience: Sendable {
 
     init(_ continuation: CheckedContinuation<Value?, Never>) { self.continuation = Mutex(continuation) }
 
-    func finish(_ value: Value?) { continuation.withLock { $0.take() }?.resume(returning: value) }
+    func finish(_ value: Value) { continuation.withLock { $0.take() }?.resume(returning: value) }
+
+    func giveUp() -> (@Sendable () -> Void)? {
+      guard let continuation = continuation.withLock({ $0.take() }) else { return nil }
+      return { continuation.resume(returning: nil) }
+    }
   }
 }

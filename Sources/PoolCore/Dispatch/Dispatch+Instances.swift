@@ -47,8 +47,8 @@ extension Dispatch {
 
   /// Atomic: either the instance holds nothing and gets nothing any more, or nothing changes.
   ///
-  /// - Returns: the answer, and the actions that follow: what waited for this instance may go to another one now that
-  ///   failed it before.
+  /// - Returns: the answer, and the actions that follow: a request waits for an instance that has not failed it only while
+  ///   there is one, and this may have been the last.
   package mutating func retire(
     _ id: InstanceID, _ invocation: InvocationID, session: UInt64, at now: Instant
   ) -> (answer: RetireAnswer, actions: [DispatchAction]) {
