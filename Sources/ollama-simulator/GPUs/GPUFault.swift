@@ -26,7 +26,7 @@ enum GPUFault {
   ///   - device: nil: the driver.
   ///   - sequence: tells an event from those before.
   static func line(
-    _ words: [String], on device: GPUState.Device?, sequence: Int, library: SimulatedLibrary
+    _ words: [String], on device: NVMLState.Device?, sequence: Int, library: SimulatedLibrary
   ) throws(SimulatorError) -> String {
     guard let device else {
       switch (words.first, words.count) {
@@ -47,7 +47,7 @@ enum GPUFault {
     case ("reset-required", 1): return "fail any 16 \(place)"
     case ("missing", 1):
       guard device.slice == nil else {
-        throw SimulatorError("a slice goes away with its line `mig` in \(GPUState.name); missing is for whole GPUs")
+        throw SimulatorError("a slice goes away with its line `mig` in \(NVMLState.name); missing is for whole GPUs")
       }
       return "missing \(whole)"
     case ("xid", 2): return "xid \(instance) code=\(try code(words[1], most: 1000)) seq=\(sequence)"

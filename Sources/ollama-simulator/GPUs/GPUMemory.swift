@@ -5,25 +5,25 @@ final class GPUMemory {
 
   let folder: String
   private let uuids: [String]
-  private var state: GPUState
+  private var state: NVMLState
   private var version: FileVersion?
 
   /// - Parameters:
   ///   - folder: its real path.
   ///   - uuids: of the GPUs and slices that the server is pinned to.
-  init(folder: String, uuids: [String], state: GPUState) {
+  init(folder: String, uuids: [String], state: NVMLState) {
     self.folder = folder
     self.uuids = uuids
     self.state = state
   }
 
   /// The state as it is now. Costs a `stat` while the file stays as it is.
-  private var now: GPUState {
-    let seen = FileVersion(GPUState.path(in: folder))
+  private var now: NVMLState {
+    let seen = FileVersion(NVMLState.path(in: folder))
     if seen != version || seen == nil {
       version = seen
       // A file that goes away takes the GPUs along.
-      state = (try? GPUState.read(in: folder)) ?? GPUState(text: "")
+      state = (try? NVMLState.read(in: folder)) ?? NVMLState(text: "")
     }
     return state
   }
@@ -64,7 +64,7 @@ final class GPUMemory {
     return now.devices.first { $0.uuid == uuid }.map { Self.room(of: $0, held) }
   }
 
-  private static func room(of device: GPUState.Device, _ held: [String: Int]) -> Int {
+  private static func room(of device: NVMLState.Device, _ held: [String: Int]) -> Int {
     max(0, device.total - device.used - held[device.uuid, default: 0])
   }
 }

@@ -25,7 +25,7 @@ final class Server {
     faults = Faults(settings)
     store = try ModelStore(folder: settings.modelsFolder)
     gpus = try settings.gpuFolder.map { folder throws(SimulatorError) in
-      GPUMemory(folder: folder, uuids: settings.devices.all.map(\.id), state: try GPUState.read(in: folder))
+      GPUMemory(folder: folder, uuids: settings.devices.all.map(\.id), state: try NVMLState.read(in: folder))
     }
     scheduler = Scheduler(
       settings: settings, faults: faults, gpus: gpus, registry: registry, eventLoop: self.eventLoop)

@@ -12,7 +12,7 @@ struct ClearGPUs: ParsableCommand {
 
   func run() throws {
     let folder = try place.realPath()
-    var state = try GPUState.read(in: folder)
+    var state = try NVMLState.read(in: folder)
     state.clear(try gpu.map { name throws(SimulatorError) in try state.device(name) })
     try state.write(in: folder)
   }

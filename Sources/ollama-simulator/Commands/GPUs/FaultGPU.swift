@@ -18,12 +18,12 @@ struct FaultGPU: ParsableCommand {
 
   func run() throws {
     let folder = try place.realPath()
-    var state = try GPUState.read(in: folder)
+    var state = try NVMLState.read(in: folder)
     let device = gpu == "driver" ? nil : try state.device(gpu)
     // Later events have higher numbers, also than those that were cleared.
     let line = try GPUFault.line(words, on: device, sequence: WallTime.now.milliseconds, library: .shipped())
     state.add(line)
     try state.write(in: folder)
-    print("\(GPUState.path(in: folder)) has the line `\(line)` now.")
+    print("\(NVMLState.path(in: folder)) has the line `\(line)` now.")
   }
 }

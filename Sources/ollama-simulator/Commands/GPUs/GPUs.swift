@@ -5,7 +5,7 @@ struct GPUs: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "gpus", abstract: "Make GPUs that don't exist, and break them.",
     discussion: """
-      A folder with a text file, \(GPUState.name), that says which GPUs there are, and a library that shows them to \
+      A folder with a text file, \(NVMLState.name), that says which GPUs there are, and a library that shows them to \
       whoever opens NVIDIA's: a pool that is started with LD_LIBRARY_PATH=FOLDER. The models that `ollama-simulator \
       serve` has loaded hold memory on them where OLLAMA_SIMULATOR_GPUS=FOLDER is set. The file can be edited, too; \
       what it says counts at once.

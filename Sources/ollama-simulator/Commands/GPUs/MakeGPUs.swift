@@ -30,12 +30,12 @@ struct MakeGPUs: ParsableCommand {
     let slices = try slices()
     try SmallFile.makeFolder(place.folder)
     let folder = try place.realPath()
-    guard access(GPUState.path(in: folder), F_OK) != 0 else {
+    guard access(NVMLState.path(in: folder), F_OK) != 0 else {
       throw SimulatorError(
-        "there are simulated GPUs in \(folder) already: choose another folder, or remove \(GPUState.path(in: folder))")
+        "there are simulated GPUs in \(folder) already: choose another folder, or remove \(NVMLState.path(in: folder))")
     }
     try SimulatedLibrary.shipped().install(in: folder)
-    try GPUState(text: text(slices)).write(in: folder)
+    try NVMLState(text: text(slices)).write(in: folder)
     print(
       """
       \(folder) has \(count == 1 ? "a GPU" : "\(count) GPUs") of \(Self.text(memory)) now. A pool that sees them:

@@ -20,7 +20,7 @@ struct OccupyGPU: ParsableCommand {
     // What it holds stands in its command line, so it begins anew with that.
     guard held.holds.isEmpty else { while true { pause() } }
     let folder = try place.realPath()
-    let state = try GPUState.read(in: folder)
+    let state = try NVMLState.read(in: folder)
     let device = try state.device(gpu)
     let free = device.total - device.used - HeldMemory.now(in: folder)[device.uuid, default: 0]
     guard memory.bytes <= free, !state.isLost(device.uuid) else {

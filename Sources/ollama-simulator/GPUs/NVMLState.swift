@@ -1,6 +1,6 @@
 /// The file `nvml.state` of a folder of simulated GPUs, which `Sources/SimulatedNVML` reads, too, and explains. It is
 /// changed by lines, so that what people wrote there stays.
-struct GPUState: Sendable {
+struct NVMLState: Sendable {
   /// A GPU, or a slice of one.
   struct Device: Sendable {
     struct Slice: Sendable, Equatable {
@@ -33,12 +33,12 @@ struct GPUState: Sendable {
 
   static func path(in folder: String) -> String { folder + "/" + name }
 
-  static func read(in folder: String) throws(SimulatorError) -> GPUState {
+  static func read(in folder: String) throws(SimulatorError) -> NVMLState {
     guard let content = SmallFile.read(path(in: folder), limit: 1 << 20) else {
       throw SimulatorError(
         "there are no simulated GPUs in \(folder): `ollama-simulator gpus make \(folder)` makes some")
     }
-    return GPUState(text: String(decoding: content, as: UTF8.self))
+    return NVMLState(text: String(decoding: content, as: UTF8.self))
   }
 
   func write(in folder: String) throws(SimulatorError) {
@@ -125,7 +125,7 @@ struct StateLine: Sendable {
   func bytes(_ key: String) -> Int? { self[key].flatMap { ByteAmount($0)?.bytes } }
 
   /// Whether it is about this GPU or slice, or about all.
-  func concerns(_ device: GPUState.Device) -> Bool {
+  func concerns(_ device: NVMLState.Device) -> Bool {
     if let gpu = number("gpu"), gpu != device.gpu { return false }
     if let slice = number("mig") { return slice == device.slice?.index ?? -1 }
     if let instance = number("gi") { return instance == device.slice?.gpuInstance }
