@@ -283,7 +283,7 @@ static int enter(const char *function, const Device *device) {
   }
   for (int i = 0; i < failure_count; i++)
     if (is_of(&failures[i], function) && concerns(&failures[i], device)) return failures[i].code;
-  if (!initialized && strcmp(function, "nvmlInit_v2")) return UNINITIALIZED;
+  if (!initialized && strncmp(function, "nvmlInit", 8)) return UNINITIALIZED;
   note_call(function, device ? device->index : -1);
   return SUCCESS;
 }
@@ -365,6 +365,14 @@ static unsigned long long used_on(const Device *device) {
 
 int nvmlInit_v2(void) {
   ENTER(NULL);
+  initialized++;
+  return leave(SUCCESS);
+}
+
+// As NVIDIA's bindings for Python begin. No flag changes anything here.
+int nvmlInitWithFlags(unsigned flags) {
+  ENTER(NULL);
+  (void)flags;
   initialized++;
   return leave(SUCCESS);
 }

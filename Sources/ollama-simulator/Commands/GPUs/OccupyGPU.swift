@@ -18,7 +18,11 @@ struct OccupyGPU: ParsableCommand {
 
   func run() throws {
     // What it holds stands in its command line, so it begins anew with that.
-    guard held.holds.isEmpty else { while true { pause() } }
+    guard held.holds.isEmpty else {
+      print("Process \(getpid()) holds \(byteText(memory.bytes)) of \(gpu) until Ctrl-C.")
+      fflush(nil)
+      while true { pause() }
+    }
     let folder = try place.realPath()
     let state = try NVMLState.read(in: folder)
     let device = try state.device(gpu)
@@ -28,8 +32,6 @@ struct OccupyGPU: ParsableCommand {
         state.isLost(device.uuid)
           ? "\(device.label) is lost" : "out of memory: \(byteText(max(0, free))) of \(device.label) are free")
     }
-    print("Process \(getpid()) holds \(byteText(memory.bytes)) of \(device.label) until Ctrl-C.")
-    fflush(nil)
     let share = HeldMemory.Share(uuid: device.uuid, bytes: memory.bytes)
     try Executable.become(
       ["ollama-simulator", "gpus", "occupy", place.folder, gpu, "\(memory.bytes)"]
