@@ -65,6 +65,7 @@ package enum SupervisorTypes {
     package var instances: [String] = []
     package var state: GPUState?
     package var reason: String?
+    package var retryInSeconds: Double?
     package var cordon: String?
     package var cordonSecondsLeft: Double?
     package var problem: String?

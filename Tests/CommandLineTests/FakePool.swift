@@ -146,7 +146,9 @@ enum Sample {
         {"uuid":"GPU-b","number":1,"vendor":"nvidia","instances":["gpu1"],"state":"failed","reason":"it is lost",
          "problem":"GPU-b: GPU is lost: restart"},
         {"uuid":"GPU-c","number":2,"vendor":"nvidia","instances":["gpu2"],"cordon":"fan",
-         "state":"cordoned","reason":"fan","cordonSecondsLeft":7200,"label":"2.7","sliceOf":"GPU-x"}]}}
+         "state":"cordoned","reason":"fan","cordonSecondsLeft":7200,"label":"2.7","sliceOf":"GPU-x"},
+        {"uuid":"GPU-d","number":3,"vendor":"nvidia","instances":[],"state":"failed","reason":"the GPU is lost",
+         "retryInSeconds":8}]}}
       """)
   }
 

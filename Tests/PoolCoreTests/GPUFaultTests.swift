@@ -75,6 +75,10 @@ import Testing
       fleet.now = fleet.now + .seconds(pause - 1)
       fleet.read(.of(0))
       #expect(fleet.obstacle("gpu0") != nil, "trouble \(count + 1)")
+      let (reason, soon) = (GPUTrouble.needsReset.description, Duration.seconds(1))
+      #expect(
+        fleet.fleet.standing(ofGPU: "GPU-0", at: fleet.now)
+          == (count < 4 ? .failed(reason: reason, retryIn: soon) : .quarantined(reason: reason, retryIn: soon)))
       fleet.now = fleet.now + .seconds(1)
       fleet.read(.of(0))
       #expect(fleet.obstacle("gpu0") == nil, "trouble \(count + 1)")
@@ -94,7 +98,7 @@ import Testing
     fleet.observe(demand: 2, idle: ["gpu0": nil])
     #expect(fleet.roles == ["gpu0": .core] && fleet.stops.isEmpty)
     #expect(fleet.starts == ["gpu0"] && fleet.held == [.failed])
-    #expect(fleet.fleet.standing(ofGPU: "GPU-1", at: fleet.now) == .failed(reason: node.description))
+    #expect(fleet.fleet.standing(ofGPU: "GPU-1", at: fleet.now) == .failed(reason: node.description, retryIn: nil))
     fleet.read(.of(0), .of(1))
     #expect(fleet.starts == ["gpu0", "gpu1"])
   }

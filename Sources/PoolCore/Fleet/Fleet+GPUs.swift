@@ -45,12 +45,12 @@ extension Fleet {
   package func standing(ofGPU uuid: String, at now: Instant) -> GPUStanding {
     let state = gpus[uuid]
     if let state, let reason = state.failure(at: now) {
+      let retryIn = state.fault == nil ? state.troubles.until.map { $0 - now } : nil
       return state.isQuarantined
-        ? .quarantined(reason: reason, retryIn: state.fault == nil ? state.troubles.until.map { $0 - now } : nil)
-        : .failed(reason: reason)
+        ? .quarantined(reason: reason, retryIn: retryIn) : .failed(reason: reason, retryIn: retryIn)
     }
     let trouble = state?.reading(at: now)?.trouble
-    if let trouble, trouble.consequence == .none { return .failed(reason: trouble.description) }
+    if let trouble, trouble.consequence == .none { return .failed(reason: trouble.description, retryIn: nil) }
     let instances = placements.values.filter { $0.life.placement?.gpus.contains(uuid) == true }.map(\.placement.id)
     if !instances.isEmpty { return .ours(instances) }
     if let cordon = cordons[uuid] { return .cordoned(cordon) }
@@ -210,8 +210,9 @@ package enum GPUStanding: Hashable, Sendable, CustomStringConvertible {
   case ours([InstanceID])
   case busy(by: [GPUReading.Process])
   case cordoned(Cordon)
-  case failed(reason: String)
-  /// Out until an operator says otherwise, or until so much later.
+  /// Out while there is a reason, and for so much longer once it is over; nil: it is not over.
+  case failed(reason: String, retryIn: Duration?)
+  /// The same, or out until an operator says otherwise.
   case quarantined(reason: String, retryIn: Duration?)
 
   package var description: String {
@@ -220,7 +221,7 @@ package enum GPUStanding: Hashable, Sendable, CustomStringConvertible {
     case .ours(let ids): ids.map(\.name).joined(separator: ", ")
     case .busy(let processes): processes.isEmpty ? "others" : processes.map(\.description).joined(separator: ", ")
     case .cordoned(let cordon): cordon.reason
-    case .failed(let reason), .quarantined(let reason, _): reason
+    case .failed(let reason, _), .quarantined(let reason, _): reason
     }
   }
 }

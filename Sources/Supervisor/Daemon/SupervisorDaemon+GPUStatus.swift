@@ -97,8 +97,8 @@ extension SupervisorTypes.GPU {
     case .ours: state = .ours
     case .busy: (state, reason) = (.busy, text)
     case .cordoned: (state, reason) = (.cordoned, text)
-    case .failed: (state, reason) = (.failed, text)
-    case .quarantined: (state, reason) = (.quarantined, text)
+    case .failed(_, let retryIn): (state, reason, retryInSeconds) = (.failed, text, retryIn?.seconds)
+    case .quarantined(_, let retryIn): (state, reason, retryInSeconds) = (.quarantined, text, retryIn?.seconds)
     }
   }
 }

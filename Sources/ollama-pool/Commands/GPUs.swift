@@ -78,7 +78,9 @@ struct GPUs: AsyncParsableCommand {
 
   private static func reason(_ gpu: SupervisorTypes.GPU) -> String {
     let left = gpu.cordonSecondsLeft.map { "for \(Quantity.duration(seconds: $0)) more" }
-    let reason = [gpu.reason ?? gpu.cordon, left].compactMap(\.self).filter { !$0.isEmpty }.joined(separator: ", ")
+    let back = gpu.retryInSeconds.map { "over by now, and used again in \(Quantity.duration(seconds: $0))" }
+    let reason = [gpu.reason ?? gpu.cordon, left, back].compactMap(\.self).filter { !$0.isEmpty }
+      .joined(separator: ", ")
     let problem = gpu.problem.map { $0.trimmingPrefix("\(gpu.uuid): ") }.map(String.init)
     // Where it has failed, the driver's word says the same and what helps.
     if gpu.state == .failed, let problem { return problem }
