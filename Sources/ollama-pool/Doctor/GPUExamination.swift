@@ -42,7 +42,8 @@ enum GPUExamination {
     }
     let memory = gpu.memoryTotal.map { ", \(Quantity.bytes(Int(clamping: $0)))" } ?? ""
     let mode = gpu.kind == .divided ? ", in MIG mode" : ""
-    return .ok(check, "\(gpu.title)\(memory)\(mode): \(gpu.deviceNodes.joined(separator: ", "))")
+    let nodes = gpu.deviceNodes.isEmpty ? "" : ": " + gpu.deviceNodes.joined(separator: ", ")
+    return .ok(check, "\(gpu.title)\(memory)\(mode)\(nodes)")
   }
 
   private static func remedy(withoutNode node: String, of gpu: GPU, _ facts: GPUFacts) -> String {
