@@ -1,10 +1,10 @@
-package import Glibc
+import Glibc
 
 /// Files that others find as they were or as they are to be, and never half written.
 package enum ReplacedFile {
   /// Replaces a file when its successor is on the disk.
   /// - Throws: what the system says; then the file is as it was.
-  package static func write(_ bytes: [UInt8], to path: String, mode: mode_t) throws(Errno) {
+  package static func write(_ bytes: [UInt8], to path: String, mode: UInt32) throws(Errno) {
     let new = path + ".new"
     // Of an attempt that came to no end, maybe with other rights.
     unlink(new)
