@@ -263,7 +263,7 @@ import Testing
     try #require(mkdir(store, 0o755) == 0)
     let missing = MountTable(mounts: [], planned: [folder.path: "/etc/fstab"])
     var found = resolve(setting: store, home: "/", mounts: missing)
-    #expect(!found.isOwned && !found.isReadable)
+    #expect(found.isUnmounted && !found.isReadable)
     #expect(found.refusal?.problem.contains("\(folder.path), which /etc/fstab names, is not mounted") == true)
     #expect(found.refusal?.remedy.contains(MountUnit.name(at: folder.path)) == true)
     // Through a link, too.
@@ -334,7 +334,7 @@ import Testing
     let service = OllamaService(user: "ollama", modelsPath: folder.path(to: "models"))
     let missing = MountTable(mounts: [], planned: [folder.path: "/etc/fstab"])
     let store = resolve(home: Self.homes + "/eva", service: service, mounts: missing)
-    #expect(store.source == .service && store.isUnmounted && !store.isOwned && !store.isReadable)
+    #expect(store.source == .service && store.isUnmounted && !store.isReadable && store.refusal != nil)
   }
 
   @Test func `what should be mounted is in fstab and in units, and counts where it is not`() throws {

@@ -60,6 +60,44 @@ import Testing
     }
   }
 
+  @Test func aStoreThatIsMountedForTheFirstInstanceIsTheirsFromThenOnAndNoneIsReplacedForIt() async throws {
+    let stage = try Stage()
+    let found = store("/srv/models")
+    var unmounted = store("/srv/models", refusal: .init(problem: "it is not mounted", remedy: "mount it"))
+    unmounted.isUnmounted = true
+    stage.findStore { [unmounted, launcher = stage.launcher] _ throws(LaunchError) in
+      launcher.world.specifications.isEmpty ? unmounted : found
+    }
+    try await withSupervisor(stage) { _ in
+      try await stage.tells("gpu0 ready")
+      let started = try #require(stage.launcher.world.specifications.first)
+      // Nobody knows yet who else changes it.
+      #expect(started.ownsStore && !started.prunesStore)
+      try await eventually(within: patience, "it is looked at again soon") {
+        let store = try await stage.status().store
+        return store?.refusal == nil && store?.writer == "gpu0"
+      }
+      #expect(stage.launcher.world.orders.filter { $0.hasPrefix("st") } == ["start gpu0"])
+    }
+  }
+
+  @Test func whatFailedForWantOfAMountIsTriedAgainAtOnceWhenItIsThere() async throws {
+    let stage = try Stage(Stage.fourGPUs.replacing("quarantine_after: 3", with: "quarantine_after: 1"))
+    let found = store("/srv/models")
+    var unmounted = store("/srv/models", refusal: .init(problem: "it is not mounted", remedy: "mount it"))
+    unmounted.isUnmounted = true
+    stage.findStore { [unmounted] _ throws(LaunchError) in unmounted }
+    stage.launcher.change {
+      $0.failures = ["gpu0": ["no mount"], "gpu1": ["no mount"], "gpu2": ["no mount"], "gpu3": ["no mount"]]
+    }
+    try await withSupervisor(stage) { daemon in
+      try await stage.tells("gpu3 is in quarantine")
+      stage.findStore { _ throws(LaunchError) in found }
+      await daemon.lookAtStore()
+      try await eventually(within: patience, "gpu0 runs") { stage.launcher.world.units["gpu0"] != nil }
+    }
+  }
+
   @Test func ofTwoReloadsTheOneThatReadTheFilesLastHolds() async throws {
     let stage = try Stage()
     let found = store("/srv/models")

@@ -27,12 +27,13 @@ package struct ModelStore: Equatable, Sendable {
   package var exists: Bool
   /// Whether instances can use what is in it.
   package var isReadable: Bool
-  /// Whether it is on something that should be mounted and is not. No instance starts then: what is there instead is an
-  /// empty folder.
+  /// Whether it is on something that should be mounted and is not. No instance starts before it is: what is there
+  /// instead is an empty folder.
   package var isUnmounted = false
   /// Whether it is the pool's to change: the instances' user may write to it. Nothing is pulled into another's, and
-  /// nothing is tidied up in it.
-  package var isOwned: Bool { refusal == nil || isUsedBesides }
+  /// nothing is tidied up in it. One that is not mounted yet is taken for the pool's: systemd mounts it for the first
+  /// instance that starts, which could not write to it ever else.
+  package var isOwned: Bool { refusal == nil || isUsedBesides || isUnmounted }
   /// Whether the installed `ollama.service` runs on it as well, so that nothing may change it through the pool for the time.
   /// Not a matter of whose it is: that would have all instances replaced whenever that service starts or stops.
   package private(set) var isUsedBesides = false

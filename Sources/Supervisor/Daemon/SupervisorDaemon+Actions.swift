@@ -159,6 +159,8 @@ extension SupervisorDaemon {
     let end = launches.end(of: id, unit.invocation)
     guard end == nil || fleet.placements[id]?.life.isLaunching == true else { return }
     apply { $0.unitStarted(id, unit, at: $1) }
+    // By now systemd has mounted what its models are on.
+    if plan.store?.isUnmounted == true { workQueue.yield(.lookAtStore) }
     if let end { apply { $0.unitEnded(id, unit.invocation, reason: end, at: $1) } }
   }
 
@@ -215,7 +217,7 @@ extension SupervisorDaemon {
         lookAtProgram()
         storeAgain()
       }
-      if ticks % (plan.store == nil ? 5 : 30) == 0 { workQueue.yield(.lookAtStore) }
+      if ticks % (plan.storeIsThere ? 30 : 5) == 0 { workQueue.yield(.lookAtStore) }
       notifyAlive()
     }
   }

@@ -109,7 +109,7 @@ extension SupervisorDaemon {
       throw SupervisorError(.noSuchPlacement, "\(id) is not to be started any more")
     }
     var (specification, port) = try plan.specification(of: id, attempt: attempt, avoiding: ports(ofOthersThan: id))
-    specification.prunesStore = isAlone(id) && plan.store?.isUsedBesides != true
+    specification.prunesStore = isAlone(id) && plan.store?.refusal == nil
     launches.take(port, for: id)
     return (specification, port)
   }
@@ -171,12 +171,12 @@ extension SupervisorDaemon {
     guard plan.configuration == configuration else { return }
     let store = plan.store(found, for: configuration.settings)
     guard store != plan.foundStore else { return }
-    let wasUnknown = plan.store == nil
+    let wasThere = plan.storeIsThere
     plan.use(store: store)
     tellStore()
     applyPlan()
     // What failed for want of it is to be tried again at once.
-    if wasUnknown, plan.store != nil { apply { $0.forgetFailures(at: $1) } }
+    if !wasThere, plan.storeIsThere { apply { $0.forgetFailures(at: $1) } }
   }
 
   func tellStore() {

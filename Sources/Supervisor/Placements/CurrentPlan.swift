@@ -46,6 +46,9 @@ struct CurrentPlan: Sendable {
   /// Where the models are; nil while that is not known.
   var store: ModelStore? { try? foundStore.get() }
 
+  /// Whether it is known, and what it is on is mounted.
+  var storeIsThere: Bool { store?.isUnmounted == false }
+
   /// The same with another configuration, other GPUs, or another model store.
   func changed(to configuration: LoadedConfiguration, _ inventory: Inventory, _ store: Result<ModelStore, LaunchError>)
     -> CurrentPlan
