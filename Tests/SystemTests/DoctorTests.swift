@@ -5,21 +5,6 @@ import Testing
 extension SystemTests {
   /// What `ollama-pool doctor` finds on a machine where the pool is installed.
   @Suite(.serialized) struct DoctorTests {
-    private struct Report: Decodable {
-      struct Finding: Decodable, CustomStringConvertible {
-        var check: String
-        var status: String
-        var text: String
-        var remedy: String?
-
-        var description: String { "\(status) \(check): \(text) → \(remedy ?? "")" }
-      }
-      var findings: [Finding]
-
-      /// The first of a kind that isn't well.
-      func complaint(_ check: String) -> Finding? { findings.first { $0.check == check && $0.status != "ok" } }
-    }
-
     /// An Ollama of some version, which works as the simulator does.
     private static let ollama = "/opt/ollama-for-doctor"
     private static let script = """
@@ -29,26 +14,6 @@ extension SystemTests {
         *) exec /usr/bin/ollama-simulator "$@" ;;
       esac
       """
-
-    private func doctor(as user: String? = nil) async throws -> (report: Report, end: ProgramEnd) {
-      let command = ["/usr/bin/ollama-pool", "doctor", "--json"]
-      let words = (user.map { ["setpriv", "--reuid=\($0)", "--regid=nogroup", "--clear-groups"] } ?? ["env"]) + command
-      let result = try await run(words[0], Array(words.dropFirst()))
-      do {
-        return (try JSONDecoder().decode(Report.self, from: Data(result.output.utf8)), result.end)
-      } catch {
-        throw Failed("doctor: \(result.output)\(result.errorOutput): \(error)")
-      }
-    }
-
-    private func expect(
-      _ finding: Report.Finding?, _ status: String, _ text: String, remedy: String,
-      sourceLocation: SourceLocation = #_sourceLocation
-    ) {
-      #expect(
-        finding?.status == status && finding?.text.contains(text) == true && finding?.remedy?.contains(remedy) == true,
-        "\(finding.map { "\($0)" } ?? "not found")", sourceLocation: sourceLocation)
-    }
 
     @Test func anInstalledPoolIsWellAndEachThingThatIsAmissIsFoundWithItsRemedy() async throws {
       let folder = try TemporaryDirectory()
@@ -61,9 +26,9 @@ extension SystemTests {
         #expect(well.end == .exited(0) && well.output.hasSuffix("\nAll is well.\n"), "\(well.output)")
         #expect(well.output.contains("\(Self.ollama), version 0.12.3\n"))
 
-        let stranger = try await doctor(as: "nobody").report
-        expect(
-          stranger.complaint("rights"), "warning", "nobody may not use the control sockets",
+        let stranger = try await DoctorReport.read(as: "nobody")
+        stranger.expect(
+          "rights", "warning", "nobody may not use the control sockets",
           remedy: "`sudo usermod -aG ollama-pool nobody`")
         // The numbers of GPUs are the installed pool's, for whoever looks.
         #expect(
@@ -133,35 +98,31 @@ extension SystemTests {
       }
       try await systemctl("daemon-reload")
       try await systemctl("start", "ollama.service")
-      let (report, end) = try await doctor()
+      let report = try await DoctorReport.read()
       try await systemctl("stop", "ollama.service")
       try FileManager.default.removeItem(atPath: unit)
       try await systemctl("daemon-reload")
       holder.killTree()
 
-      #expect(end == .exited(1))
-      expect(
-        report.complaint("ollama"), "problem", "\(Self.ollama)-gone does not exist",
+      #expect(report.end == .exited(1))
+      report.expect(
+        "ollama", "problem", "\(Self.ollama)-gone does not exist",
         remedy: "install it (https://ollama.com/download), or correct the key `ollama`")
-      expect(
-        report.complaint("models"), "warning",
+      report.expect(
+        "models", "warning",
         "\(store) (owned by root, rwxr-xr-x) is not the pool's: ollama-pool-instance, which instances run as, can't write",
         remedy: "`chown -R ollama-pool-instance \(store)`")
-      expect(
-        report.complaint("ollama.service"), "problem", "Ollama's own service runs",
+      report.expect(
+        "ollama.service", "problem", "Ollama's own service runs",
         remedy: "`systemctl disable --now ollama.service`")
-      expect(
-        report.complaint("port"), "problem", "127.0.0.1:11435 is held by python3 (process \(holder.processID)",
+      report.expect(
+        "port", "problem", "127.0.0.1:11435 is held by python3 (process \(holder.processID)",
         remedy: "`kill \(holder.processID)`")
       for daemon in ["dispatcher", "supervisor"] {
-        expect(report.complaint(daemon), "problem", "not running", remedy: "systemctl start ollama-pool.target")
+        report.expect(daemon, "problem", "not running", remedy: "systemctl start ollama-pool.target")
       }
       // And of what is well nothing else is said.
-      let others = report.findings.filter { finding in
-        finding.status != "ok"
-          && !["ollama", "models", "ollama.service", "port", "dispatcher", "supervisor"].contains(finding.check)
-      }
-      #expect(others.isEmpty, "\(others)")
+      report.expectNone(but: ["ollama", "models", "ollama.service", "port", "dispatcher", "supervisor"])
     }
   }
 }

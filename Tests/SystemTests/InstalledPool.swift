@@ -20,11 +20,20 @@ actor InstalledPool {
       var failures: Int?
       var retryInSeconds: Double?
     }
+    /// Where the models are.
+    struct Store: Decodable {
+      var path: String
+      var source: String
+      var owner: String?
+      var refusal: String?
+      var writer: String?
+    }
     var maxConcurrent: Int
     var queueDepth: Int
     var inFlight: Int
     var desired: Int
     var instances: [Instance]
+    var store: Store?
 
     func instance(_ id: String) -> Instance? { instances.first { $0.id == id } }
     var running: [Instance] { instances.filter { $0.mainPID != nil } }
@@ -202,6 +211,13 @@ actor InstalledPool {
     let text = try await property(name, of: unit)
     guard let microseconds = Int64(text), microseconds > 0 else { throw Failed("\(name) of \(unit) is '\(text)'") }
     return .microseconds(microseconds)
+  }
+
+  /// What a process was started with: "NAME=value" each.
+  nonisolated func variables(of process: Int32?) throws -> [String] {
+    guard let process else { throw Failed("there is no such process") }
+    return try String(contentsOfFile: "/proc/\(process)/environ", encoding: .utf8).split(separator: "\0").map(
+      String.init)
   }
 
   func processes(named name: String) async throws -> [Int32] {
