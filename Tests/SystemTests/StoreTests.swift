@@ -116,14 +116,15 @@ extension SystemTests {
     }
 
     @Test func aWriterThatDrainsEndsItsPullAndThenTheNextOneWritesNeverBoth() async throws {
-      let environment = ["OLLAMA_SIMULATOR_PULL_SECONDS": "5", "OLLAMA_DEBUG": "1"]
-      let settings = "placements: [{gpus: [0]}, {gpus: [1]}]\n" + SystemTests.two
-      try await InstalledPool.running(settings, environment: environment) { pool in
-        _ = try await pool.ready(2)
-        let status = try await pool.status("one writes") { $0.store?.writer != nil }
-        let writer = try #require(status.store?.writer)
-        let other = writer == "gpu0" ? "gpu1" : "gpu0"
+      let environment = ["OLLAMA_SIMULATOR_PULL_SECONDS": "8", "OLLAMA_DEBUG": "1"]
+      try await InstalledPool.running("placements: [{gpus: [0]}, {gpus: [1]}]", environment: environment) { pool in
+        _ = try await pool.ready(1)
+        let (writer, other) = ("gpu0", "gpu1")
+        try await pool.status("gpu0 writes") { $0.store?.writer == writer }
         let first = try await Pull.begun("mistral")
+        // What makes the supervisor hear that the other is ready tells it of the pull, too.
+        #expect(try await pool.pool("scale", "--fixed", "2").end == .exited(0))
+        try await pool.entry(containing: "gpu1 ready")
         #expect(try await pool.pool("drain", writer).end == .exited(0))
         try await pool.status("the dispatcher knows it") { $0.maxConcurrent == 1 }
         // Whoever asks now waits for the one that writes next.
