@@ -9,8 +9,7 @@ package final class InventoryReader: Sendable {
   private struct State {
     var library: NVMLLibrary?
     var session: NVMLSession?
-    /// Whether NVML has told of GPUs: then a driver that is not loaded is one that went away.
-    var hasAnswered = false
+    var met = MetGPUs()
     var amd: AMDReader
     var slots: PCIDevices
   }
@@ -134,23 +133,25 @@ package final class InventoryReader: Sendable {
   private func read(_ state: inout State) throws(Failure) -> NVMLReading {
     if let session = state.session {
       // A session fails after a driver's reload: then a new one is opened.
-      do throws(InventoryProblem) { return try Self.read(session) } catch { state.session = nil }
+      do throws(InventoryProblem) { return try Self.read(session, &state.met) } catch { state.session = nil }
     }
     do throws(InventoryProblem) {
       let library = try openLibrary(&state)
-      let session = try NVMLSession(library, files)
+      let session = try NVMLSession(library, files, met: state.met)
       state.session = session
-      let reading = try Self.read(session)
-      state.hasAnswered = state.hasAnswered || !reading.gpus.isEmpty
-      return reading
+      return try Self.read(session, &state.met)
     } catch {
       state.session = nil
-      throw meansNoDriver(error) && !state.hasAnswered ? .noDriver(error) : .broken(error)
+      // A driver that has told of GPUs and is not loaded is one that went away.
+      throw meansNoDriver(error) && state.met.gpus.isEmpty ? .noDriver(error) : .broken(error)
     }
   }
 
-  private static func read(_ session: NVMLSession) throws(InventoryProblem) -> NVMLReading {
+  private static func read(
+    _ session: NVMLSession, _ met: inout MetGPUs
+  ) throws(InventoryProblem) -> NVMLReading {
     let (gpus, problems) = try session.read()
+    met = session.met
     return (gpus, problems, session.driverVersion)
   }
 

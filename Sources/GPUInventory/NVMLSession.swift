@@ -1,6 +1,15 @@
 import CNVML
 import PoolCore
 
+/// What NVML has told of GPUs, in this session or in those before: what doesn't change is kept where it can no longer be
+/// read.
+struct MetGPUs {
+  /// By the GPU's UUID, each followed by its slices, as they were read last.
+  var gpus: [String: [GPU]] = [:]
+  /// Those of which it was told whether they are divided.
+  var withKnownDivision: Set<String> = []
+}
+
 /// NVML between nvmlInit and nvmlShutdown. In it, the count of the GPUs and their indexes stay.
 final class NVMLSession {
   /// Bounds what a broken library can make the pool do.
@@ -11,12 +20,15 @@ final class NVMLSession {
   private var slots: PCIDevices
   /// By NVML's index, so that a GPU that gets lost is still known by its name: the GPU, and its slices.
   private var known: [UInt32: [GPU]] = [:]
+  private(set) var met: MetGPUs
 
-  init(_ library: NVMLLibrary, _ files: FileSystem) throws(InventoryProblem) {
+  /// - Parameter met: in sessions before.
+  init(_ library: NVMLLibrary, _ files: FileSystem, met: MetGPUs) throws(InventoryProblem) {
     let code = library.initialize()
     guard code == CNVML_SUCCESS else { throw library.problem(code, in: "nvmlInit_v2") }
     self.library = library
     self.files = files
+    self.met = met
     slots = PCIDevices(files)
   }
 
@@ -63,8 +75,7 @@ final class NVMLSession {
     }
     var faults = NVMLFaults(library: library, gpu: uuid)
     defer { problems += faults.problems }
-    // What doesn't change is kept where it can no longer be read.
-    let same = remembered.first?.uuid == uuid ? remembered : []
+    let same = met.gpus[uuid, default: []]
     var gpu = same.first?.withoutReadings ?? GPU(index: 0, uuid: uuid, vendor: .nvidia)
     gpu.name = faults.value(device.name, "nvmlDeviceGetName") ?? gpu.name
     gpu.pciAddress = faults.value(device.pciAddress, "nvmlDeviceGetPciInfo_v3") ?? gpu.pciAddress
@@ -76,8 +87,14 @@ final class NVMLSession {
     gpu.memoryUsed = memory?.used
     gpu.utilisation = faults.value(device.utilisation, "nvmlDeviceGetUtilizationRates")
     gpu.temperature = faults.value(device.temperature, "nvmlDeviceGetTemperature")
+    let count = faults.problems.count
     if let isDivided = faults.value(device.isDivided, "nvmlDeviceGetMigMode") {
       gpu.kind = isDivided ? .divided : .whole
+    }
+    if faults.problems.count == count {
+      met.withKnownDivision.insert(uuid)
+    } else if !met.withKnownDivision.contains(uuid) {
+      faults.mayHideSlices()
     }
     let processes = processes(of: device, isDivided: gpu.kind == .divided, &faults)
     gpu.processes = processes.map { NVMLProcesses.merged($0) }
@@ -92,6 +109,7 @@ final class NVMLSession {
     }
     gpu.slices = slices.map(\.uuid)
     known[index] = [gpu] + slices
+    met.gpus[uuid] = known[index]
     return [gpu] + slices
   }
 
@@ -127,6 +145,13 @@ struct NVMLFaults {
       isLost = isLost || code == CNVML_GPU_IS_LOST
       return nil
     }
+  }
+
+  /// Says of what has failed last that slices may be there all the same.
+  mutating func mayHideSlices() {
+    guard var cause = problems.last else { return }
+    cause.gpu = "\(gpu), MIG devices"
+    problems.append(cause)
   }
 
   /// Computing or drawing. `nil` where either is not known: what isn't complete would make a GPU look free.

@@ -31,9 +31,10 @@ struct NVMLSlices {
     return slices
   }
 
-  /// Slices that can't be asked are there as long as their GPU doesn't say otherwise.
+  /// Slices that can't be asked are there as long as their GPU doesn't say otherwise; where none is known, some may be.
   private func remembered(_ known: [GPU], since count: Int, _ faults: inout NVMLFaults) -> [GPU] {
     if let cause = faults.problems.last, faults.problems.count > count || faults.isLost {
+      if known.isEmpty { faults.mayHideSlices() }
       faults.problems += known.map { slice in
         var problem = cause
         problem.gpu = slice.uuid
@@ -64,6 +65,8 @@ struct NVMLSlices {
     slice.memoryTotal = memory?.total ?? slice.memoryTotal
     slice.memoryUsed = memory?.used
     slice.processes = processes(of: device, gpuInstance, computeInstance, &own)
+    // A driver that was loaded anew may have numbered the nodes anew.
+    if !slice.deviceNodes.starts(with: parent.deviceNodes) { slice.deviceNodes = [] }
     if slice.deviceNodes.isEmpty {
       let nodes = capabilityNodes(gpuInstance, computeInstance, uuid, &own.problems)
       if !nodes.isEmpty, !parent.deviceNodes.isEmpty { slice.deviceNodes = parent.deviceNodes + nodes }

@@ -104,7 +104,9 @@ struct MIGTests {
     try fake.show(Self.state + failure)
     let inventory = fresh.read(.automatic)
     #expect(inventory.gpus.map(\.uuid) == ["GPU-c", "GPU-b"] + (isOfSlice ? ["MIG-x", "MIG-z"] : []) + ["GPU-a"])
-    #expect(inventory.problems.map(\.code) == [999] && inventory.problems[0].subject == function)
+    #expect(inventory.problems.allSatisfy { $0.code == 999 && $0.subject == function })
+    #expect(inventory.problems.count == (isOfSlice ? 1 : 2))
+    #expect(inventory.incompleteness?.subject == function, "others may be there")
 
     // Who has read them before knows them still.
     let reader = fake.reader(root: files.root)
@@ -148,6 +150,45 @@ struct MIGTests {
     }
     try fake.show(Self.state)
     #expect(reader.read(.automatic) == before)
+  }
+
+  @Test(
+    "slices are known by what was told before the driver was loaded anew",
+    arguments: [
+      "nvmlDeviceGetMigMode", "nvmlDeviceGetMaxMigDeviceCount", "nvmlDeviceGetMigDeviceHandleByIndex",
+      "nvmlDeviceGetMinorNumber", "nvmlDeviceGetGpuInstanceId",
+    ])
+  func reloaded(function: String) async throws {
+    let files = try Self.capabilities()
+    defer { withExtendedLifetime(files) {} }
+    let fake = try await FakeNVML(state: Self.state)
+    let reader = fake.reader(root: files.root)
+    let before = reader.read(.automatic)
+    for number in 1...2 {
+      try fake.show(Self.state + "fail \(function) 999 gpu=1\nreload \(number)\n")
+      let after = reader.read(.automatic)
+      #expect(after.gpus.map(\.uuid) == before.gpus.map(\.uuid) && after.gpus.map(\.kind) == before.gpus.map(\.kind))
+      #expect(after.gpus.map(\.deviceNodes) == before.gpus.map(\.deviceNodes))
+    }
+    // Its number may be another one then.
+    let renumbered = Self.state.replacing("minor=5", with: "minor=6")
+    try fake.show(renumbered + "reload 3\n")
+    #expect(reader.read(.automatic).gpus[2...4].allSatisfy { !$0.deviceNodes.contains("/dev/nvidia5") })
+  }
+
+  @Test("where it was never told whether GPUs are divided, slices may be there")
+  func unknownDivision() async throws {
+    let fake = try await FakeNVML(state: Self.state + "fail nvmlDeviceGetMigMode 999\n")
+    let reader = fake.reader()
+    for _ in 0..<2 {
+      let inventory = reader.read(.automatic)
+      #expect(inventory.gpus.map(\.kind) == [.whole, .whole, .whole])
+      #expect(inventory.incompleteness?.subject == "nvmlDeviceGetMigMode")
+    }
+    try fake.show(Self.state + "fail nvmlDeviceGetMigMode 3\n")
+    #expect(reader.read(.automatic).incompleteness == nil)
+    try fake.show(Self.state + "fail nvmlDeviceGetMigMode 999\n")
+    #expect(reader.read(.automatic).incompleteness == nil, "that doesn't change")
   }
 
   @Test("slices come and go, and so does the division")

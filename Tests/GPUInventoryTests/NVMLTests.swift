@@ -1,3 +1,4 @@
+import Glibc
 import TestSupport
 import Testing
 
@@ -51,7 +52,11 @@ struct NVMLTests {
     #expect(Set(inventory.gpus.map(\.uuid)) == ["GPU-a", "GPU-b", "GPU-c", "GPU-d"])
     #expect(inventory.gpus.filter { $0.uuid != "GPU-b" }.allSatisfy { $0.name != nil && $0.processes == [] })
     let reason = "; the driver gives no reason: the kernel's log may (`journalctl -k --grep NVRM`)"
-    #expect(inventory.problems.map(\.description) == ["GPU-b: \(reported): Unknown Error (NVML code 999)\(reason)"])
+    // Whether there are slices is more than a value.
+    let named = function == "nvmlDeviceGetMigMode" ? ["GPU-b", "GPU-b, MIG devices"] : ["GPU-b"]
+    #expect(
+      inventory.problems.map(\.description)
+        == named.map { "\($0): \(reported): Unknown Error (NVML code 999)\(reason)" })
     for harmless in [3, 13] {
       try fake.show(FakeNVML.four + "fail \(function) \(harmless)\n")
       #expect(fake.reader().read(.automatic).problems == [], "what isn't supported is no fault")
@@ -131,6 +136,27 @@ struct NVMLTests {
     #expect(failed.problems.map(\.subject) == ["nvmlDeviceGetCount_v2"] && failed.problems.map(\.code) == [999])
     try fake.show(FakeNVML.four)
     #expect(reader.read(.automatic).gpus.count == 4)
+  }
+
+  @Test("what was told before the driver was loaded anew is known where it isn't told again")
+  func rememberedAcrossSessions() async throws {
+    let fake = try await FakeNVML(state: FakeNVML.four)
+    let reader = fake.reader()
+    let before = reader.read(.automatic)
+    let failures = ["Name", "MinorNumber", "PciInfo_v3", "MemoryInfo_v2"].map { "fail nvmlDeviceGet\($0) 999\n" }
+    try fake.show(FakeNVML.four + failures.joined() + "reload 1\n")
+    let after = reader.read(.automatic)
+    #expect(after.problems.count == 16)
+    #expect(after.gpus.map(\.withoutReadings) == before.gpus.map(\.withoutReadings))
+  }
+
+  @Test("each call that is made can be tried without a GPU")
+  func simulatedCalls() async throws {
+    let library = try await FakeNVML().library
+    let handle = try #require(dlopen(library, RTLD_NOW | RTLD_LOCAL))
+    let calls = try FakeNVML.calls()
+    #expect(calls.count > 20)
+    for call in calls { #expect(dlsym(handle, call) != nil, "\(call)") }
   }
 
   @Test("the CPU is used where no driver is loaded, not where one fails")

@@ -23,6 +23,15 @@ import Testing
     #expect(fleet.draining.isEmpty)
   }
 
+  @Test func aSpecificationThatIsNotKnownReplacesNothing() {
+    var fleet = FleetUnderTest.running(1, of: 2)
+    fleet.change(specification: "")
+    fleet.pass(.seconds(5))
+    #expect(fleet.starts == ["gpu0"] && fleet.draining.isEmpty)
+    fleet.change(specification: "new")
+    #expect(fleet.starts == ["gpu0", "gpu1"])
+  }
+
   @Test func aSpecificationThatDoesNotRunCostsNoRunningInstanceAndIsTriedAgainAndElsewhere() {
     var fleet = FleetUnderTest(gpus: 3, minimum: 1)
     fleet.runs("gpu0")

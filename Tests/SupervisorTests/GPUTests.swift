@@ -100,6 +100,45 @@ struct GPUTests {
     #expect(launcher.world.violations == [])
   }
 
+  @Test(arguments: try FakeNVML.calls().sorted())
+  func aSupervisorThatStartsWhileACallFailsLeavesWhatRunsAlone(_ call: String) async throws {
+    let state = """
+      gpu uuid=GPU-a bus=00000000:01:00.0
+      gpu uuid=GPU-b bus=00000000:41:00.0 mig=1
+      mig gpu=1 index=3 uuid=MIG-b gi=7
+
+      """
+    let fake = try await FakeNVML(state: state)
+    let stage = try Stage("scaling: {min: 2, window: 1s, idle_hold: 1s}\n")
+    try await stage.startDispatcher()
+    let first = try await stage.start(inventory: reader(fake))
+    try await eventually(within: patience, "two are ready") { await first.fleet.ready == 2 }
+    await first.stop(instances: .leave)
+
+    try fake.show(state + "fail \(call) 999\n")
+    let launcher = stage.launcher.successor()
+    let second = try await stage.start(
+      launcher, inventory: reader(fake),
+      gpuEvents: GPUEventSource(nvmlLibrary: fake.library, retryPause: .milliseconds(20)))
+    try await eventually(within: patience, "both are told of") { stage.told(.core) == ["gpu0", "gpu1.7"] }
+    let since = await second.ticks
+    try await eventually(within: patience, "three ticks") {
+      await second.readGPUs()
+      return await second.ticks >= since + 3
+    }
+    try await second.reload()
+    #expect(launcher.world.units.keys.sorted() == ["gpu0", "gpu1.7"] && launcher.world.orders == [])
+    #expect(stage.told(.draining) == [])
+    try fake.show(state)
+    try await eventually(within: patience, "all is well") {
+      await second.readGPUs()
+      return try await stage.status().problems == []
+    }
+    #expect(launcher.world.orders == [] && stage.told(.core) == ["gpu0", "gpu1.7"])
+    await second.stop(instances: .stop)
+    await stage.dispatcher.stop()
+  }
+
   @Test func aReloadDoesNotWaitForADriverThatHangs() async throws {
     let fake = try await FakeNVML(state: Self.gpu("a", bus: 0))
     let stage = try Stage("scaling: {min: 1}\n")

@@ -75,6 +75,22 @@ import Testing
     #expect(names(try plan("", inventory).plan) == ["gpu0: A", "gpu1: B"])
   }
 
+  @Test func whatAGPUIsPinnedWithIsNotCertainWhereItsDriverFailsToTellIt() throws {
+    var inventory = drivers("A", "B", "C")
+    for index in 0...1 {
+      (inventory.gpus[index].deviceNodes, inventory.gpus[index].pciAddress) = (["/dev/nvidia\(index)"], "0000:01:00.0")
+    }
+    inventory.problems = ["B", "C"].map {
+      InventoryProblem(gpu: $0, subject: "nvmlDeviceGetMinorNumber", code: 999, text: "Unknown Error")
+    }
+    let configuration = try ConfigurationReader.read(text: "", name: "test.yaml")
+    var numbering = GPUNumbering()
+    let placements = PlacementPlan(configuration, inventory: inventory, numbering: &numbering)
+      .placements(configuration.settings, digests: ["gpu0": "a", "gpu1": "b", "gpu2": "c"])
+    // B was told before.
+    #expect(placements.map(\.specification) == ["a", "b", ""])
+  }
+
   @Test func numbersThatASupervisorStoredAreReadWithoutTakingItsFolder() async throws {
     let folder = try TemporaryDirectory()
     #expect(GPUNumbering.stored(in: folder.path) == GPUNumbering())

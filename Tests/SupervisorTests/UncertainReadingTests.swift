@@ -24,6 +24,8 @@ import Testing
   @Test(arguments: [
     InventoryProblem(gpu: "KFD node 2", subject: "properties", text: "has no location_id"),
     InventoryProblem(gpu: "GPU-b, MIG device 3", subject: "nvmlDeviceGetUUID", code: 999, text: "Unknown Error"),
+    InventoryProblem(
+      gpu: "A, MIG devices", subject: "nvmlDeviceGetMaxMigDeviceCount", code: 999, text: "Unknown Error"),
     InventoryProblem(gpu: "GPU 3", subject: "nvmlDeviceGetHandleByIndex_v2", code: 999, text: "Unknown Error"),
     InventoryProblem(subject: "nvmlInit_v2", code: 999, text: "Unknown Error"),
     // Which one is not said.
@@ -132,8 +134,10 @@ struct VanishedDriverTests {
     await second.stop(instances: .stop)
   }
 
-  @Test func errorsThatCanNotBeHeardOfAreToldOnceAlsoAfterAReloadThatBringsGPUs() async throws {
-    let fake = try await FakeNVML(state: Self.gpu + "fail nvmlEventSetCreate 4\n")
+  @Test(arguments: [
+    "nvmlEventSetCreate", "nvmlDeviceGetSupportedEventTypes", "nvmlDeviceRegisterEvents", "nvmlEventSetWait_v2",
+  ]) func errorsThatCanNotBeHeardOfAreToldOnceAlsoAfterAReloadThatBringsGPUs(_ call: String) async throws {
+    let fake = try await FakeNVML(state: Self.gpu + "fail \(call) 4\n")
     let stage = try Stage("scaling: {min: 0}\ngpus: cpu\n")
     let daemon = try await stage.start(
       inventory: reader(fake), gpuEvents: GPUEventSource(nvmlLibrary: fake.library, retryPause: .milliseconds(20)))
@@ -141,7 +145,7 @@ struct VanishedDriverTests {
     try await daemon.reload()
     try await eventually(within: patience, "it is told") {
       await daemon.readGPUs()
-      return stage.journal.contains { $0.contains("nvmlEventSetCreate") }
+      return stage.journal.contains { $0.contains(call) }
     }
     await daemon.readGPUs()
     #expect(stage.journal.count { $0.contains("so that XID errors are not heard of") } == 1)

@@ -76,6 +76,13 @@ package final class FakeNVML: Sendable {
     try RunningProgram("sh", ["-c", "sleep 600; :", "sh", "--gpus", folder.path, "--holds", "\(uuid)=\(bytes)"])
   }
 
+  /// Each function of NVML's that the pool calls, by its newest name.
+  package static func calls() throws -> Set<String> {
+    let path = PackageRoot.path(to: "Sources/GPUInventory/NVMLLibrary.swift")
+    let source = try String(contentsOfFile: path, encoding: .utf8)
+    return Set(source.matches(of: /(?:find|need)\("(nvml[A-Za-z0-9_]+)"/).map { String($0.1) })
+  }
+
   /// How often a function was called so far without failing: on one GPU, counted from 0, or on all.
   package func calls(of function: String, gpu: Int32 = -1) -> Int {
     guard let handle = dlopen(library, RTLD_NOW), let symbol = dlsym(handle, "fakeCalls") else { return 0 }

@@ -69,7 +69,9 @@ extension Fleet {
 
   private func isStale(_ id: InstanceID) -> Bool {
     guard let record = placements[id], let instance = record.running else { return false }
-    return record.isConfigured ? record.placement.specification != instance.unit.specification : knowsAllPlacements
+    guard record.isConfigured else { return knowsAllPlacements }
+    let wanted = record.placement.specification
+    return !wanted.isEmpty && wanted != instance.unit.specification
   }
 
   /// Whether an instance that was started after the change, with what it brought, is ready.

@@ -14,7 +14,7 @@ package struct Placement: Hashable, Sendable {
   /// The only models that its instance serves; empty for any.
   package var models: [String]
   /// A digest of everything that the instance is started with but its port. An instance of another digest is
-  /// replaced.
+  /// replaced. Empty where that is not known for certain: then what runs there stays.
   package var specification: String
   /// Bytes that must be free on its GPUs together before a start; nil for what the models took there last.
   package var neededMemory: Int?

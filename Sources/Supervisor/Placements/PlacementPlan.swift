@@ -14,6 +14,8 @@ package struct PlacementPlan: Sendable {
     var settings: PlacementSettings
     /// Why it has these GPUs; nil where the file says so.
     var reason: String?
+    /// Whether a driver failed to tell what an instance is pinned with.
+    var isUncertain = false
   }
 
   /// A placement that can't be, and is left out: the others must not suffer for it.
@@ -56,6 +58,12 @@ package struct PlacementPlan: Sendable {
       sites = [Site(id: "cpu0", gpus: [], settings: PlacementSettings(gpus: []))]
     case .auto: placeAll(gpus, inGroupsOf: settings.gpusPerInstance)
     case .list(let placements): place(placements, configuration, gpus)
+    }
+    let failing = Set(inventory.problems.compactMap(\.gpu))
+    for index in sites.indices {
+      sites[index].isUncertain = sites[index].gpus.contains {
+        failing.contains($0.uuid) && ($0.deviceNodes.isEmpty || $0.pciAddress == nil)
+      }
     }
     tellDivided(gpus)
   }
@@ -220,7 +228,8 @@ extension PlacementPlan {
     sites.map { site in
       Placement(
         id: site.id, gpus: site.gpus.map(\.uuid), slots: site.settings.slots ?? settings.slots,
-        isShared: site.settings.shared, models: site.settings.models, specification: digests[site.id] ?? "",
+        isShared: site.settings.shared, models: site.settings.models,
+        specification: site.isUncertain ? "" : digests[site.id] ?? "",
         neededMemory: settings.neededMemory(in: site.settings)?.bytes)
     }
   }
