@@ -12,6 +12,8 @@
 //   fail nvmlDeviceGetMemoryInfo_v2 15        that call returns that code, on every GPU and slice
 //   fail nvmlDeviceGetMemoryInfo_v2 15 gpu=1  on one GPU and its slices; with mig=3 on one slice, with mig=-1 on none
 //   fail any 15 gpu=1                         every call does
+//   lingers 20                                what a program held is free only 20 s after its end, on every GPU and
+//                                             slice, for whoever has seen it hold that; with gpu= and mig= as above
 //   missing gpu=1                             as if its line were not there, while the others keep their numbers here
 //   hang                                      no call returns while this line is there
 //   reload 1                                  another number ends all sessions, as the driver's reload does
@@ -60,10 +62,21 @@ typedef struct Device {
   char uuid[96], name[96], bus[32];
 } Device;
 
+// What a line is about: every GPU where `gpu` is -1, and all of it where `slice` is -2.
+typedef struct {
+  int gpu, slice;
+} Scope;
+
 typedef struct {
   char function[64];
-  int code, gpu, slice;
+  int code;
+  Scope scope;
 } Failure;
+
+typedef struct {
+  int seconds;
+  Scope scope;
+} Lingering;
 
 typedef struct {
   int gpu;
@@ -85,15 +98,24 @@ typedef struct {
   const Device *device;
 } Occupation;
 
+// What one held that has ended.
+typedef struct {
+  Occupation occupation;
+  long long ended_at; // in milliseconds
+} Remainder;
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static Device gpus[MOST_GPUS], slices[MOST_SLICES];
 static Failure failures[MOST_FAILURES];
+static Lingering lingerings[MOST_FAILURES];
 static Process processes[MOST_PROCESSES];
 static Happening happenings[MOST_EVENTS];
 static bool hangs;
-static int gpu_count, slice_count, failure_count, process_count, happening_count, initialized, reload, process_size;
+static int gpu_count, slice_count, failure_count, lingering_count, process_count, happening_count;
+static int initialized, reload, process_size;
 static Occupation occupations[MOST_OCCUPATIONS];
-static int occupation_count;
+static Remainder remainders[MOST_OCCUPATIONS];
+static int occupation_count, remainder_count;
 static long long occupations_read_at; // in milliseconds; 0: never
 static char driver[80];
 static long long shown_count;
@@ -142,9 +164,11 @@ static void text(const char *line, const char *key, char *out, size_t size, cons
     if (*c == '_') *c = ' ';
 }
 
+static Scope scope_of(const char *line) { return (Scope){(int)number(line, "gpu", -1), (int)number(line, "mig", -2)}; }
+
 static void read_line(const char *line) {
-  Failure failure = {.gpu = -1};
-  int new_reload;
+  Failure failure = {.scope = scope_of(line)};
+  int new_reload, seconds;
   if (!strncmp(line, "gpu ", 4) && gpu_count < MOST_GPUS) {
     Device *gpu = &gpus[gpu_count];
     gpu->index = gpu_count++;
@@ -184,9 +208,9 @@ static void read_line(const char *line) {
   } else if (sscanf(line, "processsize %d", &process_size) == 1) {
     if (process_size != 32) process_size = 24;
   } else if (sscanf(line, "fail %63s %d", failure.function, &failure.code) == 2 && failure_count < MOST_FAILURES) {
-    failure.gpu = (int)number(line, "gpu", -1);
-    failure.slice = (int)number(line, "mig", -2);
     failures[failure_count++] = failure;
+  } else if (sscanf(line, "lingers %d", &seconds) == 1 && lingering_count < MOST_FAILURES) {
+    lingerings[lingering_count++] = (Lingering){seconds, scope_of(line)};
   } else if (!strncmp(line, "missing ", 8)) {
     unsigned long long gpu = number(line, "gpu", MOST_GPUS);
     if (gpu < MOST_GPUS) gpus[gpu].missing = true;
@@ -201,7 +225,7 @@ static void read_line(const char *line) {
 }
 
 static void forget(void) {
-  gpu_count = slice_count = failure_count = process_count = happening_count = 0;
+  gpu_count = slice_count = failure_count = lingering_count = process_count = happening_count = 0;
   occupations_read_at = 0;
   hangs = false;
   for (int i = 0; i < MOST_GPUS; i++) gpus[i].missing = false;
@@ -236,9 +260,9 @@ static bool is_of(const Failure *failure, const char *function) {
   return !strcmp(failure->function, "any") || !strcmp(failure->function, function);
 }
 
-static bool concerns(const Failure *failure, const Device *device) {
-  if (failure->gpu >= 0 && !(device && failure->gpu == device->index)) return false;
-  return failure->slice == -2 || (device && failure->slice == device->slice);
+static bool concerns(Scope scope, const Device *device) {
+  if (scope.gpu >= 0 && !(device && scope.gpu == device->index)) return false;
+  return scope.slice == -2 || (device && scope.slice == device->slice);
 }
 
 #ifdef COUNT_CALLS
@@ -282,7 +306,7 @@ static int enter(const char *function, const Device *device) {
     read_state_if_changed();
   }
   for (int i = 0; i < failure_count; i++)
-    if (is_of(&failures[i], function) && concerns(&failures[i], device)) return failures[i].code;
+    if (is_of(&failures[i], function) && concerns(failures[i].scope, device)) return failures[i].code;
   if (!initialized && strncmp(function, "nvmlInit", 8)) return UNINITIALIZED;
   note_call(function, device ? device->index : -1);
   return SUCCESS;
@@ -322,16 +346,44 @@ static void read_arguments(unsigned pid, const char *word, const char *end) {
   }
 }
 
+// How long what a program held of a device stays in use after its end, in milliseconds.
+static long long lingers_for(const Device *device) {
+  long long longest = 0;
+  for (int i = 0; i < lingering_count; i++)
+    if (concerns(lingerings[i].scope, device) && lingerings[i].seconds * 1000LL > longest)
+      longest = lingerings[i].seconds * 1000LL;
+  return longest;
+}
+
+static bool still_holds(const Occupation *held) {
+  for (int i = 0; i < occupation_count; i++)
+    if (occupations[i].pid == held->pid && occupations[i].device == held->device) return true;
+  return false;
+}
+
+// Keeps what lingers: of what there was, and of what programs held `before` that have ended since.
+static void read_remainders(const Occupation *before, int count, long long now) {
+  int kept = 0;
+  for (int i = 0; i < remainder_count; i++)
+    if (now - remainders[i].ended_at < lingers_for(remainders[i].occupation.device)) remainders[kept++] = remainders[i];
+  for (int i = 0; i < count && kept < MOST_OCCUPATIONS; i++)
+    if (lingers_for(before[i].device) && !still_holds(&before[i])) remainders[kept++] = (Remainder){before[i], now};
+  remainder_count = kept;
+}
+
 // At most every 20 ms: one look at all GPUs asks many times.
 static void read_occupations(void) {
   struct timespec clock;
   clock_gettime(CLOCK_MONOTONIC, &clock);
   long long now = clock.tv_sec * 1000LL + clock.tv_nsec / 1000000;
   if (occupations_read_at && now - occupations_read_at < 20) return;
-  occupations_read_at = now;
-  occupation_count = 0;
   DIR *entries = opendir("/proc");
   if (!entries) return;
+  static Occupation before[MOST_OCCUPATIONS];
+  int count = occupation_count;
+  memcpy(before, occupations, count * sizeof *before);
+  occupations_read_at = now;
+  occupation_count = 0;
   for (struct dirent *entry; (entry = readdir(entries));) {
     char *end, path[64], words[8192];
     unsigned long pid = strtoul(entry->d_name, &end, 10);
@@ -346,6 +398,7 @@ static void read_occupations(void) {
     read_arguments(pid, words, words + length);
   }
   closedir(entries);
+  read_remainders(before, count, now);
 }
 
 static bool is_on(const Device *device, int gpu, unsigned gpu_instance, unsigned compute_instance) {
@@ -356,9 +409,9 @@ static bool is_on(const Device *device, int gpu, unsigned gpu_instance, unsigned
 static unsigned long long used_on(const Device *device) {
   unsigned long long used = device->used;
   read_occupations();
-  for (int i = 0; i < occupation_count; i++) {
-    const Device *on = occupations[i].device;
-    if (is_on(device, on->index, on->gpu_instance, on->compute_instance)) used += occupations[i].used;
+  for (int i = 0; i < occupation_count + remainder_count; i++) {
+    const Occupation *one = i < occupation_count ? &occupations[i] : &remainders[i - occupation_count].occupation;
+    if (is_on(device, one->device->index, one->device->gpu_instance, one->device->compute_instance)) used += one->used;
   }
   return used < device->total ? used : device->total;
 }
@@ -599,8 +652,9 @@ int nvmlEventSetCreate(EventSet **set) {
 }
 
 int nvmlEventSetFree(EventSet *set) {
+  ENTER(NULL);
   free(set);
-  return SUCCESS;
+  return leave(SUCCESS);
 }
 
 int nvmlDeviceGetSupportedEventTypes(Device *gpu, unsigned long long *types) {

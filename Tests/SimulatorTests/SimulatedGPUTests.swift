@@ -107,12 +107,68 @@ import Testing
     let process = GPUProcess(pid: program.processID, memory: 4 << 30)
     try await eventually("it is there") { reader.read(.automatic).gpus[0].processes == [process] }
     #expect(reader.read(.automatic).gpus[0].memoryUsed == 4 << 30)
-    #expect(program.output == "Process \(program.processID) holds 4 GiB of gpu0 until Ctrl-C.\n")
+    let said = try await program.line(containing: "holds")
+    #expect(said == "Process \(program.processID) holds 4 GiB of gpu0 until Ctrl-C.")
     let more = try await gpus("occupy", path, "gpu0", "7GiB")
     #expect(more.end == .exited(1) && more.errorOutput == "Error: out of memory: 6 GiB of gpu0 are free\n")
     program.signal(SIGINT)
     #expect(try await program.wait() == .killed(bySignal: SIGINT))
     try await eventually("it is gone") { reader.read(.automatic).gpus[0].processes == [] }
+  }
+
+  @Test func `what a program held is free only so much later, or at once when that is cleared`() async throws {
+    let reader = try await make("--count", "2", "--memory", "10GiB", "--mig", "gpu1=5GiB,5GiB")
+    func used() -> [UInt64] { reader.read(.automatic).gpus.map { ($0.memoryUsed ?? 0) >> 30 } }
+    func occupy(_ gpu: String, until now: [UInt64]) async throws -> RunningProgram {
+      let program = try RunningProgram(
+        BuiltProduct.path("ollama-simulator"), ["gpus", "occupy", path, gpu, "4GiB"])
+      try await eventually("it is there") { used() == now }
+      return program
+    }
+    try await gpus("fault", path, "gpu0", "lingers", "3")
+    try await gpus("fault", path, "gpu1.2", "lingers", "3600")
+    let programs = [
+      try await occupy("gpu0", until: [4, 0, 0, 0]), try await occupy("gpu1.1", until: [4, 4, 4, 0]),
+      try await occupy("gpu1.2", until: [4, 8, 4, 4]),
+    ]
+    for program in programs {
+      program.signal(SIGINT)
+      _ = try await program.wait()
+    }
+    try await eventually("nobody is there any more, and the memory is in use") {
+      reader.read(.automatic).gpus.allSatisfy { $0.processes == [] } && used() == [4, 4, 0, 4]
+    }
+    try await eventually("it is free later") { used() == [0, 4, 0, 4] }
+    try await gpus("clear", path)
+    #expect(used() == [0, 0, 0, 0])
+  }
+
+  @Test func `what is no library is told, also where the right one is in use, and mended`() async throws {
+    let before = try await make("--count", "2")
+    #expect(before.read(.automatic).gpus.count == 2)
+    let fault = try await gpus("fault", path, "driver", "garbage")
+    #expect(fault.output == "\(path)/libnvidia-ml.so.1 is no library now.\n")
+    #expect(before.read(.automatic).problems == [], "who has it open notices nothing")
+    // Another program, since this one has it loaded.
+    let (simulator, tool) = (BuiltProduct.path("ollama-simulator"), BuiltProduct.path("ollama-pool"))
+    let file = try folder.write("gpus: auto\n", to: "pool.yaml")
+    func driver() async throws -> String {
+      try await run(tool, ["doctor", "--config", file], environment: ["LD_LIBRARY_PATH": path]).output
+    }
+    #expect(try await driver().contains("invalid ELF header"))
+    // What is wrong with one GPU alone is cleared alone.
+    try await gpus("clear", path, "gpu0")
+    #expect(try await driver().contains("invalid ELF header"))
+    let clear = try await run(simulator, ["gpus", "clear", path])
+    #expect(clear.end == .exited(0), "\(clear.errorOutput)")
+    let mended = try await driver()
+    #expect(mended.contains("550.54.15") && !mended.contains("invalid ELF header"), "\(mended)")
+  }
+
+  @Test func `those with nodes name them`() async throws {
+    let gpus = try await make("--count", "2", "--mig", "gpu1=10GiB", "--nodes").read(.automatic).gpus
+    #expect(gpus[0].deviceNodes == ["/dev/nvidia0", "/dev/nvidiactl", "/dev/nvidia-uvm"])
+    #expect(gpus[1...].allSatisfy { $0.deviceNodes.isEmpty } && gpus.count == 3)
   }
 
   @Test func `models hold memory where there is room, and go when another one needs it`() async throws {
@@ -193,7 +249,9 @@ import Testing
       (["fault", path, "gpu7", "lost"], 1, "there is no simulated GPU gpu7; there are: gpu0, gpu1"),
       (["fault", path, "gpu1", "melted"], 1, "`melted` is no fault of a GPU; see ollama-simulator gpus fault --help"),
       (["fault", path, "driver", "lost"], 1, "`lost` is no fault of the driver"),
-      (["fault", path, "gpu1", "xid", "many"], 1, "many is no code: expected a number from 1 to 1000"),
+      (["fault", path, "gpu1", "xid", "many"], 1, "many: expected a number from 1 to 1000"),
+      (["fault", path, "gpu1", "lingers", "0"], 1, "0: expected a number from 1 to 3600"),
+      (["fault", path, "gpu1", "garbage"], 1, "`garbage` is no fault of a GPU"),
       (["fault", path, "gpu1", "call", "nvmlNothing", "3"], 1, "the pool calls no function nvmlNothing"),
       (["fault", folder.path, "gpu1", "lost"], 1, "`ollama-simulator gpus make \(folder.path)` makes some"),
       (["clear", path, "gpu2"], 1, "there is no simulated GPU gpu2"),

@@ -34,14 +34,7 @@ struct SimulatedGPUs {
 
   private init(_ options: [String], haveNodes: Bool) async throws {
     try? FileManager.default.removeItem(atPath: Self.folder)
-    try await order(["make", Self.folder] + options)
-    guard haveNodes else { return }
-    var number = -1
-    try edit { line in
-      guard line.hasPrefix("gpu ") else { return line }
-      number += 1
-      return line + " minor=\(number)"
-    }
+    try await order(["make", Self.folder] + options + (haveNodes ? ["--nodes"] : []))
   }
 
   /// The driver comes, as far as programs can see.

@@ -20,6 +20,8 @@ struct ByteAmount: Sendable, Equatable {
   }
 }
 
-extension ByteAmount: ExpressibleByArgument {
+extension ByteAmount: ExpressibleByArgument, CustomStringConvertible {
   init?(argument: String) { self.init(argument) }
+
+  var description: String { bytes % (1 << 30) == 0 ? "\(bytes >> 30)GiB" : "\(bytes)" }
 }

@@ -10,6 +10,7 @@ enum GPUFault {
       missing             not there any more, as after a reboot without it
       xid CODE            an XID error, such as 31 or 79; told once
       ecc                 an ECC error that can't be corrected; told once
+      lingers SECONDS     memory of programs that end is free only so much later
       call FUNCTION CODE  NVML's FUNCTION returns CODE, such as
                           nvmlDeviceGetTemperature 999
 
@@ -19,6 +20,8 @@ enum GPUFault {
       restarted           loaded anew under the running pool: whoever has NVML
                           in use has to begin anew; over at once
       hangs               no call returns
+      garbage             its library is none; who has it open notices nothing
+      lingers SECONDS     as above, for all GPUs
       call FUNCTION CODE  NVML's FUNCTION returns CODE, for all GPUs
     """
 
@@ -35,6 +38,7 @@ enum GPUFault {
       // A number that fits an int.
       case ("restarted", 1): return "reload \(sequence % 1_000_000_000)"
       case ("hangs", 1): return "hang"
+      case ("lingers", 2): return "lingers \(try number(words[1], most: mostSeconds))"
       case ("call", 3): return try call(words, library)
       default: throw unknown(words, of: "the driver")
       }
@@ -50,8 +54,9 @@ enum GPUFault {
         throw SimulatorError("a slice goes away with its line `mig` in \(NVMLState.name); missing is for whole GPUs")
       }
       return "missing \(whole)"
-    case ("xid", 2): return "xid \(instance) code=\(try code(words[1], most: 1000)) seq=\(sequence)"
+    case ("xid", 2): return "xid \(instance) code=\(try number(words[1], most: 1000)) seq=\(sequence)"
     case ("ecc", 1): return "ecc \(instance) seq=\(sequence)"
+    case ("lingers", 2): return "lingers \(try number(words[1], most: mostSeconds)) \(place)"
     case ("call", 3): return "\(try call(words, library)) \(place)"
     default: throw unknown(words, of: "a GPU")
     }
@@ -61,14 +66,16 @@ enum GPUFault {
     guard try library.has(words[1]) else {
       throw SimulatorError("the pool calls no function \(words[1]) of NVML's; nvmlDeviceGetTemperature is one")
     }
-    return "fail \(words[1]) \(try code(words[2], most: 999))"
+    return "fail \(words[1]) \(try number(words[2], most: 999))"
   }
 
-  private static func code(_ text: String, most: Int) throws(SimulatorError) -> Int {
-    guard let code = Int(text), (1...most).contains(code) else {
-      throw SimulatorError("\(text) is no code: expected a number from 1 to \(most)")
+  private static let mostSeconds = 3600
+
+  private static func number(_ text: String, most: Int) throws(SimulatorError) -> Int {
+    guard let number = Int(text), (1...most).contains(number) else {
+      throw SimulatorError("\(text): expected a number from 1 to \(most)")
     }
-    return code
+    return number
   }
 
   private static func unknown(_ words: [String], of what: String) -> SimulatorError {

@@ -115,7 +115,7 @@ struct StateLine: Sendable {
     keyword = text.split(separator: " ").first.map(String.init) ?? ""
   }
 
-  var isFault: Bool { ["fail", "missing", "hang", "xid", "ecc"].contains(keyword) }
+  var isFault: Bool { ["fail", "missing", "hang", "lingers", "xid", "ecc"].contains(keyword) }
 
   subscript(key: String) -> String? {
     words.first { $0.hasPrefix(key + "=") }.map { String($0.dropFirst(key.utf8.count + 1)) }

@@ -20,6 +20,15 @@ struct SimulatedLibrary {
     return SimulatedLibrary(path: path)
   }
 
+  /// What stands in its place where there is none.
+  private static let garbage = Array(
+    "This is no library. `ollama-simulator gpus clear` brings the right one back.\n".utf8)
+
+  /// Puts garbage in its place. Who has it open keeps it, since its file is replaced.
+  static func spoil(in folder: String) throws(SimulatorError) { try SmallFile.write(garbage, to: folder + "/" + name) }
+
+  static func isSpoiled(in folder: String) -> Bool { SmallFile.read(folder + "/" + name, limit: 4096) == garbage }
+
   /// Copies it to where it shows the GPUs of `folder`.
   func install(in folder: String) throws(SimulatorError) {
     guard let content = SmallFile.read(path, limit: 16 << 20) else {

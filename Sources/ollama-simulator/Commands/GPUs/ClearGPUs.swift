@@ -15,5 +15,6 @@ struct ClearGPUs: ParsableCommand {
     var state = try NVMLState.read(in: folder)
     state.clear(try gpu.map { name throws(SimulatorError) in try state.device(name) })
     try state.write(in: folder)
+    if gpu == nil, SimulatedLibrary.isSpoiled(in: folder) { try SimulatedLibrary.shipped().install(in: folder) }
   }
 }

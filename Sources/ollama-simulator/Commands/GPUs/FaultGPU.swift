@@ -20,6 +20,10 @@ struct FaultGPU: ParsableCommand {
     let folder = try place.realPath()
     var state = try NVMLState.read(in: folder)
     let device = gpu == "driver" ? nil : try state.device(gpu)
+    if device == nil, words == ["garbage"] {
+      try SimulatedLibrary.spoil(in: folder)
+      return print("\(folder)/\(SimulatedLibrary.name) is no library now.")
+    }
     // Later events have higher numbers, also than those that were cleared.
     let line = try GPUFault.line(words, on: device, sequence: WallTime.now.milliseconds, library: .shipped())
     state.add(line)

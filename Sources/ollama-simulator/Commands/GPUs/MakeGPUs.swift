@@ -5,8 +5,8 @@ struct MakeGPUs: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "make", abstract: "Make a folder with simulated GPUs.",
     discussion: """
-      They have no device nodes, so nothing is pinned by the kernel. For a pool that is installed the folder must be \
-      where its units can see it: below /var/lib or /opt, say, and neither in /tmp nor in a home.
+      Without --nodes they have no device nodes, so nothing is pinned by the kernel. For a pool that is installed the \
+      folder must be where its units can see it: below /var/lib or /opt, say, and neither in /tmp nor in a home.
       """)
 
   @OptionGroup var place: GPUs.Folder
@@ -17,6 +17,13 @@ struct MakeGPUs: ParsableCommand {
     help: ArgumentHelp(
       "Divide a GPU into MIG slices of these sizes; may be given for several.", valueName: "gpu=size,size..."))
   var mig: [String] = []
+
+  @Flag(
+    help: """
+      They have the nodes /dev/nvidia0 and so on, with /dev/nvidiactl and /dev/nvidia-uvm, but for those with slices. \
+      Where the machine lacks them, nothing is started there.
+      """)
+  var nodes = false
 
   func validate() throws {
     guard (1...64).contains(count) else { throw ValidationError("--count \(count): expected a number from 1 to 64") }
@@ -38,7 +45,7 @@ struct MakeGPUs: ParsableCommand {
     try NVMLState(text: text(slices)).write(in: folder)
     print(
       """
-      \(folder) has \(count == 1 ? "a GPU" : "\(count) GPUs") of \(Self.text(memory)) now. A pool that sees them:
+      \(folder) has \(count == 1 ? "a GPU" : "\(count) GPUs") of \(memory) now. A pool that sees them:
         LD_LIBRARY_PATH=\(folder) OLLAMA_SIMULATOR_GPUS=\(folder) ollama-pool serve --state \(folder)/state
       One that breaks, and is whole again:
         ollama-simulator gpus fault \(folder) gpu0 lost
@@ -71,27 +78,23 @@ struct MakeGPUs: ParsableCommand {
     var lines = [
       "# Simulated GPUs: read again at each change. `_` is a space, and gpu=1 is the second line `gpu`. Such a line also",
       "# takes minor=1 (it has the node /dev/nvidia1), used=1GiB, util=90 (percent), temp=70. Lines that begin with",
-      "# `fail`, `missing`, `xid`, `ecc` or `hang` say what is wrong: `ollama-simulator gpus fault --help` explains them.",
+      "# `fail`, `missing`, `xid`, `ecc`, `hang` or `lingers` say what is wrong: see `ollama-simulator gpus fault --help`.",
       "driver 550.54.15",
     ]
     for gpu in 0..<count {
       lines.append(
         "gpu uuid=GPU-00000000-0000-4000-8000-\(Self.padded(gpu, 12)) name=\(gpuName) "
-          + "bus=\(domain):\(Self.padded(gpu + 1, 2)):00.0 total=\(Self.text(memory))"
-          + (slices[gpu] == nil ? "" : " mig=1"))
+          + "bus=\(domain):\(Self.padded(gpu + 1, 2)):00.0 total=\(memory)"
+          + (slices[gpu] != nil ? " mig=1" : nodes ? " minor=\(gpu)" : ""))
     }
     for (gpu, sizes) in slices.sorted(by: { $0.key < $1.key }) {
       for (index, size) in sizes.enumerated() {
         lines.append(
           "mig gpu=\(gpu) index=\(index) uuid=MIG-\(Self.padded(gpu, 8))-0000-4000-8000-\(Self.padded(index + 1, 12)) "
-            + "name=\(gpuName)_MIG total=\(Self.text(size)) gi=\(index + 1) ci=0")
+            + "name=\(gpuName)_MIG total=\(size) gi=\(index + 1) ci=0")
       }
     }
     return lines.map { $0 + "\n" }.joined()
-  }
-
-  private static func text(_ amount: ByteAmount) -> String {
-    amount.bytes % (1 << 30) == 0 ? "\(amount.bytes >> 30)GiB" : "\(amount.bytes)"
   }
 
   private static func padded(_ number: Int, _ width: Int) -> String {
