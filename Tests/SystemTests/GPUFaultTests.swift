@@ -71,33 +71,32 @@ extension SystemTests {
       }
     }
 
-    @Test func aCallThatFailsIsToldAndCostsNoInstance() async throws {
-      try await SimulatedGPUs.running(SystemTests.two, options: ["--count", "2"]) { pool, gpus in
+    @Test func whatAllGPUsNeedGoesMissingAndNothingIsStartedUntilItIsBack() async throws {
+      let (node, away) = ("/dev/nvidia-uvm", "/dev/nvidia-uvm.away")
+      try await SimulatedGPUs.running("scaling: {min: 2, max: 2}", options: ["--count", "3"]) { pool, _ in
         let before = try await pool.ready(2)
-        for (gpu, function) in [
-          ("gpu0", "nvmlDeviceGetMemoryInfo_v2"), ("gpu1", "nvmlDeviceGetComputeRunningProcesses_v3"),
-          ("gpu0", "nvmlDeviceGetUUID"), ("gpu1", "nvmlDeviceRegisterEvents"),
-        ] {
-          try await gpus.fault("\(gpu) call \(function) 999")
-          // Whether errors are told of is asked of each GPU once.
-          guard function != "nvmlDeviceRegisterEvents" else { continue }
-          let name = function.prefix { $0 != "_" }
-          try await pool.gpus("\(function) is told") {
-            $0[String(gpu.dropFirst(3))]?.problem?.contains("\(name)") == true
-          }
+        let streams = [try await Conversation.begun(tokens: 300), try await Conversation.begun(tokens: 300)]
+        rename(node, away)
+        defer { rename(away, node) }
+        let seen = try await pool.gpus("all are out") { $0.values.allSatisfy { $0.state == "failed" } }
+        let reason = "its device node \(node) is missing; `nvidia-modprobe -u -c=0` makes it"
+        #expect(seen.count == 3 && seen.values.allSatisfy { $0.reason == reason }, "\(seen)")
+        #expect(try await pool.pool("scale", "--fixed", "3").end == .exited(0))
+        let held = try await pool.entry(containing: "gpu2 is passed over")
+        #expect(held.message.contains(reason), "\(held)")
+        for stream in streams {
+          let answer = try await Conversation.finish(stream)
+          #expect(answer.isDone && answer.tokens >= 299)
         }
-        try await gpus.fault("driver mismatch")
-        try await eventually("the driver is told of") {
-          try await pool.pool("status").output.contains("NVML code 18")
-        }
-        // What has begun goes on, and what comes is served.
+        // What goes is not replaced, here or elsewhere.
+        try await pool.kill("SIGKILL", "ollama-instance-gpu0.service")
+        try await pool.entry(containing: "gpu0 is passed over")
         #expect(try await Conversation.chat(tokens: 2).isDone)
-        try await gpus.clear()
-        try await pool.gpus("all is well again") { gpus in
-          gpus.count == 2 && gpus.values.allSatisfy { $0.problem == nil && $0.state == "ours" }
-        }
-        let after = try await pool.status()
-        #expect(after.running.map(\.mainPID) == before.running.map(\.mainPID) && after.maxConcurrent == 2)
+        let during = try await pool.status()
+        #expect(during.running.map(\.mainPID) == [before.instance("gpu1")?.mainPID])
+        rename(away, node)
+        let after = try await pool.ready(3)
+        #expect(after.instance("gpu1")?.mainPID == before.instance("gpu1")?.mainPID)
       }
     }
 

@@ -34,6 +34,7 @@ actor InstalledPool {
     var desired: Int
     var instances: [Instance]
     var store: Store?
+    var problems: [String]
 
     func instance(_ id: String) -> Instance? { instances.first { $0.id == id } }
     var running: [Instance] { instances.filter { $0.mainPID != nil } }
