@@ -87,6 +87,9 @@ package struct GPUProcess: Sendable, Hashable {
 }
 
 extension GPU {
+  /// The GPU that it is a slice of.
+  package var parent: String? { if case .slice(let parent, _, _) = kind { parent } else { nil } }
+
   /// What a process is pinned to it with; nothing of it changes while the GPU works.
   package struct Pin: Sendable, Equatable {
     package var uuid: String

@@ -40,7 +40,7 @@ package final class GPUEventSource: Sendable {
 /// What the thread and its owner share.
 final class EventWatch: Sendable {
   private struct State {
-    /// Whole and divided GPUs.
+    /// Whole and divided GPUs, and those of slices.
     var uuids: Set<String> = []
     var slices: [SliceKey: String] = [:]
     var problem: InventoryProblem?
@@ -78,11 +78,10 @@ final class EventWatch: Sendable {
     var uuids: Set<String> = []
     var slices: [SliceKey: String] = [:]
     for gpu in gpus {
-      switch gpu.kind {
-      case .slice(let parent, let gpuInstance, let computeInstance):
-        slices[SliceKey(parent: parent, gpuInstance: gpuInstance, computeInstance: computeInstance)] = gpu.uuid
-      case .whole, .divided: uuids.insert(gpu.uuid)
-      }
+      // The GPU of a slice need not be among them.
+      uuids.insert(gpu.parent ?? gpu.uuid)
+      guard case .slice(let parent, let gpuInstance, let computeInstance) = gpu.kind else { continue }
+      slices[SliceKey(parent: parent, gpuInstance: gpuInstance, computeInstance: computeInstance)] = gpu.uuid
     }
     let (isNews, needsThread) = state.withLock { state in
       let isNews = !uuids.isSubset(of: state.uuids)

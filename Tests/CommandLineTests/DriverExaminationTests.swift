@@ -43,6 +43,11 @@ import Testing
     #expect(
       findings(drivers(), answering("GPU-a", "GPU-b"), events: ["GPU-a"]).last
         == .ok("driver", "NVIDIA's has no events of GPU-b: faults show in readings alone"))
+    var slice = answering("MIG-x")
+    slice.gpus[0].kind = .slice(of: "GPU-b", gpuInstance: 1, computeInstance: 0)
+    #expect(
+      findings(drivers(), slice, events: []).last
+        == .ok("driver", "NVIDIA's has no events of GPU-b: faults show in readings alone"))
     var tightLipped = answering("GPU-a")
     tightLipped.driverVersion = nil
     #expect(findings(drivers(), tightLipped)[0] == .ok("driver", "NVIDIA's, which does not tell its version"))

@@ -83,6 +83,19 @@ struct GPUEventTests {
     listener.source.close()
   }
 
+  @Test("a list that names a slice and not its GPU has the events of both")
+  func sliceAlone() async throws {
+    let listener = Listener(try await FakeNVML(variant: .counting, state: Self.state))
+    listener.source.watch(listener.fake.reader().read(.configured([ConfiguredGPU(uuid: "MIG-y")])).gpus)
+    try await eventually("its GPU is registered") {
+      listener.fake.calls(of: "nvmlDeviceRegisterEvents", gpu: 1) == 1
+    }
+    try listener.fake.show(Self.state + "xid gpu=1 code=13 seq=1 gi=3 ci=0\nxid gpu=1 code=79 seq=2\n")
+    try await eventually("both are told") { listener.events.count == 2 }
+    #expect(listener.events.map(\.uuid) == ["MIG-y", "GPU-b"])
+    listener.source.close()
+  }
+
   @Test("a driver that is loaded anew while it is waited for is opened again")
   func reload() async throws {
     let listener = Listener(try await FakeNVML(variant: .counting, state: Self.state))

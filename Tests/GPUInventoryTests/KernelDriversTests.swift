@@ -86,6 +86,9 @@ struct GPUEventTrialTests {
       #expect(registered == ["GPU-a", "GPU-b"] && problem == nil)
     }
     #expect(GPUEventSource.trial([], nvmlLibrary: "/nowhere").problem == nil)
+    var slice = GPU(index: 0, uuid: "MIG-x", vendor: .nvidia)
+    slice.kind = .slice(of: "GPU-b", gpuInstance: 1, computeInstance: 0)
+    #expect(GPUEventSource.trial([slice], nvmlLibrary: fake.library).registered == ["GPU-b"])
     let amd = GPU(index: 0, uuid: "GPU-1", vendor: .amd)
     #expect(GPUEventSource.trial([amd], nvmlLibrary: "/nowhere").problem == nil)
   }

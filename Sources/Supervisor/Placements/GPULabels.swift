@@ -40,9 +40,6 @@ struct GPULabels: Sendable {
 extension GPU {
   var isSlice: Bool { parent != nil }
 
-  /// The GPU that it is a slice of.
-  var parent: String? { if case .slice(let parent, _, _) = kind { parent } else { nil } }
-
   fileprivate var sliceSuffix: String {
     guard case .slice(_, let gpuInstance, let computeInstance) = kind else { return "" }
     return ".\(gpuInstance)" + (computeInstance > 0 ? ".\(computeInstance)" : "")

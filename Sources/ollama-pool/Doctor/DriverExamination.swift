@@ -85,12 +85,9 @@ enum DriverExamination {
 
   /// Whether errors are told as they happen.
   private static func events(_ facts: GPUFacts) -> [Finding] {
-    let gpus = facts.inventory.gpus.filter { gpu in
-      if case .slice = gpu.kind { return false }
-      return gpu.vendor == .nvidia
-    }
+    let gpus = Set(facts.inventory.gpus.filter { $0.vendor == .nvidia }.map { $0.parent ?? $0.uuid })
     guard facts.inventory.hasAnswerOfNVIDIA, !gpus.isEmpty else { return [] }
-    let silent = gpus.map(\.uuid).filter { !facts.withEvents.contains($0) }
+    let silent = gpus.subtracting(facts.withEvents).sorted()
     if let problem = facts.eventProblem {
       return [
         .warning(
