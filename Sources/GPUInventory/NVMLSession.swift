@@ -82,11 +82,6 @@ final class NVMLSession {
     slots.describe(&gpu)
     let minor = faults.value(device.minorNumber, "nvmlDeviceGetMinorNumber")
     if let minor { gpu.deviceNodes = GPU.Vendor.nvidia.completed(["/dev/nvidia\(minor)"]) }
-    let memory = faults.value(device.memory, "nvmlDeviceGetMemoryInfo")
-    gpu.memoryTotal = memory?.total ?? gpu.memoryTotal
-    gpu.memoryUsed = memory?.used
-    gpu.utilisation = faults.value(device.utilisation, "nvmlDeviceGetUtilizationRates")
-    gpu.temperature = faults.value(device.temperature, "nvmlDeviceGetTemperature")
     let count = faults.problems.count
     if let isDivided = faults.value(device.isDivided, "nvmlDeviceGetMigMode") {
       gpu.kind = isDivided ? .divided : .whole
@@ -96,7 +91,14 @@ final class NVMLSession {
     } else if !met.withKnownDivision.contains(uuid) {
       faults.mayHideSlices()
     }
-    let processes = processes(of: device, isDivided: gpu.kind == .divided, &faults)
+    // What is told of all slices together is not for everybody.
+    let refusal = cnvml_return(gpu.kind == .divided ? CNVML_NO_PERMISSION : CNVML_SUCCESS)
+    let memory = faults.value(device.memory, "nvmlDeviceGetMemoryInfo", ignoring: refusal)
+    gpu.memoryTotal = memory?.total ?? gpu.memoryTotal
+    gpu.memoryUsed = memory?.used
+    gpu.utilisation = faults.value(device.utilisation, "nvmlDeviceGetUtilizationRates")
+    gpu.temperature = faults.value(device.temperature, "nvmlDeviceGetTemperature")
+    let processes = faults.processes(of: device, ignoring: refusal)
     gpu.processes = processes.map { NVMLProcesses.merged($0) }
     var slices: [GPU] = []
     if gpu.kind == .divided {
@@ -111,14 +113,6 @@ final class NVMLSession {
     known[index] = [gpu] + slices
     met.gpus[uuid] = known[index]
     return [gpu] + slices
-  }
-
-  private func processes(
-    of device: NVMLDevice, isDivided: Bool, _ faults: inout NVMLFaults
-  ) -> [NVMLProcesses.Entry]? {
-    // All slices' processes together are not for everybody.
-    let allowed = isDivided ? CNVML_NO_PERMISSION : CNVML_SUCCESS
-    return faults.processes(of: device, ignoring: cnvml_return(allowed))
   }
 }
 
@@ -135,10 +129,13 @@ struct NVMLFaults {
   }
 
   /// `nil` where it isn't known or fails.
-  mutating func value<Value>(_ answer: Answer<Value>, _ call: String) -> Value? {
+  /// - Parameter ignored: a code that is no fault.
+  mutating func value<Value>(
+    _ answer: Answer<Value>, _ call: String, ignoring ignored: cnvml_return = cnvml_return(CNVML_SUCCESS)
+  ) -> Value? {
     switch answer {
     case .value(let value): return value
-    case .unknown: return nil
+    case .unknown, .failed(ignored): return nil
     case .failed(let code):
       // Every further call fails alike.
       if !isLost { problems.append(library.problem(code, in: call, gpu: gpu)) }
@@ -158,12 +155,11 @@ struct NVMLFaults {
   mutating func processes(
     of device: NVMLDevice, ignoring ignored: cnvml_return = cnvml_return(CNVML_SUCCESS)
   ) -> [NVMLProcesses.Entry]? {
-    let compute = device.computeProcesses
-    if case .failed(ignored) = compute { return nil }
-    guard let computing = value(compute, "nvmlDeviceGetComputeRunningProcesses") else { return nil }
+    guard
+      let computing = value(device.computeProcesses, "nvmlDeviceGetComputeRunningProcesses", ignoring: ignored)
+    else { return nil }
     let graphics = device.graphicsProcesses
     if case .unknown = graphics { return computing }
-    if case .failed(ignored) = graphics { return nil }
-    return value(graphics, "nvmlDeviceGetGraphicsRunningProcesses").map { computing + $0 }
+    return value(graphics, "nvmlDeviceGetGraphicsRunningProcesses", ignoring: ignored).map { computing + $0 }
   }
 }

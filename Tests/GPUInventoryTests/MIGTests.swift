@@ -88,6 +88,17 @@ struct MIGTests {
     #expect(inventory.gpus[0].processes == [])
   }
 
+  @Test("that the memory of all slices together is not for everybody is no fault", arguments: ["", " mig=0"])
+  func memoryOfAll(slice: String) async throws {
+    let files = try Self.capabilities()
+    defer { withExtendedLifetime(files) {} }
+    let refusal = "fail nvmlDeviceGetMemoryInfo_v2 4 gpu=1\(slice.isEmpty ? " mig=-1" : slice)\n"
+    let inventory = try await FakeNVML(state: Self.state + refusal).reader(root: files.root).read(.automatic)
+    let isOfSlice = !slice.isEmpty
+    #expect(inventory.problems.map(\.gpu) == (isOfSlice ? ["MIG-x"] : []))
+    #expect(inventory.gpus[1...3].map(\.memoryUsed) == (isOfSlice ? [0, nil, 20] : [nil, 10, 20]))
+  }
+
   @Test(
     "a call that fails costs the slice, or the slices, that it is about",
     arguments: [
