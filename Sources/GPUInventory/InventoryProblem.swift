@@ -65,7 +65,7 @@ package struct InventoryProblem: Error, Sendable, Hashable, CustomStringConverti
       "it has fallen off the bus: restart the machine; if it happens again, look at its seat and power"
     case CNVML_RESET_REQUIRED:
       "`systemctl stop ollama-pool-supervisor.socket`, since the supervisor has it open, end what runs on it, `nvidia-smi "
-        + "--gpu-reset`, `systemctl start ollama-pool-supervisor`; or restart the machine"
+        + "--gpu-reset -i \(resettable)`, `systemctl start ollama-pool-supervisor`; or restart the machine"
     case CNVML_LIB_RM_VERSION_MISMATCH:
       "the driver was upgraded and its kernel module is still the old one: restart the machine, or `systemctl stop "
         + "ollama-pool.target`, end what else uses it, and reload the module"
@@ -73,6 +73,10 @@ package struct InventoryProblem: Error, Sendable, Hashable, CustomStringConverti
     default: advice
     }
   }
+
+  /// As `nvidia-smi -i` takes it, which without would reset all GPUs, also those that are in use. A slice is reset with its
+  /// GPU.
+  private var resettable: String { gpu.flatMap { $0.hasPrefix("GPU-") ? $0 : nil } ?? "UUID" }
 
   /// Without the remedy.
   package var summary: String {

@@ -76,6 +76,10 @@ struct NVMLTests {
       #expect((problem.kind == .lost) == (code == 15) && (problem.kind == .needsReset) == (code == 16))
     }
     #expect(InventoryProblem(subject: "call", text: "text").description == "call: text")
+    for (gpu, named) in [("GPU-a", "GPU-a"), ("MIG-x", "UUID"), ("GPU 3", "UUID"), (nil, "UUID")] {
+      let problem = InventoryProblem(gpu: gpu, subject: "call", code: 16, text: "text")
+      #expect(problem.remedy?.contains("`nvidia-smi --gpu-reset -i \(named)`") == true)
+    }
   }
 
   @Test("a GPU that can't be named is left out, and the others stay")
