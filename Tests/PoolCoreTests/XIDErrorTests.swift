@@ -11,7 +11,7 @@ import Testing
 
   @Test(
     "what the catalog answers with a reset or a restart takes the GPU out",
-    arguments: [46, 48, 54, 61, 62, 64, 74, 79, 95, 109, 110, 119, 120, 136, 140, 143, 151, 155, 156, 158])
+    arguments: [46, 48, 54, 61, 62, 64, 74, 79, 95, 109, 110, 119, 120, 136, 140, 143, 151, 155, 156, 158, 159])
   func resets(code: Int) {
     #expect(XIDError(code: code).consequence == .resetNeeded)
   }

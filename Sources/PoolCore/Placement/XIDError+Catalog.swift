@@ -97,6 +97,8 @@ extension XIDError {
     line(151, name: "key rotation error", .resetNeeded, "restart the machine, or the virtual machine"),
     line(155, name: "NVLink software error", .resetNeeded, "a link between GPUs failed; reset the GPUs"),
     line(156, name: "resource retirement", .resetNeeded, "a broken part of the GPU is left out after its next reset"),
+    // CHECK_UVM: a reset where UVM is in use, which it is wherever CUDA is.
+    line(159, name: "link to the CPU error", .resetNeeded, "an access over the link to the CPU failed; reset the GPU"),
     line(158, 167, name: "fatal timeout", .resetNeeded, "the GPU gave no answer in time; reset it"),
   ]
 
@@ -113,7 +115,7 @@ extension XIDError {
       "all were corrected; watch for XID 48 and 64, and ask NVIDIA's support if it goes on"),
     line(93, name: "board memory wears out", .warning, "the memory of the board's own records was written too often"),
     line(108, 137, 166, 170, name: "NVLink access error", .warning, "follows a fault of the GPU at the other end"),
-    line(121, 159, name: "link to the CPU error", .warning, "was corrected; ask NVIDIA's support if it goes on"),
+    line(121, name: "link to the CPU error", .warning, "was corrected; ask NVIDIA's support if it goes on"),
     line(
       144, 145, 146, 147, 148, 149, 150, name: "NVLink event", .warning,
       "most are corrected; one that is not comes with XID 48, 45 or 154. The kernel's log tells which it was"),
