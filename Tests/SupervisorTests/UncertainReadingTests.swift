@@ -158,6 +158,30 @@ struct VanishedDriverTests {
     await daemon.stop(instances: .stop)
   }
 
+  private static let two =
+    gpu
+    + gpu.split(separator: "\n")[0]
+    .replacing("GPU-a", with: "GPU-b").replacing("41:", with: "81:") + "\n"
+
+  @Test func aDriverThatCanNotBeAskedIsToldAtOnceAlsoWherePlacementsAreListed() async throws {
+    let fake = try await FakeNVML(state: Self.two)
+    let stage = try Stage("scaling: {min: 1}\nplacements: [{gpus: [0]}, {gpus: [1]}]\n")
+    let daemon = try await stage.start(inventory: reader(fake))
+    func told() -> Int { stage.journal.count { $0.contains("GPUs and placements: nvmlInit_v2") } }
+    for time in 1...2 {
+      try fake.show("fail nvmlInit_v2 18\nfail nvmlDeviceGetCount_v2 18\n")
+      await daemon.readGPUs()
+      try await eventually(within: patience, "it is told") { told() == time }
+      await daemon.readGPUs()
+      #expect(try await stage.status().instances.map(\.id) == ["gpu0", "gpu1"])
+      try fake.show(Self.two)
+      await daemon.readGPUs()
+      #expect(try await stage.status().problems == [])
+    }
+    await daemon.stop(instances: .stop)
+    #expect(told() == 2)
+  }
+
   @Test func aPoolThatNeverMetAGPUUsesTheCPU() async throws {
     let stage = try Stage("scaling: {min: 1}\n")
     let daemon = try await stage.start(inventory: Stage.noDriver)

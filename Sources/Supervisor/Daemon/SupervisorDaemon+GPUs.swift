@@ -25,7 +25,7 @@ extension SupervisorDaemon {
     // The configuration may be another one by now.
     guard plan.configuration == configuration else { return }
     let seen = reading ?? .unanswered(within: options.gpuPatience)
-    replan(seen)
+    let told = replan(seen)
     let known = plan.placements.sites.flatMap { $0.gpus.map(\.uuid) }
     let expected = plan.expected(seen)
     let readings = await readings(of: expected, known: known)
@@ -35,13 +35,13 @@ extension SupervisorDaemon {
     apply { $0.gpusRead(readings, at: $1) }
     options.gpuEvents?.watch(expected.incompleteness == nil ? expected.gpus : shown.gpus)
     let events = seen.hasAnswerOfNVIDIA ? options.gpuEvents?.problem?.ofEvents : nil
-    noteTroubles([expected.incompleteness, events].compactMap(\.self))
+    noteTroubles([expected.incompleteness, events].compactMap(\.self), told: told)
     watchersShouldKnow()
   }
 
-  /// Tells of those that are new and not the plan's own.
-  private func noteTroubles(_ troubles: [InventoryProblem]) {
-    for trouble in troubles where !plan.driverTroubles.contains(trouble) && !plan.inventory.problems.contains(trouble) {
+  /// Tells of those that are new.
+  private func noteTroubles(_ troubles: [InventoryProblem], told: [InventoryProblem]) {
+    for trouble in troubles where !(plan.driverTroubles + told).contains(trouble) {
       tell(SupervisorEvent(.inventoryTrouble, "GPUs and placements", why: trouble.description))
     }
     plan.driverTroubles = troubles
@@ -54,17 +54,19 @@ extension SupervisorDaemon {
   }
 
   /// Takes other GPUs than before into the plan: one was added, slices were made, a driver has come.
-  private func replan(_ reading: Inventory) {
+  /// - Returns: the plan's problems that have been told.
+  private func replan(_ reading: Inventory) -> [InventoryProblem] {
+    let (before, names) = (plan.inventory.problems, Set(plan.placements.sites.map(\.id)))
     let reading = plan.completed(reading)
-    guard !reading.hasSamePlaces(as: plan.inventory) else { return }
+    guard !reading.hasSamePlaces(as: plan.inventory) else { return before }
     let new = plan.changed(to: plan.configuration, reading, plan.foundStore)
     // What may hide GPUs must not cost those that run.
-    guard new.placements.areAll || new.finds(moreThan: plan) else { return }
-    let names = Set(plan.placements.sites.map(\.id))
+    guard new.placements.areAll || new.finds(moreThan: plan) else { return before }
     take(new)
-    guard names != Set(plan.placements.sites.map(\.id)) else { return }
+    guard names != Set(plan.placements.sites.map(\.id)) else { return before }
     tell(SupervisorEvent(.placementsChanged, "other GPUs are there than before", why: plan.description))
     tellPlanProblems()
+    return plan.inventory.problems
   }
 
   /// Errors that the driver tells of by itself.
