@@ -182,6 +182,27 @@ struct VanishedDriverTests {
     #expect(told() == 2)
   }
 
+  @Test func aListOfGPUsIsCountedAsBeforeWhileItsDriverHangs() async throws {
+    let fake = try await FakeNVML(state: Self.two)
+    let stage = try Stage("scaling: {min: 1}\n")
+    let first = try await stage.start(inventory: reader(fake))
+    #expect(try await stage.status().gpus.map { "\($0.number) \($0.uuid)" } == ["0 GPU-a", "1 GPU-b"])
+    await first.stop(instances: .stop)
+
+    stage.configure(
+      "scaling: {min: 1}\ngpus: [{uuid: GPU-b}, {uuid: GPU-a}]\nplacements: [{id: x, gpus: [0]}, {id: y, gpus: [1]}]\n")
+    let second = try await stage.start(ScriptedLauncher(), inventory: reader(fake), gpuPatience: .milliseconds(200))
+    let places = await second.plan.placements.sites.map { "\($0.id): \($0.gpus.map(\.uuid))" }
+    #expect(places == ["x: [\"GPU-b\"]", "y: [\"GPU-a\"]"])
+    let release = try fake.hang()
+    await second.readGPUs()
+    #expect(await second.plan.placements.sites.map { "\($0.id): \($0.gpus.map(\.uuid))" } == places)
+    #expect(await second.plan.inventory.source == .configured)
+    try await stage.tells("the driver has not answered within 0.2 s")
+    try release()
+    await second.stop(instances: .stop)
+  }
+
   @Test func aPoolThatNeverMetAGPUUsesTheCPU() async throws {
     let stage = try Stage("scaling: {min: 1}\n")
     let daemon = try await stage.start(inventory: Stage.noDriver)

@@ -145,6 +145,8 @@ extension Inventory {
     let isIncomplete = incompleteness != nil
     guard source == .drivers, old.source == .drivers || isIncomplete else { return self }
     var kept = self
+    // A driver that gives no answer says nothing of what is configured: that is counted as before.
+    if old.source == .configured { kept.source = .configured }
     let present = Set(gpus.map(\.uuid))
     for gpu in old.gpus where (gpu.kind == .whole || isIncomplete) && !present.contains(gpu.uuid) {
       kept.gpus.append(gpu.withoutReadings)
