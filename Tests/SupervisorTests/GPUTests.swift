@@ -1,4 +1,5 @@
 import ControlInterface
+import Dispatch
 import GPUInventory
 import Launching
 import PoolConfiguration
@@ -158,6 +159,26 @@ struct GPUTests {
     #expect(try await stage.status().inventory == .cpu)
     try release()
     await daemon.stop(instances: .stop)
+  }
+
+  @Test func aProcessOnAGPUThatHangsCostsNoMoreThanTheNames() async throws {
+    let fake = try await FakeNVML(state: Self.gpu("a", bus: 0) + "proc gpu=0 pid=1234 used=1MiB\n")
+    let stage = try Stage("scaling: {min: 0}\n")
+    stage.launcher.change { $0.processes[1234] = .other(command: "train") }
+    let daemon = try await stage.start(inventory: reader(fake), gpuPatience: .milliseconds(200))
+    func commands() async throws -> [String?] {
+      await daemon.readGPUs()
+      return try await stage.status().gpus.flatMap { $0.processes ?? [] }.map(\.command)
+    }
+    #expect(try await commands() == ["train"])
+    let answers = DispatchSemaphore(value: 0)
+    stage.launcher.change { $0.processAnswers = answers }
+    // More often than there are threads that could wait for it.
+    for _ in 0..<64 { #expect(try await commands() == [nil]) }
+    answers.signal()
+    try await eventually(within: patience, "it is named again") { try await commands() == ["train"] }
+    await daemon.stop(instances: .stop)
+    #expect(stage.journal.count { $0.contains("/proc: does not tell within 0.2 s whose the processes") } == 1)
   }
 
   @Test func aSupervisorThatStartsWhileTheDriverHangsAdoptsWhatRunsAndAsksAgain() async throws {

@@ -1,3 +1,4 @@
+import Dispatch
 import PoolCore
 import Synchronization
 import TestSupport
@@ -47,6 +48,8 @@ final class ScriptedLauncher: Launcher {
     var ending: Set<InstanceID> = []
     /// Whose processes are.
     var processes: [Int32: ProcessOwner] = [:]
+    /// Who asks for that waits until this is signalled.
+    var processAnswers: DispatchSemaphore?
     var isClosed = false
     /// The specifications that were asked for, newest last.
     var specifications: [InstanceSpecification] = []
@@ -158,7 +161,13 @@ final class ScriptedLauncher: Launcher {
     }
   }
 
-  func instance(ofProcess processID: Int32) -> ProcessOwner { world.processes[processID] ?? .unknown }
+  func instance(ofProcess processID: Int32) -> ProcessOwner {
+    if let answers = world.processAnswers {
+      answers.wait()
+      answers.signal()
+    }
+    return world.processes[processID] ?? .unknown
+  }
 
   func close() async {
     state.withLock { $0.isClosed = true }

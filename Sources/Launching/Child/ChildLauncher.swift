@@ -200,14 +200,13 @@ package final class ChildLauncher: Launcher {
     let roots = state.withLock { state in
       Dictionary(state.children.map { ($0.value.guardProcess, $0.key) }) { first, _ in first }
     }
-    guard let command = ProcessFiles.command(of: processID) else { return .unknown }
     var next = processID
     for _ in 0..<Self.mostAncestors {
       if let id = roots[next] { return .instance(id) }
       guard let parent = ProcessFiles.parent(of: next), parent > 1 else { break }
       next = parent
     }
-    return .other(command: command)
+    return ProcessFiles.command(of: processID).map { .other(command: $0) } ?? .unknown
   }
 
   // MARK: What happens

@@ -28,14 +28,14 @@ extension SupervisorDaemon {
     let told = replan(seen)
     let known = plan.placements.sites.flatMap { $0.gpus.map(\.uuid) }
     let expected = plan.expected(seen)
-    let readings = await readings(of: expected, known: known)
+    let (readings, nameless) = await readings(of: expected, known: known)
     let shown = expected.keeping(plan.inventory)
     gpuFaultCounts.read(readings, known: Set(shown.gpus.map(\.uuid)))
     lastReading = shown
     apply { $0.gpusRead(readings, at: $1) }
     options.gpuEvents?.watch(expected.incompleteness == nil ? expected.gpus : shown.gpus)
     let events = seen.hasAnswerOfNVIDIA ? options.gpuEvents?.problem?.ofEvents : nil
-    noteTroubles([expected.incompleteness, events].compactMap(\.self), told: told)
+    noteTroubles([expected.incompleteness, events, nameless].compactMap(\.self), told: told)
     watchersShouldKnow()
   }
 
@@ -47,10 +47,19 @@ extension SupervisorDaemon {
     plan.driverTroubles = troubles
   }
 
-  /// Off the actor: it looks into /proc for each process.
-  @concurrent
-  private nonisolated func readings(of inventory: Inventory, known: [String]) async -> [GPUReading] {
-    [GPUReading](inventory, known: known) { [launcher] in launcher.instance(ofProcess: $0) }
+  /// Off the actor: it looks into /proc for each process, and one that hangs may never answer.
+  private func readings(of inventory: Inventory, known: [String]) async -> ([GPUReading], InventoryProblem?) {
+    let limit = options.gpuPatience
+    let named = await processPatience.answer(within: limit) { [launcher] in
+      [GPUReading](inventory, known: known) { launcher.instance(ofProcess: $0) }
+    }
+    if let named { return (named, nil) }
+    return (
+      [GPUReading](inventory, known: known) { _ in .unknown },
+      InventoryProblem(
+        subject: "/proc", text: "does not tell within \(limit.brief) whose the processes on the GPUs are",
+        advice: "one of them hangs: `ps -eo pid,stat,wchan:32,comm` shows it with the state D")
+    )
   }
 
   /// Takes other GPUs than before into the plan: one was added, slices were made, a driver has come.

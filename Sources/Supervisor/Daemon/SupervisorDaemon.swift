@@ -33,6 +33,8 @@ package actor SupervisorDaemon {
   /// How instances are started, and why so, for people.
   package nonisolated let launching: String
   let inventory: InventoryCache
+  /// For who is on the GPUs.
+  let processPatience = Patience()
   let state: StateDirectory
   let startedAt = MonotonicClock.now
   let work: AsyncStream<Work>
