@@ -33,6 +33,8 @@ struct AMDDevice {
       gpu.memoryTotal = number(folder + "/mem_info_vram_total", "bytes", 0...UInt64(Int64.max))
       gpu.memoryUsed = number(folder + "/mem_info_vram_used", "bytes", 0...UInt64(Int64.max))
     }
+    // One that sleeps, as the kernel lets a GPU that nobody uses, would wake up for being asked, each time.
+    if files.text(of: folder + "/power/runtime_status") == "suspended" { return }
     gpu.utilisation = number(folder + "/gpu_busy_percent", "percent", 0...100)
     if let sensor = files.names(in: folder + "/hwmon").first(where: { $0.hasPrefix("hwmon") }) {
       let degrees = number(
@@ -56,7 +58,8 @@ struct AMDDevice {
   ) -> Number? {
     let text: String
     switch files.content(of: path) {
-    case .missing: return nil
+    // The latter from Linux 6.15 on, of one that is falling asleep or being reset: `amdgpu_pm_get_access_if_active`.
+    case .missing, .unreadable(EPERM): return nil
     case .unreadable(let code): text = String(cString: strerror(code))
     case .text(let content):
       if let number = Number(content), range ~= number { return number }

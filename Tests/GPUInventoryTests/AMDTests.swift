@@ -100,6 +100,22 @@ import Testing
     #expect(inventory.gpus[2].name == "Instinct MI210")
   }
 
+  @Test("one that sleeps is not woken up for its load and temperature")
+  func asleep() throws {
+    let fake = try FakeAMD(Self.three)
+    for (state, isAsked) in [("suspended\n", false), ("active\n", true)] {
+      try fake.write(state, to: "\(fake.device(of: 0))/power/runtime_status")
+      // Whoever asks finds this.
+      for file in ["gpu_busy_percent", "hwmon/hwmon0/temp1_input"] {
+        try fake.write("asked\n", to: "\(fake.device(of: 0))/\(file)")
+      }
+      let inventory = Self.read(fake)
+      #expect(inventory.problems.count == (isAsked ? 2 : 0))
+      #expect(inventory.gpus[2].memoryUsed == 1000 && inventory.gpus[2].temperature == nil)
+      #expect(inventory.gpus[0].temperature == 46)
+    }
+  }
+
   @Test("a node that tells nothing is named, and the others stay with the index that they have")
   func silentNode() throws {
     for text in ["", "nonsense\n", "simd_count\nlocation_id x\n"] {
