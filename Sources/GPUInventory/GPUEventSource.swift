@@ -174,13 +174,15 @@ final class EventWatch: Sendable {
   }
 
   private func deliver(_ event: NVMLEventSession.Event) {
-    let slices = state.withLock(\.slices)
-    let concerned = slices.filter { key, _ in
-      key.parent == event.uuid && key.gpuInstance == event.gpuInstance
-        && (event.computeInstance ?? key.computeInstance) == key.computeInstance
+    let slices = state.withLock(\.slices).filter { $0.key.parent == event.uuid }
+    guard let gpuInstance = event.gpuInstance, !slices.isEmpty else {
+      continuation.yield(GPUEvent(uuid: event.uuid, kind: event.kind))
+      return
     }
-    // One of a GPU instance as a whole is one of each slice of it.
-    let uuids = concerned.isEmpty ? [event.uuid] : concerned.values.sorted()
-    for uuid in uuids { continuation.yield(GPUEvent(uuid: uuid, kind: event.kind)) }
+    // One of a GPU instance as a whole is one of each slice of it; one of a slice that was not named is nobody's here.
+    let concerned = slices.filter { key, _ in
+      key.gpuInstance == gpuInstance && (event.computeInstance ?? key.computeInstance) == key.computeInstance
+    }
+    for uuid in concerned.values.sorted() { continuation.yield(GPUEvent(uuid: uuid, kind: event.kind)) }
   }
 }
