@@ -49,6 +49,16 @@ import Testing
     #expect(names(made.plan) == ["gpu0: B", "gpu1: A"])
   }
 
+  @Test func aSliceInAConfiguredListIsNamedByItsPosition() throws {
+    var inventory = drivers("M-3", "A", "M-1")
+    inventory.source = .configured
+    inventory.gpus[0].kind = .slice(of: "B", gpuInstance: 3, computeInstance: 0)
+    inventory.gpus[2].kind = .slice(of: "B", gpuInstance: 1, computeInstance: 0)
+    let text = "gpus: [{uuid: M-3}, {uuid: A}, {uuid: M-1}]\n"
+    let made = try plan(text + "placements: [{gpus: [2]}, {gpus: [0]}, {gpus: [1]}]\n", inventory).plan
+    #expect(names(made) == ["gpu2.1: M-1", "gpu0.3: M-3", "gpu1: A"] && made.leftOut.isEmpty)
+  }
+
   @Test func explicitPlacementsNameGPUsByNumberOrUUID() throws {
     let made = try plan(
       "slots: 2\nplacements: [{id: big, gpus: [0, B], slots: 4}, {gpus: [2], environment: {A: 1}}]\n",

@@ -57,7 +57,7 @@ package struct PlacementPlan: Sendable {
     case .auto where inventory.source == .cpu:
       sites = [Site(id: "cpu0", gpus: [], settings: PlacementSettings(gpus: []))]
     case .auto: placeAll(gpus, inGroupsOf: settings.gpusPerInstance)
-    case .list(let placements): place(placements, configuration, gpus)
+    case .list(let placements): place(placements, configuration, gpus, isListed: inventory.source == .configured)
     }
     let failing = Set(inventory.problems.compactMap(\.gpu))
     for index in sites.indices {
@@ -122,9 +122,14 @@ package struct PlacementPlan: Sendable {
 
   // MARK: What the file lists
 
-  private mutating func place(_ placements: [PlacementSettings], _ configuration: LoadedConfiguration, _ gpus: [GPU]) {
+  /// - Parameter isListed: whether the file lists the GPUs, too: then a number is a position there, of slices as well.
+  private mutating func place(
+    _ placements: [PlacementSettings], _ configuration: LoadedConfiguration, _ gpus: [GPU], isListed: Bool
+  ) {
     let byUUID = Dictionary(gpus.map { ($0.uuid, $0) }) { first, _ in first }
-    let byNumber = Dictionary(gpus.filter { !$0.isSlice }.map { (labels.number(of: $0), $0) }) { first, _ in first }
+    let numbered =
+      isListed ? gpus.map { ($0.index, $0) } : gpus.filter { !$0.isSlice }.map { (labels.number(of: $0), $0) }
+    let byNumber = Dictionary(numbered) { first, _ in first }
     func find(_ reference: GPUReference) -> GPU? {
       switch reference {
       case .index(let number): byNumber[number]
