@@ -72,6 +72,7 @@ package final class InventoryReader: Sendable {
     var problems: [InventoryProblem] = []
     // Without a driver the list is all there is to know.
     var answering: Set<GPU.Vendor> = []
+    var failure: InventoryProblem?
     if configured.contains(where: { $0.vendor == .nvidia }) {
       switch readNVML() {
       case .success(let reading):
@@ -79,7 +80,9 @@ package final class InventoryReader: Sendable {
         problems += reading.problems
         inventory.driverVersion = reading.driverVersion
         for gpu in reading.gpus { found[gpu.uuid] = gpu }
-      case .failure(.broken(let problem)): inventory.problems.append(problem)
+      case .failure(.broken(let problem)):
+        failure = problem
+        inventory.problems.append(problem)
       case .failure(.noDriver): break
       }
     }
@@ -97,10 +100,13 @@ package final class InventoryReader: Sendable {
       if read == nil, answering.contains(entry.vendor) {
         let driver = entry.vendor == .nvidia ? "NVML" : "AMD's driver"
         inventory.problems.append(
-          unidentified.map { InventoryProblem(gpu: entry.uuid, subject: $0.subject, text: $0.text, kind: .silent) }
+          unidentified.map { $0.silence(about: entry.uuid) }
             ?? .unknownGPU(entry.uuid, "\(driver) knows no such GPU"))
       }
-      var gpu = read ?? GPU(index: index, uuid: entry.uuid, vendor: entry.vendor)
+      // What has been told of it holds, and it is not used as if there were no driver to ask.
+      let met = entry.vendor == .nvidia ? state.withLock { $0.met[entry.uuid] } : nil
+      if read == nil, met != nil, let failure { inventory.problems.append(failure.silence(about: entry.uuid)) }
+      var gpu = read ?? met ?? GPU(index: index, uuid: entry.uuid, vendor: entry.vendor)
       gpu.index = index
       gpu.name = entry.name ?? gpu.name
       gpu.memoryTotal = entry.memory ?? gpu.memoryTotal

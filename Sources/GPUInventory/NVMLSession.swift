@@ -8,6 +8,9 @@ struct MetGPUs {
   var gpus: [String: [GPU]] = [:]
   /// Those of which it was told whether they are divided.
   var withKnownDivision: Set<String> = []
+
+  /// A GPU or a slice, without what changes.
+  subscript(uuid: String) -> GPU? { gpus.values.lazy.joined().first { $0.uuid == uuid }?.withoutReadings }
 }
 
 /// NVML between nvmlInit and nvmlShutdown. In it, the count of the GPUs and their indexes stay.

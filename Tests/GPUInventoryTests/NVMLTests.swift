@@ -188,7 +188,8 @@ struct NVMLTests {
     try fake.show("fail nvmlInit_v2 9\nfail nvmlDeviceGetCount_v2 1\n")
     let gone = reader.read(.automatic)
     #expect(gone.source == .drivers && gone.gpus == [] && gone.problems.map(\.code) == [9])
-    #expect(reader.read(.configured([ConfiguredGPU(uuid: "GPU-a")])).problems.map(\.code) == [9])
+    let problems = reader.read(.configured([ConfiguredGPU(uuid: "GPU-a")])).problems
+    #expect(problems.map(\.code) == [9, nil] && problems.map(\.kind) == [.partial, .silent])
   }
 
   @Test("a configured GPU is not called unknown while one tells nothing of itself")
@@ -200,6 +201,31 @@ struct NVMLTests {
     #expect(problems.map(\.subject) == ["nvmlDeviceGetUUID"])
     try fake.show(FakeNVML.four)
     #expect(fake.reader().read(.configured(configured)).problems.map(\.kind) == [.unknown])
+  }
+
+  @Test(
+    "what was told of a configured GPU holds while its driver can't be asked, and it is not taken for well",
+    arguments: [15, 18, 999])
+  func configuredAndBroken(code: Int32) async throws {
+    let state = """
+      gpu uuid=GPU-a name=Fake_H100 bus=0:1:0 minor=0 total=100
+      gpu uuid=GPU-b bus=0:2:0 mig=1
+      mig gpu=1 index=0 uuid=MIG-x gi=7 ci=0 total=10
+
+      """
+    let fake = try await FakeNVML(state: state)
+    let reader = fake.reader()
+    let configured = GPUSource.configured(["MIG-x", "GPU-a"].map { ConfiguredGPU(uuid: $0) })
+    let before = reader.read(configured)
+    try fake.show("fail nvmlInit_v2 \(code)\nfail nvmlDeviceGetCount_v2 \(code)\n")
+    let after = reader.read(configured)
+    #expect(after.source == .configured && after.gpus == before.gpus.map(\.withoutReadings))
+    #expect(after.problems.map(\.gpu) == [nil, "MIG-x", "GPU-a"])
+    #expect(after.problems[1...].allSatisfy { $0.kind == .silent && $0.repeats(after.problems[0]) })
+    #expect(Set(after.problems.map(\.remedy)).count == 1, "with what helps")
+    #expect(fake.reader().read(configured).problems.map(\.gpu) == [nil], "the list is all that there is to know")
+    try fake.show(state)
+    #expect(reader.read(configured) == before)
   }
 
   @Test("a library that is installed later is found")

@@ -203,6 +203,34 @@ struct VanishedDriverTests {
     await second.stop(instances: .stop)
   }
 
+  @Test func aListOfGPUsAndSlicesStaysAsItWasWhileItsDriverCanNotBeAsked() async throws {
+    let state = Self.gpu + "gpu uuid=GPU-m bus=00000000:61:00.0 mig=1\nmig gpu=1 index=0 uuid=MIG-x gi=7 ci=0\n"
+    let fake = try await FakeNVML(state: state)
+    let list = "gpus: [{uuid: MIG-x}, {uuid: GPU-a}]\n"
+    let stage = try Stage(list + "scaling: {min: 1}\n")
+    let daemon = try await stage.start(inventory: reader(fake))
+    let places = await daemon.plan.placements.sites.map(\.id.name)
+    #expect(places == ["gpu0.7", "gpu1"])
+    try await eventually(within: patience, "one runs") { stage.launcher.world.units.count == 1 }
+    let orders = stage.launcher.world.orders
+    try fake.show("fail nvmlInit_v2 18\nfail nvmlDeviceGetCount_v2 18\n")
+    await daemon.readGPUs()
+    #expect(await daemon.plan.placements.sites.map(\.id.name) == places)
+    // A second one would find no GPU.
+    stage.configure(list + "scaling: {min: 2}\n")
+    try await daemon.reload()
+    let since = await daemon.ticks
+    try await eventually(within: patience, "two ticks") { await daemon.ticks >= since + 2 }
+    #expect(stage.launcher.world.orders == orders)
+    let status = try await stage.status()
+    #expect(status.problems.filter { $0.contains("nvmlInit_v2") }.count == 1, "\(status.problems)")
+    try fake.show(state)
+    await daemon.readGPUs()
+    try await eventually(within: patience, "both run") { stage.launcher.world.units.count == 2 }
+    await daemon.stop(instances: .stop)
+    #expect(stage.launcher.world.violations == [])
+  }
+
   @Test func aPoolThatNeverMetAGPUUsesTheCPU() async throws {
     let stage = try Stage("scaling: {min: 1}\n")
     let daemon = try await stage.start(inventory: Stage.noDriver)

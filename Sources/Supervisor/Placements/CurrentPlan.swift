@@ -152,7 +152,8 @@ struct CurrentPlan: Sendable {
   /// What is wrong with GPUs and placements, and doesn't keep the rest from running. That there is no driver is no
   /// problem where the CPU may do.
   var placementProblems: [String] {
-    let others = inventory.source == .cpu ? [] : inventory.problems
+    let problems = inventory.source == .cpu ? [] : inventory.problems
+    let others = problems.filter { problem in !problems.contains { problem.repeats($0) } }
     return (others + driverTroubles.filter { !others.contains($0) }).map(\.description)
       + placements.leftOut.map(\.problem.description) + placements.unused.map(\.description)
   }
