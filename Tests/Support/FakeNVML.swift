@@ -73,7 +73,11 @@ package final class FakeNVML: Sendable {
 
   /// A process that has so much memory on the GPU or slice, until it ends.
   package func occupy(_ uuid: String, bytes: Int) throws -> RunningProgram {
-    try RunningProgram("sh", ["-c", "sleep 600; :", "sh", "--gpus", folder.path, "--holds", "\(uuid)=\(bytes)"])
+    // It waits by itself: a child would have the same command line until it is another program, and hold as much.
+    let nothing = folder.path(to: "nothing")
+    guard mkfifo(nothing, 0o600) == 0 || errno == EEXIST else { throw SystemCallFailed("mkfifo") }
+    return try RunningProgram(
+      "sh", ["-c", "read -r _ < \"$0\"", nothing, "--gpus", folder.path, "--holds", "\(uuid)=\(bytes)"])
   }
 
   /// Each function of NVML's that the pool calls, by its newest name.
