@@ -104,6 +104,23 @@ import Testing
     }
   }
 
+  @Test(arguments: [GPUReading.of(1, trouble: .unanswered("it hangs")), .busy(1)])
+  func whatNothingCouldBeStartedInPlaceOfGoesOnAsItIs(_ reading: GPUReading) {
+    var fleet = FleetUnderTest.running(2)
+    fleet.read(.of(0), reading)
+    fleet.change(specification: "new")
+    #expect(fleet.draining == ["gpu0"])
+    fleet.answer("gpu0", .retired)
+    fleet.dies("gpu0")
+    fleet.read(.of(0), reading)
+    fleet.runs("gpu0")
+    fleet.observe(references: [], ready: ["gpu0", "gpu1"])
+    fleet.read(.of(0), reading)
+    #expect(fleet.draining == [] && fleet.retirements == ["gpu0"])
+    fleet.read(.of(0), .of(1))
+    #expect(fleet.draining == ["gpu1"])
+  }
+
   @Test func theDrainOfAReplacementIsTakenBackWithTheChange() {
     var fleet = FleetUnderTest(gpus: 1, minimum: 1)
     fleet.runs("gpu0")

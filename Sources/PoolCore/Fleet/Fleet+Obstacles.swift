@@ -12,7 +12,7 @@ extension Fleet {
       ?? lackOfRoom(for: record, at: now)
   }
 
-  private func failed(_ uuid: String, at now: Instant) -> StartObstacle? {
+  func failed(_ uuid: String, at now: Instant) -> StartObstacle? {
     guard let state = gpus[uuid] else { return nil }
     if let reason = state.failure(at: now) {
       return state.isQuarantined ? .quarantined(gpu: uuid, reason: reason) : .failed(gpu: uuid, reason: reason)

@@ -33,7 +33,9 @@ extension Fleet {
     if ready <= decision.target, free.contains(where: { !$0.restarts.isQuarantined }) { return 1 }
     // Where the old one goes before the new one can start, its drain is a gap, which a pull may hold open for hours.
     let isReplaced = ready > decision.target
-    if let next = stale.last(where: { isReplaced || $0.instance.references == 0 }) {
+    if let next = stale.last(where: {
+      isReplaced || $0.instance.references == 0 && !isIrreplaceable($0.id, at: now)
+    }) {
       let isConfigured = placements[next.id]?.isConfigured == true
       actions += beginDrain(of: next.id, isConfigured ? .specificationChanged : .placementRemoved)
     }
@@ -65,6 +67,12 @@ extension Fleet {
   private func isCordoned(_ id: InstanceID) -> Bool {
     guard let record = placements[id] else { return false }
     return cordon(on: record.placement) != nil || record.life.placement.flatMap(cordon) != nil
+  }
+
+  /// Whether nothing could be started in its place, where it would be the only way to replace it: then it goes on as it is.
+  private func isIrreplaceable(_ id: InstanceID, at now: Instant) -> Bool {
+    guard let record = placements[id], record.isConfigured else { return false }
+    return record.placement.gpus.contains { failed($0, at: now) != nil || busy($0, at: now) != nil }
   }
 
   private func isStale(_ id: InstanceID) -> Bool {
