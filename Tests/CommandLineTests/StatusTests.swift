@@ -132,8 +132,11 @@ import Testing
     }
   }
 
-  @Test(arguments: [("absent", "asleep"), ("backingOff", "asleep"), ("cordoned", "down"), ("quarantined", "down")])
-  func `a pool that no request can wake is down`(state: String, health: String) async throws {
+  @Test(arguments: [
+    ("absent", 0, "asleep"), ("backingOff", 0, "asleep"), ("cordoned", 0, "down"), ("quarantined", 0, "down"),
+    ("absent", 1, "down"),
+  ])
+  func `a pool that no request can wake is down`(state: String, minimum: Int, health: String) async throws {
     let dispatcher = FakePool.Answer.json(
       """
       {"version":"0.1.0","processID":701,"startedSecondsAgo":1,"endpoints":[],"queue":{"epoch":"e1","depth":0,
@@ -143,8 +146,8 @@ import Testing
     let supervisor = FakePool.Answer.json(
       """
       {"status":{"version":"0.1.0","processID":702,"startedSecondsAgo":1,"launcher":"units","ollama":"",
-       "inventory":"cpu","problems":[],"dispatcherConnected":true,"desired":0,"desiredReason":"","minimum":0,"maximum":1,
-       "isOverridden":false,"coldStartSeconds":20,"gpus":[],"instances":[
+       "inventory":"cpu","problems":[],"dispatcherConnected":true,"desired":0,"desiredReason":"",
+       "minimum":\(minimum),"maximum":1,"isOverridden":false,"coldStartSeconds":20,"gpus":[],"instances":[
         {"id":"cpu0","state":"\(state)","reason":"","gpus":[],"slots":1,"leases":0,"failures":0}]}}
       """)
     try await FakePool.run(dispatcher: ["GetStatus": dispatcher], supervisor: ["GetStatus": supervisor]) { pool in

@@ -137,7 +137,8 @@ extension PoolStatus {
     if instances.contains(where: { $0.state == "launching" || $0.state == "starting" }) { return .starting }
     let isHeldBack: Set = ["cordoned", "quarantined"]
     let mayWake = instances.contains { !isHeldBack.contains($0.state) }
-    return desired == 0 && problems.isEmpty && mayWake ? .asleep : .down
+    // Where some should run and none can, such as on GPUs that all have failed, no request wakes it either.
+    return desired == 0 && minimum == 0 && problems.isEmpty && mayWake ? .asleep : .down
   }
 
   /// The supervisor's instances with what the dispatcher knows of them, then those that only the dispatcher knows.
