@@ -1,4 +1,4 @@
-import OllamaAPI
+import PoolCore
 
 /// What a server was told, by Ollama's variables and by the simulator's own.
 struct Settings: Sendable {

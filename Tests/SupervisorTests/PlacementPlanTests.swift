@@ -151,6 +151,12 @@ import Testing
     #expect(made.leftOut.map(\.problem.description).allSatisfy { $0.contains("B is divided into MIG slices") })
   }
 
+  @Test func modelsHaveTheNamesByWhichTheDispatcherTellsOfThem() throws {
+    let text = "placements: [{gpus: [0], models: [Llama3, library/qwen3, registry.ollama.ai/u/m:7B]}]"
+    let (made, _) = try plan(text, drivers("A"))
+    #expect(made.placements(Settings(), digests: [:]).first?.models == ["llama3:latest", "qwen3:latest", "u/m:7b"])
+  }
+
   @Test func whatItsModelsNeedMustFit() throws {
     var inventory = drivers("A", "B")
     for index in 0...1 { inventory.gpus[index].memoryTotal = 24 << 30 }

@@ -1,7 +1,6 @@
 import ControlInterface
 import Glibc
 import NIOCore
-import OllamaAPI
 import PoolCore
 import Varlink
 

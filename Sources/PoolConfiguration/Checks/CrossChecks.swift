@@ -1,3 +1,5 @@
+import PoolCore
+
 /// What no value alone can show: contradictions between values.
 extension Settings {
   /// Where a key's value stands, if a file gave it.
@@ -118,7 +120,7 @@ extension Settings {
             at: positions["\(key).num_ctx"] ?? positions[key], key: "\(key).num_ctx",
             "\(fixed) is more than max_num_ctx, \(most)", expected: "at most that"))
       }
-      if let other = seen.updateValue(name, forKey: ModelSettings.plainName(name)) {
+      if let other = seen.updateValue(name, forKey: ModelName.key(of: name)) {
         problems.append(
           ConfigurationProblem(
             at: positions[key], key: key, "is the same model as \(other)", expected: "each model once"))

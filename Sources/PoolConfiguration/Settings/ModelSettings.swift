@@ -1,3 +1,5 @@
+import PoolCore
+
 /// What an operator wants of one model.
 package struct ModelSettings: Sendable, Equatable {
   /// Tokens of context: what a request asks for does not count; `nil`: it does.
@@ -8,12 +10,6 @@ package struct ModelSettings: Sendable, Equatable {
   package var gpuMemory: ByteCount?
 
   package init() {}
-
-  /// The same for the names of one model that differ in their case, or in `:latest`.
-  package static func plainName(_ name: String) -> String {
-    let name = name.lowercased()
-    return name.hasSuffix(":latest") ? String(name.dropLast(":latest".count)) : name
-  }
 }
 
 extension Settings {
@@ -21,11 +17,11 @@ extension Settings {
   /// pool finds itself; `nil` where the configuration does not say.
   package func neededMemory(in placement: PlacementSettings? = nil) -> ByteCount? {
     if let given = placement?.gpuMemory ?? gpuMemory { return given }
-    let served = Set((placement?.models ?? []).map(ModelSettings.plainName))
+    let served = Set((placement?.models ?? []).map(ModelName.key))
     let sizes = Dictionary(
-      models.compactMap { name, model in model.gpuMemory.map { (ModelSettings.plainName(name), $0.bytes) } },
+      models.compactMap { name, model in model.gpuMemory.map { (ModelName.key(of: name), $0.bytes) } },
       uniquingKeysWith: max)
-    let preloaded = Set(preload.map(ModelSettings.plainName)).filter { served.isEmpty || served.contains($0) }
+    let preloaded = Set(preload.map(ModelName.key)).filter { served.isEmpty || served.contains($0) }
     let bytes = preloaded.compactMap { sizes[$0] }.reduce(0, +)
     return bytes > 0 ? ByteCount(bytes: bytes) : nil
   }

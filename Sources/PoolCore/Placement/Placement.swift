@@ -11,7 +11,7 @@ package struct Placement: Hashable, Sendable {
   package var slots: Int
   /// Whether its GPUs may have other instances, of placements that say so too.
   package var isShared: Bool
-  /// The only models that its instance serves; empty for any.
+  /// The only models that its instance serves, by their normalised names; empty for any.
   package var models: [String]
   /// A digest of everything that the instance is started with but its port. An instance of another digest is
   /// replaced. Empty where that is not known for certain: then what runs there stays.

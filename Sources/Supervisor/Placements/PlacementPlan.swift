@@ -233,7 +233,7 @@ extension PlacementPlan {
     sites.map { site in
       Placement(
         id: site.id, gpus: site.gpus.map(\.uuid), slots: site.settings.slots ?? settings.slots,
-        isShared: site.settings.shared, models: site.settings.models,
+        isShared: site.settings.shared, models: site.settings.models.map(ModelName.key),
         specification: site.isUncertain ? "" : digests[site.id] ?? "",
         neededMemory: settings.neededMemory(in: site.settings)?.bytes)
     }

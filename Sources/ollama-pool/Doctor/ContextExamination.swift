@@ -1,4 +1,5 @@
 import PoolConfiguration
+import PoolCore
 
 /// Lengths of context that make requests of different APIs load one model over and over.
 enum ContextExamination {
@@ -20,9 +21,9 @@ enum ContextExamination {
   /// What the instances have that may serve a model; nil: Ollama decides.
   private static func lengths(of model: String, _ settings: Settings) -> [Int?] {
     guard case .list(let placements) = settings.placements else { return [settings.contextLength] }
-    let name = ModelSettings.plainName(model)
+    let name = ModelName.key(of: model)
     let serving = placements.filter { placement in
-      placement.models.isEmpty || placement.models.contains { ModelSettings.plainName($0) == name }
+      placement.models.isEmpty || placement.models.contains { ModelName.key(of: $0) == name }
     }
     return serving.map { $0.contextLength ?? settings.contextLength }
   }

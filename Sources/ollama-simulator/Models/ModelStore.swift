@@ -1,5 +1,5 @@
 import Glibc
-import OllamaAPI
+import PoolCore
 
 /// The models on disk, in a subfolder of OLLAMA_MODELS of their own, so that a real Ollama's store is never touched.
 /// Nothing is kept in memory: servers that share the folder see each other's changes at once.

@@ -1,4 +1,4 @@
-import OllamaAPI
+import PoolCore
 
 /// A model in the store: only what the API tells of one.
 struct StoredModel: Sendable {

@@ -1,5 +1,6 @@
 import NIOHTTP1
 import OllamaAPI
+import PoolCore
 
 /// Requests that only ask.
 enum Information {

@@ -1,5 +1,6 @@
 import NIOCore
 import OllamaAPI
+import PoolCore
 
 /// Requests that change the model store.
 enum Management {

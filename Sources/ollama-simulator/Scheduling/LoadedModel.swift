@@ -1,6 +1,7 @@
 import Glibc
 import NIOCore
 import OllamaAPI
+import PoolCore
 
 /// A model in memory, with its slots and those who wait for one. Belongs to the event loop.
 final class LoadedModel {

@@ -1,6 +1,7 @@
 import Glibc
 import NIOCore
 import OllamaAPI
+import PoolCore
 
 /// Which models are in memory, and who waits for one to get there: one load at a time, and only requests that need a
 /// load are counted against OLLAMA_MAX_QUEUE. Belongs to the event loop.
