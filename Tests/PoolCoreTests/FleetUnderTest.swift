@@ -129,6 +129,19 @@ struct FleetUnderTest {
     perform(fleet.observed(observation, at: now))
   }
 
+  /// So many requests wait for each of these models; the instances are ready and hold nothing.
+  mutating func observe(waiting models: [String: Int], ready: [InstanceID] = []) {
+    var observation = QueueObservation()
+    observation.waitingByModel = models
+    observation.depth = models.values.reduce(0, +)
+    observation.instances = ready.compactMap { id in
+      fleet.placements[id]?.running.map {
+        InstanceObservation(id: id, invocation: $0.unit.invocation, health: .healthy, idle: .zero)
+      }
+    }
+    perform(fleet.observed(observation, at: now))
+  }
+
   /// The dispatcher waits for this one to be ready; it holds nothing.
   mutating func observe(starting id: String) {
     guard let instance = fleet.placements[InstanceID(id)]?.running else { return }

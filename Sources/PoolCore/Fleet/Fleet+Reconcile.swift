@@ -154,20 +154,22 @@ extension Fleet {
   }
 
   /// One placement for each model that requests wait for and nothing serves that runs or starts, beyond the target if need
-  /// be: with placements that are reserved for models, the target alone does not say which to start.
+  /// be, but not beyond what an operator allows: with placements that are reserved for models, the target alone does not
+  /// say which to start.
   private func awaitedForModels(at now: Instant) -> Set<InstanceID> {
     guard let observation, placements.values.contains(where: { !$0.placement.models.isEmpty }) else { return [] }
+    let most = (scaler.override?.maximum ?? .max) - (ready + starting + launching)
+    let free = startable.filter {
+      $0.restarts.mayStart(at: now) && obstacle(against: $0.placement.id, at: now) == nil
+    }
     var awaited: Set<InstanceID> = []
-    for model in observation.waitingByModel.keys.sorted() where !model.isEmpty {
+    for model in observation.waitingByModel.keys.sorted() where !model.isEmpty && awaited.count < most {
       let isServed = placements.contains { id, record in
         if awaited.contains(id) { return record.placement.serves(model) }
         return record.life.placement?.serves(model) == true && record.life.isOnItsWay && drain(of: id) == nil
       }
       if isServed { continue }
-      let fit = startable.filter {
-        $0.placement.serves(model) && $0.restarts.mayStart(at: now)
-          && obstacle(against: $0.placement.id, at: now) == nil
-      }
+      let fit = free.filter { $0.placement.serves(model) }
       if let next = fit.min(by: { $0.restarts.failures < $1.restarts.failures }) { awaited.insert(next.placement.id) }
     }
     return awaited

@@ -1,0 +1,54 @@
+import OrderedCollections
+import PoolCore
+import Testing
+
+/// Placements that are reserved for models: the target alone does not say which to start.
+@Suite struct AwaitedModelTests {
+  private static func fleet(minimum: Int, _ models: [String]...) -> FleetUnderTest {
+    var fleet = FleetUnderTest(gpus: 0, minimum: minimum)
+    fleet.fleet.scaler.settings = ScalingSettings(.economy, minimum: minimum)
+    fleet.configure(
+      models.enumerated().map { number, models in
+        var placement = fleet.placement(InstanceID("gpu\(number)"), on: "GPU-\(number)")
+        placement.models = models
+        return placement
+      })
+    fleet.connect()
+    return fleet
+  }
+
+  @Test func whatNothingServesIsStartedFirstAndBeyondTheTarget() {
+    var fleet = Self.fleet(minimum: 1, ["a"], ["b"], ["c"])
+    #expect(fleet.starts == ["gpu0"])
+    fleet.runs("gpu0")
+    fleet.observe(waiting: ["c": 1], ready: ["gpu0"])
+    #expect(fleet.starts == ["gpu0", "gpu2"] && fleet.fleet.decision.target == 1)
+    // One is on its way.
+    fleet.observe(waiting: ["c": 5], ready: ["gpu0"])
+    #expect(!fleet.starts.dropFirst(2).contains("gpu2"))
+  }
+
+  @Test func whatIsServedAlreadyWaitsForIt() {
+    var fleet = Self.fleet(minimum: 1, ["a"], ["b"], [])
+    fleet.runs("gpu0")
+    fleet.observe(waiting: ["a": 1], ready: ["gpu0"])
+    #expect(fleet.starts == ["gpu0"])
+    // For any other the one that serves all is as good.
+    fleet.observe(waiting: ["z": 1], ready: ["gpu0"])
+    #expect(fleet.starts == ["gpu0", "gpu2"])
+  }
+
+  @Test func whatAnOperatorAllowsAtMostHolds() {
+    var fleet = Self.fleet(minimum: 0, ["a"], ["b"])
+    fleet.perform(fleet.fleet.setScale(minimum: 0, maximum: 0, until: fleet.now + .seconds(60), at: fleet.now))
+    fleet.observe(waiting: ["b": 1])
+    #expect(fleet.starts == [])
+    fleet.perform(fleet.fleet.setScale(minimum: 0, maximum: 1, until: fleet.now + .seconds(60), at: fleet.now))
+    #expect(fleet.starts == ["gpu1"])
+    fleet.runs("gpu1")
+    fleet.observe(waiting: ["a": 1], ready: ["gpu1"])
+    #expect(fleet.starts == ["gpu1"])
+    fleet.advance(.seconds(60))
+    #expect(fleet.starts == ["gpu1", "gpu0"])
+  }
+}
