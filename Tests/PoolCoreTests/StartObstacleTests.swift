@@ -82,6 +82,20 @@ import Testing
     #expect(fleet.starts.count == 3)
   }
 
+  @Test func whatIsMoreThanAnIdleGPUHasIsNotWaitedFor() {
+    // Ollama says the file's size where it can't tell how much of a model is on the GPU, and leaves nothing to spare.
+    for size in [40, 24, 23] {
+      var fleet = FleetUnderTest.running(1)
+      fleet.read(.of(0, used: 1))
+      fleet.observe(loaded: ["gpu0": [.of(size)]])
+      fleet.dies("gpu0")
+      fleet.pass(.seconds(16), .of(0, used: 2))
+      #expect(fleet.starts.count == 1 && fleet.held.last == .noRoom, "others have a part of it")
+      fleet.pass(.seconds(2), .of(0, used: 1))
+      #expect(fleet.starts.count == 2, "\(size) GiB")
+    }
+  }
+
   @Test func whatModelsTookElsewhereIsTheMeasureUnlessTheGPUCouldNeverHoldIt() {
     var fleet = FleetUnderTest.running(1, of: 3)
     fleet.observe(loaded: ["gpu0": [.of(20)]])

@@ -47,12 +47,14 @@ extension Fleet {
   }
 
   /// What is configured, or what the models of the last life there took. Where there was none yet, the most that they
-  /// took in a placement of as many GPUs, unless these could never hold it: that would say nothing about them.
+  /// took in a placement of as many GPUs, unless these could never hold it: that would say nothing about them. GPUs that
+  /// nobody uses are always enough: what Ollama says of its models may be more than they had.
   private func neededMemory(of record: Record, total: Int) -> Int? {
-    if let needed = record.placement.neededMemory ?? record.lastLoad { return needed }
+    if let needed = record.placement.neededMemory { return needed }
     let elsewhere = placements.values.lazy.filter { $0.placement.gpus.count == record.placement.gpus.count }
       .compactMap(\.lastLoad).max()
-    return elsewhere.flatMap { $0 <= total ? $0 : nil }
+    let taken = record.lastLoad ?? elsewhere.flatMap { $0 <= total ? $0 : nil }
+    return taken.map { min($0, total - min(total, InstanceMemory.reserve(of: total))) }
   }
 
   /// Bytes of the placement's GPUs that neighbours on them will still take: what is configured for them, or, while they

@@ -57,7 +57,7 @@ package struct InstanceMemory: Hashable, Sendable {
   private static let tolerance = 100
   /// What of the memory a model can't have, whoever else is there: the driver's, the compute context's, and what Ollama
   /// leaves free, about 1 GiB. A model that just about fits is in part on the CPU by Ollama's own choice.
-  private static func reserve(of total: Int) -> Int { max(total / 16, 3 << 29) }
+  static func reserve(of total: Int) -> Int { max(total / 16, 3 << 29) }
 
   /// Bytes of its GPUs that its models are said to take now.
   var onGPU: Int { (loaded ?? []).map(\.sizeOnGPU).sumOfBytes }
