@@ -72,9 +72,13 @@ struct ReservedTests {
       #expect(gpu0.asked.isEmpty)
       wanted[0].writesStore = true
       await #expect(throws: (any Error).self) { try await rig.setInstances(wanted) }
-      let tooLong = DispatcherCalls.SetInstances(instances: [], storeRefusal: String(repeating: "x", count: 1025))
+      let tooLong = DispatcherCalls.SetInstances(instances: [], storeRefusal: String(repeating: "x", count: 16385))
       await #expect(throws: (any Error).self) { try await rig.supervisor.order(.setInstances, tooLong) }
       #expect(try await rig.queue().instances.count == 2)
+      // "The model store … is not there: `install -d …`"
+      let deepest = "/" + String(repeating: "x", count: 4094)
+      try await rig.supervisor.order(
+        .setInstances, DispatcherCalls.SetInstances(instances: [], storeRefusal: "\(deepest) \(deepest) \(deepest)"))
     }
   }
 

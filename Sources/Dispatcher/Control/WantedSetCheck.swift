@@ -10,6 +10,8 @@ extension WantedSet {
   /// Of one instance.
   static let maximumModels = 256
   static let longestText = 1024
+  /// It names the store's path, of up to 4095 bytes, several times.
+  static let longestRefusal = 16 << 10
 
   /// Checks what `SetInstances` brings. Whoever may call it is trusted; a mistake must still not get far.
   ///
@@ -18,7 +20,7 @@ extension WantedSet {
     let models = order.models ?? []
     try Self.require(
       models.count <= Self.maximumModels * Placement.most && models.allSatisfy(Self.isText), "models")
-    try Self.require(order.storeRefusal.map(Self.isText) ?? true, "storeRefusal")
+    try Self.require(order.storeRefusal.map { Self.isText($0, longest: Self.longestRefusal) } ?? true, "storeRefusal")
     self.init(
       try Self.checked(order.instances), models: order.models.map { Set($0.map(ModelName.key)) },
       storeRefusal: order.storeRefusal)
@@ -59,7 +61,9 @@ extension WantedSet {
     (1...64).contains(text.utf8.count) && text.utf8.allSatisfy { (0x21...0x7e).contains($0) }
   }
 
-  private static func isText(_ text: String) -> Bool { (1...longestText).contains(text.utf8.count) }
+  private static func isText(_ text: String) -> Bool { isText(text, longest: longestText) }
+
+  private static func isText(_ text: String, longest: Int) -> Bool { (1...longest).contains(text.utf8.count) }
 }
 
 /// `127.0.0.1:11500`: where an instance listens, always on this machine.
