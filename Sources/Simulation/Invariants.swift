@@ -63,7 +63,9 @@ struct Invariants: Sendable {
     guard let record = dispatch.requests[first], record.failedOn.isEmpty else { return }
     guard var before = dispatch.instances[instance] else { return }
     before.leases.remove(id)
-    guard dispatch.intake(of: before).takes(record.request.kind) else { return }
+    guard before.wanted.serves(record.request.model), dispatch.intake(of: before).takes(record.request.kind) else {
+      return
+    }
     note("request \(id) started before request \(first), which came earlier")
   }
 
@@ -133,9 +135,11 @@ struct Invariants: Sendable {
         waiting += 1
         if !dispatch.queue.isWaiting(id) { note("request \(id) waits, but not in the queue") }
         // An instance that failed it may serve it only where all have.
-        let untried = inRotation.filter { !record.failedOn.contains($0.wanted.id) }
+        let untried = inRotation.filter {
+          $0.wanted.serves(record.request.model) && !record.failedOn.contains($0.wanted.id)
+        }
         if free.contains(where: {
-          dispatch.intake(of: $0).takes(record.request.kind)
+          $0.wanted.serves(record.request.model) && dispatch.intake(of: $0).takes(record.request.kind)
             && (untried.isEmpty || !record.failedOn.contains($0.wanted.id))
         }) {
           note("a free slot beside request \(id), which may use it")

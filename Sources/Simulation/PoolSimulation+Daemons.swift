@@ -136,7 +136,9 @@ extension PoolSimulation {
   }
 
   private func placement(_ id: InstanceID, on gpus: String...) -> Placement {
-    Placement(id: id, gpus: gpus, slots: settings.slots, specification: "\(specification)")
+    let models = gpus.count == 1 ? settings.reservedModels[Self.index(of: gpus[0])] : nil
+    return Placement(
+      id: id, gpus: gpus, slots: settings.slots, models: models ?? [], specification: "\(specification)")
   }
 
   func runningUnit(_ unit: Unit) -> RunningInstance.Unit {

@@ -4,6 +4,8 @@ package import PoolCore
 package struct SimulationSettings: Sendable {
   package var gpus = 4
   package var slots = 1
+  /// The only models of the placements on single GPUs, by the GPU's number; any where there are none.
+  package var reservedModels: [Int: [String]] = [:]
   package var scaling = ScalingSettings()
   package var dispatchLimits = DispatchLimits()
   package var fleetLimits = FleetLimits()

@@ -126,6 +126,13 @@ struct HistoryOfSeed {
     let spread = Int64.random(in: 1...90, using: &random) * 1_000_000_000
     let others = random.happens(0.5) ? 0.2 : 0
     let models = ["llama3.2:latest", "gemma3:4b", "qwen3:8b"].prefix(Int.random(in: 0...3, using: &random))
+    if settings.deadGPUs.isEmpty, models.count > 1, random.happens(0.5) {
+      // Each model is some placement's, and how many are needed says little of which.
+      settings.scaling.z = 0
+      for (number, model) in models.enumerated() {
+        settings.reservedModels[number % settings.gpus, default: []].append(model)
+      }
+    }
     let lengths = random.happens(0.5) ? [nil, 8192, 32768] : [nil]
     let workload = (0..<count).map { _ in
       var request = SimulatedRequest(

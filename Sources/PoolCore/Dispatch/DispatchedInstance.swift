@@ -136,7 +136,5 @@ package struct DispatchedInstance: Hashable, Sendable {
 
   package var isIdle: Bool { leases.isEmpty && references.isEmpty }
 
-  func serves(_ model: String?) -> Bool {
-    wanted.models.isEmpty || model.map(wanted.models.contains) ?? true
-  }
+  func serves(_ model: String?) -> Bool { wanted.serves(model) }
 }

@@ -56,4 +56,7 @@ package struct WantedInstance: Hashable, Sendable {
     self.role = role
     self.reason = reason
   }
+
+  /// - Parameter model: nil where it could not be read.
+  package func serves(_ model: String?) -> Bool { models.isEmpty || model.map(models.contains) ?? true }
 }
