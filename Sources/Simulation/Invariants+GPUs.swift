@@ -53,6 +53,12 @@ extension Invariants {
   /// From the order to end a unit to its end, over slow wires.
   private static let longestEnd: Duration = .seconds(10)
 
+  /// An instance is taken out for the CPU only where it computes there.
+  mutating func degraded(_ id: InstanceID, _ unit: PoolSimulation.Unit?, _ instance: RunningInstance?) {
+    guard let unit, unit.invocation == instance?.unit.invocation, !unit.isDegraded else { return }
+    note("\(id) was taken out although it is on its GPU")
+  }
+
   /// Never two instances write the model store, and one does where any can; it has a way out to the network.
   mutating func told(
     _ set: WantedSet, _ fleet: Fleet?, units: [InstanceID: PoolSimulation.Unit], _ limits: FleetLimits

@@ -207,6 +207,8 @@ extension PoolSimulation {
       }
       if !isOpen { invariants.closedNetwork(of: id, requests: requests, attempts: attempts) }
       units[id]?.hasNetwork = isOpen
+    case .report(.draining(let id, .degraded)):
+      invariants.degraded(id, units[id], fleet?.placements[id]?.running)
     case .report: break
     }
   }
