@@ -38,6 +38,16 @@ import Testing
     #expect(fleet.starts == ["gpu0", "gpu2"])
   }
 
+  @Test func modelsThatChangeWhileAnInstanceStartsAreItsOwn() {
+    var fleet = Self.fleet(minimum: 1, ["a"])
+    fleet.startBegins("gpu0")
+    var placement = fleet.placement("gpu0", on: "GPU-0")
+    placement.models = ["b"]
+    fleet.configure([placement])
+    fleet.runs("gpu0")
+    #expect(fleet.told.map(\.models) == [["b"]])
+  }
+
   @Test func whatAnOperatorAllowsAtMostHolds() {
     var fleet = Self.fleet(minimum: 0, ["a"], ["b"])
     fleet.perform(fleet.fleet.setScale(minimum: 0, maximum: 0, until: fleet.now + .seconds(60), at: fleet.now))

@@ -105,7 +105,7 @@ package struct Fleet: Sendable {
       record.placement = placement
       record.isConfigured = true
       // Which requests go there takes no other process.
-      record.running?.placement.models = placement.models
+      record.life.reserve(for: placement.models)
       if record.running?.outdated == .placementRemoved { record.running?.outdated = nil }
       placements[placement.id] = record
     }

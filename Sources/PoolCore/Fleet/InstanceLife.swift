@@ -25,7 +25,19 @@ package enum InstanceLife: Hashable, Sendable {
     }
   }
 
-  /// The placement as it was when what is there was started; nil while there is nothing.
+  mutating func reserve(for models: [String]) {
+    switch self {
+    case .absent, .stopping: break
+    case .launching(var placement, let since):
+      placement.models = models
+      self = .launching(placement, since: since)
+    case .running(var instance):
+      instance.placement.models = models
+      self = .running(instance)
+    }
+  }
+
+  /// The placement as it was when what is there was started, but for its models; nil while there is nothing.
   package var placement: Placement? {
     if case .launching(let placement, _) = self { placement } else { instance?.placement }
   }
