@@ -48,6 +48,24 @@ import Testing
     #expect(fleet.told.map(\.models) == [["b"]])
   }
 
+  @Test func aReplacementForOtherModelsLetsNoPullBeAGap() {
+    var fleet = Self.fleet(minimum: 2, ["a"], ["b"])
+    for gpu in ["gpu0", "gpu1"] { fleet.runs(gpu) }
+    fleet.observe(references: ["gpu0"], ready: ["gpu1"])
+    // More than are needed run, but no other one for its model.
+    fleet.perform(fleet.fleet.setScale(minimum: 0, maximum: 1, until: nil, at: fleet.now))
+    var placement = fleet.fleet.placements["gpu0"]!.placement
+    placement.specification = "new"
+    fleet.configure([placement, fleet.fleet.placements["gpu1"]!.placement])
+    for _ in 0..<30 {
+      fleet.advance(.seconds(10))
+      fleet.observe(references: ["gpu0"], ready: ["gpu1"])
+    }
+    #expect(fleet.draining == [] && fleet.starts == ["gpu0", "gpu1"])
+    fleet.observe(references: [], ready: ["gpu0", "gpu1"])
+    #expect(fleet.draining == ["gpu0"])
+  }
+
   @Test func whatAnOperatorAllowsAtMostHolds() {
     var fleet = Self.fleet(minimum: 0, ["a"], ["b"])
     fleet.perform(fleet.fleet.setScale(minimum: 0, maximum: 0, until: fleet.now + .seconds(60), at: fleet.now))

@@ -20,6 +20,12 @@ extension Fleet {
     // The replacement is on its way: it counts beyond the target until it is ready.
     if launching + starting > 0 { return 1 }
     let free = startable.filter { canRun($0, at: now) }
+    // Where the old one goes before another one serves its models, its drain is a gap, which a pull may hold open for hours.
+    let mayGo = stale.filter { id, instance in
+      instance.references == 0 || isServedBeside(id, instance)
+        || !free.isEmpty && free.allSatisfy { $0.placement.serves(allOf: instance.placement) }
+    }
+    if mayGo.isEmpty { return 0 }
     if !isNewSpecificationProven, let broken = free.first(where: \.hasFailedAsItIs) {
       let id = broken.placement.id
       if heldReplacement != id {
@@ -31,10 +37,9 @@ extension Fleet {
     }
     heldReplacement = nil
     if ready <= decision.target, free.contains(where: { !$0.restarts.isQuarantined }) { return 1 }
-    // Where the old one goes before the new one can start, its drain is a gap, which a pull may hold open for hours.
     let isReplaced = ready > decision.target
-    if let next = stale.last(where: {
-      isReplaced || $0.instance.references == 0 && !isIrreplaceable($0.id, at: now)
+    if let next = mayGo.last(where: { id, instance in
+      isReplaced && isServedBeside(id, instance) || instance.references == 0 && !isIrreplaceable(id, at: now)
     }) {
       let isConfigured = placements[next.id]?.isConfigured == true
       actions += beginDrain(of: next.id, isConfigured ? .specificationChanged : .placementRemoved)
@@ -61,6 +66,14 @@ extension Fleet {
       instance.outdated != nil || because.isFault || because == .drained(.operatorRestart)
     case .absent, .launching: false
     }
+  }
+
+  /// Whether another one that is ready serves all that an instance does, or nobody wants that any more.
+  private func isServedBeside(_ id: InstanceID, _ instance: RunningInstance) -> Bool {
+    placements[id]?.isConfigured != true
+      || serving.contains {
+        $0.id != id && $0.instance.isReady && $0.instance.placement.serves(allOf: instance.placement)
+      }
   }
 
   /// What runs on a cordoned GPU goes on, since nothing could be started in its place.

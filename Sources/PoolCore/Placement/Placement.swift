@@ -33,4 +33,9 @@ package struct Placement: Hashable, Sendable {
   }
 
   package func serves(_ model: String) -> Bool { models.isEmpty || models.contains(model) }
+
+  /// Whether it serves whatever `other` does.
+  func serves(allOf other: Placement) -> Bool {
+    models.isEmpty || !other.models.isEmpty && other.models.allSatisfy(models.contains)
+  }
 }
