@@ -145,7 +145,9 @@ extension Dispatch {
     guard instance.isInRotation else { return false }
     return switch record.request.need {
     case .slot: instance.serves(record.request.model)
-    case .reference, .storeReference: true
+    case .reference: true
+    // Where the supervisor has chosen, there is no other one.
+    case .storeReference: instance.wanted.writesStore != false
     case .networkReference: hasNetwork(instance)
     }
   }
