@@ -127,7 +127,8 @@ import Varlink
     func plan(_ program: String) throws -> CurrentPlan {
       CurrentPlan(
         try ConfigurationReader.read(text: "ollama: \(program)\n", name: "test.yaml"), Inventory(source: .cpu),
-        numbering: GPUNumbering(), .allowed, store: Self.noStore, keeping: [:])
+        numbering: GPUNumbering(), .allowed,
+        program: .success(try OllamaExecutable.find(setting: program, .allowed)), store: Self.noStore, keeping: [:])
     }
     var ofOllama = try plan(real)
     #expect(ofOllama.standIns == .refused)
@@ -136,7 +137,9 @@ import Varlink
     // Nor after it was missed for a while, and over a reload.
     ofOllama.use(.failure(LaunchError(.missingExecutable, "no ollama")))
     #expect(ofOllama.standIns == .refused)
-    #expect(ofOllama.changed(to: ofSimulator.configuration, Inventory(source: .cpu), Self.noStore).standIns == .refused)
+    let changed = ofOllama.changed(
+      to: ofSimulator.configuration, Inventory(source: .cpu), ofSimulator.program, Self.noStore)
+    #expect(changed.standIns == .refused)
   }
 
   @Test func anUpgradedProgramIsNoticed() async throws {

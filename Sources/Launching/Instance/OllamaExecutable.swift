@@ -63,6 +63,17 @@ package struct OllamaExecutable: Sendable, Equatable {
         + "or set the key ollama to where it is")
   }
 
+  /// The same of a program that may be on a file server, and whose folder may never answer.
+  package static func look(setting: String?, _ standIns: StandIns) async -> Result<OllamaExecutable, LaunchError> {
+    let found = await Patience.files.answer(about: "program \(setting ?? "")") { () -> Result<Self, LaunchError> in
+      do throws(LaunchError) { return .success(try find(setting: setting, standIns)) } catch { return .failure(error) }
+    }
+    let place = setting ?? "the folders of PATH"
+    return found
+      ?? .failure(
+        LaunchError(.timedOut, "ollama: \(place) does not answer: look after the file server that it is on"))
+  }
+
   private static func configured(_ setting: String) throws(LaunchError) -> OllamaExecutable {
     if let found = program(at: setting) { return found }
     throw LaunchError(

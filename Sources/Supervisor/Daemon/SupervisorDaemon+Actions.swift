@@ -18,6 +18,7 @@ enum Work: Sendable {
   case setNetwork(InstanceID)
   case release(hold: Int)
   case readGPUs
+  case lookAtProgram
   case lookAtStore
   /// Somebody asked for what that user may not do.
   case tellRefused(SupervisorInterface.Method, userID: uid_t, processID: pid_t)
@@ -102,6 +103,7 @@ extension SupervisorDaemon {
       do { try await Task.sleep(for: Self.networkPatience) } catch { return }
       link.release(hold)
     case .readGPUs: await readGPUs()
+    case .lookAtProgram: await lookAtProgram()
     case .lookAtStore: await lookAtStore()
     case .tellRefused(let method, let userID, let processID):
       guard refusals.isNews(userID, at: MonotonicClock.now) else { return }
@@ -145,7 +147,7 @@ extension SupervisorDaemon {
 
   private func start(_ id: InstanceID, attempt: Int, launch: Int) async {
     do {
-      let (specification, port) = try prepareStart(id, attempt: attempt)
+      let (specification, port) = try await prepareStart(id, attempt: attempt)
       started(id, try await launcher.start(specification, port: port), launch: launch)
     } catch {
       // Given up when the supervisor ends.
@@ -214,7 +216,7 @@ extension SupervisorDaemon {
       ticks += 1
       apply { $0.tick(at: $1) }
       if ticks % 10 == 0 {
-        lookAtProgram()
+        workQueue.yield(.lookAtProgram)
         storeAgain()
       }
       if ticks % (plan.storeIsThere ? 30 : 5) == 0 { workQueue.yield(.lookAtStore) }

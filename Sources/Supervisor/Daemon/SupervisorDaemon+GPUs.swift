@@ -68,7 +68,7 @@ extension SupervisorDaemon {
     let (before, names) = (plan.inventory.problems, Set(plan.placements.sites.map(\.id)))
     let reading = plan.completed(reading)
     guard !reading.hasSamePlaces(as: plan.inventory) else { return before }
-    let new = plan.changed(to: plan.configuration, reading, plan.foundStore)
+    let new = plan.changed(to: reading)
     // What may hide GPUs must not cost those that run.
     guard new.placements.areAll || new.finds(moreThan: plan) else { return before }
     take(new)

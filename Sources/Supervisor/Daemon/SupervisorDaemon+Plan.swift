@@ -19,12 +19,13 @@ extension SupervisorDaemon {
       let number = reloads.begun
       let configuration = try options.readConfiguration()
       let settings = configuration.settings
+      let program = await OllamaExecutable.look(setting: settings.ollama, plan.standIns)
       let found = await options.store(settings, launcher)
       let reading = try await reading(for: settings)
       // The plan may be another one by now; by what was read later all the more.
       if number < reloads.taken { return plan.settings }
       let (old, storeBefore) = (plan.settings, plan.foundStore)
-      let new = plan.changed(to: configuration, reading, plan.store(found, for: settings))
+      let new = plan.changed(to: configuration, reading, program, plan.store(found, for: settings))
       // A GPU that was named before and is away by now is no mistake in the file, and a start would accept it too.
       let mistaken = new.placements.leftOut.filter { $0.missing.isEmpty || !old.namedGPUs.isSuperset(of: $0.missing) }
       if !mistaken.isEmpty { throw ConfigurationError(problems: mistaken.map(\.problem)) }
@@ -102,8 +103,8 @@ extension SupervisorDaemon {
 
   /// What to start with, now. A program that has come or changed since the last look is taken into account.
   /// - Throws: `LaunchError`, `SupervisorError`
-  func prepareStart(_ id: InstanceID, attempt: Int) throws -> (InstanceSpecification, port: UInt16) {
-    use(plan.findProgram())
+  func prepareStart(_ id: InstanceID, attempt: Int) async throws -> (InstanceSpecification, port: UInt16) {
+    if let found = await findProgram() { use(found) }
     apply { $0.startBegins(id, at: $1) }
     guard fleet.placements[id]?.life.isLaunching == true else {
       throw SupervisorError(.noSuchPlacement, "\(id) is not to be started any more")
@@ -139,9 +140,16 @@ extension SupervisorDaemon {
       })
   }
 
+  /// - Returns: nil where the configuration is another one by now.
+  private func findProgram() async -> Result<OllamaExecutable, LaunchError>? {
+    let configuration = plan.configuration
+    let found = await OllamaExecutable.look(setting: configuration.settings.ollama, plan.standIns)
+    return plan.configuration == configuration ? found : nil
+  }
+
   /// Notices an upgrade: the instances are then replaced, one at a time.
-  func lookAtProgram() {
-    let found = plan.findProgram()
+  func lookAtProgram() async {
+    guard let found = await findProgram() else { return }
     // While a package is being unpacked the program is missing, or half there: only what two looks saw alike counts.
     defer { lastSeenProgram = found }
     if found == lastSeenProgram { use(found) }

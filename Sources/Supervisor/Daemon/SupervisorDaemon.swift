@@ -120,6 +120,7 @@ package actor SupervisorDaemon {
       let found = try await launcher.existing()
       let plan = CurrentPlan(
         options.configuration, reading, numbering: numbering, options.standIns,
+        program: await OllamaExecutable.look(setting: settings.ollama, options.standIns),
         store: await options.store(settings, launcher),
         keeping: Dictionary(found.map { ($0.id, $0.unit.specification) }) { first, _ in first })
       let daemon = SupervisorDaemon(

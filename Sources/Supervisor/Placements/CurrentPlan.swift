@@ -26,7 +26,8 @@ struct CurrentPlan: Sendable {
   ///   models are: instances that run must not be replaced for that.
   init(
     _ configuration: LoadedConfiguration, _ inventory: Inventory, numbering: GPUNumbering, _ standIns: StandIns,
-    store: Result<ModelStore, LaunchError>, keeping digests: [InstanceID: String]
+    program: Result<OllamaExecutable, LaunchError>, store: Result<ModelStore, LaunchError>,
+    keeping digests: [InstanceID: String]
   ) {
     self.configuration = configuration
     let inventory = inventory.expecting(numbering, configuration.settings)
@@ -37,7 +38,7 @@ struct CurrentPlan: Sendable {
     var numbering = numbering
     placements = PlacementPlan(configuration, inventory: inventory, numbering: &numbering)
     self.numbering = numbering
-    program = Self.find(configuration.settings, standIns)
+    self.program = program
     specify()
   }
 
@@ -49,11 +50,13 @@ struct CurrentPlan: Sendable {
   /// Whether it is known, and what it is on is mounted.
   var storeIsThere: Bool { store?.isUnmounted == false }
 
-  /// The same with another configuration, other GPUs, or another model store.
-  func changed(to configuration: LoadedConfiguration, _ inventory: Inventory, _ store: Result<ModelStore, LaunchError>)
-    -> CurrentPlan
-  {
-    var new = CurrentPlan(configuration, inventory, numbering: numbering, standIns, store: store, keeping: digests)
+  /// The same with another configuration, and what was found for it.
+  func changed(
+    to configuration: LoadedConfiguration, _ inventory: Inventory, _ program: Result<OllamaExecutable, LaunchError>,
+    _ store: Result<ModelStore, LaunchError>
+  ) -> CurrentPlan {
+    var new = CurrentPlan(
+      configuration, inventory, numbering: numbering, standIns, program: program, store: store, keeping: digests)
     new.driverTroubles = driverTroubles
     return new
   }
@@ -64,16 +67,8 @@ struct CurrentPlan: Sendable {
   /// The same with the GPUs that were there before, and that it has nothing of.
   func completed(_ reading: Inventory) -> Inventory { expected(reading).keeping(inventory) }
 
-  /// Looks for the program as it is now.
-  func findProgram() -> Result<OllamaExecutable, LaunchError> { Self.find(settings, standIns) }
-
-  private static func find(_ settings: Settings, _ standIns: StandIns) -> Result<OllamaExecutable, LaunchError> {
-    do throws(LaunchError) {
-      return .success(try OllamaExecutable.find(setting: settings.ollama, standIns))
-    } catch {
-      return .failure(error)
-    }
-  }
+  /// The same with the GPUs as they were read.
+  func changed(to inventory: Inventory) -> CurrentPlan { changed(to: configuration, inventory, program, foundStore) }
 
   /// Takes another program, or a new build of it, into the specifications.
   mutating func use(_ program: Result<OllamaExecutable, LaunchError>) {
