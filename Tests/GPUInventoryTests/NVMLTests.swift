@@ -223,7 +223,9 @@ struct NVMLTests {
     #expect(after.problems.map(\.gpu) == [nil, "MIG-x", "GPU-a"])
     #expect(after.problems[1...].allSatisfy { $0.kind == .silent && $0.repeats(after.problems[0]) })
     #expect(Set(after.problems.map(\.remedy)).count == 1, "with what helps")
-    #expect(fake.reader().read(configured).problems.map(\.gpu) == [nil], "the list is all that there is to know")
+    let unmet = fake.reader().read(configured)
+    #expect(unmet.gpus.map(\.uuid) == ["MIG-x", "GPU-a"], "the list is all that there is to know")
+    #expect(unmet.problems.map(\.gpu) == [nil, "MIG-x", "GPU-a"], "and none of them is used")
     try fake.show(state)
     #expect(reader.read(configured) == before)
   }
