@@ -4,14 +4,14 @@ import Testing
 @Suite struct XIDErrorTests {
   @Test(
     "a program's own fault leaves the GPU alone",
-    arguments: [8, 11, 13, 25, 31, 32, 39, 43, 44, 60, 66, 68, 69, 80, 94, 135, 139])
+    arguments: [8, 11, 13, 25, 31, 32, 39, 43, 44, 60, 66, 68, 69, 74, 80, 94, 135, 139])
   func applications(code: Int) {
     #expect(XIDError(code: code).consequence == .application)
   }
 
   @Test(
     "what the catalog answers with a reset or a restart takes the GPU out",
-    arguments: [46, 48, 54, 61, 62, 64, 74, 79, 95, 109, 110, 119, 120, 136, 140, 143, 151, 155, 156, 158, 159])
+    arguments: [46, 48, 54, 61, 62, 64, 79, 95, 109, 110, 119, 120, 136, 140, 143, 151, 155, 156, 158, 159])
   func resets(code: Int) {
     #expect(XIDError(code: code).consequence == .resetNeeded)
   }

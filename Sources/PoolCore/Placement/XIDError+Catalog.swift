@@ -51,6 +51,10 @@ extension XIDError {
       66, 67, name: "illegal access by the driver", .application,
       "the driver's own code on the GPU did something illegal; the program that it worked for has failed"),
     line(
+      74, name: "NVLink error", .application,
+      "a link between GPUs failed, or the GPU at its other end: reset the GPUs that it connects at the next opportunity;"
+        + " if it happens again, look at bridge and seat"),
+    line(
       80, name: "corrupted data sent to the GPU", .application,
       "commands changed on their way to the GPU; if it happens again, look at its seat and its PCI slot"),
     line(
@@ -76,9 +80,6 @@ extension XIDError {
     line(
       64, name: "memory remapping failure", .resetNeeded,
       "broken memory could not be replaced by spare memory: reset the GPU, and have it replaced if it happens again"),
-    line(
-      74, name: "NVLink error", .resetNeeded,
-      "a link between GPUs failed: reset the GPUs that it connects; if it happens again, look at bridge and seat"),
     line(
       79, name: "GPU has fallen off the bus", .resetNeeded,
       "the machine can no longer reach it: restart the machine; if it happens again, look at seat, power and heat"),

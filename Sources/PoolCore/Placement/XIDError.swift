@@ -8,7 +8,9 @@ package struct XIDError: Hashable, Sendable, CustomStringConvertible {
   package let name: String
   /// What it means, and what to do.
   package let explanation: String
-  /// By what the catalog says to do at once: RESTART_APP, IGNORE, or RESET_GPU, RESTART_BM and the like.
+  /// By what the catalog says to do at once: RESTART_APP, IGNORE, or RESET_GPU, RESTART_BM and the like. But for two kinds:
+  /// where a program has failed on a GPU that is well (43, 44, 66, 67, 141), IGNORE is about the GPU; and an error of a
+  /// link (74) is told of by healthy GPUs, too, when the one at its other end fails.
   package let consequence: GPUFault.Consequence
 
   /// A number that is not known here counts as `application`: the instance on the GPU is suspect, and the GPU stays.
