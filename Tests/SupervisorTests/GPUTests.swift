@@ -266,6 +266,12 @@ struct GPUTests {
     let gpu = try #require(try await stage.status().gpus.first)
     #expect(gpu.processes?.map(\.memoryBytes) == [3000, nil, 5])
     #expect(gpu.memoryOthersBytes == nil && gpu.memoryOursBytes == 5)
+    // Nor is it known whose it is, where one can't be named.
+    stage.launcher.change { $0.processes[13] = .unknown }
+    try await eventually(within: patience, "nothing is said of ours") {
+      let gpu = try await stage.status().gpus.first
+      return gpu?.memoryOursBytes == nil && gpu?.memoryOthersBytes == nil && gpu?.processes?.count == 3
+    }
     await daemon.stop(instances: .stop)
   }
 

@@ -84,6 +84,7 @@ extension SupervisorTypes.GPU {
         others = sum(others, process.memory)
         return SupervisorTypes.GPUProcess(pid: process.pid, memoryBytes: process.memory, command: command)
       case .unknown:
+        (ours, others) = (nil, nil)
         return SupervisorTypes.GPUProcess(pid: process.pid, memoryBytes: process.memory)
       }
     }
