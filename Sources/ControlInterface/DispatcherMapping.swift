@@ -124,6 +124,7 @@ extension DispatcherTypes.InstanceState {
     }
     leases = seen.leases
     references = seen.references
+    writes = seen.writes
     idleSeconds = seen.idle?.seconds
     retired = seen.isRetired
     firstAnswerAfterSeconds = seen.firstAnswerAfter?.seconds
@@ -164,7 +165,8 @@ extension InstanceObservation {
       }
     self.init(
       id: InstanceID(state.id), invocation: InvocationID(state.invocation), health: health, leases: state.leases,
-      references: state.references, idle: state.idleSeconds.map { .seconds(rounding: $0) }, isRetired: state.retired,
+      references: state.references, writes: state.writes ?? state.references,
+      idle: state.idleSeconds.map { .seconds(rounding: $0) }, isRetired: state.retired,
       firstAnswerAfter: state.firstAnswerAfterSeconds.map { .seconds(rounding: $0) },
       readyAfter: state.readyAfterSeconds.map { .seconds(rounding: $0) },
       loaded: state.loaded.map { $0.map(LoadedModel.init) })

@@ -29,6 +29,7 @@ package enum DispatcherTypes {
     package var unhealthySeconds: Double?
     package var leases: Int
     package var references: Int
+    package var writes: Int?
     package var idleSeconds: Double?
     package var retired: Bool
     package var firstAnswerAfterSeconds: Double?

@@ -48,6 +48,7 @@ extension FleetUnderTest {
   mutating func observe(loaded: KeyValuePairs<InstanceID, [LoadedModel]?>, leases: Int = 0) {
     var observation = QueueObservation()
     observation.inFlight = leases * loaded.count
+    observation.peakDemand = observation.inFlight
     observation.instances = loaded.compactMap { id, models in
       fleet.placements[id]?.running.map {
         InstanceObservation(

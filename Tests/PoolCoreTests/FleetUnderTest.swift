@@ -106,6 +106,7 @@ struct FleetUnderTest {
   mutating func observe(demand: Int, idle: KeyValuePairs<String, Duration?> = [:], isDraining: Bool = false) {
     var observation = QueueObservation()
     observation.inFlight = demand
+    observation.peakDemand = demand
     observation.isDraining = isDraining
     observation.instances = idle.compactMap { id, idle in
       fleet.placements[InstanceID(id)]?.running.map {
@@ -117,13 +118,13 @@ struct FleetUnderTest {
   }
 
   /// Each of these has something that needs no slot; the others have nothing.
-  mutating func observe(references busy: [InstanceID], ready others: [InstanceID] = []) {
+  mutating func observe(references busy: [InstanceID], areWrites: Bool = true, ready others: [InstanceID] = []) {
     var observation = QueueObservation()
     observation.instances = (busy + others).compactMap { id in
       fleet.placements[id]?.running.map {
         InstanceObservation(
           id: id, invocation: $0.unit.invocation, health: .healthy, references: busy.contains(id) ? 1 : 0,
-          idle: busy.contains(id) ? nil : .zero)
+          writes: busy.contains(id) && areWrites ? 1 : 0, idle: busy.contains(id) ? nil : .zero)
       }
     }
     perform(fleet.observed(observation, at: now))
@@ -134,6 +135,7 @@ struct FleetUnderTest {
     var observation = QueueObservation()
     observation.waitingByModel = models
     observation.depth = models.values.reduce(0, +)
+    observation.peakDemand = observation.depth
     observation.instances = ready.compactMap { id in
       fleet.placements[id]?.running.map {
         InstanceObservation(id: id, invocation: $0.unit.invocation, health: .healthy, idle: .zero)
@@ -168,6 +170,7 @@ struct FleetUnderTest {
     guard let instance = fleet.placements[InstanceID(id)]?.running else { return }
     var observation = QueueObservation()
     observation.inFlight = leases
+    observation.peakDemand = leases
     observation.instances = [
       InstanceObservation(
         id: InstanceID(id), invocation: instance.unit.invocation,

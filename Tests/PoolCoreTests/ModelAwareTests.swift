@@ -41,6 +41,36 @@ import Testing
     #expect(pool.places == ["gpu0", "gpu1", "gpu1"])
   }
 
+  @Test func aModelThatHasBeenListedForAMinuteIsNotWaitedForUntilItsAnswerBegins() {
+    var pool = PoolUnderTest(instances: 1, slots: 2)
+    pool.arrive(1, "a", streams: false)
+    pool.arrive(2, "b")
+    pool.list(0, [.of("a")])
+    #expect(pool.places == ["gpu0"], "it may be a load")
+    pool.advance(.seconds(61))
+    pool.list(0, [.of("a")])
+    #expect(pool.places == ["gpu0", "gpu0"])
+  }
+
+  @Test func whatWantsNoSlotWantsOneInstanceHoweverMuchThereIs() {
+    var pool = PoolUnderTest(instances: 0)
+    for number: UInt64 in 1...20 { pool.arrive(number, need: number > 10 ? .networkReference : .reference) }
+    #expect(pool.dispatch.depth == 20 && pool.dispatch.observation(at: pool.now).demand == 1)
+    for number: UInt64 in 21...23 { pool.arrive(number, "a") }
+    #expect(pool.dispatch.observation(at: pool.now).demand == 3)
+  }
+
+  @Test func modelsThatNothingServesPressMost() {
+    var pool = PoolUnderTest(instances: 2, models: [["a"], ["b"]])
+    pool.servedModels = ["a", "b", "c"]
+    pool.set(session: 1)
+    for number: UInt64 in 1...3 { pool.arrive(number, "a") }
+    for number: UInt64 in 4...5 { pool.arrive(number, "b") }
+    pool.arrive(6, "c")
+    #expect(pool.dispatch.mostPressingModels(2) == ["c", "a"])
+    #expect(pool.dispatch.mostPressingModels(9) == ["c", "a", "b"])
+  }
+
   @Test func surplusServesOnlyWhenTheCoreIsFullWhateverItHolds() {
     var pool = PoolUnderTest(instances: 2, roles: [.core, .surplus])
     pool.list(1, [.of("a")])

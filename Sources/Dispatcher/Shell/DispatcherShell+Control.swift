@@ -133,8 +133,8 @@ extension DispatcherShell {
   var queue: DispatcherTypes.Queue {
     var queue = DispatcherTypes.Queue(core, outside: control.outside, epoch: epoch, at: .now)
     if queue.models.count > Self.pushedModels {
-      let busiest = queue.models.sorted { $0.waiting + $0.inFlight > $1.waiting + $1.inFlight }
-      queue.models = Array(busiest.prefix(Self.pushedModels))
+      let pressing = Set(core.mostPressingModels(Self.pushedModels))
+      queue.models.removeAll { !pressing.contains($0.model) }
     }
     return queue
   }

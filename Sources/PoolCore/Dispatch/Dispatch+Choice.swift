@@ -179,7 +179,7 @@ extension Dispatch {
   /// The instance through which a request may change the model store now. Two servers at once would corrupt each other's
   /// partial files, so while one that drains still writes, the next waits.
   func nextWriter(for record: Record) -> InstanceID? {
-    let writing = instances.values.filter { $0.references.contains { requests[$0]?.request.need == .storeReference } }
+    let writing = instances.values.filter { !writes(on: $0).isEmpty }
     guard writing.allSatisfy(\.isInRotation) else { return nil }
     if instances.values.contains(where: { $0.wanted.writesStore != nil }) {
       // The supervisor has chosen, and only that one has a way out to the network.

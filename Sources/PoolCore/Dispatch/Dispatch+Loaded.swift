@@ -2,6 +2,8 @@ import OrderedCollections
 
 /// What instances hold in memory, and models under `preload` that are there no longer.
 extension Dispatch {
+  /// What is in Ollama's list for so long has come into memory meanwhile, in most cases.
+  private static let longestLoad: Duration = .seconds(60)
   /// Models that an instance may be known to hold; Ollama's own bound is three for each GPU, unless configured.
   private static let mostHeld = 256
 
@@ -63,8 +65,8 @@ extension Dispatch {
   private func hold(_ models: [LoadedModel], on instance: inout DispatchedInstance, asked: Instant) {
     let listed = Dictionary(models.map { ($0.name, $0) }) { first, _ in first }
     instance.held = instance.held.filter { listed[$0.key] != nil || $0.value.knownAt > asked }
-    // What is listed may still be on its way into memory.
-    var awaited = Set(instance.leases.compactMap { unbegun($0)?.model })
+    // What is listed may still be on its way into memory; Ollama's list does not tell.
+    var awaited = Set(instance.leases.compactMap { isLoading(for: $0, at: asked) })
     if let loading = instance.loading { awaited.insert(Self.key(ofPreload: loading)) }
     for (name, model) in listed {
       if instance.held[name] != nil {
@@ -73,6 +75,13 @@ extension Dispatch {
         instance.held[name] = HeldModel(contextLength: model.contextLength, knownAt: asked)
       }
     }
+  }
+
+  /// What an instance may still load for a request, whose answer has not begun. An answer that is no stream begins when it
+  /// is complete: by then others must not have waited for what was in memory long before.
+  private func isLoading(for id: RequestID, at now: Instant) -> String? {
+    guard let request = unbegun(id), case .assigned(_, _, let since, _) = requests[id]?.phase else { return nil }
+    return now - since < Self.longestLoad ? request.model : nil
   }
 
   /// An answer to inference has begun: its model is in memory.

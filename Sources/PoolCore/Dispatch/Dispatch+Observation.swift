@@ -12,6 +12,9 @@ extension Dispatch {
   /// Requests that wait.
   package var depth: Int { queue.count + callers.count + writers.count + leavers.count }
 
+  /// Requests that want a slot or have one. What wants none wants an instance: one is enough, however many there are.
+  var slotDemand: Int { max(queue.count + inFlight, depth > 0 ? 1 : 0) }
+
   /// The longest present wait; what a request that was put back waited or was served before doesn't count.
   package func oldestWait(at now: Instant) -> Duration? {
     [queue, callers, writers, leavers].compactMap(longestWaiting).min().map { now - $0 }
@@ -42,21 +45,35 @@ extension Dispatch {
     observation.maxConcurrent = maxConcurrent
     observation.waitingByModel = demand.compactMapValues { $0.waiting > 0 ? $0.waiting : nil }
     observation.isDraining = drainDeadline != nil
-    observation.instances = instances.values.map { $0.observation(at: now) }
+    observation.instances = instances.values.map { $0.observation(writes: writes(on: $0).count, at: now) }
     return observation
+  }
+
+  /// So many of the models in `demand`: those that wait and that nothing in rotation serves first, since an instance may have
+  /// to be started for them; then those with the most requests.
+  package func mostPressingModels(_ count: Int) -> [String] {
+    func rank(_ model: String, _ demand: Demand) -> (Int, Int, String) {
+      let isStranded = demand.waiting > 0 && !instances.values.contains { $0.isInRotation && $0.serves(model) }
+      return (isStranded ? 0 : 1, -(demand.waiting + demand.inFlight), model)
+    }
+    return demand.map { rank($0.key, $0.value) }.sorted(by: <).prefix(count).map(\.2)
+  }
+
+  /// Requests that change the model store through an instance now.
+  func writes(on instance: DispatchedInstance) -> [RequestID] {
+    instance.references.filter { requests[$0]?.request.need == .storeReference }
   }
 
   /// Forgets the peak: call it when an observation has been pushed. Where the peak is over already, that is news for
   /// the next one.
   package mutating func startNewPeak() {
-    let demand = depth + inFlight
-    if peakDemand > demand { revision += 1 }
-    peakDemand = demand
+    if peakDemand > slotDemand { revision += 1 }
+    peakDemand = slotDemand
   }
 }
 
 extension DispatchedInstance {
-  func observation(at now: Instant) -> InstanceObservation {
+  func observation(writes: Int, at now: Instant) -> InstanceObservation {
     let health: InstanceObservation.Health =
       switch self.health {
       case .starting: .starting
@@ -66,7 +83,7 @@ extension DispatchedInstance {
       }
     return InstanceObservation(
       id: wanted.id, invocation: wanted.invocation, health: health, leases: leases.count,
-      references: references.count, idle: isIdle ? now - idleSince : nil, isRetired: retiredBy != nil,
+      references: references.count, writes: writes, idle: isIdle ? now - idleSince : nil, isRetired: retiredBy != nil,
       firstAnswerAfter: firstAnswerAt.map { $0 - registeredAt }, readyAfter: readyAt.map { $0 - registeredAt },
       loaded: loaded)
   }

@@ -96,7 +96,7 @@ package struct Dispatch: Sendable {
     // Whoever waits already finds no slot that is free, so that this one is the only one to look at.
     if request.need == .slot, let place = leastBusy(for: record) {
       let start = assign(request.id, to: place, at: now)
-      peakDemand = max(peakDemand, depth + inFlight)
+      peakDemand = max(peakDemand, slotDemand)
       return [start]
     }
     if request.need == .slot { waiting.insert(request) }
@@ -198,7 +198,7 @@ package struct Dispatch: Sendable {
     var actions: [DispatchAction] = []
     while let (id, instance) = nextReference() { actions.append(assign(id, to: instance, at: now)) }
     while let (id, instance) = nextLease() { actions.append(assign(id, to: instance, at: now)) }
-    peakDemand = max(peakDemand, depth + inFlight)
+    peakDemand = max(peakDemand, slotDemand)
     return actions
   }
 

@@ -6,7 +6,8 @@ package struct QueueObservation: Hashable, Sendable {
   package var oldestWait: Duration?
   /// Requests that hold a slot.
   package var inFlight = 0
-  /// The most requests waiting and in flight at once since the last push.
+  /// The most slots that were wanted at once since the last push, the present ones among them. What waits for any
+  /// instance and for no slot wants one.
   package var peakDemand = 0
   package var arrivals = 0
   package var completions = 0
@@ -21,7 +22,7 @@ package struct QueueObservation: Hashable, Sendable {
   package init() {}
 
   /// n of the scaling rule: requests that want a slot now, at their peak since the last push.
-  package var demand: Int { max(depth + inFlight, peakDemand) + outsideDepth }
+  package var demand: Int { peakDemand + outsideDepth }
 }
 
 package struct InstanceObservation: Hashable, Sendable {
@@ -37,6 +38,8 @@ package struct InstanceObservation: Hashable, Sendable {
   package var health: Health
   package var leases: Int
   package var references: Int
+  /// Of the references, those that change the model store.
+  package var writes: Int
   /// For how long it has held neither lease nor reference; nil while it holds one.
   package var idle: Duration?
   package var isRetired: Bool
@@ -47,7 +50,7 @@ package struct InstanceObservation: Hashable, Sendable {
   package var loaded: [LoadedModel]?
 
   package init(
-    id: InstanceID, invocation: InvocationID, health: Health, leases: Int = 0, references: Int = 0,
+    id: InstanceID, invocation: InvocationID, health: Health, leases: Int = 0, references: Int = 0, writes: Int = 0,
     idle: Duration? = nil, isRetired: Bool = false, firstAnswerAfter: Duration? = nil, readyAfter: Duration? = nil,
     loaded: [LoadedModel]? = nil
   ) {
@@ -56,6 +59,7 @@ package struct InstanceObservation: Hashable, Sendable {
     self.health = health
     self.leases = leases
     self.references = references
+    self.writes = writes
     self.idle = idle
     self.isRetired = isRetired
     self.firstAnswerAfter = firstAnswerAfter
