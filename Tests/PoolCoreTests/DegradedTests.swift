@@ -81,7 +81,7 @@ import Testing
     fleet.observe(loaded: ["gpu0": [.of(4, name: "good"), .of(4, onGPU: 0)]])
     #expect(fleet.roles == ["gpu0": .out], "the GPU may have been lost to this process")
     fleet.dies("gpu0")
-    fleet.now = fleet.now + .seconds(1)
+    fleet.pass(.seconds(2), .of(0))
     fleet.runs("gpu0")
     for _ in 0..<3 { fleet.observe(loaded: ["gpu0": [.of(4, name: "good"), .of(4, onGPU: 0)]]) }
     #expect(fleet.roles == ["gpu0": .core])
@@ -115,7 +115,7 @@ import Testing
     fleet.observe(loaded: ["gpu0": [.of(10, onGPU: 6)]])
     #expect(fleet.roles == ["gpu0": .out])
     fleet.dies("gpu0")
-    fleet.now = fleet.now + .seconds(1)
+    fleet.pass(.seconds(2), .of(0))
     fleet.runs("gpu0")
     for _ in 0..<3 { fleet.observe(loaded: ["gpu0": [.of(10, onGPU: 6)]]) }
     #expect(fleet.roles == ["gpu0": .core])
@@ -133,6 +133,43 @@ import Testing
     #expect(fleet.roles == ["gpu0": .out])
   }
 
+  @Test func whatWasReadBeforeAModelWasLoadedSaysNothingOfItsRoom() {
+    var fleet = FleetUnderTest.running(1)
+    fleet.read(.of(0))
+    fleet.now = fleet.now + .seconds(1)
+    // Others have come in this second.
+    fleet.observe(loaded: ["gpu0": [.of(10, onGPU: 4)]])
+    #expect(fleet.roles == ["gpu0": .core])
+    fleet.now = fleet.now + .seconds(1)
+    fleet.read(.busy(0, with: 20))
+    fleet.observe(loaded: ["gpu0": [.of(10, onGPU: 4)]])
+    #expect(fleet.roles == ["gpu0": .core])
+    guard case .modelBesideGPU("gpu0", _, .doesNotFit) = fleet.reports.last else {
+      Issue.record("\(fleet.reports)")
+      return
+    }
+  }
+
+  @Test func whatDidNotFitIsGivenItsRoomAndIsNoFailure() {
+    var fleet = FleetUnderTest.running(1)
+    fleet.read(.busy(0, with: 20))
+    fleet.observe(loaded: ["gpu0": [.of(10, onGPU: 4)]])
+    fleet.read(.of(0))
+    fleet.observe(loaded: ["gpu0": [.of(10, onGPU: 4)]])
+    #expect(fleet.roles == ["gpu0": .out])
+    #expect(
+      fleet.told.first?.reason == "6 GiB of llama3.2:latest are beside the GPU, and there is room for it by now")
+    fleet.answer("gpu0", .retired)
+    fleet.dies("gpu0")
+    #expect(fleet.fleet.placements["gpu0"]?.restarts.failures == 0 && fleet.fleet.degradations == 1)
+    // In the next life it is no excuse any more.
+    fleet.runs("gpu0")
+    fleet.observe(loaded: ["gpu0": [.of(10, onGPU: 4)]])
+    fleet.read(.of(0))
+    fleet.observe(loaded: ["gpu0": [.of(10, onGPU: 4)]])
+    #expect(fleet.told.first?.reason == "6 GiB of llama3.2:latest are beside the GPU")
+  }
+
   @Test func whereNoOtherModelIsOnTheGPUTheProcessIsToBlame() {
     var fleet = FleetUnderTest.running(2)
     fleet.read(.of(0), .of(1))
@@ -141,7 +178,7 @@ import Testing
     fleet.observe(loaded: ["gpu1": [.of(4, name: "good"), .of(4, onGPU: 0)]])
     #expect(fleet.roles["gpu1"] == .out, "an old process proves nothing: it may have lost its GPU since")
     fleet.dies("gpu0")
-    fleet.now = fleet.now + .seconds(1)
+    fleet.pass(.seconds(2), .of(0), .of(1))
     fleet.runs("gpu0")
     fleet.observe(loaded: ["gpu0": [.of(4, onGPU: 0)]])
     #expect(fleet.roles["gpu0"] == .out)

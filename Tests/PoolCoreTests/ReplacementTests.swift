@@ -150,6 +150,18 @@ import Testing
     }
   }
 
+  @Test func whatPassesThroughAndWritesNothingHoldsNoReplacementUp() {
+    var fleet = FleetUnderTest(gpus: 1, minimum: 1)
+    fleet.runs("gpu0")
+    fleet.connect()
+    fleet.observe(references: ["gpu0"], areWrites: false)
+    fleet.change(specification: "new")
+    #expect(fleet.draining == ["gpu0"])
+    // It may end.
+    fleet.observe(references: ["gpu0"], areWrites: false)
+    #expect(fleet.stops.isEmpty)
+  }
+
   @Test func nothingIsReplacedBesideWhatAnOperatorRestartsOrWhatIsKilled() throws {
     for isRestart in [true, false] {
       var fleet = FleetUnderTest(gpus: 2, minimum: 2)

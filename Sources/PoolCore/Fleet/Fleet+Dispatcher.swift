@@ -10,9 +10,10 @@ extension Fleet {
       // What another dispatcher, or this one before, had seen of it.
       placements[id]?.running?.leases = 0
       placements[id]?.running?.references = 0
+      placements[id]?.running?.writes = 0
       placements[id]?.running?.idle = nil
       placements[id]?.running?.isCounted = false
-      placements[id]?.running?.memory.say(nil)
+      placements[id]?.running?.memory.say(nil, at: now)
       if placements[id]?.running?.isStarting == true { placements[id]?.running?.standing = .starting(since: now) }
     }
     scaler.assumeNeeded(serving.count, at: now)
@@ -47,9 +48,10 @@ extension Fleet {
     guard var instance = placements[seen.id]?.running, instance.unit.invocation == seen.invocation else { return [] }
     instance.leases = seen.leases
     instance.references = seen.references
+    instance.writes = seen.writes
     instance.idle = seen.idle
     instance.isCounted = true
-    instance.memory.say(seen.loaded)
+    instance.memory.say(seen.loaded, at: now)
     var actions: [FleetAction] = []
     switch (instance.standing, seen.health) {
     case (.ready(let since), .healthy):

@@ -159,6 +159,9 @@ extension Fleet {
       degradations += 1
       if let model { suspect(model, at: now) }
       return takeOut(id, .degraded(reason))
+    case .fitsByNow(_, let reason):
+      degradations += 1
+      return takeOut(id, .fitsByNow(reason))
     case .wellBeside(let model, let reason): return [.report(.modelBesideGPU(id, model: model, reason))]
     case nil: return []
     }
@@ -180,11 +183,12 @@ extension Fleet {
   }
 
   private func room(of id: InstanceID, _ instance: RunningInstance, at now: Instant) -> InstanceMemory.Room? {
-    var room = InstanceMemory.Room(total: 0, taken: 0)
+    var room = InstanceMemory.Room(total: 0, taken: 0, readAt: now)
     for uuid in instance.placement.gpus {
-      guard let reading = gpus[uuid]?.reading(at: now), let total = reading.memoryTotal, let used = reading.memoryUsed,
-        let own = reading.memory(of: id)
+      guard let state = gpus[uuid], let reading = state.reading(at: now), let total = reading.memoryTotal,
+        let used = reading.memoryUsed, let own = reading.memory(of: id)
       else { return nil }
+      room.readAt = min(room.readAt, state.readAt)
       room.total = [room.total, total].sumOfBytes
       // Also what is not listed as anybody's.
       room.taken = [room.taken, max(0, used) - min(max(0, used), own)].sumOfBytes

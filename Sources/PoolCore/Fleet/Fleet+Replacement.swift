@@ -22,7 +22,7 @@ extension Fleet {
     let free = startable.filter { canRun($0, at: now) }
     // Where the old one goes before another one serves its models, its drain is a gap, which a pull may hold open for hours.
     let mayGo = stale.filter { id, instance in
-      instance.references == 0 || isServedBeside(id, instance)
+      instance.writes == 0 || isServedBeside(id, instance)
         || !free.isEmpty && free.allSatisfy { $0.placement.serves(allOf: instance.placement) }
     }
     if mayGo.isEmpty { return 0 }
@@ -39,7 +39,7 @@ extension Fleet {
     if ready <= decision.target, free.contains(where: { !$0.restarts.isQuarantined }) { return 1 }
     let isReplaced = ready > decision.target
     if let next = mayGo.last(where: { id, instance in
-      isReplaced && isServedBeside(id, instance) || instance.references == 0 && !isIrreplaceable(id, at: now)
+      isReplaced && isServedBeside(id, instance) || instance.writes == 0 && !isIrreplaceable(id, at: now)
     }) {
       let isConfigured = placements[next.id]?.isConfigured == true
       actions += beginDrain(of: next.id, isConfigured ? .specificationChanged : .placementRemoved)

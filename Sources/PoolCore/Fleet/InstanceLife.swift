@@ -121,6 +121,8 @@ package struct RunningInstance: Hashable, Sendable {
   var notWriterSince: Instant?
   package var leases = 0
   package var references = 0
+  /// Of the references, those that change the model store.
+  package var writes = 0
   /// For how long it had been empty at the dispatcher's last word; nil while it holds something.
   package var idle: Duration?
   /// Whether leases and references are what the dispatcher said, and not what is assumed until its next word.
@@ -148,6 +150,8 @@ package enum DrainReason: Hashable, Sendable, CustomStringConvertible {
   case suspect(String)
   /// It computes on the CPU although it has a GPU.
   case degraded(String)
+  /// The same, since others had the GPU's memory when it loaded a model. They have left.
+  case fitsByNow(String)
 
   package var description: String {
     switch self {
@@ -158,14 +162,14 @@ package enum DrainReason: Hashable, Sendable, CustomStringConvertible {
     case .yields(let others): "it leaves its GPU to \(others)"
     case .gpuFailed(let reason): reason
     case .suspect(let event): "its process is suspect after \(event)"
-    case .degraded(let reason): reason
+    case .degraded(let reason), .fitsByNow(let reason): reason
     }
   }
 
   /// What the dispatcher is told.
   var role: WantedInstance.Role {
     switch self {
-    case .gpuFailed, .suspect, .degraded: .out
+    case .gpuFailed, .suspect, .degraded, .fitsByNow: .out
     case .specificationChanged, .placementRemoved, .operatorDrain, .operatorRestart, .yields: .draining
     }
   }
@@ -176,7 +180,8 @@ package enum DrainReason: Hashable, Sendable, CustomStringConvertible {
     case .gpuFailed(let reason): .gpuFailed(reason)
     case .suspect(let event): .suspect(event)
     case .degraded(let reason): .degraded(reason)
-    case .specificationChanged, .placementRemoved, .operatorDrain, .operatorRestart, .yields: .drained(self)
+    case .specificationChanged, .placementRemoved, .operatorDrain, .operatorRestart, .yields, .fitsByNow:
+      .drained(self)
     }
   }
 }

@@ -6,6 +6,8 @@ package struct InstanceMemory: Hashable, Sendable {
     var total: Int
     /// What is not the instance's: of others, of the driver.
     var taken: Int
+    /// When that was read.
+    var readAt: Instant
   }
 
   /// Why a model may be on the CPU, in part or wholly, without a fault of the instance.
@@ -32,6 +34,8 @@ package struct InstanceMemory: Hashable, Sendable {
   enum Verdict: Hashable, Sendable {
     /// A model would fit, and is not where it should be; or nil: the driver sees nothing of any.
     case degraded(String?, reason: String)
+    /// It did not fit when it was loaded, and would by now.
+    case fitsByNow(String, reason: String)
     case wellBeside(String, WhyBeside)
   }
 
@@ -41,6 +45,8 @@ package struct InstanceMemory: Hashable, Sendable {
   private(set) var mostOnGPU = 0
   /// What was told, one for each model.
   private var told: [Note] = []
+  /// Models that are in memory now, and not wholly on the GPU.
+  private var beside: [String: Stay] = [:]
   /// Models that were wholly on the GPU at some time.
   private var seenOnGPU: Set<String> = []
   /// Since when, and in how many readings in a row, the driver sees nothing of it on its GPUs although models are said
@@ -49,6 +55,12 @@ package struct InstanceMemory: Hashable, Sendable {
   private var unseenReadings = 0
 
   package init() {}
+
+  private struct Stay: Hashable {
+    var since: Instant
+    /// Whether there was no room for it.
+    var lackedRoom = false
+  }
 
   /// More models than any instance loads in its life: what is remembered of them has a bound.
   private static let mostRemembered = 64
@@ -70,9 +82,12 @@ package struct InstanceMemory: Hashable, Sendable {
   // MARK: What is heard
 
   /// - Parameter models: nil where it has not told lately: then nothing is known.
-  mutating func say(_ models: [LoadedModel]?) {
+  mutating func say(_ models: [LoadedModel]?, at now: Instant) {
     loaded = models
     mostOnGPU = max(mostOnGPU, onGPU)
+    let stays = (models ?? []).filter { !Self.isOnGPU($0) }.prefix(Self.mostRemembered)
+      .map { ($0.name, beside[$0.name] ?? Stay(since: now)) }
+    beside = Dictionary(stays) { first, _ in first }
     for model in models ?? [] where model.size > 0 && Self.isOnGPU(model) {
       if seenOnGPU.count < Self.mostRemembered { seenOnGPU.insert(model.name) }
       told.removeAll { $0.model == model.name }
@@ -98,9 +113,15 @@ package struct InstanceMemory: Hashable, Sendable {
   ///   - suspects: models that earlier instances were taken out for.
   mutating func verdict(room: Room?, suspects: Set<String>, limits: FleetLimits, at now: Instant) -> Verdict? {
     for model in loaded ?? [] where !Self.isOnGPU(model) {
+      // Others may have had the room while it was loaded: what was read before tells nothing of that.
+      if let room, let stay = beside[model.name], room.readAt < stay.since { continue }
       var verdict = verdict(on: model, room: room)
       if case .degraded = verdict, isThereByItself(model, suspects) { verdict = .wellBeside(model.name, .byItself) }
+      if case .degraded(_, let reason) = verdict, beside[model.name]?.lackedRoom == true {
+        verdict = .fitsByNow(model.name, reason: reason + ", and there is room for it by now")
+      }
       guard case .wellBeside(_, let reason) = verdict else { return verdict }
+      if case .doesNotFit = reason { beside[model.name]?.lackedRoom = true }
       guard !told.contains(where: { $0.model == model.name }), told.count < Self.mostRemembered else { continue }
       told.append(Note(model: model.name, reason: reason))
       return verdict

@@ -168,6 +168,9 @@ extension SupervisorTypes.Instance {
   }
 
   private static func state(drainedBecause reason: DrainReason) -> SupervisorTypes.State {
-    if case .degraded = reason { .degraded } else { .draining }
+    switch reason {
+    case .degraded, .fitsByNow: .degraded
+    default: .draining
+    }
   }
 }
