@@ -63,6 +63,10 @@ import PoolConfiguration
       ("scaling: {z: .nan}", "f:1:14: scaling.z: is .nan; expected auto or a number from 0 to 10"),
       ("[a]", "f:1:1: the file: is a list; expected a map with keys such as listen"),
       ("hello", "f:1:1: the file: is hello; expected a map with keys such as listen"),
+      (
+        "preload: [a, b:cloud]",
+        "f:1:14: preload[1]: b:cloud is computed elsewhere; expected models that are loaded here"
+      ),
       ("preload: [a b]", "f:1:11: preload[0]: is a b; expected a model's name such as llama3.2:3b"),
       (
         "gpus: some", "f:1:7: gpus: is some; expected auto, cpu or a list of 1 to 256 GPUs"

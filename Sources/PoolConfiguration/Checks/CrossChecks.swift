@@ -126,6 +126,12 @@ extension Settings {
             at: positions[key], key: key, "is the same model as \(other)", expected: "each model once"))
       }
     }
+    for (index, name) in preload.enumerated() where ModelName.isComputedElsewhere(name) {
+      problems.append(
+        ConfigurationProblem(
+          at: positions["preload[\(index)]"], key: "preload[\(index)]", "\(name) is computed elsewhere",
+          expected: "models that are loaded here"))
+    }
     return problems
   }
 
