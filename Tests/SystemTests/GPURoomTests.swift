@@ -6,14 +6,14 @@ extension SystemTests {
   /// What a start is held against: the room that there is on a GPU.
   @Suite(.serialized) struct GPURoomTests {
     /// Others are not what keeps it from starting here.
-    private static let settings = "\nbusy_memory: 4GiB"
-    private static let options = ["--count", "2", "--memory", "3GiB"]
+    private static let settings = "\nbusy_memory: 7GiB"
+    private static let options = ["--count", "2", "--memory", "8GiB"]
 
     @Test func aGPUWithoutRoomForWhatIsConfiguredIsPassedOverUntilThereIs() async throws {
       var others: RunningProgram?
       let settings = SystemTests.two + Self.settings + "\ngpu_memory: 2GiB"
       try await SimulatedGPUs.running(settings, options: Self.options) { gpus in
-        others = try await gpus.occupy("gpu0", "2GiB")
+        others = try await gpus.occupy("gpu0", "7GiB")
       } _: { pool, _ in
         try await pool.status("gpu1 serves") { $0.instance("gpu1")?.state == "ready" && $0.maxConcurrent == 1 }
         let held = try await pool.entry(containing: "gpu0 is passed over")
@@ -37,8 +37,8 @@ extension SystemTests {
           body: #"{"model":"llama3.2","keep_alive":0}"#)
         #expect(unload.status == 200)
         try await pool.gpus("it is gone") { $0["0"]?.memoryOursBytes == 0 }
-        let others = try await gpus.occupy("gpu0", "2GiB")
-        try await pool.gpus("they are seen") { $0["0"]?.memoryOthersBytes == 2 << 30 }
+        let others = try await gpus.occupy("gpu0", "7GiB")
+        try await pool.gpus("they are seen") { $0["0"]?.memoryOthersBytes == 7 << 30 }
         try await pool.kill("SIGKILL", "ollama-instance-gpu0.service")
         try await pool.status("gpu1 serves instead") { $0.running.map(\.id) == ["gpu1"] && $0.maxConcurrent == 1 }
         #expect(try await pool.pool("scale", "--fixed", "2").end == .exited(0))

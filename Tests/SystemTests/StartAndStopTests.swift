@@ -125,7 +125,6 @@ extension SystemTests {
         }
         #expect(try await pool.pool("gpus").output.contains("its device node /dev/nvidia3 is missing"))
         #expect(try await Conversation.chat(tokens: 2).isDone)
-        // A GPU that is whole again has to stay so for ten seconds.
         rename("/dev/nvidia3.away", "/dev/nvidia3")
         try await pool.status(within: .seconds(40), "bad serves again") { $0.maxConcurrent == 2 }
       }

@@ -2,7 +2,7 @@ import Glibc
 
 /// What can be wrong with a simulated GPU, or with the driver of all of them: the words for it, and the line of the
 /// state that they stand for.
-enum GPUFault {
+enum SimulatedFault {
   static let help = """
     Of a GPU, or a slice of one (gpu1, gpu1.2, or its UUID):
       lost                fell off the bus: NVML says 15, what runs there fails

@@ -4,7 +4,7 @@ struct FaultGPU: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "fault", abstract: "Break a simulated GPU, or the driver.",
     discussion: """
-      \(GPUFault.help)
+      \(SimulatedFault.help)
 
       It stays so until `ollama-simulator gpus clear`. What an instance itself does wrong is among the faults of \
       `ollama-simulator serve --help`, such as cpu-fallback.
@@ -25,7 +25,7 @@ struct FaultGPU: ParsableCommand {
       return print("\(folder)/\(SimulatedLibrary.name) is no library now.")
     }
     // Later events have higher numbers, also than those that were cleared.
-    let line = try GPUFault.line(words, on: device, sequence: WallTime.now.milliseconds, library: .shipped())
+    let line = try SimulatedFault.line(words, on: device, sequence: WallTime.now.milliseconds, library: .shipped())
     state.add(line)
     try state.write(in: folder)
     print("\(NVMLState.path(in: folder)) has the line `\(line)` now.")
