@@ -86,8 +86,8 @@ struct AMDReader {
 }
 
 extension GPU {
-  /// A processor's own graphics with a little of the machine's memory: Ollama does not use them, and an instance on them
-  /// would compute on the CPU. The bound was Ollama's (`IGPUMemLimit` in its `discover/amd_linux.go`).
+  /// A processor's own graphics with a little of the machine's memory: Ollama does not use them, and an instance on
+  /// them would compute on the CPU. The bound was Ollama's (`IGPUMemLimit` in its `discover/amd_linux.go`).
   var isWorthAnInstance: Bool { vendor != .amd || memoryTotal.map { $0 >= 1 << 30 } ?? true }
 }
 

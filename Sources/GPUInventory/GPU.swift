@@ -26,8 +26,8 @@ package struct GPU: Sendable, Equatable {
   package var slices: [String] = []
   /// Of an AMD GPU: its index for AMD's runtime (ROCr), which counts them in the order of KFD's nodes.
   package var runtimeIndex: Int?
-  /// Whether it is an AMD GPU whose hardware tells no unique id, or that of another one. Then `uuid` is its PCI address,
-  /// such as `AMD-0000-03-00-0`, and AMD's runtime knows it by its index alone.
+  /// Whether it is an AMD GPU whose hardware tells no unique id, or that of another one. Then `uuid` is its PCI
+  /// address, such as `AMD-0000-03-00-0`, and AMD's runtime knows it by its index alone.
   package var isNamedByAddress = false
   /// The product's name.
   package var name: String?

@@ -2,7 +2,8 @@ extension GPUEventSource {
   /// Registers for the events of these GPUs and lets go again: whether errors will be told as they happen.
   ///
   /// A driver that hangs holds it up.
-  /// - Returns: the UUIDs of those that have events, of slices those of their GPUs, and why some of NVIDIA's have none, if that is a fault.
+  /// - Returns: the UUIDs of those that have events, of slices those of their GPUs, and why some of NVIDIA's have none,
+  ///   if that is a fault.
   package static func trial(
     _ gpus: [GPU], nvmlLibrary: String = "libnvidia-ml.so.1"
   ) -> (registered: Set<String>, problem: InventoryProblem?) {

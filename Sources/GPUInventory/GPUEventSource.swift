@@ -26,8 +26,8 @@ package final class GPUEventSource: Sendable {
   /// From now on these are watched: all GPUs and slices, as they were just read.
   package func watch(_ gpus: [GPU]) { watch.add(gpus.filter { $0.vendor == .nvidia }) }
 
-  /// Why no events come from some GPU or all of them, such as an old driver or a lack of rights; `nil` while they do, or
-  /// nothing is watched. Stays the same as long as the cause does.
+  /// Why no events come from some GPU or all of them, such as an old driver or a lack of rights; `nil` while they do,
+  /// or nothing is watched. Stays the same as long as the cause does.
   package var problem: InventoryProblem? { watch.problem }
 
   var hasThread: Bool { watch.hasThread }

@@ -52,7 +52,8 @@ package struct InventoryProblem: Error, Sendable, Hashable, CustomStringConverti
     InventoryProblem(gpu: uuid, subject: "gpus", text: text, kind: .unknown)
   }
 
-  /// The same as the reason why nothing is known of one GPU. Its code says nothing of that one, such as that it is lost.
+  /// The same as the reason why nothing is known of one GPU. Its code says nothing of that one, such as that it is
+  /// lost.
   func silence(about gpu: String) -> InventoryProblem {
     InventoryProblem(gpu: gpu, subject: subject, text: text, advice: remedy, kind: .silent)
   }
@@ -84,8 +85,8 @@ package struct InventoryProblem: Error, Sendable, Hashable, CustomStringConverti
     }
   }
 
-  /// As `nvidia-smi -i` takes it, which without would reset all GPUs, also those that are in use. A slice is reset with its
-  /// GPU.
+  /// As `nvidia-smi -i` takes it, which without would reset all GPUs, also those that are in use. A slice is reset with
+  /// its GPU.
   private var resettable: String { gpu.flatMap { $0.hasPrefix("GPU-") ? $0 : nil } ?? "UUID" }
 
   /// Without the remedy.

@@ -103,8 +103,8 @@ package final class InventoryReader: Sendable {
           unidentified.map { $0.silence(about: entry.uuid) }
             ?? .unknownGPU(entry.uuid, "\(driver) knows no such GPU"))
       }
-      // What has been told of it holds; and where a driver says that it can't work, or has told of this GPU before, it is
-      // not used as if there were no driver to ask.
+      // What has been told of it holds; and where a driver says that it can't work, or has told of this GPU before, it
+      // is not used as if there were no driver to ask.
       let met = entry.vendor == .nvidia ? state.withLock { $0.met[entry.uuid] } : nil
       if read == nil, entry.vendor == .nvidia, let failure, met != nil || failure.code != nil {
         inventory.problems.append(failure.silence(about: entry.uuid))

@@ -10,8 +10,8 @@ package struct KernelDrivers: Equatable, Sendable {
   package var hasNouveau = false
   /// Whether nvidia-persistenced runs, which keeps the driver ready while nothing uses it.
   package var hasPersistenceDaemon = false
-  /// PCI addresses of graphics and computing devices, as sysfs writes them; without those that have another driver, such
-  /// as `radeon`, or `vfio-pci` for a virtual machine.
+  /// PCI addresses of graphics and computing devices, as sysfs writes them; without those that have another driver,
+  /// such as `radeon`, or `vfio-pci` for a virtual machine.
   package var nvidiaDevices: [String] = []
   package var amdDevices: [String] = []
 

@@ -1,8 +1,8 @@
 import CNVML
 import PoolCore
 
-/// What NVML has told of GPUs, in this session or in those before: what doesn't change is kept where it can no longer be
-/// read.
+/// What NVML has told of GPUs, in this session or in those before: what doesn't change is kept where it can no longer
+/// be read.
 struct MetGPUs {
   /// By the GPU's UUID, each followed by its slices, as they were read last.
   var gpus: [String: [GPU]] = [:]

@@ -23,7 +23,8 @@ package protocol GatewayDelegate: AnyObject {
   /// The gateway has refused what a client sent, before it became an exchange that arrived.
   func gatewayRefused(_ refusal: GatewayRefusal, from peer: SocketAddress?)
 
-  /// This process could open no connection to an instance, for want of descriptors or the like. The gateway tries again.
+  /// This process could open no connection to an instance, for want of descriptors or the like. The gateway tries
+  /// again.
   func gatewayLacksConnection(problem: String)
 }
 

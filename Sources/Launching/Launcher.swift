@@ -27,12 +27,13 @@ package protocol Launcher: Sendable {
   /// - Parameter kill: at once. Otherwise it gets ``InstanceSpecification/stopGrace`` after SIGTERM.
   func stop(_ id: InstanceID, _ invocation: InvocationID, kill: Bool) async throws(LaunchError)
 
-  /// Opens or closes an instance's way out to the network while it runs; nothing happens if that invocation is over, nor
-  /// where `RunningInstance.Unit.hasNetwork` is nil. Loopback addresses are always open to it.
+  /// Opens or closes an instance's way out to the network while it runs; nothing happens if that invocation is over,
+  /// nor where `RunningInstance.Unit.hasNetwork` is nil. Loopback addresses are always open to it.
   func setNetwork(_ id: InstanceID, _ invocation: InvocationID, open: Bool) async throws(LaunchError)
 
-  /// Whose a process is, now. It reads a file of /proc or some. The command of one that is not the pool's is in its memory:
-  /// while that process hangs in the kernel with it, as in a driver or for a file server, whoever reads it may hang as well.
+  /// Whose a process is, now. It reads a file of /proc or some. The command of one that is not the pool's is in its
+  /// memory: while that process hangs in the kernel with it, as in a driver or for a file server, whoever reads it may
+  /// hang as well.
   func instance(ofProcess processID: Int32) -> ProcessOwner
 
   /// Units go on; child processes end, and it returns when they have.

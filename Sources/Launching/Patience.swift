@@ -2,8 +2,8 @@ import Dispatch
 import PoolCore
 import Synchronization
 
-/// Waiting for what may never come back, such as a file server's or a driver's answer: it is asked on a thread of its own,
-/// and whoever asked waits for a limited time.
+/// Waiting for what may never come back, such as a file server's or a driver's answer: it is asked on a thread of its
+/// own, and whoever asked waits for a limited time.
 ///
 /// Questions about the same are asked one after the other, and none while one of them hangs. So what hangs costs one
 /// thread, however often it is asked, and no question about anything else.

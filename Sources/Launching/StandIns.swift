@@ -3,6 +3,7 @@
 package enum StandIns: Sendable, Equatable {
   /// For `serve`, which is to run anywhere.
   case allowed
-  /// For an installed pool, whose users count on what they were promised: better nothing, told loudly, until it is back.
+  /// For an installed pool, whose users count on what they were promised: better nothing, told loudly, until it is
+  /// back.
   case refused
 }

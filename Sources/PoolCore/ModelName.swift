@@ -17,8 +17,8 @@ package struct ModelName: Sendable, Hashable, CustomStringConvertible {
 
   /// nil when a part is missing or has a character or a length that Ollama refuses.
   ///
-  /// White space around it counts for nothing, and neither does a last `:local`, by which a client says that it does not mean
-  /// the cloud.
+  /// White space around it counts for nothing, and neither does a last `:local`, by which a client says that it does
+  /// not mean the cloud.
   package init?(_ text: String) {
     var rest = Self.trimmed(text[...])
     if let colon = rest.lastIndex(of: ":"), Self.source(after: colon, in: rest) == .here { rest = rest[..<colon] }

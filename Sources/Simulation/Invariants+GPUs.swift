@@ -80,8 +80,8 @@ extension Invariants {
     }
   }
 
-  /// What changes the model store and what leaves the machine need the network, to their end. Where nobody may change the
-  /// store, nobody has one.
+  /// What changes the model store and what leaves the machine need the network, to their end. Where nobody may change
+  /// the store, nobody has one.
   mutating func needsNetwork(
     _ id: RequestID, on instance: InstanceID, _ unit: PoolSimulation.Unit, _ limits: FleetLimits
   ) {

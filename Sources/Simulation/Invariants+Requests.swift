@@ -79,8 +79,8 @@ extension Invariants {
     note("request \(id) expired after a wait of \(wait)")
   }
 
-  /// What needs no slot waits only for an instance; where it changes the model store or leaves the machine, for the one that
-  /// is to write, and in the first case for one that drains and still writes.
+  /// What needs no slot waits only for an instance; where it changes the model store or leaves the machine, for the one
+  /// that is to write, and in the first case for one that drains and still writes.
   mutating func check(
     _ id: RequestID, _ record: Dispatch.Record, _ dispatch: Dispatch, _ inRotation: [DispatchedInstance]
   ) {

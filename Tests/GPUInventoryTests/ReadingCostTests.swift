@@ -5,8 +5,8 @@ import Testing
 
 /// The supervisor reads every two seconds, and whoever asks for the status, too.
 struct ReadingCostTests {
-  /// Of the fastest of many readings, so that what else the machine does is left out. Eight whole GPUs were seen to take
-  /// 0.4 ms with optimised code, most of it the stand-in's own.
+  /// Of the fastest of many readings, so that what else the machine does is left out. Eight whole GPUs were seen to
+  /// take 0.4 ms with optimised code, most of it the stand-in's own.
   private static func fastest(_ readings: Int, _ read: () -> Inventory) -> Duration {
     (0..<readings).map { _ in ContinuousClock().measure { _ = read() } }.min() ?? .zero
   }

@@ -53,6 +53,12 @@ struct StyleTests {
     expectNone(try await Repository.code(of: tests, matching: sleeps).filter { !$0.code.contains("time.sleep(") })
   }
 
+  /// Of code, the formatter sees to it.
+  @Test func `no comment has a line of more than 120 characters`() async throws {
+    expectNone(
+      try await Repository.lines(of: sources() + tests(), matching: #"^\s*//.{112}"#).filter { $0.text.count > 120 })
+  }
+
   @Test func `no file is longer than 600 lines`() throws {
     let long = try (sources() + tests()).map { ($0, try Repository.text($0).utf8.count { $0 == UInt8(ascii: "\n") }) }
       .filter { $0.1 > 600 }

@@ -3,8 +3,8 @@ import TestSupport
 import Testing
 
 extension SystemTests {
-  /// What a restart of the machine leaves. The machine goes on here: the whole pool stops and starts, and in between the
-  /// file by which the kernel tells one boot from another has another text, as the supervisor sees it.
+  /// What a restart of the machine leaves. The machine goes on here: the whole pool stops and starts, and in between
+  /// the file by which the kernel tells one boot from another has another text, as the supervisor sees it.
   @Suite(.serialized) struct RebootTests {
     private static let bootFile = "/etc/boot-id-for-tests"
     private static let dropIn = """

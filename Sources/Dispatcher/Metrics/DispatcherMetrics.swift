@@ -23,8 +23,8 @@ struct DispatcherMetrics {
   private(set) var reloads: [String: Int] = [:]
   private(set) var startsReady = 0
   /// The supervisor's own counters: a start can fail before there is anything for the dispatcher to see. nil before the
-  /// first word of them, since a zero would make a fall and a rise of a counter that goes on over this process's restart.
-  /// They stay while there is no supervisor.
+  /// first word of them, since a zero would make a fall and a rise of a counter that goes on over this process's
+  /// restart. They stay while there is no supervisor.
   private(set) var startsFailed: Int?
   private(set) var degradations: Int?
   /// By the GPU's name.

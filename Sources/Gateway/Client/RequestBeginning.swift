@@ -4,8 +4,8 @@ import OllamaAPI
 /// Remembers how a request began until its head is whole: one that breaks the rules, or doesn't come to its end, is
 /// answered in the dialect of its path all the same.
 ///
-/// Stands before the decoder, which tells nothing of a head that it can't read. Of requests that are sent one right after
-/// the other it sees the first alone; the others get Ollama's dialect then.
+/// Stands before the decoder, which tells nothing of a head that it can't read. Of requests that are sent one right
+/// after the other it sees the first alone; the others get Ollama's dialect then.
 final class RequestBeginning: ChannelInboundHandler {
   typealias InboundIn = ByteBuffer
   typealias InboundOut = ByteBuffer

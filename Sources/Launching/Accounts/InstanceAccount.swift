@@ -13,7 +13,8 @@ package struct InstanceAccount: Equatable {
   package var userID: uid_t
   /// HOME, and by default the model store.
   package var home: String
-  /// Whether systemd makes ``home``, as the StateDirectory ``ownName`` that all instances share, and with it the models.
+  /// Whether systemd makes ``home``, as the StateDirectory ``ownName`` that all instances share, and with it the
+  /// models.
   package var homeIsStateDirectory: Bool
   /// Those of `render` and `video` that exist here: they own the nodes of GPUs.
   package var groups: [String]

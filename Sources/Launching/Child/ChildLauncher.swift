@@ -5,8 +5,8 @@ package import PoolCore
 import Synchronization
 package import Systemd
 
-/// Instances as child processes of the pool, each under a guard (see ``InstanceGuard``) that ends it when the pool ends,
-/// however it does.
+/// Instances as child processes of the pool, each under a guard (see ``InstanceGuard``) that ends it when the pool
+/// ends, however it does.
 ///
 /// They are the pool's user, see all devices, and `memory_max` does not act on them. They inherit the pool's
 /// environment, so that OLLAMA_* variables of the shell reach them. What they write goes to the journal, or as lines
@@ -57,8 +57,8 @@ package final class ChildLauncher: Launcher {
   private let state = Mutex(State())
 
   /// - Parameters:
-  ///   - guardCommand: the program that calls ``InstanceGuard/takeOver(ifAskedBy:)`` with the arguments that make it do so.
-  ///     By default this one, also when its file was replaced or deleted.
+  ///   - guardCommand: the program that calls ``InstanceGuard/takeOver(ifAskedBy:)`` with the arguments that make it do
+  ///     so. By default this one, also when its file was replaced or deleted.
   ///   - output: where goes what the instances write.
   package init(
     guardCommand: [String] = ["/proc/self/exe", InstanceGuard.subcommand], output: Journal.Destination = .automatic

@@ -1,5 +1,5 @@
-/// Variables of the pool's own that its instances get as well: how the way out to the network is found, and whose word is
-/// taken there. Others of the pool's are its own affair.
+/// Variables of the pool's own that its instances get as well: how the way out to the network is found, and whose word
+/// is taken there. Others of the pool's are its own affair.
 ///
 /// A proxy's URL may have a password in it: see ``EnvironmentFile``.
 package enum InheritedVariables {

@@ -4,8 +4,8 @@ import PoolConfiguration
 package enum InstancePort {
   /// The port for an attempt to start.
   ///
-  /// Placement i of n has the ports `first` + i, + i + n, + i + 2n, … within ``Settings/instancePortSpan``, and takes the
-  /// next one at each attempt, then the first again. So no two placements ever try the same port.
+  /// Placement i of n has the ports `first` + i, + i + n, + i + 2n, … within ``Settings/instancePortSpan``, and takes
+  /// the next one at each attempt, then the first again. So no two placements ever try the same port.
   ///
   ///     first 11500, 4 placements    attempt 0   1       2       …  63      64
   ///     placement 1                  11501       11505   11509   …  11753   11501

@@ -62,8 +62,9 @@ extension InstanceSpecification {
   /// Its own GPUs for their vendor's runtime, and none for every other: Ollama would use what it finds. Vulkan ignores
   /// CUDA_VISIBLE_DEVICES and counts anew, so it stays off.
   ///
-  /// By UUID, a slice of a divided GPU by its own (MIG-…); an AMD GPU that has none by the number that its runtime gives
-  /// it. With UUIDs CUDA_DEVICE_ORDER would say nothing: it orders what is counted, and the list here is the order.
+  /// By UUID, a slice of a divided GPU by its own (MIG-…); an AMD GPU that has none by the number that its runtime
+  /// gives it. With UUIDs CUDA_DEVICE_ORDER would say nothing: it orders what is counted, and the list here is the
+  /// order.
   package static func pins(of gpus: [GPU.Pin], othersAreHidden: Bool) -> [String: String] {
     let amd = gpus.filter { $0.vendor == .amd }
     return [

@@ -6,9 +6,9 @@ struct LocalResources: Equatable {
   var cpus: [Int]
   /// The NUMA node whose memory is taken while it has some; nil: as the kernel likes.
   ///
-  /// Preferred and not bound: a model that takes more than one node has is to run slower, not to fail. For several nodes
-  /// there is none: interleaved memory would be half of it remote to each GPU, always; without a policy each thread
-  /// gets memory where it runs, which is on one of those nodes already by ``cpus``.
+  /// Preferred and not bound: a model that takes more than one node has is to run slower, not to fail. For several
+  /// nodes there is none: interleaved memory would be half of it remote to each GPU, always; without a policy each
+  /// thread gets memory where it runs, which is on one of those nodes already by ``cpus``.
   var memoryNode: Int?
 
   /// What the machine has of it now: a CPU that is offline is no reason not to start.

@@ -32,10 +32,10 @@ package struct ModelStore: Equatable, Sendable {
   package var isUnmounted = false
   /// Whether it is the pool's to change: the instances' user may write to it. Nothing is pulled into another's, and
   /// nothing is tidied up in it. One that is not mounted yet is taken for the pool's: systemd mounts it for the first
-  /// instance that starts, which could not write to it ever else.
+  /// instance that starts, which else could never write to it.
   package var isOwned: Bool { refusal == nil || isUsedBesides || isUnmounted }
-  /// Whether the installed `ollama.service` runs on it as well, so that nothing may change it through the pool for the time.
-  /// Not a matter of whose it is: that would have all instances replaced whenever that service starts or stops.
+  /// Whether the installed `ollama.service` runs on it as well, so that nothing may change it through the pool for the
+  /// time. Not a matter of whose it is: that would have all instances replaced whenever that service starts or stops.
   package private(set) var isUsedBesides = false
   /// Why nothing may be changed in it through the pool, and what helps.
   package var refusal: Refusal?
@@ -58,7 +58,8 @@ package struct ModelStore: Equatable, Sendable {
   ///   - home: HOME of the instances.
   ///   - environment: the pool's own variables.
   ///   - service: the installed `ollama.service`.
-  ///   - makesFolders: whether instances can make a store that is not there, which takes that they run without a sandbox.
+  ///   - makesFolders: whether instances can make a store that is not there, which takes that they run without a
+  ///     sandbox.
   package static func resolve(
     setting: String?, user: User, home: String, environment: [String: String] = InheritedVariables.own,
     service: OllamaService?, makesFolders: Bool = false, mounts: MountTable = .read()

@@ -17,7 +17,8 @@ package struct EnvironmentFile {
   /// For systemd, which takes it for a pattern of glob(7).
   var pattern: String { Self.escaped(path, "\\*?[") }
 
-  /// systemd.exec(5), EnvironmentFile=: within double quotes a backslash stands before these, and nothing else is special.
+  /// systemd.exec(5), EnvironmentFile=: within double quotes a backslash stands before these, and nothing else is
+  /// special.
   var text: String { variables.map { "\($0.name)=\"\(Self.escaped($0.value, "\"\\`$"))\"\n" }.joined() }
 
   private static func escaped(_ text: String, _ special: String) -> String {

@@ -192,7 +192,8 @@ package actor SystemdLauncher: Launcher {
     case .overflowed, .reloaded:
       await reconcileAll()
     case .reconnected:
-      // A new connection holds no references. An old one keeps them, and to take them anew would leave a moment without.
+      // A new connection holds no references. An old one keeps them, and to take them anew would leave a moment
+      // without.
       for id in lives.keys.sorted() { await units.hold(id) }
       await reconcileAll()
       continuation.yield(.reconnected)

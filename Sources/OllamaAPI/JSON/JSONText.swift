@@ -51,8 +51,8 @@ enum JSONText {
     return unit
   }
 
-  /// Whether an object's key names the field `name` (lower-case letters), as Go's `encoding/json` matches: case is ignored, and
-  /// U+017F and U+212A are an s and a k.
+  /// Whether an object's key names the field `name` (lower-case letters), as Go's `encoding/json` matches: case is
+  /// ignored, and U+017F and U+212A are an s and a k.
   static func key(_ escaped: Slice<UnsafeRawBufferPointer>, names name: StaticString) -> Bool {
     name.withUTF8Buffer { wanted in
       if escaped.count == wanted.count { return zip(escaped, wanted).allSatisfy { $0 | 0x20 == $1 } }

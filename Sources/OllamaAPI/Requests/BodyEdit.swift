@@ -4,11 +4,11 @@ package struct BodyEdit: Hashable, Sendable {
   package let range: Range<Int>
   package let replacement: [UInt8]
 
-  /// The changes by which `body` obeys `rule`, first to last; none where it does already, and where it is no JSON object
-  /// that Ollama would read: the instance has the last word on that.
+  /// The changes by which `body` obeys `rule`, first to last; none where it does already, and where it is no JSON
+  /// object that Ollama would read: the instance has the last word on that.
   ///
-  /// As Go's `encoding/json` reads it: `options` in any case, where several members fill one map and null empties it, and
-  /// in the map keys to the letter, of which the last counts.
+  /// As Go's `encoding/json` reads it: `options` in any case, where several members fill one map and null empties it,
+  /// and in the map keys to the letter, of which the last counts.
   package static func edits(_ body: UnsafeRawBufferPointer, for rule: ModelRule) -> [BodyEdit] {
     guard !rule.isEmpty else { return [] }
     var search = OptionsSearch(body, rule)
@@ -27,8 +27,8 @@ package struct BodyEdit: Hashable, Sendable {
 
 /// Looks in the `options` of a body for what a rule settles.
 ///
-/// Of several members with one name the last counts, and only that one is looked at: whatever stands before it Ollama never
-/// reads.
+/// Of several members with one name the last counts, and only that one is looked at: whatever stands before it Ollama
+/// never reads.
 private struct OptionsSearch {
   private let body: UnsafeRawBufferPointer
   private let rule: ModelRule

@@ -3,8 +3,8 @@ package import PoolCore
 /// What the pool's operator has settled for the requests to one model.
 package struct ModelRule: Hashable, Sendable {
   package enum ContextLength: Hashable, Sendable {
-    /// Whatever a request says, or doesn't: so that no request makes an instance load the model anew. Only Ollama's own API
-    /// can name a length; with others' the instance's default holds.
+    /// Whatever a request says, or doesn't: so that no request makes an instance load the model anew. Only Ollama's own
+    /// API can name a length; with others' the instance's default holds.
     case fixed(Int)
     /// What a request asks for beyond is cut down to it.
     case most(Int)
@@ -20,8 +20,8 @@ package struct ModelRule: Hashable, Sendable {
 
   /// `num_ctx`, in tokens; nil for whatever requests say.
   package var contextLength: ContextLength?
-  /// Whether as many layers go to the GPU as fit, whatever a request's `num_gpu` says. One that names few would have its
-  /// model on the CPU, for everybody.
+  /// Whether as many layers go to the GPU as fit, whatever a request's `num_gpu` says. One that names few would have
+  /// its model on the CPU, for everybody.
   package var placesLayersByRoom: Bool
 
   package init(contextLength: ContextLength? = nil, placesLayersByRoom: Bool = false) {

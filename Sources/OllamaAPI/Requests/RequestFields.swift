@@ -68,8 +68,8 @@ package struct RequestFields: Sendable, Hashable {
 }
 
 extension RunnerOptions {
-  /// Takes what one `options` member says. Go reads them into a map, where keys differ by case; a further member adds to
-  /// the map, and null empties it.
+  /// Takes what one `options` member says. Go reads them into a map, where keys differ by case; a further member adds
+  /// to the map, and null empties it.
   ///
   /// - Parameter members: counts the object's, so that all together are bounded.
   fileprivate mutating func read(_ body: UnsafeRawBufferPointer, _ object: Range<Int>, _ members: inout Int) {

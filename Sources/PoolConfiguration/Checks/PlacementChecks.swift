@@ -72,8 +72,8 @@ private struct PlacementChecks {
     for gpu in own { users[gpu] = (key: "placements[\(placementIndex)]", isShared: placement.shared) }
   }
 
-  /// One without an id has that of its first GPU's number: what the file says, or the position in its list. Which number
-  /// a GPU has that was found is not known here.
+  /// One without an id has that of its first GPU's number: what the file says, or the position in its list. Which
+  /// number a GPU has that was found is not known here.
   mutating func checkID(of placement: PlacementSettings, _ index: Int) {
     let number: Int? =
       switch placement.gpus.first {

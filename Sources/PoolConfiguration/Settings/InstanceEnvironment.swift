@@ -1,6 +1,7 @@
 /// Which variables an operator may give to instances.
 package enum InstanceEnvironment {
-  /// Those that say which GPUs a program sees. A launcher whose instances inherit its own environment removes them first.
+  /// Those that say which GPUs a program sees. A launcher whose instances inherit its own environment removes them
+  /// first.
   package static let pinningVariables: Set = [
     "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL",
     "GGML_VK_VISIBLE_DEVICES", "OLLAMA_VULKAN",

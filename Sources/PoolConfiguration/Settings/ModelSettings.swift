@@ -13,8 +13,8 @@ package struct ModelSettings: Sendable, Equatable {
 }
 
 extension Settings {
-  /// GPU memory that must be free before an instance is started in this placement, or, for `nil`, in one of those that the
-  /// pool finds itself; `nil` where the configuration does not say.
+  /// GPU memory that must be free before an instance is started in this placement, or, for `nil`, in one of those that
+  /// the pool finds itself; `nil` where the configuration does not say.
   package func neededMemory(in placement: PlacementSettings? = nil) -> ByteCount? {
     if let given = placement?.gpuMemory ?? gpuMemory { return given }
     let served = Set((placement?.models ?? []).map(ModelName.key))

@@ -33,8 +33,8 @@ package struct Settings: Sendable, Equatable {
   /// Requests that one instance works on at the same time (OLLAMA_NUM_PARALLEL).
   package var slots = 1
 
-  /// Absolute path of the model store (OLLAMA_MODELS); `nil` (`auto`): the one that this machine's Ollama has, else that
-  /// of the instances' user.
+  /// Absolute path of the model store (OLLAMA_MODELS); `nil` (`auto`): the one that this machine's Ollama has, else
+  /// that of the instances' user.
   package var modelsPath: String?
 
   /// Tokens of context (OLLAMA_CONTEXT_LENGTH), the same on all instances; `nil` (`auto`): Ollama decides.

@@ -85,8 +85,8 @@ extension Dispatch {
   }
 
   /// The instance that serves `record` now: the core first, then the surplus. Of these, among those within one lease of
-  /// the fewest, the one that it costs the least; then the one with the fewest leases, then the one that holds the fewest
-  /// models, then the oldest. An instance that failed this request is passed over while another could serve it.
+  /// the fewest, the one that it costs the least; then the one with the fewest leases, then the one that holds the
+  /// fewest models, then the oldest. An instance that failed this request is passed over while another could serve it.
   package func leastBusy(for record: Record) -> InstanceID? {
     let kind = record.request.kind
     // An instance that failed it before is passed over only where there is another.
@@ -176,8 +176,8 @@ extension Dispatch {
     }?.wanted.id
   }
 
-  /// The instance through which a request may change the model store now. Two servers at once would corrupt each other's
-  /// partial files, so while one that drains still writes, the next waits.
+  /// The instance through which a request may change the model store now. Two servers at once would corrupt each
+  /// other's partial files, so while one that drains still writes, the next waits.
   func nextWriter(for record: Record) -> InstanceID? {
     let writing = instances.values.filter { !writes(on: $0).isEmpty }
     guard writing.allSatisfy(\.isInRotation) else { return nil }

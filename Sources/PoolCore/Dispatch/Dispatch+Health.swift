@@ -20,8 +20,8 @@ extension Dispatch {
 
   /// An instance failed a request that was none the worse for it: another one served it, or there was no answer at all.
   ///
-  /// It doesn't count if a request that was sent later was answered, or one counted already that ran beside it: requests
-  /// at one time have one cause, and may just be too much together.
+  /// It doesn't count if a request that was sent later was answered, or one counted already that ran beside it:
+  /// requests at one time have one cause, and may just be too much together.
   mutating func erred(_ attempt: FailedAttempt, at now: Instant) -> [DispatchAction] {
     guard let instance = instances[attempt.instance], instance.wanted.invocation == attempt.invocation,
       instance.failures.since.map({ $0 <= attempt.since }) ?? true

@@ -4,8 +4,8 @@ extension Dispatch {
   /// The whole wanted set; what is absent is deregistered. Idempotent.
   ///
   /// - Parameter session: the control session that speaks. A retirement holds in the session that ordered it: a new
-  ///   supervisor that wants the instance again gets it back into rotation, for it would stop it only after a retirement
-  ///   of its own, and a unit that is being stopped is never in its set.
+  ///   supervisor that wants the instance again gets it back into rotation, for it would stop it only after a
+  ///   retirement of its own, and a unit that is being stopped is never in its set.
   package mutating func setInstances(_ set: WantedSet, session: UInt64, at now: Instant) -> [DispatchAction] {
     let wanted = set.instances
     storeRefusal = set.storeRefusal
@@ -47,8 +47,8 @@ extension Dispatch {
 
   /// Atomic: either the instance holds nothing and gets nothing any more, or nothing changes.
   ///
-  /// - Returns: the answer, and the actions that follow: a request waits for an instance that has not failed it only while
-  ///   there is one, and this may have been the last.
+  /// - Returns: the answer, and the actions that follow: a request waits for an instance that has not failed it only
+  ///   while there is one, and this may have been the last.
   package mutating func retire(
     _ id: InstanceID, _ invocation: InvocationID, session: UInt64, at now: Instant
   ) -> (answer: RetireAnswer, actions: [DispatchAction]) {

@@ -54,13 +54,13 @@ extension Dispatch {
   /// What follows from requests of this instance that have gone without a byte for too long.
   ///
   /// - A begun stream that stands still condemns the instance (`.stalled`).
-  /// - A stream without a first byte does too (`.silent`). It is put back itself, once: the fault may be its own, and it
-  ///   must not go from instance to instance. The second time it ends with `.noAnswer`.
+  /// - A stream without a first byte does too (`.silent`). It is put back itself, once: the fault may be its own, and
+  ///   it must not go from instance to instance. The second time it ends with `.noAnswer`.
   /// - Of an answer that is no stream the first byte is the last, so it may just have been long: it ends with
   ///   `.noAnswer`, since a second try would cost as much again, and counts as one error; as none beside a stream that
   ///   moves.
-  /// - What is no inference says nothing of the instance, and ends alone. What changes the model store may take any time:
-  ///   a download or a conversion that isn't streamed is silent until its end.
+  /// - What is no inference says nothing of the instance, and ends alone. What changes the model store may take any
+  ///   time: a download or a conversion that isn't streamed is silent until its end.
   private mutating func overruns(
     of id: InstanceID, at now: Instant, _ lastProgress: (RequestID) -> Instant?
   ) -> [DispatchAction] {

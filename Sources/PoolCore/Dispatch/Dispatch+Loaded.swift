@@ -77,8 +77,8 @@ extension Dispatch {
     }
   }
 
-  /// What an instance may still load for a request, whose answer has not begun. An answer that is no stream begins when it
-  /// is complete: by then others must not have waited for what was in memory long before.
+  /// What an instance may still load for a request, whose answer has not begun. An answer that is no stream begins when
+  /// it is complete: by then others must not have waited for what was in memory long before.
   private func isLoading(for id: RequestID, at now: Instant) -> String? {
     guard let request = unbegun(id), case .assigned(_, _, let since, _) = requests[id]?.phase else { return nil }
     return now - since < Self.longestLoad ? request.model : nil

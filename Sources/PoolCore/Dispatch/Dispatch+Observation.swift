@@ -49,8 +49,8 @@ extension Dispatch {
     return observation
   }
 
-  /// So many of the models in `demand`: those that wait and that nothing in rotation serves first, since an instance may have
-  /// to be started for them; then those with the most requests.
+  /// So many of the models in `demand`: those that wait and that nothing in rotation serves first, since an instance
+  /// may have to be started for them; then those with the most requests.
   package func mostPressingModels(_ count: Int) -> [String] {
     func rank(_ model: String, _ demand: Demand) -> (Int, Int, String) {
       let isStranded = demand.waiting > 0 && !instances.values.contains { $0.isInRotation && $0.serves(model) }

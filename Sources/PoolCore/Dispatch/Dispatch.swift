@@ -6,8 +6,8 @@ package import OrderedCollections
 /// carries the time. The invariants that hold after every event are checked in `Simulation`.
 ///
 /// One central queue with late binding: nobody is tied to an instance before a slot is free, and among instances with
-/// a free slot one of those with the fewest leases serves next (join-the-shortest-queue over the dispatcher's own counts;
-/// a count that is only polled misleads), if possible one that has the model in memory. The parts:
+/// a free slot one of those with the fewest leases serves next (join-the-shortest-queue over the dispatcher's own
+/// counts; a count that is only polled misleads), if possible one that has the model in memory. The parts:
 /// - here: the way of a request, from arrival to end;
 /// - `Dispatch+Choice`: who serves what next;
 /// - `Dispatch+Instances`: the wanted set and `RetireInstance`;

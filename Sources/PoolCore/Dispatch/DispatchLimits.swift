@@ -20,14 +20,14 @@ package struct DispatchLimits: Hashable, Sendable {
   package var probeInterval: Duration = .seconds(1)
   /// Between probes of an instance that has never answered.
   package var startingProbeInterval: Duration = .milliseconds(50)
-  /// Models that every instance loads before it counts as ready, and loads again when they were evicted. With their tags,
-  /// as instances list them, in upper and lower case as written.
+  /// Models that every instance loads before it counts as ready, and loads again when they were evicted. With their
+  /// tags, as instances list them, in upper and lower case as written.
   package var preload: [String] = []
   /// What of these is not loaded with the defaults.
   package var preloadOptions: [String: RunnerOptions] = [:]
   /// Between a load of a model under `preload` and the next one after an eviction: nothing for the first, then this,
-  /// then twice as much each time up to the longest: 10, 20, 40, 80, 160, 300 s. It begins anew with a model that stayed
-  /// for the longest.
+  /// then twice as much each time up to the longest: 10, 20, 40, 80, 160, 300 s. It begins anew with a model that
+  /// stayed for the longest.
   package var firstPreloadPause: Duration = .seconds(10)
   package var longestPreloadPause: Duration = .seconds(300)
   /// How often a healthy instance is asked what it holds in memory.

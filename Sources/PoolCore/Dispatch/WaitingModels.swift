@@ -1,7 +1,7 @@
 import DequeModule
 
-/// Requests that wait for a slot, by what they want: whoever may take some of them only finds the first of these without
-/// a walk past all others.
+/// Requests that wait for a slot, by what they want: whoever may take some of them only finds the first of these
+/// without a walk past all others.
 ///
 /// A request's number is its place in the order of arrival.
 struct WaitingModels: Sendable {

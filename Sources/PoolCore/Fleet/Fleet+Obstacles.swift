@@ -47,8 +47,8 @@ extension Fleet {
   }
 
   /// What is configured, or what the models of the last life there took. Where there was none yet, the most that they
-  /// took in a placement of as many GPUs, unless these could never hold it: that would say nothing about them. GPUs that
-  /// nobody uses are always enough: what Ollama says of its models may be more than they had.
+  /// took in a placement of as many GPUs, unless these could never hold it: that would say nothing about them. GPUs
+  /// that nobody uses are always enough: what Ollama says of its models may be more than they had.
   private func neededMemory(of record: Record, total: Int) -> Int? {
     if let needed = record.placement.neededMemory { return needed }
     let elsewhere = placements.values.lazy.filter { $0.placement.gpus.count == record.placement.gpus.count }

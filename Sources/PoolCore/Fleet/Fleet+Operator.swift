@@ -33,8 +33,8 @@ package enum OrderRefusal: Error, Hashable, Sendable {
 
 /// What operators may order.
 extension Fleet {
-  /// What an earlier supervisor knew and had been ordered, before anything is decided. What is said of GPUs that are not
-  /// there holds when they are.
+  /// What an earlier supervisor knew and had been ordered, before anything is decided. What is said of GPUs that are
+  /// not there holds when they are.
   ///
   /// - Parameter faults: its ``faultsToKeep``; none where the machine was booted since.
   package mutating func restore(
@@ -148,8 +148,8 @@ extension Fleet {
     return old == nil || placements[id]?.life.instance?.unit.invocation != old
   }
 
-  /// A drain stands only beside a cordon, and a restart only without one, since it must cost none that still runs. Where a
-  /// placement may be missing because its GPU can't be asked, a restart waits.
+  /// A drain stands only beside a cordon, and a restart only without one, since it must cost none that still runs.
+  /// Where a placement may be missing because its GPU can't be asked, a restart waits.
   mutating func dropVoidOrders() {
     for (id, order) in orders {
       guard let record = placements[id] else {

@@ -153,9 +153,9 @@ extension Fleet {
     return actions
   }
 
-  /// One placement for each model that requests wait for and nothing serves that runs or starts, beyond the target if need
-  /// be, but not beyond what an operator allows: with placements that are reserved for models, the target alone does not
-  /// say which to start.
+  /// One placement for each model that requests wait for and nothing serves that runs or starts, beyond the target if
+  /// need be, but not beyond what an operator allows: with placements that are reserved for models, the target alone
+  /// does not say which to start.
   private func awaitedForModels(at now: Instant) -> Set<InstanceID> {
     guard let observation, placements.values.contains(where: { !$0.placement.models.isEmpty }) else { return [] }
     let most = (scaler.override?.maximum ?? .max) - (ready + starting + launching)

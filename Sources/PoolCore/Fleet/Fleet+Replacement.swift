@@ -20,7 +20,8 @@ extension Fleet {
     // The replacement is on its way: it counts beyond the target until it is ready.
     if launching + starting > 0 { return 1 }
     let free = startable.filter { canRun($0, at: now) }
-    // Where the old one goes before another one serves its models, its drain is a gap, which a pull may hold open for hours.
+    // Where the old one goes before another one serves its models, its drain is a gap, which a pull may hold open for
+    // hours.
     let mayGo = stale.filter { id, instance in
       instance.writes == 0 || isServedBeside(id, instance)
         || !free.isEmpty && free.allSatisfy { $0.placement.serves(allOf: instance.placement) }
@@ -82,7 +83,8 @@ extension Fleet {
     return cordon(on: record.placement) != nil || record.life.placement.flatMap(cordon) != nil
   }
 
-  /// Whether nothing could be started in its place, where it would be the only way to replace it: then it goes on as it is.
+  /// Whether nothing could be started in its place, where it would be the only way to replace it: then it goes on as it
+  /// is.
   private func isIrreplaceable(_ id: InstanceID, at now: Instant) -> Bool {
     guard let record = placements[id], record.isConfigured else { return false }
     return record.placement.gpus.contains { failed($0, at: now) != nil || busy($0, at: now) != nil }

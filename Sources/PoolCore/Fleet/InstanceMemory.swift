@@ -130,8 +130,9 @@ package struct InstanceMemory: Hashable, Sendable {
     return .degraded(nil, reason: "its models are said to be on the GPU, and the driver sees no process of it there")
   }
 
-  /// Whether a model that would fit is beside the GPU for a reason of its own: this process uses its GPU, for another model or
-  /// for a part of this one, which it has never had there wholly; and an earlier process was taken out for it in vain.
+  /// Whether a model that would fit is beside the GPU for a reason of its own: this process uses its GPU, for another
+  /// model or for a part of this one, which it has never had there wholly; and an earlier process was taken out for it
+  /// in vain.
   private func isThereByItself(_ model: LoadedModel, _ suspects: Set<String>) -> Bool {
     if told.contains(where: { $0.model == model.name && $0.reason == .byItself }) { return true }
     return suspects.contains(model.name) && !seenOnGPU.contains(model.name)

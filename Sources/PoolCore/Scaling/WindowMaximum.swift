@@ -13,8 +13,8 @@ struct WindowMaximum: Hashable, Sendable {
     falling.append(Sample(value: value, at: now))
   }
 
-  /// The highest value seen in (now − window, now]; nil without any. The latest value holds until another comes, however
-  /// old it is.
+  /// The highest value seen in (now − window, now]; nil without any. The latest value holds until another comes,
+  /// however old it is.
   mutating func maximum(window: Duration, at now: Instant) -> (value: Int, at: Instant)? {
     while falling.count > 1, let first = falling.first, now - first.at >= window { falling.removeFirst() }
     return falling.first.map { ($0.value, $0.at) }

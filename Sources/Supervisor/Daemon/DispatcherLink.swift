@@ -27,7 +27,8 @@ struct DispatcherLink: Sendable {
   /// What it said when the session began.
   let first: QueueObservation
 
-  /// Connects, and waits for the first word: a socket that systemd holds open accepts for a dispatcher that isn't there.
+  /// Connects, and waits for the first word: a socket that systemd holds open accepts for a dispatcher that isn't
+  /// there.
   static func open(
     _ path: String, silence: Duration, on group: any EventLoopGroup
   ) async throws(VarlinkError) -> DispatcherLink {

@@ -66,7 +66,8 @@ extension SupervisorTypes.GPU {
     numaNode = gpu.numaNode
   }
 
-  /// Whose memory it is. What is not known of one of the pool's processes is not known of all of them, and so of others'.
+  /// Whose memory it is. What is not known of one of the pool's processes is not known of all of them, and so of
+  /// others'.
   fileprivate mutating func add(_ reading: GPUReading?) {
     guard let processes = reading?.processes else { return }
     var (ours, others): (Int?, Int?) = (0, 0)

@@ -130,8 +130,8 @@ extension InventoryProblem {
 }
 
 extension Inventory {
-  /// Where GPUs were met before, that no driver is there does not mean the CPU, unless that may be used beside them: the
-  /// driver is not loaded yet, or was taken away. For `gpus: auto`.
+  /// Where GPUs were met before, that no driver is there does not mean the CPU, unless that may be used beside them:
+  /// the driver is not loaded yet, or was taken away. For `gpus: auto`.
   package func expecting(_ known: GPUNumbering, _ settings: Settings) -> Inventory {
     guard settings.gpus == .auto, !settings.allowCPU, source == .cpu, !known.isEmpty else { return self }
     let cause = problems.first.map { " (\($0))" } ?? ""

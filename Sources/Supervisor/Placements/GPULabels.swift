@@ -6,7 +6,8 @@ struct GPULabels: Sendable {
   private var numbers: [String: Int] = [:]
   private var labels: [String: String] = [:]
 
-  /// A configured list is counted by position, as its placements do; what the drivers found keeps the number it got first.
+  /// A configured list is counted by position, as its placements do; what the drivers found keeps the number it got
+  /// first.
   init(_ inventory: Inventory, _ numbering: GPUNumbering) {
     for gpu in inventory.gpus {
       let owner = gpu.parent ?? gpu.uuid

@@ -6,8 +6,8 @@ extension [GPUReading] {
   /// What was read, as the core decides by it.
   ///
   /// - Parameters:
-  ///   - known: GPUs that placements have. One that a complete reading has nothing of is missing; one that is missing in
-  ///     another may be the very GPU that could not be asked.
+  ///   - known: GPUs that placements have. One that a complete reading has nothing of is missing; one that is missing
+  ///     in another may be the very GPU that could not be asked.
   ///   - owner: whose a process is.
   init(_ inventory: Inventory, known: [String], owner: (Int32) -> ProcessOwner) {
     let problems = Dictionary(grouping: inventory.problems) { $0.gpu }

@@ -3,8 +3,8 @@ import GPUInventory
 import PoolCore
 import Synchronization
 
-/// The GPUs as they were last read. Who shows them has a reading that is at most a second old; who decides by them has a
-/// new one made.
+/// The GPUs as they were last read. Who shows them has a reading that is at most a second old; who decides by them has
+/// a new one made.
 ///
 /// NVML may block for seconds while a GPU fails, and for good where its driver hangs. So it is read on a thread of its
 /// own, one reading at a time, and whoever asks waits for a limited time.

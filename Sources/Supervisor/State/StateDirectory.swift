@@ -58,7 +58,8 @@ package final class StateDirectory: Sendable {
   }
 
   /// Replaces the file.
-  /// - Parameter news: is called from another thread when it can't be stored, with the reason, and when it can be again.
+  /// - Parameter news: is called from another thread when it can't be stored, with the reason, and when it can be
+  ///   again.
   func store(
     _ value: some Encodable & Sendable, as file: File, news: @escaping @Sendable (SupervisorError?) -> Void
   ) {
@@ -76,8 +77,8 @@ package final class StateDirectory: Sendable {
   /// Whether the file could not be stored the last time.
   func isBehind(_ file: File) -> Bool { failures.withLock { $0[file] != nil } }
 
-  /// Calls back, from another thread, when all that was to be stored until now has been, or with the reason why the file
-  /// has not.
+  /// Calls back, from another thread, when all that was to be stored until now has been, or with the reason why the
+  /// file has not.
   func afterwards(_ file: File, _ action: @escaping @Sendable (SupervisorError?) -> Void) {
     queue.async { [self] in action(failures.withLock { $0[file] }) }
   }

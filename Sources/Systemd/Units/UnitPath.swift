@@ -1,7 +1,8 @@
 import CSystemd
 import Glibc
 
-/// The object paths of units, in which D-Bus escapes all but letters and digits: "a-b.service" is ".../a_2db_2eservice".
+/// The object paths of units, in which D-Bus escapes all but letters and digits: "a-b.service" is
+/// ".../a_2db_2eservice".
 enum UnitPath {
   private static let prefix = "/org/freedesktop/systemd1/unit"
 

@@ -2,7 +2,8 @@ import PoolConfiguration
 
 /// What the pool would take over from Ollama's own service, as a configuration file to start from.
 ///
-/// Every key that it writes is one that the pool accepts; what it can't take stands there as a comment, with the reason.
+/// Every key that it writes is one that the pool accepts; what it can't take stands there as a comment, with the
+/// reason.
 struct OllamaServiceImport {
   /// What systemd says of `ollama.service`.
   struct Service: Equatable {

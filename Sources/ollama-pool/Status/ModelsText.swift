@@ -51,7 +51,8 @@ enum ModelsText {
       lines.append(
         "one num_ctx for all requests ends it; in the configuration: " + "models: {\(models.joined(separator: ", "))}")
     }
-    // How long the default is, is not known here: what clients ask for may be shorter, and would cut off everybody else.
+    // How long the default is, is not known here: what clients ask for may be shorter, and would cut off everybody
+    // else.
     if let longest = withDefault.compactMap({ lengths[$0] }).max() {
       let models = withDefault.sorted().map { "\(name($0)): {num_ctx: N}" }
       lines.append(

@@ -1,8 +1,8 @@
 import ArgumentParser
 import Glibc
 
-/// Stands for the `llama-server` that holds a loaded model: it holds memory of simulated GPUs at most, and lives until it is killed. Like that
-/// one it is in its server's process group, and survives it when the server is killed.
+/// Stands for the `llama-server` that holds a loaded model: it holds memory of simulated GPUs at most, and lives until
+/// it is killed. Like that one it is in its server's process group, and survives it when the server is killed.
 struct Runner: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "runner", abstract: "Stand for a llama-server that holds a model.", shouldDisplay: false)

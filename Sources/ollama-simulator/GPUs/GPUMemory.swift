@@ -36,8 +36,8 @@ final class GPUMemory {
   /// Whether all of it fits; also where there is no GPU, for which it would have to.
   func hasRoom(for size: Int) -> Bool { uuids.isEmpty || shares(of: size).reduce(0) { $0 + $1.bytes } >= size }
 
-  /// What a model of so many bytes gets: all of it on the GPU with the most room, or spread, or as many of its layers as
-  /// there is room for. The rest is for the CPU.
+  /// What a model of so many bytes gets: all of it on the GPU with the most room, or spread, or as many of its layers
+  /// as there is room for. The rest is for the CPU.
   func shares(of size: Int) -> [HeldMemory.Share] {
     let state = now
     let held = HeldMemory.now(in: folder)

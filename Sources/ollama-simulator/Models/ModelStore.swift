@@ -7,8 +7,8 @@ struct ModelStore: Sendable {
   private let modelsFolder: String
   private let blobsFolder: String
 
-  /// Makes the folders, and in a new store the models that a simulator has from the start. One that is there need not be
-  /// writable, as Ollama's need not.
+  /// Makes the folders, and in a new store the models that a simulator has from the start. One that is there need not
+  /// be writable, as Ollama's need not.
   init(folder: String) throws(SimulatorError) {
     modelsFolder = folder + "/simulator/models"
     blobsFolder = folder + "/simulator/blobs"
