@@ -28,6 +28,8 @@ DAEMONS = ["ollama-pool-dispatcher.service", "ollama-pool-supervisor.service"]
 # The references, which run beside what they are compared with.
 PLAIN_SERVER = "127.0.0.1:11999"
 SHELL_LOOP = "benchmark-shell-loop.service"
+# With the library that shows them, where programs look for NVIDIA's.
+SIMULATED_GPUS = "/opt/simulated-gpus"
 
 
 def command(*arguments, check=True):
@@ -160,9 +162,12 @@ def anonymous_mebibytes(process):
 
 def measure_idling(seconds):
     """Each second: both daemons beside four instances without work, and a shell that sleeps a second at a time."""
-    gpus = [{"uuid": f"GPU-benchmark-{number}"} for number in range(4)]
-    install(json.dumps(gpus), minimum=len(gpus))
-    wait_until("all instances are ready", lambda: status().get("maxConcurrent") == len(gpus))
+    subprocess.run(["ollama-simulator", "gpus", "make", SIMULATED_GPUS, "--count", "4"], check=True,
+                   stdout=subprocess.DEVNULL)
+    Path("/etc/ld.so.conf.d/simulated-gpus.conf").write_text(SIMULATED_GPUS + "\n")
+    subprocess.run(["ldconfig"], check=True)
+    install("auto", minimum=4)
+    wait_until("all instances are ready", lambda: status().get("maxConcurrent") == 4)
     subprocess.run(["systemd-run", "--quiet", "--collect", f"--unit={SHELL_LOOP}",
                     "/bin/sh", "-c", "while :; do sleep 1; done"], check=True)
     time.sleep(5)

@@ -29,11 +29,13 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -371,11 +373,15 @@ static void read_remainders(const Occupation *before, int count, long long now) 
   remainder_count = kept;
 }
 
-// At most every 20 ms: one look at all GPUs asks many times.
-static void read_occupations(void) {
+static long long milliseconds_now(void) {
   struct timespec clock;
   clock_gettime(CLOCK_MONOTONIC, &clock);
-  long long now = clock.tv_sec * 1000LL + clock.tv_nsec / 1000000;
+  return clock.tv_sec * 1000LL + clock.tv_nsec / 1000000;
+}
+
+// At most every 20 ms: one look at all GPUs asks many times.
+static void read_occupations(void) {
+  long long now = milliseconds_now();
   if (occupations_read_at && now - occupations_read_at < 20) return;
   DIR *entries = opendir("/proc");
   if (!entries) return;
@@ -684,23 +690,52 @@ static const Happening *next_happening(const EventSet *set) {
   return next;
 }
 
-int nvmlEventSetWait_v2(EventSet *set, Event *event, unsigned milliseconds) {
-  for (unsigned waited = 0;; waited += 5) {
-    ENTER(NULL);
-    const Happening *next = next_happening(set);
-    if (next) {
-      set->seen[next->gpu] = next->sequence;
-      event->device = &gpus[next->gpu];
-      event->type = next->type;
-      event->data = next->data;
-#ifndef OLD_SYMBOLS
-      event->gpu_instance = next->gpu_instance;
-      event->compute_instance = next->compute_instance;
-#endif
-      return leave(SUCCESS);
-    }
-    leave(TIMEOUT);
-    if (waited >= milliseconds) return TIMEOUT;
-    nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+// Tells of changes in the folder; -1 where the system can't.
+static int watch_folder(void) {
+  int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+  if (watch < 0) return -1;
+  const unsigned changes = IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM;
+  if (inotify_add_watch(watch, folder(), changes) >= 0) return watch;
+  close(watch);
+  return -1;
+}
+
+static void await_change(int watch, long long most) {
+  if (watch < 0) {
+    nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    return;
   }
+  char told[4096];
+  if (poll(&(struct pollfd){.fd = watch, .events = POLLIN}, 1, (int)most) > 0)
+    while (read(watch, told, sizeof told) > 0) continue;
+}
+
+static int next_event(EventSet *set, Event *event) {
+  const Happening *next = next_happening(set);
+  if (!next) return TIMEOUT;
+  set->seen[next->gpu] = next->sequence;
+  event->device = &gpus[next->gpu];
+  event->type = next->type;
+  event->data = next->data;
+#ifndef OLD_SYMBOLS
+  event->gpu_instance = next->gpu_instance;
+  event->compute_instance = next->compute_instance;
+#endif
+  return SUCCESS;
+}
+
+int nvmlEventSetWait_v2(EventSet *set, Event *event, unsigned milliseconds) {
+  long long end = milliseconds_now() + milliseconds;
+  int watch = watch_folder();
+  int code;
+  for (;;) {
+    code = enter(__func__, NULL);
+    if (code == SUCCESS) code = next_event(set, event);
+    leave(code);
+    long long left = end - milliseconds_now();
+    if (code != TIMEOUT || left <= 0) break;
+    await_change(watch, left);
+  }
+  if (watch >= 0) close(watch);
+  return code;
 }
