@@ -29,6 +29,7 @@ extension SupervisorDaemon {
     let known = plan.placements.sites.flatMap { $0.gpus.map(\.uuid) }
     let expected = plan.expected(seen)
     let (readings, nameless) = await readings(of: expected, known: known)
+    guard plan.configuration == configuration else { return }
     let shown = expected.keeping(plan.inventory)
     gpuFaultCounts.read(readings, known: Set(shown.gpus.map(\.uuid)))
     lastReading = shown

@@ -19,9 +19,10 @@ extension SupervisorDaemon {
       let number = reloads.begun
       let configuration = try options.readConfiguration()
       let settings = configuration.settings
-      let program = await OllamaExecutable.look(setting: settings.ollama, plan.standIns)
       let found = await options.store(settings, launcher)
       let reading = try await reading(for: settings)
+      // Last, since a start may see a newer one meanwhile.
+      let program = await OllamaExecutable.look(setting: settings.ollama, plan.standIns)
       // The plan may be another one by now; by what was read later all the more.
       if number < reloads.taken { return plan.settings }
       let (old, storeBefore) = (plan.settings, plan.foundStore)
