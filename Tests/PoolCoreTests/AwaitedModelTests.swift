@@ -48,6 +48,23 @@ import Testing
     #expect(fleet.told.map(\.models) == [["b"]])
   }
 
+  @Test func nothingIsStartedForAReplacementThatCanNotCome() {
+    var fleet = Self.fleet(minimum: 1, ["a"], ["b"])
+    fleet.runs("gpu0")
+    fleet.observe(references: [], ready: ["gpu0"])
+    // Nothing could be started on its GPU, and the other one serves something else.
+    fleet.read(.busy(0, with: 20), .of(1))
+    var placement = fleet.fleet.placements["gpu0"]!.placement
+    placement.specification = "new"
+    fleet.configure([placement, fleet.fleet.placements["gpu1"]!.placement])
+    for _ in 0..<30 {
+      fleet.now = fleet.now + .seconds(2)
+      fleet.read(.busy(0, with: 20), .of(1))
+      fleet.observe(references: [], ready: ["gpu0"])
+    }
+    #expect(fleet.starts == ["gpu0"] && fleet.draining == [])
+  }
+
   @Test func aReplacementForOtherModelsLetsNoPullBeAGap() {
     var fleet = Self.fleet(minimum: 2, ["a"], ["b"])
     for gpu in ["gpu0", "gpu1"] { fleet.runs(gpu) }

@@ -66,22 +66,29 @@ extension Dispatch {
     let listed = Dictionary(models.map { ($0.name, $0) }) { first, _ in first }
     instance.held = instance.held.filter { listed[$0.key] != nil || $0.value.knownAt > asked }
     // What is listed may still be on its way into memory; Ollama's list does not tell.
-    var awaited = Set(instance.leases.compactMap { isLoading(for: $0, at: asked) })
+    var awaited: Set<String> = []
+    var options: [String: RunnerOptions] = [:]
+    for id in instance.leases {
+      guard let request = unbegun(id), let model = request.model else { continue }
+      options[model] = request.options
+      if isLoading(for: id, at: asked) { awaited.insert(model) }
+    }
     if let loading = instance.loading { awaited.insert(Self.key(ofPreload: loading)) }
     for (name, model) in listed {
       if instance.held[name] != nil {
         instance.held[name]?.listed(model, at: asked)
       } else if !awaited.contains(name), instance.held.count < Self.mostHeld {
-        instance.held[name] = HeldModel(contextLength: model.contextLength, knownAt: asked)
+        instance.held[name] = HeldModel(
+          options: options[name], contextLength: model.contextLength, knownAt: asked)
       }
     }
   }
 
-  /// What an instance may still load for a request, whose answer has not begun. An answer that is no stream begins when
-  /// it is complete: by then others must not have waited for what was in memory long before.
-  private func isLoading(for id: RequestID, at now: Instant) -> String? {
-    guard let request = unbegun(id), case .assigned(_, _, let since, _) = requests[id]?.phase else { return nil }
-    return now - since < Self.longestLoad ? request.model : nil
+  /// Whether the model of a request whose answer has not begun may still be loading. An answer that is no stream begins
+  /// when it is complete: by then others must not have waited for what was in memory long before.
+  private func isLoading(for id: RequestID, at now: Instant) -> Bool {
+    guard case .assigned(_, _, let since, nil) = requests[id]?.phase else { return false }
+    return now - since < Self.longestLoad
   }
 
   /// An answer to inference has begun: its model is in memory.

@@ -159,8 +159,10 @@ extension Fleet {
       degradations += 1
       if let model { suspect(model, at: now) }
       return takeOut(id, .degraded(reason))
-    case .fitsByNow(_, let reason):
+    case .fitsByNow(let model, let reason):
       degradations += 1
+      // Neighbours that come and go would have it done over and over.
+      suspect(model, at: now)
       return takeOut(id, .fitsByNow(reason))
     case .wellBeside(let model, let reason): return [.report(.modelBesideGPU(id, model: model, reason))]
     case nil: return []

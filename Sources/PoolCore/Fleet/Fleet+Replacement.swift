@@ -23,7 +23,7 @@ extension Fleet {
     // Where the old one goes before another one serves its models, its drain is a gap, which a pull may hold open for
     // hours.
     let mayGo = stale.filter { id, instance in
-      instance.writes == 0 || isServedBeside(id, instance)
+      instance.writes == 0 && !isIrreplaceable(id, at: now) || isServedBeside(id, instance)
         || !free.isEmpty && free.allSatisfy { $0.placement.serves(allOf: instance.placement) }
     }
     if mayGo.isEmpty { return 0 }

@@ -148,8 +148,9 @@ extension GPUReading {
     return max(0, memoryTotal) - min(max(0, memoryTotal), max(0, memoryUsed))
   }
 
-  /// Bytes that an instance holds; nil where that is not known.
+  /// Bytes that an instance holds; nil where that is not known, as where a process can't be named.
   func memory(of id: InstanceID) -> Int? {
-    processes.map { $0.filter { $0.owner == .instance(id) }.map { $0.memory ?? 0 }.sumOfBytes }
+    guard let processes, !processes.contains(where: { $0.owner == .unknown }) else { return nil }
+    return processes.filter { $0.owner == .instance(id) }.map { $0.memory ?? 0 }.sumOfBytes
   }
 }

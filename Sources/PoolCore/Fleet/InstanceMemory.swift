@@ -45,7 +45,7 @@ package struct InstanceMemory: Hashable, Sendable {
   private(set) var mostOnGPU = 0
   /// What was told, one for each model.
   private var told: [Note] = []
-  /// Models that are in memory now, and not wholly on the GPU.
+  /// Models that were in memory when it told of them last, and not wholly on the GPU.
   private var beside: [String: Stay] = [:]
   /// Models that were wholly on the GPU at some time.
   private var seenOnGPU: Set<String> = []
@@ -85,9 +85,11 @@ package struct InstanceMemory: Hashable, Sendable {
   mutating func say(_ models: [LoadedModel]?, at now: Instant) {
     loaded = models
     mostOnGPU = max(mostOnGPU, onGPU)
-    let stays = (models ?? []).filter { !Self.isOnGPU($0) }.prefix(Self.mostRemembered)
-      .map { ($0.name, beside[$0.name] ?? Stay(since: now)) }
-    beside = Dictionary(stays) { first, _ in first }
+    if let models {
+      let stays = models.filter { !Self.isOnGPU($0) }.prefix(Self.mostRemembered)
+        .map { ($0.name, beside[$0.name] ?? Stay(since: now)) }
+      beside = Dictionary(stays) { first, _ in first }
+    }
     for model in models ?? [] where model.size > 0 && Self.isOnGPU(model) {
       if seenOnGPU.count < Self.mostRemembered { seenOnGPU.insert(model.name) }
       told.removeAll { $0.model == model.name }
@@ -121,7 +123,7 @@ package struct InstanceMemory: Hashable, Sendable {
         verdict = .fitsByNow(model.name, reason: reason + ", and there is room for it by now")
       }
       guard case .wellBeside(_, let reason) = verdict else { return verdict }
-      if case .doesNotFit = reason { beside[model.name]?.lackedRoom = true }
+      if case .doesNotFit = reason, room != nil { beside[model.name]?.lackedRoom = true }
       guard !told.contains(where: { $0.model == model.name }), told.count < Self.mostRemembered else { continue }
       told.append(Note(model: model.name, reason: reason))
       return verdict
