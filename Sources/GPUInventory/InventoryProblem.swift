@@ -52,15 +52,15 @@ package struct InventoryProblem: Error, Sendable, Hashable, CustomStringConverti
     InventoryProblem(gpu: uuid, subject: "gpus", text: text, kind: .unknown)
   }
 
-  /// The same as the reason why nothing is known of one GPU. Its code says nothing of that one, such as that it is
-  /// lost.
-  func silence(about gpu: String) -> InventoryProblem {
-    InventoryProblem(gpu: gpu, subject: subject, text: text, advice: remedy, kind: .silent)
+  /// The same as the reason why something is not known of one GPU. Its code says nothing of that one, such as that it
+  /// is lost.
+  func repeated(about gpu: String, _ kind: Kind) -> InventoryProblem {
+    InventoryProblem(gpu: gpu, subject: subject, text: text, advice: remedy, kind: kind)
   }
 
   /// Whether it says of one GPU what the other says of all.
   package func repeats(_ other: InventoryProblem) -> Bool {
-    kind == .silent && gpu != nil && other.gpu == nil && subject == other.subject && text == other.text
+    gpu != nil && other.gpu == nil && subject == other.subject && text == other.text
   }
 
   /// The library is there, and the kernel's module is not loaded.

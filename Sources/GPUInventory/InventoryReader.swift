@@ -100,14 +100,15 @@ package final class InventoryReader: Sendable {
       if read == nil, answering.contains(entry.vendor) {
         let driver = entry.vendor == .nvidia ? "NVML" : "AMD's driver"
         inventory.problems.append(
-          unidentified.map { $0.silence(about: entry.uuid) }
+          unidentified.map { $0.repeated(about: entry.uuid, .silent) }
             ?? .unknownGPU(entry.uuid, "\(driver) knows no such GPU"))
       }
       // What has been told of it holds; and where a driver says that it can't work, or has told of this GPU before, it
-      // is not used as if there were no driver to ask.
+      // is not used as if there were no driver to ask. Without a library to ask it is, by what the list says of it.
       let met = entry.vendor == .nvidia ? state.withLock { $0.met[entry.uuid] } : nil
-      if read == nil, entry.vendor == .nvidia, let failure, met != nil || failure.code != nil {
-        inventory.problems.append(failure.silence(about: entry.uuid))
+      if read == nil, entry.vendor == .nvidia, let failure {
+        let isSilent = met != nil || failure.code != nil
+        inventory.problems.append(failure.repeated(about: entry.uuid, isSilent ? .silent : .partial))
       }
       var gpu = read ?? met ?? GPU(index: index, uuid: entry.uuid, vendor: entry.vendor)
       gpu.index = index

@@ -31,10 +31,11 @@ package protocol Launcher: Sendable {
   /// nor where `RunningInstance.Unit.hasNetwork` is nil. Loopback addresses are always open to it.
   func setNetwork(_ id: InstanceID, _ invocation: InvocationID, open: Bool) async throws(LaunchError)
 
-  /// Whose a process is, now. It reads a file of /proc or some. The command of one that is not the pool's is in its
-  /// memory: while that process hangs in the kernel with it, as in a driver or for a file server, whoever reads it may
-  /// hang as well.
-  func instance(ofProcess processID: Int32) -> ProcessOwner
+  /// Whose a process is, now. It reads a file of /proc or some.
+  /// - Parameter readsArguments: whether one that is not the pool's is called by its command line. That is in its
+  ///   memory: while the process hangs in the kernel with it, as in a driver or for a file server, whoever reads it
+  ///   hangs as well. Without, by the kernel's name of it, of at most 15 characters.
+  func instance(ofProcess processID: Int32, readsArguments: Bool) -> ProcessOwner
 
   /// Units go on; child processes end, and it returns when they have.
   func close() async

@@ -138,13 +138,19 @@ extension PoolSimulation {
   private func placement(_ id: InstanceID, on gpus: String...) -> Placement {
     let models = gpus.count == 1 ? settings.reservedModels[Self.index(of: gpus[0])] : nil
     return Placement(
-      id: id, gpus: gpus, slots: settings.slots, models: models ?? [], specification: "\(specification)")
+      id: id, gpus: gpus, slots: settings.slots, models: models ?? [],
+      specification: "\(specification)." + (arePinsCertain ? Self.pins : ""))
   }
 
+  /// What ends the digest of all that runs, however much of it was certain when its start was ordered.
+  private static let pins = "pins"
+
   func runningUnit(_ unit: Unit) -> RunningInstance.Unit {
-    RunningInstance.Unit(
+    let known = unit.placement.specification
+    return RunningInstance.Unit(
       invocation: unit.invocation, mainPID: 1, address: "127.0.0.1:1",
-      specification: unit.placement.specification, gpus: unit.placement.gpus, slots: unit.placement.slots,
+      specification: known.hasSuffix(Self.pins) ? known : known + Self.pins, gpus: unit.placement.gpus,
+      slots: unit.placement.slots,
       hasNetwork: unit.hasNetwork)
   }
 

@@ -79,8 +79,9 @@ extension PoolSimulation {
   }
 
   private mutating func changePlacements() {
-    switch Int.random(in: 0..<4, using: &random) {
+    switch Int.random(in: 0..<5, using: &random) {
     case 0 where settings.gpus > 1: hasBigPlacement.toggle()
+    case 2: arePinsCertain.toggle()
     case 1:
       // Until the next change some of the GPUs can't be asked.
       let some = placements.filter { _ in random.happens(0.5) }

@@ -52,6 +52,8 @@ package struct PoolSimulation: Sendable {
   var invocations = 0
   var attemptsMade = 0
   var specification = 0
+  /// Whether drivers tell what instances are pinned with.
+  var arePinsCertain = true
   /// One placement has the first two GPUs, in place of one on each.
   var hasBigPlacement = false
   var stored = Stored()
@@ -258,7 +260,16 @@ package struct PoolSimulation: Sendable {
   package var maxConcurrent: Int { dispatch?.maxConcurrent ?? 0 }
   /// Those that were started with what is no longer configured.
   package var staleUnits: [InstanceID] {
-    units.filter { unit in !placements.contains(unit.value.placement) }.keys.sorted()
+    units.filter { !isAsWanted($0.value) }.keys.sorted()
+  }
+
+  private func isAsWanted(_ unit: Unit) -> Bool {
+    let specification = runningUnit(unit).specification
+    return placements.contains { wanted in
+      var known = unit.placement
+      known.specification = wanted.specification
+      return known == wanted && specification.hasPrefix(wanted.specification)
+    }
   }
   /// Those that have a way out to the network and don't write the model store, and the one that writes it without.
   package var strayNetworks: [InstanceID] {

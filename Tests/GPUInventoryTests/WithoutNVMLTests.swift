@@ -23,6 +23,16 @@ import TestSupport
     #expect(inventory.source == .drivers && inventory.gpus == [] && inventory.problems.count == 1)
   }
 
+  @Test("with a kernel module and no library listed GPUs are used, and nothing that is not listed counts as certain")
+  func libraryMissingForListedGPUs() {
+    let reader = InventoryReader(
+      nvmlLibrary: "/nonexistent/libnvidia-ml.so.1", kernelDriver: "/dev/null", root: "/nonexistent")
+    let inventory = reader.read(.configured([ConfiguredGPU(uuid: "GPU-a"), ConfiguredGPU(uuid: "GPU-b")]))
+    #expect(inventory.problems.map(\.gpu) == [nil, "GPU-a", "GPU-b"])
+    #expect(inventory.problems.allSatisfy { $0.kind == .partial && $0.text.contains("cannot open shared object") })
+    #expect(inventory.problems[1].repeats(inventory.problems[0]))
+  }
+
   @Test("garbage in the library's place is reported, not run")
   func garbage() throws {
     let folder = try TemporaryDirectory()

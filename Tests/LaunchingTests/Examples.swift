@@ -34,6 +34,11 @@ extension InstanceSpecification {
   var variables: [String: String] { variables() }
 }
 
+extension Launcher {
+  /// By all that can be told of it.
+  func instance(ofProcess processID: Int32) -> ProcessOwner { instance(ofProcess: processID, readsArguments: true) }
+}
+
 extension ModelStore {
   /// One that is the pool's, whatever is there.
   /// - Parameter setting: nil for the usual place.

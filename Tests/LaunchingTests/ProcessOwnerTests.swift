@@ -91,6 +91,12 @@ extension ChildLauncherTests {
     #expect(launcher.instance(ofProcess: guardProcess) == .instance("gpu0"))
     let other = try RunningProgram("sleep", ["1000"])
     #expect(launcher.instance(ofProcess: other.processID) == .other(command: "sleep"))
+    #expect(launcher.instance(ofProcess: unit.mainPID, readsArguments: false) == .instance("gpu0"))
+    let renamed = try RunningProgram("bash", ["-c", "exec -a a-name-of-more-than-fifteen sleep 1000"])
+    try await eventually("it is called so") {
+      launcher.instance(ofProcess: renamed.processID) == .other(command: "a-name-of-more-than-fifteen")
+    }
+    #expect(launcher.instance(ofProcess: renamed.processID, readsArguments: false) == .other(command: "sleep"))
     if case .other = launcher.instance(ofProcess: getpid()) {} else { Issue.record("the pool is no instance") }
     for none in [0, -1, 4_194_305] as [Int32] { #expect(launcher.instance(ofProcess: none) == .unknown) }
     await launcher.close()
@@ -114,6 +120,8 @@ extension SystemdLauncherTests {
       #expect(foreign.instance(ofProcess: unit.mainPID) == .other(command: "sh"))
       await foreign.close()
       #expect(launcher.instance(ofProcess: 1) == .other(command: "systemd"))
+      #expect(launcher.instance(ofProcess: 1, readsArguments: false) == .other(command: "systemd"))
+      #expect(launcher.instance(ofProcess: unit.mainPID, readsArguments: false) == .instance("who"))
       #expect(launcher.instance(ofProcess: 4_194_305) == .unknown)
 
       let second = try await SystemdLauncher.connect(to: .system, owner: owner)

@@ -32,6 +32,35 @@ import Testing
     #expect(fleet.starts == ["gpu0", "gpu1"])
   }
 
+  @Test func ofASpecificationThatIsKnownInPartThatPartDecides() {
+    var fleet = FleetUnderTest.running(1, of: 2)
+    fleet.change(specification: "new")
+    fleet.runs("gpu1")
+    fleet.observe(demand: 0, idle: ["gpu0": .zero, "gpu1": .zero])
+    fleet.answer("gpu0", .retired)
+    fleet.dies("gpu0")
+    fleet.pass(.seconds(5))
+    let starts = fleet.starts
+    fleet.change(specification: "ne")
+    fleet.pass(.seconds(5))
+    #expect(fleet.starts == starts && fleet.draining.isEmpty)
+    fleet.change(specification: "other")
+    #expect(fleet.starts.count == starts.count + 1)
+  }
+
+  @Test func whatASpecificationWasLearntWithOutlivesThatItIsNotAllKnownForAWhile() throws {
+    var fleet = FleetUnderTest(gpus: 1, minimum: 1)
+    fleet.change(specification: "ab")
+    fleet.fails("gpu0", "exit status 1")
+    func failures() throws -> Int { try #require(fleet.fleet.placements["gpu0"]).restarts.failures }
+    for part in ["a", "", "ab", "abc", "a"] {
+      fleet.change(specification: part)
+      #expect(try failures() == 1, "\(part)")
+    }
+    fleet.change(specification: "abd")
+    #expect(try failures() == 0)
+  }
+
   @Test func aSpecificationThatDoesNotRunCostsNoRunningInstanceAndIsTriedAgainAndElsewhere() {
     var fleet = FleetUnderTest(gpus: 3, minimum: 1)
     fleet.runs("gpu0")

@@ -161,7 +161,7 @@ struct GPUTests {
     await daemon.stop(instances: .stop)
   }
 
-  @Test func aProcessOnAGPUThatHangsCostsNoMoreThanTheNames() async throws {
+  @Test func aProcessOnAGPUThatHangsCostsNoMoreThanTheArguments() async throws {
     let fake = try await FakeNVML(state: Self.gpu("a", bus: 0) + "proc gpu=0 pid=1234 used=1MiB\n")
     let stage = try Stage("scaling: {min: 0}\n")
     stage.launcher.change { $0.processes[1234] = .other(command: "train") }
@@ -171,14 +171,23 @@ struct GPUTests {
       return try await stage.status().gpus.flatMap { $0.processes ?? [] }.map(\.command)
     }
     #expect(try await commands() == ["train"])
-    let answers = DispatchSemaphore(value: 0)
-    stage.launcher.change { $0.processAnswers = answers }
+    let (arguments, owners) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
+    stage.launcher.change { $0.argumentAnswers = arguments }
     // More often than there are threads that could wait for it.
+    for _ in 0..<64 { #expect(try await commands() == ["train"]) }
+    #expect(stage.journal.count { $0.contains("/proc: does not tell within 0.2 s the command of each process") } == 1)
+    stage.launcher.change { $0.ownerAnswers = owners }
     for _ in 0..<64 { #expect(try await commands() == [nil]) }
-    answers.signal()
-    try await eventually(within: patience, "it is named again") { try await commands() == ["train"] }
-    await daemon.stop(instances: .stop)
     #expect(stage.journal.count { $0.contains("/proc: does not tell within 0.2 s whose the processes") } == 1)
+    owners.signal()
+    try await eventually(within: patience, "it is named again") { try await commands() == ["train"] }
+    #expect(try await stage.status().problems.contains { $0.contains("the command of each process") })
+    arguments.signal()
+    try await eventually(within: patience, "all is told again") {
+      await daemon.readGPUs()
+      return try await stage.status().problems.isEmpty
+    }
+    await daemon.stop(instances: .stop)
   }
 
   @Test func aSupervisorThatStartsWhileTheDriverHangsAdoptsWhatRunsAndAsksAgain() async throws {

@@ -93,12 +93,34 @@ import Testing
     inventory.problems = ["B", "C"].map {
       InventoryProblem(gpu: $0, subject: "nvmlDeviceGetMinorNumber", code: 999, text: "Unknown Error")
     }
-    let configuration = try ConfigurationReader.read(text: "", name: "test.yaml")
-    var numbering = GPUNumbering()
-    let placements = PlacementPlan(configuration, inventory: inventory, numbering: &numbering)
-      .placements(configuration.settings, digests: ["gpu0": "a", "gpu1": "b", "gpu2": "c"])
+    func plan(program: String) throws -> (specifications: [InstanceID: InstanceSpecification], digests: [String]) {
+      let configuration = try ConfigurationReader.read(text: "", name: "test.yaml")
+      var numbering = GPUNumbering()
+      let plan = PlacementPlan(configuration, inventory: inventory, numbering: &numbering)
+      let specifications = plan.specifications(
+        configuration.settings, try OllamaExecutable.find(setting: program, .allowed),
+        store: .resolve(setting: nil, user: .own, home: "/nonexistent", environment: [:], service: nil))
+      let placements = plan.placements(configuration.settings, digests: plan.digests(of: specifications))
+      return (specifications, placements.map(\.specification))
+    }
+    let folder = try TemporaryDirectory()
+    let program = try folder.write("#!/bin/sh\n", to: "ollama", permissions: 0o755)
+    let first = try plan(program: program)
     // B was told before.
-    #expect(placements.map(\.specification) == ["a", "b", ""])
+    #expect(first.digests[0] == first.specifications["gpu0"]?.digest)
+    #expect(first.digests[1] == first.specifications["gpu1"]?.digest)
+    #expect(first.digests[2] == first.specifications["gpu2"]?.digestWithoutPins)
+    // What is there of C is not its pins, and an upgrade reaches it all the same.
+    inventory.gpus[2].deviceNodes = ["/dev/nvidia2"]
+    #expect(try plan(program: program).digests == first.digests)
+    try folder.write("#!/bin/sh\n# a new version\n", to: "ollama", permissions: 0o755)
+    let upgraded = try plan(program: program)
+    for index in 0...2 { #expect(upgraded.digests[index] != first.digests[index]) }
+    // Once all is told again it is the whole.
+    inventory.problems = []
+    let certain = try plan(program: program)
+    #expect(certain.digests[2] == certain.specifications["gpu2"]?.digest)
+    #expect(certain.digests[2].hasPrefix(upgraded.digests[2]) && certain.digests[2] != upgraded.digests[2])
   }
 
   @Test func numbersThatASupervisorStoredAreReadWithoutTakingItsFolder() async throws {

@@ -48,8 +48,10 @@ final class ScriptedLauncher: Launcher {
     var ending: Set<InstanceID> = []
     /// Whose processes are.
     var processes: [Int32: ProcessOwner] = [:]
-    /// Who asks for that waits until this is signalled.
-    var processAnswers: DispatchSemaphore?
+    /// Who asks for that with the processes' arguments waits until this is signalled, and who asks without for the
+    /// other.
+    var argumentAnswers: DispatchSemaphore?
+    var ownerAnswers: DispatchSemaphore?
     var isClosed = false
     /// The specifications that were asked for, newest last.
     var specifications: [InstanceSpecification] = []
@@ -161,8 +163,9 @@ final class ScriptedLauncher: Launcher {
     }
   }
 
-  func instance(ofProcess processID: Int32) -> ProcessOwner {
-    if let answers = world.processAnswers {
+  func instance(ofProcess processID: Int32, readsArguments: Bool) -> ProcessOwner {
+    let world = world
+    if let answers = readsArguments ? world.argumentAnswers : world.ownerAnswers {
       answers.wait()
       answers.signal()
     }

@@ -81,6 +81,28 @@ import Testing
     }
   }
 
+  @Test func aStoreOfOthersStaysTheirsWhileItsMountIsAwayAndNoInstanceIsReplacedForIt() async throws {
+    let stage = try Stage()
+    let ofOthers = store("/srv/models", refusal: .init(problem: "it is root's", remedy: "give it away"))
+    var unmounted = store("/srv/models", refusal: .init(problem: "it is not mounted", remedy: "mount it"))
+    unmounted.isUnmounted = true
+    stage.findStore { _ throws(LaunchError) in ofOthers }
+    try await withSupervisor(stage) { daemon in
+      try await stage.tells("gpu0 ready")
+      let specification = try #require(await daemon.plan.specifications["gpu0"])
+      #expect(!specification.ownsStore)
+      stage.findStore { [unmounted] _ throws(LaunchError) in unmounted }
+      // Once it goes, and once it is still away.
+      for _ in 0..<2 { await daemon.lookAtStore() }
+      #expect(await !daemon.plan.storeIsThere)
+      #expect(await daemon.plan.specifications["gpu0"] == specification)
+      // Another folder has an owner of its own.
+      var elsewhere = unmounted
+      elsewhere.path = "/srv/other"
+      #expect(try await daemon.plan.store(.success(elsewhere), for: daemon.plan.settings).get().isOwned)
+    }
+  }
+
   @Test func whatFailedForWantOfAMountIsTriedAgainAtOnceWhenItIsThere() async throws {
     let stage = try Stage(Stage.fourGPUs.replacing("quarantine_after: 3", with: "quarantine_after: 1"))
     let found = store("/srv/models")

@@ -196,7 +196,7 @@ package final class ChildLauncher: Launcher {
   /// From a process to the guard that it is below; nothing of an instance gets away from there.
   private static let mostAncestors = 64
 
-  package func instance(ofProcess processID: Int32) -> ProcessOwner {
+  package func instance(ofProcess processID: Int32, readsArguments: Bool) -> ProcessOwner {
     let roots = state.withLock { state in
       Dictionary(state.children.map { ($0.value.guardProcess, $0.key) }) { first, _ in first }
     }
@@ -206,7 +206,7 @@ package final class ChildLauncher: Launcher {
       guard let parent = ProcessFiles.parent(of: next), parent > 1 else { break }
       next = parent
     }
-    return ProcessFiles.command(of: processID).map { .other(command: $0) } ?? .unknown
+    return .other(processID, readsArguments: readsArguments)
   }
 
   // MARK: What happens

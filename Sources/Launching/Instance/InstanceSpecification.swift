@@ -68,24 +68,37 @@ package struct InstanceSpecification: Sendable, Equatable {
   /// Where its models are.
   func storePath(home: String) -> String { modelsPath ?? ModelStore.usualPath(home: extraEnvironment["HOME"] ?? home) }
 
-  /// Names this specification: 16 hexadecimal digits that change with anything but the port, and but for what else runs
-  /// when it starts.
+  /// Names this specification: 32 hexadecimal digits that change with anything but the port, and but for what else runs
+  /// when it starts. It begins with ``digestWithoutPins``.
   package var digest: String {
     var fingerprint = Fingerprint()
-    for (name, value) in environment(hidingOtherGPUs: false) {
+    for (name, value) in environment(hidingOtherGPUs: false) where Self.pinNames.contains(name) {
+      fingerprint.add(name)
+      fingerprint.add(value)
+    }
+    for node in deviceNodes { fingerprint.add(node) }
+    // Each only where there is something to say, so that a version that did not know it has the same digest.
+    if !cpus.isEmpty { fingerprint.add("cpus \(Set(cpus).sorted())") }
+    if !numaNodes.isEmpty { fingerprint.add("nodes \(Set(numaNodes).sorted())") }
+    return digestWithoutPins + fingerprint.hexadecimal
+  }
+
+  /// The same without what drivers tell of its GPUs, which they may fail to: but for their names.
+  package var digestWithoutPins: String {
+    var fingerprint = Fingerprint()
+    for (name, value) in environment(hidingOtherGPUs: false) where !Self.pinNames.contains(name) {
       fingerprint.add(name)
       fingerprint.add(value)
     }
     for text in [
       id.name, executable.path, String(executable.identity.size), String(executable.identity.modified),
       String(executable.identity.inode), user ?? "", memoryMax.map { String($0.bytes) } ?? "",
-    ] + deviceNodes {
+    ] + gpuNames {
       fingerprint.add(text)
     }
-    // Each only where there is something to say, so that a version that did not know it has the same digest.
-    if !cpus.isEmpty { fingerprint.add("cpus \(Set(cpus).sorted())") }
-    if !numaNodes.isEmpty { fingerprint.add("nodes \(Set(numaNodes).sorted())") }
     if !ownsStore { fingerprint.add("a store of others") }
     return fingerprint.hexadecimal
   }
+
+  private static let pinNames = Set(pins(of: [], othersAreHidden: false).keys)
 }

@@ -59,7 +59,13 @@ enum ProcessFiles {
     }
     guard let argument else { return nil }
     if let name = printable(program(argument)) { return name }
-    return withFile("\(root)/\(processID)/comm") { printable(String(decoding: $0, as: UTF8.self)) ?? "?" }
+    return kernelName(of: processID, root: root)
+  }
+
+  /// What the kernel calls a process: the first 15 characters of its program's file, or what its main thread called
+  /// itself. Not in the process's memory, so that it is told of one that hangs as well; nil as ``command(of:root:)``.
+  static func kernelName(of processID: pid_t, root: String = "/proc") -> String? {
+    withFile("\(root)/\(processID)/comm") { printable(String(decoding: $0, as: UTF8.self)) ?? "?" }
   }
 
   /// Of "/opt/My App/train" the last part, and of a title that a program gave itself, "nginx: worker process", the

@@ -31,9 +31,12 @@ package struct ModelStore: Equatable, Sendable {
   /// instead is an empty folder.
   package var isUnmounted = false
   /// Whether it is the pool's to change: the instances' user may write to it. Nothing is pulled into another's, and
-  /// nothing is tidied up in it. One that is not mounted yet is taken for the pool's: systemd mounts it for the first
-  /// instance that starts, which else could never write to it.
-  package var isOwned: Bool { refusal == nil || isUsedBesides || isUnmounted }
+  /// nothing is tidied up in it. One that is not mounted stays what it was, see ``remembering(_:)``, and one that never
+  /// was mounted is taken for the pool's: systemd mounts it for the first instance that starts, which else could never
+  /// write to it.
+  package var isOwned: Bool { refusal == nil || isUsedBesides || isUnmounted && wasOwned }
+  /// Whether it was the pool's when it was mounted last, as far as that is known.
+  private var wasOwned = true
   /// Whether the installed `ollama.service` runs on it as well, so that nothing may change it through the pool for the
   /// time. Not a matter of whose it is: that would have all instances replaced whenever that service starts or stops.
   package private(set) var isUsedBesides = false
@@ -47,6 +50,13 @@ package struct ModelStore: Equatable, Sendable {
     package var remedy: String
 
     package var description: String { "\(problem): \(remedy)" }
+  }
+
+  /// The same, which while it is not mounted stays whose it was: that says nothing of its owner.
+  package func remembering(_ earlier: ModelStore?) -> ModelStore {
+    var store = self
+    if isUnmounted, let earlier, earlier.path == path { store.wasOwned = earlier.isOwned }
+    return store
   }
 
   package static func usualPath(home: String) -> String { (home == "/" ? "" : home) + "/.ollama/models" }

@@ -164,10 +164,10 @@ package actor SystemdLauncher: Launcher {
 
   // MARK: Processes
 
-  package nonisolated func instance(ofProcess processID: Int32) -> ProcessOwner {
+  package nonisolated func instance(ofProcess processID: Int32, readsArguments: Bool) -> ProcessOwner {
     switch ProcessFiles.unit(of: processID) {
     case .unit(let id, ofUserManager: let isUsers)? where isUsers == (manager == .user) && isOwn(id): .instance(id)
-    case .unit?, .noInstance?: ProcessFiles.command(of: processID).map { .other(command: $0) } ?? .unknown
+    case .unit?, .noInstance?: .other(processID, readsArguments: readsArguments)
     case nil: .unknown
     }
   }

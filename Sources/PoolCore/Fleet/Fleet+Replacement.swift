@@ -93,8 +93,7 @@ extension Fleet {
   private func isStale(_ id: InstanceID) -> Bool {
     guard let record = placements[id], let instance = record.running else { return false }
     guard record.isConfigured else { return knowsAllPlacements }
-    let wanted = record.placement.specification
-    return !wanted.isEmpty && wanted != instance.unit.specification
+    return !instance.unit.specification.hasPrefix(record.placement.specification)
   }
 
   /// Whether an instance that was started after the change, with what it brought, is ready.
@@ -108,6 +107,6 @@ extension Fleet {
 extension Fleet.Record {
   /// Whether the last start or life with the present specification failed.
   fileprivate var hasFailedAsItIs: Bool {
-    restarts.failures > 0 && failedSpecification == placement.specification
+    restarts.failures > 0 && failedSpecification?.hasPrefix(placement.specification) == true
   }
 }

@@ -63,6 +63,8 @@ package struct Fleet: Sendable {
     package var placement: Placement
     package var life = InstanceLife.absent
     package var restarts = Restarts()
+    /// The last specification, with as much of it as was certain at any time.
+    private var knownSpecification: String
     /// What the last failure was made with.
     var failedSpecification: String?
     /// The most bytes of GPU memory that models took in the last life that loaded any, with the present specification;
@@ -72,7 +74,13 @@ package struct Fleet: Sendable {
     var toldObstacle: StartObstacle.Kind?
     var obstaclesTold: [StartObstacle.Kind: Instant] = [:]
     /// False once the configuration no longer has it; the record goes when its unit is gone.
-    package var isConfigured = true
+    package var isConfigured: Bool
+
+    init(placement: Placement, isConfigured: Bool = true) {
+      self.placement = placement
+      self.isConfigured = isConfigured
+      knownSpecification = placement.specification
+    }
 
     package var running: RunningInstance? {
       get { if case .running(let instance) = life { instance } else { nil } }
@@ -81,6 +89,18 @@ package struct Fleet: Sendable {
 
     /// UUIDs of the GPUs of what is there, or else of what would be started there.
     package var gpus: [String] { (life.placement ?? placement).gpus }
+
+    /// Takes what is known of the specification now. What was learnt with another one holds no more.
+    /// - Returns: whether that says anything new.
+    fileprivate mutating func learn(_ specification: String) -> Bool {
+      if knownSpecification.hasPrefix(specification) { return false }
+      if !specification.hasPrefix(knownSpecification) {
+        restarts.reset()
+        lastLoad = nil
+      }
+      knownSpecification = specification
+      return true
+    }
   }
 
   // MARK: What the shell found out
@@ -97,11 +117,7 @@ package struct Fleet: Sendable {
     knowsAllPlacements = areAll
     for placement in new {
       var record = old[placement.id] ?? Record(placement: placement)
-      if record.placement.specification != placement.specification {
-        record.restarts.reset()
-        record.lastLoad = nil
-        specificationsChangedAt = now
-      }
+      if record.learn(placement.specification) { specificationsChangedAt = now }
       record.placement = placement
       record.isConfigured = true
       // Which requests go there takes no other process.
@@ -226,7 +242,7 @@ package struct Fleet: Sendable {
     record.life = .absent
     if let instance = life.instance {
       for uuid in instance.placement.gpus { gpus[uuid]?.wasLeft(at: now) }
-      if instance.memory.mostOnGPU > 0, instance.unit.specification == record.placement.specification {
+      if instance.memory.mostOnGPU > 0, instance.unit.specification.hasPrefix(record.placement.specification) {
         record.lastLoad = instance.memory.mostOnGPU
       }
     }

@@ -13,8 +13,8 @@ package struct Placement: Hashable, Sendable {
   package var isShared: Bool
   /// The only models that its instance serves, by their normalised names; empty for any.
   package var models: [String]
-  /// A digest of everything that the instance is started with but its port. An instance of another digest is
-  /// replaced. Empty where that is not known for certain: then what runs there stays.
+  /// A digest of everything that the instance is started with but its port. An instance whose digest does not begin
+  /// with it is replaced: it is shorter where only a part is known for certain, and empty where nothing is.
   package var specification: String
   /// Bytes that must be free on its GPUs together before a start; nil for what the models took there last.
   package var neededMemory: Int?

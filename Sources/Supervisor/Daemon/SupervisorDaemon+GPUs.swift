@@ -48,19 +48,22 @@ extension SupervisorDaemon {
     plan.driverTroubles = troubles
   }
 
-  /// Off the actor: it looks into /proc for each process, and one that hangs may never answer.
+  /// Off the actor: it looks into /proc for each process, and one that hangs may never answer. Then its neighbours are
+  /// told apart all the same, but for what is in its memory.
   private func readings(of inventory: Inventory, known: [String]) async -> ([GPUReading], InventoryProblem?) {
     let limit = options.gpuPatience
-    let named = await processPatience.answer(within: limit) { [launcher] in
-      [GPUReading](inventory, known: known) { launcher.instance(ofProcess: $0) }
+    func answer(_ subject: String, readsArguments: Bool) async -> [GPUReading]? {
+      await processPatience.answer(about: subject, within: limit) { [launcher] in
+        [GPUReading](inventory, known: known) { launcher.instance(ofProcess: $0, readsArguments: readsArguments) }
+      }
     }
-    if let named { return (named, nil) }
-    return (
-      [GPUReading](inventory, known: known) { _ in .unknown },
-      InventoryProblem(
-        subject: "/proc", text: "does not tell within \(limit.brief) whose the processes on the GPUs are",
-        advice: "one of them hangs: `ps -eo pid,stat,wchan:32,comm` shows it with the state D")
-    )
+    if let named = await answer("command lines", readsArguments: true) { return (named, nil) }
+    var problem = InventoryProblem(
+      subject: "/proc", text: "does not tell within \(limit.brief) the command of each process on the GPUs",
+      advice: "one of them hangs: `ps -eo pid,stat,wchan:32,comm` shows it with the state D")
+    if let told = await answer("owners", readsArguments: false) { return (told, problem) }
+    problem.text = "does not tell within \(limit.brief) whose the processes on the GPUs are"
+    return ([GPUReading](inventory, known: known) { _ in .unknown }, problem)
   }
 
   /// Takes other GPUs than before into the plan: one was added, slices were made, a driver has come.

@@ -83,7 +83,7 @@ struct CurrentPlan: Sendable {
     let isSame =
       new.modelsPath == settings.modelsPath && new.instanceUser == settings.instanceUser
       && new.environment["HOME"] == settings.environment["HOME"]
-    return found.problem != nil && store != nil && isSame ? foundStore : found
+    return found.problem != nil && store != nil && isSame ? foundStore : found.map { $0.remembering(store) }
   }
 
   mutating func use(store: Result<ModelStore, LaunchError>) {
@@ -96,7 +96,7 @@ struct CurrentPlan: Sendable {
     if program.kind == .ollama { standIns = .refused }
     guard let store else { return }
     specifications = placements.specifications(settings, program, store: store)
-    digests = specifications.mapValues(\.digest)
+    digests = placements.digests(of: specifications)
   }
 
   /// For the core.

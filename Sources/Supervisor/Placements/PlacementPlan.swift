@@ -228,13 +228,20 @@ extension PlacementPlan {
     return specifications
   }
 
+  /// Of each specification as much as is certain: what a driver fails to tell must not have an instance replaced by
+  /// one that is pinned less well, and what else changes must reach it all the same.
+  func digests(of specifications: [InstanceID: InstanceSpecification]) -> [InstanceID: String] {
+    let uncertain = Set(sites.filter(\.isUncertain).map(\.id))
+    return specifications.mapValues { uncertain.contains($0.id) ? $0.digestWithoutPins : $0.digest }
+  }
+
   /// The core's placements. One without a digest keeps what runs there, whatever that is.
   func placements(_ settings: Settings, digests: [InstanceID: String]) -> [Placement] {
     sites.map { site in
       Placement(
         id: site.id, gpus: site.gpus.map(\.uuid), slots: site.settings.slots ?? settings.slots,
         isShared: site.settings.shared, models: site.settings.models.map(ModelName.key),
-        specification: site.isUncertain ? "" : digests[site.id] ?? "",
+        specification: digests[site.id] ?? "",
         neededMemory: settings.neededMemory(in: site.settings)?.bytes)
     }
   }
