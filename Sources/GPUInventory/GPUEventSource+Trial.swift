@@ -10,7 +10,7 @@ extension GPUEventSource {
     let wanted = Set(gpus.filter { $0.vendor == .nvidia }.map { $0.parent ?? $0.uuid })
     guard !wanted.isEmpty else { return ([], nil) }
     do throws(InventoryProblem) {
-      let session = try NVMLEventSession(nvmlLibrary)
+      let session = try NVMLEventSession(NVMLLibrary(path: nvmlLibrary))
       let problem = session.register(wanted)
       return (session.uuids, problem)
     } catch {

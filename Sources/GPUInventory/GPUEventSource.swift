@@ -138,9 +138,14 @@ final class EventWatch: Sendable {
 
   /// Returns where there is nothing to listen to, or another session may know more GPUs.
   private func listen(_ hasWaited: inout Bool) throws(InventoryProblem) {
+    let library = try NVMLLibrary(path: library)
+    if library.awaitsRecount {
+      hasWaited = true
+      return
+    }
     let session = try NVMLEventSession(library)
     var problem: InventoryProblem?
-    while !isClosed {
+    while !isClosed, !library.awaitsRecount {
       if let uuids = news() {
         problem = session.register(uuids)
         if session.uuids.isEmpty { return fail(problem) }

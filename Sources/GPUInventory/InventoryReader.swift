@@ -10,6 +10,7 @@ package final class InventoryReader: Sendable {
     var library: NVMLLibrary?
     var session: NVMLSession?
     var met = MetGPUs()
+    var overlooked = OverlookedGPUs()
     var amd: AMDReader
     var slots: PCIDevices
   }
@@ -141,15 +142,16 @@ package final class InventoryReader: Sendable {
 
   /// Opens NVML where that was not done or was of no avail; so a driver that comes later is found.
   private func read(_ state: inout State) throws(Failure) -> NVMLReading {
+    if state.library?.canBeRecounted == true { state.session = nil }
     if let session = state.session {
       // A session fails after a driver's reload: then a new one is opened.
-      do throws(InventoryProblem) { return try Self.read(session, &state.met) } catch { state.session = nil }
+      do throws(InventoryProblem) { return try read(session, &state) } catch { state.session = nil }
     }
     do throws(InventoryProblem) {
       let library = try openLibrary(&state)
       let session = try NVMLSession(library, files, met: state.met)
       state.session = session
-      return try Self.read(session, &state.met)
+      return try read(session, &state)
     } catch {
       state.session = nil
       // A driver that has told of GPUs and is not loaded is one that went away.
@@ -157,11 +159,12 @@ package final class InventoryReader: Sendable {
     }
   }
 
-  private static func read(
-    _ session: NVMLSession, _ met: inout MetGPUs
-  ) throws(InventoryProblem) -> NVMLReading {
+  private func read(_ session: NVMLSession, _ state: inout State) throws(InventoryProblem) -> NVMLReading {
     let (gpus, problems) = try session.read()
-    met = session.met
+    state.met = session.met
+    if let library = state.library, !library.awaitsRecount, state.overlooked.areWorthARecount(gpus, files) {
+      library.awaitRecount()
+    }
     return (gpus, problems, session.driverVersion)
   }
 

@@ -17,18 +17,17 @@ final class NVMLEventSession {
   /// What a lost GPU can no longer be asked for.
   private var registered: [cnvml_device: String] = [:]
 
-  init(_ path: String) throws(InventoryProblem) {
-    let library = try NVMLLibrary(path: path)
+  init(_ library: NVMLLibrary) throws(InventoryProblem) {
     guard let functions = library.events else {
       throw InventoryProblem(
-        subject: path, text: "has no functions for events", advice: "install a later driver of NVIDIA's")
+        subject: library.path, text: "has no functions for events", advice: "install a later driver of NVIDIA's")
     }
-    var code = library.initialize()
+    var code = library.open()
     guard code == CNVML_SUCCESS else { throw library.problem(code, in: "nvmlInit_v2") }
     var set: cnvml_event_set?
     code = functions.createSet(&set)
     guard code == CNVML_SUCCESS, let set else {
-      _ = library.shutdown?()
+      library.close()
       throw library.problem(code, in: "nvmlEventSetCreate")
     }
     self.library = library
@@ -38,7 +37,7 @@ final class NVMLEventSession {
 
   deinit {
     _ = functions.freeSet(set)
-    _ = library.shutdown?()
+    library.close()
   }
 
   /// Of the GPUs that are registered.

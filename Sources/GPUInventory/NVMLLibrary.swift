@@ -1,14 +1,16 @@
 import CNVML
 import Glibc
+import Synchronization
 
 /// NVML's functions, found at run time. Most may be missing, as in an old driver. NVML is safe to call from any thread.
 /// Once used it is never unloaded: it keeps threads and exit handlers.
 struct NVMLLibrary: Sendable {
-  let initialize: cnvml_init_function
+  let path: String
+  private let initialize: cnvml_init_function
   let count: cnvml_count_function
   let handleByIndex: cnvml_handle_by_index_function
   let uuid: cnvml_text_function
-  let shutdown: cnvml_shutdown_function?
+  private let shutdown: cnvml_shutdown_function?
   let errorString: cnvml_error_string_function?
   let driverVersion: cnvml_system_text_function?
   let name: cnvml_text_function?
@@ -53,6 +55,7 @@ struct NVMLLibrary: Sendable {
       throw InventoryProblem(
         subject: path, text: "has no \(symbol)", advice: "install NVIDIA's driver 450 or a later one")
     }
+    self.path = path
     initialize = try need("nvmlInit_v2")
     count = try need("nvmlDeviceGetCount_v2")
     handleByIndex = try need("nvmlDeviceGetHandleByIndex_v2")
@@ -86,6 +89,40 @@ struct NVMLLibrary: Sendable {
         nil
       }
   }
+
+  /// What this process's users of one library have to do with each other.
+  private struct Use {
+    var users = 0
+    var awaitsRecount = false
+  }
+
+  private static let uses = Mutex<[String: Use]>([:])
+  private var use: Use { Self.uses.withLock { $0[path, default: Use()] } }
+
+  /// To be closed after each success.
+  func open() -> cnvml_return {
+    let code = initialize()
+    guard code == CNVML_SUCCESS else { return code }
+    Self.uses.withLock { uses in
+      if uses[path, default: Use()].users == 0 { uses[path] = Use() }
+      uses[path]?.users += 1
+    }
+    return code
+  }
+
+  func close() {
+    _ = shutdown?()
+    Self.uses.withLock { $0[path]?.users -= 1 }
+  }
+
+  /// NVML counts the GPUs when the first of its users in a process opens it, and again only once the last has closed it.
+  /// While this is true nobody should have it open who can do without.
+  var awaitsRecount: Bool { use.awaitsRecount }
+
+  /// Whether a user who closes it and opens it again has the GPUs counted.
+  var canBeRecounted: Bool { use.awaitsRecount && use.users <= 1 }
+
+  func awaitRecount() { Self.uses.withLock { $0[path]?.awaitsRecount = true } }
 
   func problem(
     _ code: cnvml_return, in call: String, gpu: String? = nil, kind: InventoryProblem.Kind = .partial

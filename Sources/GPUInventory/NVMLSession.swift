@@ -27,7 +27,7 @@ final class NVMLSession {
 
   /// - Parameter met: in sessions before.
   init(_ library: NVMLLibrary, _ files: FileSystem, met: MetGPUs) throws(InventoryProblem) {
-    let code = library.initialize()
+    let code = library.open()
     guard code == CNVML_SUCCESS else { throw library.problem(code, in: "nvmlInit_v2") }
     self.library = library
     self.files = files
@@ -35,7 +35,7 @@ final class NVMLSession {
     slots = PCIDevices(files)
   }
 
-  deinit { _ = library.shutdown?() }
+  deinit { library.close() }
 
   var driverVersion: String? { if case .value(let version) = library.systemDriverVersion { version } else { nil } }
 

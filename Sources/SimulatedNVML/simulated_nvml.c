@@ -4,6 +4,8 @@
 //   driver 550.54.15
 //   gpu uuid=GPU-a name=H100 bus=00000000:01:00.0 minor=0 total=80GiB used=1GiB util=7 temp=40
 //                                             without minor= it has no device node
+//                                             with plugged=1 hidden from a process that has had this library open
+//                                             since before its line came: NVML counts GPUs when it is opened
 //   gpu uuid=GPU-b mig=1                      in MIG mode; GPUs are counted from 0, as they come
 //   mig gpu=1 index=3 uuid=MIG-a name=H100_MIG_1g.10gb total=10GiB used=0 gi=7 ci=0
 //   proc gpu=0 pid=1234 used=1MiB             a process; on a slice with gi= and ci=, one that draws with graphics=1
@@ -58,7 +60,7 @@ static const unsigned NO_INSTANCE = ~0u;
 // A GPU, or a slice of one: then `slice` is not -1, and `index` is the GPU's.
 typedef struct Device {
   int index, slice, minor;
-  bool divided, missing;
+  bool divided, missing, plugged;
   unsigned utilization, temperature, gpu_instance, compute_instance;
   unsigned long long total, used;
   char uuid[96], name[96], bus[32];
@@ -114,7 +116,7 @@ static Process processes[MOST_PROCESSES];
 static Happening happenings[MOST_EVENTS];
 static bool hangs;
 static int gpu_count, slice_count, failure_count, lingering_count, process_count, happening_count;
-static int initialized, reload, process_size;
+static int initialized, count_when_opened, reload, process_size;
 static Occupation occupations[MOST_OCCUPATIONS];
 static Remainder remainders[MOST_OCCUPATIONS];
 static int occupation_count, remainder_count;
@@ -176,6 +178,7 @@ static void read_line(const char *line) {
     gpu->index = gpu_count++;
     gpu->slice = -1;
     gpu->divided = number(line, "mig", 0);
+    gpu->plugged = number(line, "plugged", 0);
     gpu->gpu_instance = gpu->compute_instance = NO_INSTANCE;
     gpu->minor = number(line, "minor", -1);
     gpu->utilization = number(line, "util", 0);
@@ -422,9 +425,13 @@ static unsigned long long used_on(const Device *device) {
   return used < device->total ? used : device->total;
 }
 
+static void open_session(void) {
+  if (!initialized++) count_when_opened = gpu_count;
+}
+
 int nvmlInit_v2(void) {
   ENTER(NULL);
-  initialized++;
+  open_session();
   return leave(SUCCESS);
 }
 
@@ -432,7 +439,7 @@ int nvmlInit_v2(void) {
 int nvmlInitWithFlags(unsigned flags) {
   ENTER(NULL);
   (void)flags;
-  initialized++;
+  open_session();
   return leave(SUCCESS);
 }
 
@@ -465,7 +472,7 @@ int nvmlSystemGetDriverVersion(char *buffer, unsigned size) {
 // NVML's index counts those that are there.
 static Device *gpu_at(unsigned index) {
   for (int i = 0; i < gpu_count; i++)
-    if (!gpus[i].missing && index-- == 0) return &gpus[i];
+    if (!gpus[i].missing && !(gpus[i].plugged && i >= count_when_opened) && index-- == 0) return &gpus[i];
   return NULL;
 }
 
