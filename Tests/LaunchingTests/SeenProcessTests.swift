@@ -15,6 +15,8 @@ import Testing
     for process in processes {
       try #require(mkdir(folder.path(to: "\(process.0)"), 0o755) == 0)
       try folder.write(process.arguments.map { $0 + "\0" }.joined(), to: "\(process.0)/cmdline")
+      let name = process.arguments[0].split(separator: "/").last.map(String.init) ?? ""
+      try folder.write("\(name)\n", to: "\(process.0)/comm")
       try folder.write("0::\(process.cgroup)\n", to: "\(process.0)/cgroup")
       try folder.write("\(process.0) (x) S \(process.parent) 0\n", to: "\(process.0)/stat")
     }

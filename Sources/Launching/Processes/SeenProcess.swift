@@ -1,10 +1,11 @@
 package import Glibc
 package import Systemd
 
-/// A process of this machine, as far as /proc shows it to anybody.
+/// A process of this machine, as far as /proc shows it to anybody, and without a look into its memory: who looks there
+/// while it hangs in the kernel hangs as well.
 package struct SeenProcess: Equatable, Sendable {
   package var processID: pid_t
-  /// Its program's name: printable, at most 64 characters.
+  /// The kernel's name of it: printable, at most 15 characters.
   package var command: String
   /// What keeps it running; nil where nothing does.
   package var owner: ControlGroupOwner?
@@ -24,7 +25,7 @@ package struct SeenProcess: Equatable, Sendable {
 
   /// nil where there is no such process, or it can't be seen.
   package init?(_ processID: pid_t, root: String = "/proc") {
-    guard let command = ProcessFiles.command(of: processID, root: root) else { return nil }
+    guard let command = ProcessFiles.kernelName(of: processID, root: root) else { return nil }
     self.processID = processID
     self.command = command
     owner = ProcessFiles.owner(of: processID, root: root)
@@ -34,7 +35,7 @@ package struct SeenProcess: Equatable, Sendable {
   /// Every `ollama serve` that can be seen, in the order of their numbers.
   package static func ollamaServers(root: String = "/proc") -> [SeenProcess] {
     FolderList.names(in: root).compactMap { pid_t($0) }.sorted().compactMap { processID in
-      guard ProcessFiles.command(of: processID, root: root) == "ollama",
+      guard ProcessFiles.kernelName(of: processID, root: root) == "ollama",
         ProcessFiles.arguments(of: processID, root: root).dropFirst().first == "serve"
       else { return nil }
       return SeenProcess(processID, root: root)
@@ -46,7 +47,7 @@ package struct SeenProcess: Equatable, Sendable {
     if case .unit? = ProcessFiles.unit(of: processID, root: root) { return true }
     var next = processID
     for _ in 0..<mostAncestors {
-      if ProcessFiles.command(of: next, root: root) == poolsCommand { return true }
+      if ProcessFiles.kernelName(of: next, root: root) == poolsCommand { return true }
       guard let parent = ProcessFiles.parent(of: next, root: root), parent > 1 else { return false }
       next = parent
     }
