@@ -115,8 +115,8 @@ struct NVMLLibrary: Sendable {
     Self.uses.withLock { $0[path]?.users -= 1 }
   }
 
-  /// NVML counts the GPUs when the first of its users in a process opens it, and again only once the last has closed it.
-  /// While this is true nobody should have it open who can do without.
+  /// NVML counts the GPUs when the first of its users in a process opens it, and again only once the last has closed
+  /// it. While this is true nobody should have it open who can do without.
   var awaitsRecount: Bool { use.awaitsRecount }
 
   /// Whether a user who closes it and opens it again has the GPUs counted.

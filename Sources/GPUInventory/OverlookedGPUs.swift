@@ -1,5 +1,5 @@
-/// Devices that NVIDIA's kernel module has and its library does not show. One may be a GPU that was plugged in since the
-/// library was opened. Others stay so: a GPU that the module or a container withholds, or a virtual function.
+/// Devices that NVIDIA's kernel module has and its library does not show. One may be a GPU that was plugged in since
+/// the library was opened. Others stay so: a GPU that the module or a container withholds, or a virtual function.
 struct OverlookedGPUs {
   /// A GPU that has just come may not be ready at once.
   private static let mostRecounts = 3

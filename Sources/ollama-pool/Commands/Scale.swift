@@ -8,7 +8,8 @@ struct Scale: AsyncParsableCommand {
     abstract: "Change how many instances run, until it is taken back.",
     discussion: """
       Within these bounds the load decides. They win over the configuration, outlive restarts, and end with --for or \
-      with `ollama-pool scale reset`. No running request is cut.
+      with `ollama-pool scale reset`. No running request is cut. Models whose placements are reserved wait for as long \
+      as --max leaves none of these running.
 
       For example: ollama-pool scale --min 2 --for 2h
       """,
