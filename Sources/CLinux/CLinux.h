@@ -16,6 +16,9 @@ enum { SYS_faccessat2 = 439 };
 // posix_spawn.h shows it to _GNU_SOURCE only: the program becomes the leader of a new session.
 enum { CLINUX_POSIX_SPAWN_SETSID = 0x80 };
 
+// What the kernel calls the calling thread, and of a process's first thread the process; 15 characters of it.
+static inline void clinux_set_name(const char *name) { prctl(PR_SET_NAME, name, 0UL, 0UL, 0UL); }
+
 // Orphaned descendants become children of this process instead of init's. Returns 0, or -1 with errno.
 static inline int clinux_become_subreaper(void) { return prctl(PR_SET_CHILD_SUBREAPER, 1UL, 0UL, 0UL, 0UL); }
 

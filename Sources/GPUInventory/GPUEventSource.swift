@@ -139,10 +139,8 @@ final class EventWatch: Sendable {
   /// Returns where there is nothing to listen to, or another session may know more GPUs.
   private func listen(_ hasWaited: inout Bool) throws(InventoryProblem) {
     let library = try NVMLLibrary(path: library)
-    if library.awaitsRecount {
-      hasWaited = true
-      return
-    }
+    hasWaited = library.awaitsRecount
+    if library.awaitsRecount { return }
     let session = try NVMLEventSession(library)
     var problem: InventoryProblem?
     while !isClosed, !library.awaitsRecount {
@@ -163,6 +161,7 @@ final class EventWatch: Sendable {
         pause(.milliseconds(100))
       }
     }
+    hasWaited = hasWaited || library.awaitsRecount
   }
 
   private func pause(_ limit: Duration) {

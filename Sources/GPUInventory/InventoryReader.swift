@@ -2,7 +2,8 @@ import CNVML
 import Glibc
 import Synchronization
 
-/// Reads the GPUs. Holds NVML open between readings, so that each costs microseconds.
+/// Reads the GPUs. Holds NVML open between readings, so that each costs microseconds; opens it anew after the driver
+/// was loaded anew, and for a GPU that was plugged in.
 ///
 /// A driver may block for seconds while a GPU fails: not to be called on an event loop.
 package final class InventoryReader: Sendable {
@@ -10,7 +11,7 @@ package final class InventoryReader: Sendable {
     var library: NVMLLibrary?
     var session: NVMLSession?
     var met = MetGPUs()
-    var overlooked = OverlookedGPUs()
+    var plugged = PluggedGPUs()
     var amd: AMDReader
     var slots: PCIDevices
   }
@@ -73,7 +74,7 @@ package final class InventoryReader: Sendable {
     var problems: [InventoryProblem] = []
     // Without a driver the list is all there is to know.
     var answering: Set<GPU.Vendor> = []
-    var failure: InventoryProblem?
+    var failures: [GPU.Vendor: InventoryProblem] = [:]
     if configured.contains(where: { $0.vendor == .nvidia }) {
       switch readNVML() {
       case .success(let reading):
@@ -82,17 +83,17 @@ package final class InventoryReader: Sendable {
         inventory.driverVersion = reading.driverVersion
         for gpu in reading.gpus { found[gpu.uuid] = gpu }
       case .failure(.broken(let problem)):
-        failure = problem
-        inventory.problems.append(problem)
+        failures[.nvidia] = problem
       case .failure(.noDriver): break
       }
     }
     if configured.contains(where: { $0.vendor == .amd }) {
       let reading = state.withLock { $0.amd.read() }
-      if !reading.gpus.isEmpty { answering.insert(.amd) }
+      if reading.gpus.isEmpty { failures[.amd] = reading.problems.first } else { answering.insert(.amd) }
       problems += reading.problems
       for gpu in reading.gpus where found[gpu.uuid] == nil { found[gpu.uuid] = gpu }
     }
+    inventory.problems = [GPU.Vendor.nvidia, .amd].compactMap { failures[$0] }
     inventory.problems += problems.filter { problem in configured.contains { $0.uuid == problem.gpu } }
     // Which GPU it was that told nothing of itself is not known: it may be any that was not found.
     let unidentified = Inventory(source: .drivers, gpus: Array(found.values), problems: problems).incompleteness
@@ -107,7 +108,7 @@ package final class InventoryReader: Sendable {
       // What has been told of it holds; and where a driver says that it can't work, or has told of this GPU before, it
       // is not used as if there were no driver to ask. Without a library to ask it is, by what the list says of it.
       let met = entry.vendor == .nvidia ? state.withLock { $0.met[entry.uuid] } : nil
-      if read == nil, entry.vendor == .nvidia, let failure {
+      if read == nil, let failure = failures[entry.vendor] {
         let isSilent = met != nil || failure.code != nil
         inventory.problems.append(failure.repeated(about: entry.uuid, isSilent ? .silent : .partial))
       }
@@ -162,9 +163,7 @@ package final class InventoryReader: Sendable {
   private func read(_ session: NVMLSession, _ state: inout State) throws(InventoryProblem) -> NVMLReading {
     let (gpus, problems) = try session.read()
     state.met = session.met
-    if let library = state.library, !library.awaitsRecount, state.overlooked.areWorthARecount(gpus, files) {
-      library.awaitRecount()
-    }
+    if state.plugged.areWorthARecount((gpus, problems), files, at: .now) { state.library?.awaitRecount() }
     return (gpus, problems, session.driverVersion)
   }
 

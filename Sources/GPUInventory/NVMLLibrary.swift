@@ -101,12 +101,13 @@ struct NVMLLibrary: Sendable {
 
   /// To be closed after each success.
   func open() -> cnvml_return {
-    let code = initialize()
-    guard code == CNVML_SUCCESS else { return code }
+    // Before it is open: who closes and opens it meanwhile is not alone.
     Self.uses.withLock { uses in
       if uses[path, default: Use()].users == 0 { uses[path] = Use() }
       uses[path]?.users += 1
     }
+    let code = initialize()
+    if code != CNVML_SUCCESS { Self.uses.withLock { $0[path]?.users -= 1 } }
     return code
   }
 

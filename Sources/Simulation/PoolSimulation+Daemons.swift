@@ -142,14 +142,15 @@ extension PoolSimulation {
       specification: "\(specification)." + (arePinsCertain ? Self.pins : ""))
   }
 
-  /// What ends the digest of all that runs, however much of it was certain when its start was ordered.
   private static let pins = "pins"
+  /// Of what was started while no driver told them.
+  private static let poorPins = "none"
 
   func runningUnit(_ unit: Unit) -> RunningInstance.Unit {
     let known = unit.placement.specification
     return RunningInstance.Unit(
       invocation: unit.invocation, mainPID: 1, address: "127.0.0.1:1",
-      specification: known.hasSuffix(Self.pins) ? known : known + Self.pins, gpus: unit.placement.gpus,
+      specification: known.hasSuffix(Self.pins) ? known : known + Self.poorPins, gpus: unit.placement.gpus,
       slots: unit.placement.slots,
       hasNetwork: unit.hasNetwork)
   }

@@ -233,6 +233,7 @@ package struct PoolSimulation: Sendable {
   package mutating func calm() {
     isCalm = true
     hasBigPlacement = false
+    arePinsCertain = true
     calmGPUs()
     stored = Stored()
     if fleet == nil { operators = Operators() }

@@ -33,40 +33,6 @@ struct NVMLTests {
     #expect(inventory.gpus.map(\.uuid) == ["GPU-a"] && inventory.gpus[0].memoryUsed == 99)
   }
 
-  @Test("a GPU that is plugged in while the library is open has it opened anew, and so does nothing else for long")
-  func plugged() async throws {
-    let files = try MachineFiles()
-    defer { withExtendedLifetime(files) {} }
-    let driver = "sys/bus/pci/drivers/nvidia"
-    // Nothing that the library shows, such as a virtual function, and what else is in such a folder.
-    for name in ["0000:01:00.0", "0000:41:00.0", "0000:81:00.0", "0001:01:00.0", "0000:99:00.4", "bind", "new_id"] {
-      try files.write("", to: "\(driver)/\(name)")
-    }
-    let fake = try await FakeNVML(variant: .counting, state: FakeNVML.four)
-    let reader = fake.reader(root: files.root)
-    for _ in 0..<8 { #expect(reader.read(.automatic).gpus.count == 4) }
-    #expect(fake.calls(of: "nvmlInit_v2") == 4)
-
-    // Another user in this process has it open as well.
-    let source = GPUEventSource(nvmlLibrary: fake.library)
-    source.watch(reader.read(.automatic).gpus)
-    try await eventually("it waits for events") { fake.calls(of: "nvmlEventSetWait_v2") > 0 }
-    let state = FakeNVML.four + "gpu uuid=GPU-e bus=00000000:c1:00.0 minor=4 plugged=1\n"
-    try fake.show(state)
-    #expect(reader.read(.automatic).gpus.count == 4)
-    try files.write("", to: "\(driver)/0000:c1:00.0")
-    try await eventually("the library shows it") { reader.read(.automatic).gpus.count == 5 }
-    let openings = fake.calls(of: "nvmlInit_v2")
-    for _ in 0..<8 { #expect(reader.read(.automatic).gpus.map(\.uuid).contains("GPU-e")) }
-    #expect(fake.calls(of: "nvmlInit_v2") <= openings + 4)
-
-    source.watch(reader.read(.automatic).gpus)
-    try fake.show(state + "xid gpu=4 code=79 seq=1\n")
-    var events = source.events.makeAsyncIterator()
-    #expect(await events.next() == GPUEvent(uuid: "GPU-e", kind: .xid(79)))
-    source.close()
-  }
-
   /// Every call that is made for a GPU that has been named, and what it is reported as.
   private static let calls = [
     "nvmlDeviceGetName": "nvmlDeviceGetName", "nvmlDeviceGetMinorNumber": "nvmlDeviceGetMinorNumber",

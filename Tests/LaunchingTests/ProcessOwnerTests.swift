@@ -89,6 +89,8 @@ extension ChildLauncherTests {
     }
     let guardProcess = try #require(Int32(fields(ofProcess: unit.mainPID)[1]))
     #expect(launcher.instance(ofProcess: guardProcess) == .instance("gpu0"))
+    #expect(await SeenProcess.look(at: unit.mainPID)?.isPools == true)
+    #expect(ProcessFiles.kernelName(of: guardProcess) == "ollama-pool")
     let other = try RunningProgram("sleep", ["1000"])
     #expect(launcher.instance(ofProcess: other.processID) == .other(command: "sleep"))
     #expect(launcher.instance(ofProcess: unit.mainPID, readsArguments: false) == .instance("gpu0"))

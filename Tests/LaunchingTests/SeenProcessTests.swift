@@ -7,47 +7,67 @@ import Testing
 @testable import Launching
 
 @Suite struct SeenProcessTests {
-  /// A /proc of processes by their number: command line, control group, parent.
-  private func folder(_ processes: [(pid_t, arguments: [String], cgroup: String, parent: pid_t)]) throws
-    -> TemporaryDirectory
-  {
+  /// A /proc of processes by their number: command line, the kernel's name, control group, parent.
+  private func folder(
+    _ processes: [(pid_t, arguments: [String], name: String, cgroup: String, parent: pid_t)]
+  ) throws -> TemporaryDirectory {
     let folder = try TemporaryDirectory()
     for process in processes {
       try #require(mkdir(folder.path(to: "\(process.0)"), 0o755) == 0)
       try folder.write(process.arguments.map { $0 + "\0" }.joined(), to: "\(process.0)/cmdline")
-      let name = process.arguments[0].split(separator: "/").last.map(String.init) ?? ""
-      try folder.write("\(name)\n", to: "\(process.0)/comm")
+      try folder.write("\(process.name)\n", to: "\(process.0)/comm")
       try folder.write("0::\(process.cgroup)\n", to: "\(process.0)/cgroup")
       try folder.write("\(process.0) (x) S \(process.parent) 0\n", to: "\(process.0)/stat")
     }
     return folder
   }
 
-  @Test func `every ollama serve is found, and whose it is`() throws {
-    let serve = ["/usr/local/bin/ollama", "serve"]
+  private static let serve = ["/usr/local/bin/ollama", "serve"]
+
+  @Test func `every ollama serve is found, and whose it is`() async throws {
+    let session = "/user.slice/session-1.scope"
     let folder = try folder([
-      (10, serve, "/system.slice/ollama.service", 1),
-      (20, serve, "/ollamapool.slice/ollama-instance-gpu0.service", 1),
-      (30, ["ollama-pool", "serve"], "/user.slice/session-1.scope", 5),
-      (31, ["ollama-pool", "guard"], "/user.slice/session-1.scope", 30),
-      (32, serve, "/user.slice/session-1.scope", 31),
-      (40, serve, "/user.slice/session-1.scope", 5),
-      (41, ["ollama", "run", "m"], "/user.slice/session-1.scope", 5),
-      (42, ["/opt/serve", "serve"], "/system.slice/serve.service", 1),
+      (10, Self.serve, "ollama", "/system.slice/ollama.service", 1),
+      (20, Self.serve, "ollama", "/ollamapool.slice/ollama-instance-gpu0.service", 1),
+      // The pool's program may have any name, and be the first process of a container.
+      (31, ["a-pool", "instance-guard"], "ollama-pool", session, 1),
+      (32, Self.serve, "ollama", session, 31),
+      (40, Self.serve, "ollama", session, 5),
+      (41, ["ollama", "run", "m"], "ollama", session, 5),
+      (42, ["/opt/serve", "serve"], "serve", "/system.slice/serve.service", 1),
     ])
     #expect(
-      SeenProcess.ollamaServers(root: folder.path) == [
+      await SeenProcess.ollamaServers(root: folder.path) == [
         SeenProcess(processID: 10, command: "ollama", owner: .service("ollama.service")),
         SeenProcess(processID: 20, command: "ollama", owner: .service("ollama-instance-gpu0.service"), isPools: true),
         SeenProcess(processID: 32, command: "ollama", isPools: true), SeenProcess(processID: 40, command: "ollama"),
       ])
-    #expect(SeenProcess(99, root: folder.path) == nil)
-    #expect(SeenProcess(10, root: folder.path)?.description == "ollama (process 10, ollama.service)")
+    #expect(await SeenProcess.look(at: 99, root: folder.path) == nil)
+    #expect(
+      await SeenProcess.look(at: 10, root: folder.path)?.description == "ollama (process 10, ollama.service)")
   }
 
-  @Test func `a ring of parents ends`() throws {
-    let folder = try folder([(10, ["a"], "/", 11), (11, ["b"], "/", 10)])
-    #expect(SeenProcess(10, root: folder.path) == SeenProcess(processID: 10, command: "a"))
+  @Test func `one that hangs is called by the kernel's name, and holds nobody up`() async throws {
+    let folder = try folder([
+      (10, [], "ollama", "/system.slice/ollama.service", 1), (11, [], "train", "/", 1),
+      (12, Self.serve, "ollama", "/", 1),
+    ])
+    // Who opens it waits until somebody writes into it.
+    for process in [10, 11] {
+      let arguments = folder.path(to: "\(process)/cmdline")
+      try #require(unlink(arguments) == 0 && mkfifo(arguments, 0o600) == 0)
+    }
+    let limit = Duration.milliseconds(50)
+    #expect(
+      await SeenProcess.look(at: 11, root: folder.path, within: limit)
+        == SeenProcess(processID: 11, command: "train"))
+    #expect(await SeenProcess.ollamaServers(root: folder.path, within: limit).map(\.processID) == [12])
+    for process in [10, 11] { close(open(folder.path(to: "\(process)/cmdline"), O_WRONLY)) }
+  }
+
+  @Test func `a ring of parents ends`() async throws {
+    let folder = try folder([(10, ["a"], "a", "/", 11), (11, ["b"], "b", "/", 10)])
+    #expect(await SeenProcess.look(at: 10, root: folder.path) == SeenProcess(processID: 10, command: "a"))
   }
 
   @Test func `who may open a node goes by owner, group and mode`() throws {

@@ -61,6 +61,29 @@ import Testing
     #expect(try failures() == 0)
   }
 
+  @Test func whatFailsAsFarAsItIsKnownCostsNoRunningInstanceOnceAllOfItIsKnown() {
+    var fleet = FleetUnderTest.running(1, of: 2)
+    fleet.change(specification: "a")
+    while fleet.fleet.placements["gpu1"]?.restarts.isQuarantined != true {
+      fleet.fails("gpu1", "exit status 1")
+      fleet.advance(.seconds(1))
+      fleet.observe(demand: 0, idle: ["gpu0": .zero])
+    }
+    fleet.change(specification: "ab")
+    fleet.pass(.seconds(5))
+    #expect(fleet.draining.isEmpty && fleet.stops.isEmpty)
+  }
+
+  @Test func aFailureWithOtherPinsCountsNoMoreOnceTheyAreKnown() throws {
+    var fleet = FleetUnderTest(gpus: 1, minimum: 1)
+    fleet.change(specification: "ax")
+    fleet.fails("gpu0", "exit status 1")
+    fleet.change(specification: "a")
+    #expect(fleet.fleet.placements["gpu0"]?.restarts.failures == 1)
+    fleet.change(specification: "ab")
+    #expect(fleet.fleet.placements["gpu0"]?.restarts.failures == 0)
+  }
+
   @Test func aSpecificationThatDoesNotRunCostsNoRunningInstanceAndIsTriedAgainAndElsewhere() {
     var fleet = FleetUnderTest(gpus: 3, minimum: 1)
     fleet.runs("gpu0")

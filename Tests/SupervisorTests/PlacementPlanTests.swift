@@ -123,6 +123,17 @@ import Testing
     #expect(certain.digests[2].hasPrefix(upgraded.digests[2]) && certain.digests[2] != upgraded.digests[2])
   }
 
+  @Test func nodesThatTheFileListsAreCertainWhateverNoDriverTells() throws {
+    var inventory = Inventory(source: .configured, gpus: [GPU(index: 0, uuid: "A", vendor: .nvidia)])
+    inventory.problems = [InventoryProblem(gpu: "A", subject: "libnvidia-ml.so.1", text: "is not there")]
+    #expect(try plan("gpus: [{uuid: A}]\n", inventory).plan.sites.map(\.isUncertain) == [true])
+    inventory.gpus[0].deviceNodes = ["/dev/nvidia0"]
+    #expect(try plan("gpus: [{uuid: A, nodes: [/dev/nvidia0]}]\n", inventory).plan.sites.map(\.isUncertain) == [false])
+    inventory.source = .drivers
+    #expect(try plan("", inventory).plan.sites.map(\.isUncertain) == [true])
+    #expect(try plan("numa_binding: false\n", inventory).plan.sites.map(\.isUncertain) == [false])
+  }
+
   @Test func numbersThatASupervisorStoredAreReadWithoutTakingItsFolder() async throws {
     let folder = try TemporaryDirectory()
     #expect(GPUNumbering.stored(in: folder.path) == GPUNumbering())
@@ -150,10 +161,11 @@ import Testing
     #expect(names(try plan("", divided()).plan) == ["gpu0: A", "gpu1.1.2: M-1", "gpu1.3: M-3", "gpu2: C"])
     let grouped = try plan("gpus_per_instance: 2\n", divided()).plan
     #expect(names(grouped) == ["gpu0: A C"] && grouped.sites[0].reason == "in one machine")
-    #expect(grouped.unused.map(\.what) == ["MIG slices stay unused: a process can use one, and gpus_per_instance is 2"])
+    #expect(
+      grouped.remarks.map(\.what) == ["MIG slices stay unused: a process can use one, and gpus_per_instance is 2"])
     var empty = divided()
     empty.gpus.removeSubrange(2...3)
-    #expect(try plan("", empty).plan.unused.map(\.what) == ["GPU 1 is in MIG mode and has no slices"])
+    #expect(try plan("", empty).plan.remarks.map(\.what) == ["GPU 1 is in MIG mode and has no slices"])
   }
 
   @Test(arguments: [
@@ -177,6 +189,27 @@ import Testing
     let text = "placements: [{gpus: [0], models: [Llama3, library/qwen3, registry.ollama.ai/u/m:7B]}]"
     let (made, _) = try plan(text, drivers("A"))
     #expect(made.placements(Settings(), digests: [:]).first?.models == ["llama3:latest", "qwen3:latest", "u/m:7b"])
+  }
+
+  @Test func whereOllamaWouldGiveTheSameQuestionRoomsOfDifferentSizesThatIsSaid() throws {
+    var inventory = drivers("A", "B", "C")
+    // Two cards of 24 GB never have quite the same.
+    for (index, memory) in [24 << 30, 23 << 30, 80 << 30 as UInt64].enumerated() {
+      inventory.gpus[index].memoryTotal = memory
+    }
+    let said = "the same question has room for 32768 tokens on gpu0 and for 262144 on gpu2"
+    func remarks(_ text: String) throws -> [String] { try plan(text, inventory).plan.remarks.map(\.what) }
+    #expect(try remarks("") == ["\(said): Ollama decides by the GPU's memory"])
+    #expect(try remarks("context_length: 8192\n") == [])
+    #expect(try remarks("placements: [{gpus: [0]}, {gpus: [1]}]\n") == [])
+    #expect(try remarks("placements: [{gpus: [0]}, {gpus: [2], context_length: 32768}]\n") == [])
+    #expect(try remarks("placements: [{gpus: [0], models: [a]}, {gpus: [2], models: [b]}]\n") == [])
+    #expect(try remarks("placements: [{gpus: [0], models: [a]}, {gpus: [2], models: ['b', 'a:latest']}]\n").count == 1)
+    #expect(try remarks("placements: [{gpus: [0], models: [a]}, {gpus: [2]}]\n").count == 1)
+    // Together they have 47.
+    #expect(try remarks("placements: [{id: gpu0, gpus: [0, 1]}, {gpus: [2]}]\n") == [])
+    inventory.gpus[0].memoryTotal = nil
+    #expect(try remarks("placements: [{gpus: [0]}, {gpus: [2]}]\n") == [])
   }
 
   @Test func whatItsModelsNeedMustFit() throws {
@@ -237,7 +270,7 @@ import Testing
     let made = try plan("gpus: [{uuid: B}]\n", inventory).plan
     #expect(made.sites.isEmpty)
     #expect(
-      made.unused.map(\.description) == [
+      made.remarks.map(\.description) == [
         "GPU 0 is divided into MIG slices, which the key gpus does not list: list them instead of it: M-1, M-3"
       ])
   }

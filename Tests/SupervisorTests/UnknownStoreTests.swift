@@ -103,6 +103,31 @@ import Testing
     }
   }
 
+  @Test func aSupervisorThatStartsWhileTheMountIsAwayReplacesNoInstance() async throws {
+    let stage = try Stage()
+    let ofOthers = store("/srv/models", refusal: .init(problem: "it is root's", remedy: "give it away"))
+    var unmounted = store("/srv/models", refusal: .init(problem: "it is not mounted", remedy: "mount it"))
+    unmounted.isUnmounted = true
+    stage.findStore { _ throws(LaunchError) in ofOthers }
+    try await stage.startDispatcher()
+    let first = try await stage.start()
+    try await eventually(within: patience, "one is ready") { await first.fleet.ready == 1 }
+    await first.stop(instances: .leave)
+
+    stage.findStore { [unmounted] _ throws(LaunchError) in unmounted }
+    let launcher = stage.launcher.successor()
+    let second = try await stage.start(launcher)
+    let since = await second.ticks
+    try await eventually(within: patience, "three ticks") { await second.ticks >= since + 3 }
+    #expect(launcher.world.orders == [] && stage.told(.draining) == [])
+    stage.findStore { _ throws(LaunchError) in ofOthers }
+    await second.lookAtStore()
+    try await eventually(within: patience, "three more") { await second.ticks >= since + 6 }
+    #expect(launcher.world.orders == [] && stage.told(.draining) == [])
+    await second.stop(instances: .stop)
+    await stage.dispatcher.stop()
+  }
+
   @Test func whatFailedForWantOfAMountIsTriedAgainAtOnceWhenItIsThere() async throws {
     let stage = try Stage(Stage.fourGPUs.replacing("quarantine_after: 3", with: "quarantine_after: 1"))
     let found = store("/srv/models")

@@ -5,32 +5,9 @@ import Testing
 extension SystemTests {
   /// Which GPUs there are, and whose.
   @Suite(.serialized) struct GPUTests {
-    /// Ollama, which says first which device nodes it may open.
-    private static let lookingOllama = "/opt/looking-ollama"
-    private static let script = """
-      #!/bin/sh
-      for node in nvidia0 nvidia1 nvidia2 nvidia3 nvidiactl kfd dri/renderD128 dri/renderD129; do
-        if (: < /dev/$node) 2>/dev/null; then echo "may open $node"; fi
-      done
-      exec /usr/bin/ollama-simulator "$@"
-      """
-
-    private func installLookingOllama() async throws {
-      let folder = try TemporaryDirectory()
-      // By another process: what this one has open for writing can't be executed.
-      _ = try await run("install", ["-m", "755", try folder.write(Self.script, to: "ollama"), Self.lookingOllama])
-    }
-
-    /// The nodes that an instance said it may open.
-    private func mayOpen(_ pool: InstalledPool, _ id: String) async throws -> [String] {
-      let words = "may open "
-      return try await pool.entries(about: id).map(\.message).filter { $0.hasPrefix(words) }
-        .map { String($0.dropFirst(words.count)) }
-    }
-
     @Test func eachInstanceOpensTheNodesOfItsOwnGPUAndOfNoOther() async throws {
-      try await installLookingOllama()
-      try await SimulatedGPUs.running("ollama: \(Self.lookingOllama)\nscaling: {min: 4}") { pool, _ in
+      try await LookingOllama.install()
+      try await SimulatedGPUs.running("ollama: \(LookingOllama.path)\nscaling: {min: 4}") { pool, _ in
         let status = try await pool.ready(4)
         for number in 0..<4 {
           let id = "gpu\(number)"
@@ -40,7 +17,7 @@ extension SystemTests {
           let environment = try String(contentsOfFile: "/proc/\(process)/environ", encoding: .utf8).split(
             separator: "\0")
           #expect(environment.contains("CUDA_VISIBLE_DEVICES=\(SimulatedGPUs.uuid(number))"))
-          #expect(try await mayOpen(pool, id) == ["nvidia\(number)", "nvidiactl"])
+          #expect(try await LookingOllama.mayOpen(pool, id) == ["nvidia\(number)", "nvidiactl"])
         }
         // NVML is read from within the supervisor's sandbox.
         let maps = try String(
@@ -80,12 +57,12 @@ extension SystemTests {
 
     @Test func gpusOfAMDAreFoundAndEachInstanceHasItsOwnAlone() async throws {
       let machine = try FakeAMD([
-        FakeAMD.GPU(bus: 3, uniqueID: 0xa0, renderMinor: 128, memoryUsed: 0),
-        FakeAMD.GPU(bus: 4, uniqueID: 0xa1, renderMinor: 129, memoryUsed: 0),
+        FakeAMD.GPU(bus: 3, uniqueID: 0xa0, renderMinor: 128, memoryUsed: 0, localCPUs: "0"),
+        FakeAMD.GPU(bus: 4, uniqueID: 0xa1, renderMinor: 129, memoryUsed: 0, localCPUs: "1"),
       ])
-      try await installLookingOllama()
+      try await LookingOllama.install()
       try await withAMD(machine) {
-        let settings = "ollama: \(Self.lookingOllama)\nscaling: {min: 2}"
+        let settings = "ollama: \(LookingOllama.path)\nscaling: {min: 2}"
         try await InstalledPool.running(settings, gpus: "gpus: auto") { pool in
           let status = try await pool.ready(2)
           for number in 0..<2 {
@@ -96,8 +73,11 @@ extension SystemTests {
               .split(separator: "\0")
             #expect(environment.contains("ROCR_VISIBLE_DEVICES=GPU-00000000000000a\(number)"))
             #expect(environment.contains("CUDA_VISIBLE_DEVICES=-1"))
+            // Beside its GPU.
+            let state = try String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8)
+            #expect(state.contains("\nCpus_allowed_list:\t\(number)\n"), "\(state)")
             // The stand-ins have the numbers of those for NVIDIA's, which are there, too.
-            let open = try await mayOpen(pool, "gpu\(number)").filter { !$0.hasPrefix("nvidia") }
+            let open = try await LookingOllama.mayOpen(pool, "gpu\(number)").filter { !$0.hasPrefix("nvidia") }
             #expect(open == ["kfd", "dri/renderD\(128 + number)"])
           }
           // Somebody comes, and the one that is started anew goes without this GPU.

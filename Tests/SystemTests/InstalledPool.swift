@@ -19,6 +19,7 @@ actor InstalledPool {
       var reason: String?
       var failures: Int?
       var retryInSeconds: Double?
+      var placement: String?
     }
     /// Where the models are.
     struct Store: Decodable {

@@ -129,9 +129,8 @@ package final class ChildLauncher: Launcher {
       throw error
     }
     let grace = Int(InstanceSpecification.stopGrace / .milliseconds(1))
-    // By this name people know it in `ps`.
     let arguments =
-      ["ollama-pool"] + guardCommand.dropFirst() + InstanceGuard.options(LocalResources(of: specification))
+      [InstanceGuard.name] + guardCommand.dropFirst() + InstanceGuard.options(LocalResources(of: specification))
       + [String(grace), specification.executable.path, "serve"]
     let result = Spawning.spawn(
       guardCommand[0], arguments, environment: environment,

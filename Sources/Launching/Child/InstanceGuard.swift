@@ -22,6 +22,8 @@ import Glibc
 /// signal n), 127 if it could not be executed, 64 for other arguments.
 package struct InstanceGuard {
   package static let subcommand = "instance-guard"
+  /// By this people know it in `ps` and `top`, and the pool its own.
+  static let name = "ollama-pool"
   /// How long processes may take to die of SIGKILL: a driver may hold them in the kernel.
   private static let killLimit = Duration.seconds(10)
 
@@ -59,6 +61,7 @@ package struct InstanceGuard {
         "usage: \(subcommand) [--cpus=LIST] [--memory-of-node=NUMBER] GRACE EXECUTABLE [ARGUMENT…] "
           + "(started by the pool, not by people)", 64)
     }
+    clinux_set_name(name)
     closeInheritedDescriptors()
     for option in options { keep(to: option) }
     guard let wake = Wake.install() else { return complain("no socket: \(Errno(code: errno).text)", 71) }

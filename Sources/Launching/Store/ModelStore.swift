@@ -34,9 +34,11 @@ package struct ModelStore: Equatable, Sendable {
   /// nothing is tidied up in it. One that is not mounted stays what it was, see ``remembering(_:)``, and one that never
   /// was mounted is taken for the pool's: systemd mounts it for the first instance that starts, which else could never
   /// write to it.
-  package var isOwned: Bool { refusal == nil || isUsedBesides || isUnmounted && wasOwned }
-  /// Whether it was the pool's when it was mounted last, as far as that is known.
-  private var wasOwned = true
+  package var isOwned: Bool { refusal == nil || isUsedBesides || isUnmounted && wasOwned ?? true }
+  /// Whether it was the pool's when it was mounted last; nil where that was not seen.
+  private var wasOwned: Bool?
+  /// False for one that is not mounted and was not seen mounted.
+  package var isOwnerKnown: Bool { !isUnmounted || wasOwned != nil }
   /// Whether the installed `ollama.service` runs on it as well, so that nothing may change it through the pool for the
   /// time. Not a matter of whose it is: that would have all instances replaced whenever that service starts or stops.
   package private(set) var isUsedBesides = false
@@ -55,7 +57,7 @@ package struct ModelStore: Equatable, Sendable {
   /// The same, which while it is not mounted stays whose it was: that says nothing of its owner.
   package func remembering(_ earlier: ModelStore?) -> ModelStore {
     var store = self
-    if isUnmounted, let earlier, earlier.path == path { store.wasOwned = earlier.isOwned }
+    if isUnmounted, let earlier, earlier.path == path, earlier.isOwnerKnown { store.wasOwned = earlier.isOwned }
     return store
   }
 

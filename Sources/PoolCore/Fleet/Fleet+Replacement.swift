@@ -107,6 +107,6 @@ extension Fleet {
 extension Fleet.Record {
   /// Whether the last start or life with the present specification failed.
   fileprivate var hasFailedAsItIs: Bool {
-    restarts.failures > 0 && failedSpecification?.hasPrefix(placement.specification) == true
+    restarts.failures > 0 && failedSpecification.map { Self.mayBeOne($0, placement.specification) } == true
   }
 }

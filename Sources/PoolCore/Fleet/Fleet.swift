@@ -91,16 +91,18 @@ package struct Fleet: Sendable {
     package var gpus: [String] { (life.placement ?? placement).gpus }
 
     /// Takes what is known of the specification now. What was learnt with another one holds no more.
-    /// - Returns: whether that says anything new.
+    /// - Returns: whether it is another one, and not the same that is known better or worse.
     fileprivate mutating func learn(_ specification: String) -> Bool {
       if knownSpecification.hasPrefix(specification) { return false }
-      if !specification.hasPrefix(knownSpecification) {
-        restarts.reset()
-        lastLoad = nil
-      }
-      knownSpecification = specification
-      return true
+      let isOther = !specification.hasPrefix(knownSpecification)
+      if isOther { lastLoad = nil }
+      if isOther || failedSpecification.map({ !Self.mayBeOne($0, specification) }) == true { restarts.reset() }
+      defer { knownSpecification = specification }
+      return isOther || knownSpecification.isEmpty
     }
+
+    /// Of two digests that may both be known in part, whether they contradict each other in nothing.
+    static func mayBeOne(_ one: String, _ other: String) -> Bool { one.hasPrefix(other) || other.hasPrefix(one) }
   }
 
   // MARK: What the shell found out

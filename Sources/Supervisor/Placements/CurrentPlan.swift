@@ -83,7 +83,8 @@ struct CurrentPlan: Sendable {
     let isSame =
       new.modelsPath == settings.modelsPath && new.instanceUser == settings.instanceUser
       && new.environment["HOME"] == settings.environment["HOME"]
-    return found.problem != nil && store != nil && isSame ? foundStore : found.map { $0.remembering(store) }
+    guard isSame else { return found }
+    return found.problem != nil && store != nil ? foundStore : found.map { $0.remembering(store) }
   }
 
   mutating func use(store: Result<ModelStore, LaunchError>) {
@@ -96,7 +97,7 @@ struct CurrentPlan: Sendable {
     if program.kind == .ollama { standIns = .refused }
     guard let store else { return }
     specifications = placements.specifications(settings, program, store: store)
-    digests = placements.digests(of: specifications)
+    digests = store.isOwnerKnown ? placements.digests(of: specifications) : [:]
   }
 
   /// For the core.
@@ -132,7 +133,8 @@ struct CurrentPlan: Sendable {
       case .configured: counted(inventory.gpus.count, "configured GPU")
       case .cpu: "no GPU, so on the CPU" + (inventory.problems.first.map { " (\($0))" } ?? "")
       }
-    return "\(places); \(programDescription)"
+    let groups = placements.groups.map { ", in groups: \($0)" } ?? ""
+    return "\(places)\(groups); \(programDescription)"
   }
 
   var programIsMissing: Bool { if case .failure = program { true } else { false } }
@@ -150,7 +152,7 @@ struct CurrentPlan: Sendable {
     let problems = inventory.source == .cpu ? [] : inventory.problems
     let others = problems.filter { problem in !problems.contains { problem.repeats($0) } }
     return (others + driverTroubles.filter { !others.contains($0) }).map(\.description)
-      + placements.leftOut.map(\.problem.description) + placements.unused.map(\.description)
+      + placements.leftOut.map(\.problem.description) + placements.remarks.map(\.description)
   }
 
   /// Whether all places are still there and others with them; GPUs instead of the CPU are more, and so is it to know

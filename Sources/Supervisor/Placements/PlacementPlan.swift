@@ -12,8 +12,8 @@ package struct PlacementPlan: Sendable {
     package var gpus: [GPU]
     /// What holds for this instance alone.
     var settings: PlacementSettings
-    /// Why it has these GPUs; nil where the file says so.
-    var reason: String?
+    /// Why it has these GPUs, and not others; nil where the file says so, or it has one alone.
+    package var reason: String?
     /// Whether a driver failed to tell what an instance is pinned with.
     var isUncertain = false
   }
@@ -25,8 +25,8 @@ package struct PlacementPlan: Sendable {
     package var problem: ConfigurationProblem
   }
 
-  /// GPUs that are there and that no placement has.
-  package struct Unused: Equatable, Sendable, CustomStringConvertible {
+  /// What hardly anybody wants, and hinders nothing: GPUs that no placement has, instances that answer differently.
+  package struct Remark: Equatable, Sendable, CustomStringConvertible {
     package var what: String
     package var remedy: String
 
@@ -38,7 +38,7 @@ package struct PlacementPlan: Sendable {
   /// How people call the GPUs there are, by UUID.
   let labels: GPULabels
   package private(set) var leftOut: [LeftOut] = []
-  package private(set) var unused: [Unused] = []
+  package private(set) var remarks: [Remark] = []
   /// False where a place may be missing only because its GPU could not be asked.
   var areAll: Bool { !mayHideGPUs || isByHand && leftOut.isEmpty }
   private let mayHideGPUs: Bool
@@ -60,12 +60,15 @@ package struct PlacementPlan: Sendable {
     case .list(let placements): place(placements, configuration, gpus, isListed: inventory.source == .configured)
     }
     let failing = Set(inventory.problems.compactMap(\.gpu))
+    // Nodes in a list are the operator's word, as is an address that is not there: it says which CPUs are near.
+    let needsAddress = inventory.source == .drivers && settings.numaBinding
     for index in sites.indices {
       sites[index].isUncertain = sites[index].gpus.contains {
-        failing.contains($0.uuid) && ($0.deviceNodes.isEmpty || $0.pciAddress == nil)
+        failing.contains($0.uuid) && ($0.deviceNodes.isEmpty || needsAddress && $0.pciAddress == nil)
       }
     }
     tellDivided(gpus)
+    remarks += [contextRemark(settings)].compactMap(\.self)
   }
 
   // MARK: What the pool finds itself
@@ -81,15 +84,15 @@ package struct PlacementPlan: Sendable {
       let members = group.gpus.compactMap { byUUID[$0] }
       sites.append(site(of: members, reason: size > 1 ? group.reason : nil))
     }
-    unused += [groups.problem].compactMap(\.self).map {
-      Unused(what: $0, remedy: "set gpus_per_instance to a divisor of their number, or list placements")
+    remarks += [groups.problem].compactMap(\.self).map {
+      Remark(what: $0, remedy: "set gpus_per_instance to a divisor of their number, or list placements")
     }
     let slices = gpus.filter(\.isSlice)
     if size == 1 {
       sites += slices.map { site(of: [$0], reason: nil) }
     } else if !slices.isEmpty {
-      unused.append(
-        Unused(
+      remarks.append(
+        Remark(
           what: "MIG slices stay unused: a process can use one, and gpus_per_instance is \(size)",
           remedy: "set it to 1, or list placements"))
     }
@@ -105,14 +108,14 @@ package struct PlacementPlan: Sendable {
   private mutating func tellDivided(_ gpus: [GPU]) {
     for gpu in gpus where gpu.kind == .divided && !gpus.contains(where: { $0.parent == gpu.uuid }) {
       guard gpu.slices.isEmpty else {
-        unused.append(
-          Unused(
+        remarks.append(
+          Remark(
             what: "GPU \(labels[gpu.uuid]) is divided into MIG slices, which the key gpus does not list",
             remedy: "list them instead of it: \(gpu.slices.joined(separator: ", "))"))
         continue
       }
-      unused.append(
-        Unused(
+      remarks.append(
+        Remark(
           what: "GPU \(labels[gpu.uuid]) is in MIG mode and has no slices",
           remedy:
             "`nvidia-smi mig -i \(gpu.uuid) -cgi … -C` makes some, `nvidia-smi -i \(gpu.uuid) -mig 0` makes it whole"
@@ -202,6 +205,43 @@ package struct PlacementPlan: Sendable {
 }
 
 extension PlacementPlan {
+  /// Where no length of context is set, Ollama decides by the memory that it sees (its server/routes.go, 0.33): so a
+  /// question might be cut short by one instance and not by another.
+  private func contextRemark(_ settings: Settings) -> Remark? {
+    func length(_ site: Site) -> Int? {
+      guard site.settings.contextLength == nil, settings.contextLength == nil, !site.gpus.isEmpty else { return nil }
+      let memory = site.gpus.compactMap(\.memoryTotal)
+      guard memory.count == site.gpus.count else { return nil }
+      return switch memory.reduce(0, +) >> 30 {
+      case ..<23: 4096
+      case ..<47: 32_768
+      default: 262_144
+      }
+    }
+    func areAsked(forTheSame one: Site, _ other: Site) -> Bool {
+      let (first, second) = (one.settings.models.map(ModelName.key), other.settings.models.map(ModelName.key))
+      return first.isEmpty || second.isEmpty || first.contains(where: second.contains)
+    }
+    let known = sites.compactMap { site in length(site).map { (site: site, length: $0) } }
+    for (index, one) in known.enumerated() {
+      let other = known[index...].first { $0.length != one.length && areAsked(forTheSame: one.site, $0.site) }
+      guard let other else { continue }
+      return Remark(
+        what:
+          "the same question has room for \(one.length) tokens on \(one.site.id) and for \(other.length) on "
+          + "\(other.site.id): Ollama decides by the GPU's memory",
+        remedy: "set the key context_length")
+    }
+    return nil
+  }
+
+  /// The groups that the pool has formed, in words.
+  var groups: String? {
+    let grouped = sites.filter { $0.reason != nil }
+    guard !grouped.isEmpty else { return nil }
+    return grouped.map { "\($0.id) \($0.reason ?? "")" }.joined(separator: ", ")
+  }
+
   /// What each site's instance is started with.
   func specifications(
     _ settings: Settings, _ ollama: OllamaExecutable, store: ModelStore

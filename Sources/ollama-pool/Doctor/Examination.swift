@@ -32,11 +32,11 @@ struct Examination {
       VariableExamination.configured(settings) + variables.all, settings.gpus,
       hasNVIDIA: settings.gpus.asksNVIDIA ? gpus?.hasNVIDIA : nil)
     let status = await StatusReader.read(sockets)
-    let ports = PortExamination.read(
+    let ports = await PortExamination.read(
       SocketExamination.listen(installation, settings), own: SocketExamination.own(status),
       instances: plan?.sites.map { "\($0.id)" } ?? [], first: settings.instancePorts)
     findings += SharingExamination.findings(
-      units: systemd.ollamaUnits, servers: SeenProcess.ollamaServers(), gpus, ports: PortExamination.held(ports),
+      units: systemd.ollamaUnits, servers: await SeenProcess.ollamaServers(), gpus, ports: PortExamination.held(ports),
       busyMemory: settings.busyMemory)
     return findings + SocketExamination.findings(status) + PortExamination.findings(ports)
   }

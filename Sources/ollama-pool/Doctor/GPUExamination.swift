@@ -13,7 +13,10 @@ enum GPUExamination {
       return [.ok(check, "none\(cause): one instance runs on the CPU")]
     }
     // What keeps all of NVIDIA's from being used is the driver's.
-    let problems = inventory.problems.filter { $0.gpu != nil || $0.isOfAMD || $0.kind == .silent }.map(finding)
+    let problems = inventory.problems.filter { problem in
+      (problem.gpu != nil || problem.isOfAMD || problem.kind == .silent)
+        && !inventory.problems.contains { problem.repeats($0) }
+    }.map(finding)
     return inventory.gpus.map { finding($0, facts) } + problems + remarks(inventory.gpus)
   }
 

@@ -28,23 +28,21 @@ struct GPUFacts: Sendable {
   /// - Returns: nil where a driver does not answer.
   static func read(_ settings: Settings) async -> GPUFacts? {
     let source = settings.gpuSource
-    return await Patience().answer(within: patience) {
+    var facts = await Patience().answer(within: patience) {
       // It keeps the driver open, which would have to begin anew for the trial.
       let reader = InventoryReader()
       let inventory = reader.read(source)
       let (registered, problem) = withExtendedLifetime(reader) {
         GPUEventSource.trial(inventory.hasAnswerOfNVIDIA ? inventory.gpus : [])
       }
-      var processes: [Int32: SeenProcess] = [:]
-      for gpu in inventory.gpus {
-        for process in gpu.processes ?? [] where processes[process.pid] == nil {
-          processes[process.pid] = SeenProcess(process.pid)
-        }
-      }
       return GPUFacts(
-        drivers: .read(), inventory: inventory, withEvents: registered, eventProblem: problem, processes: processes,
+        drivers: .read(), inventory: inventory, withEvents: registered, eventProblem: problem,
         isInContainer: ["/.dockerenv", "/run/.containerenv"].contains { FileStatus(of: $0) != nil })
     }
+    for process in Set((facts?.inventory.gpus ?? []).flatMap { ($0.processes ?? []).map(\.pid) }) {
+      facts?.processes[process] = await SeenProcess.look(at: process)
+    }
+    return facts
   }
 }
 

@@ -14,7 +14,7 @@ enum PlacementExamination {
     let leftOut = plan.leftOut.map {
       Finding.problem(check, "\($0.problem)", remedy: "correct `placements` in the configuration")
     }
-    let unused = plan.unused.map { Finding.warning(check, $0.what, remedy: $0.remedy) }
+    let remarks = plan.remarks.map { Finding.warning(check, $0.what, remedy: $0.remedy) }
     let none = Finding.problem(
       check, "there is none, so no instance can be started", remedy: "see to what is amiss with GPUs and placements")
     let uncertain = closedNumbers.map {
@@ -24,7 +24,7 @@ enum PlacementExamination {
           "\($0) is closed to \(User.current), so GPUs may have other numbers below than in the pool: see as root")
       ]
     }
-    return leftOut + unused + (uncertain ?? [])
+    return leftOut + remarks + (uncertain ?? [])
       + (plan.sites.isEmpty ? [none] : plan.sites.map { pins($0, hasDeviceRules) })
   }
 
@@ -33,6 +33,6 @@ enum PlacementExamination {
     let isRestricted = hasDeviceRules && site.gpus.allSatisfy { !$0.deviceNodes.isEmpty }
     let pins = InstanceSpecification.pins(of: site.gpus.map(\.pin), othersAreHidden: isRestricted)
     let list = pins.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: " ")
-    return .ok(check, "\(site.id): \(list)")
+    return .ok(check, "\(site.id): \(list)" + (site.reason.map { " (\($0))" } ?? ""))
   }
 }

@@ -26,24 +26,27 @@ enum PortExamination {
   /// - Parameters:
   ///   - own: addresses of the running pool.
   ///   - instances: names, in the order of their ports.
-  static func read(_ listen: [ListenAddress], own: [String], instances: [String], first: UInt16) -> [Port] {
-    let pool = listen.map { Port(address: $0, state: own.contains("\($0)") ? .own : state(of: $0)) }
-    return pool
-      + instances.enumerated().compactMap { index, name in
-        guard let port = UInt16(exactly: Int(first) + index) else { return nil }
-        let address = ListenAddress.loopback(port: port)
-        return Port(address: address, instance: name, state: state(of: address))
-      }
+  static func read(_ listen: [ListenAddress], own: [String], instances: [String], first: UInt16) async -> [Port] {
+    var ports: [Port] = []
+    for address in listen {
+      ports.append(Port(address: address, state: own.contains("\(address)") ? .own : await state(of: address)))
+    }
+    for (index, name) in instances.enumerated() {
+      guard let port = UInt16(exactly: Int(first) + index) else { continue }
+      let address = ListenAddress.loopback(port: port)
+      ports.append(Port(address: address, instance: name, state: await state(of: address)))
+    }
+    return ports
   }
 
-  private static func state(of address: ListenAddress) -> Port.State {
+  private static func state(of address: ListenAddress) async -> Port.State {
     switch Binding.attempt(address) {
     case .free: return .free
     case .failed(let code): return .failed(code)
     case .taken:
       let holder = PortHolder.find(port: address.port)
-      let isPools = (holder?.processID).flatMap { SeenProcess($0) }?.isPools ?? false
-      return isPools ? .own : .taken(holder)
+      guard let process = holder?.processID else { return .taken(holder) }
+      return await SeenProcess.look(at: process)?.isPools == true ? .own : .taken(holder)
     }
   }
 

@@ -52,6 +52,8 @@ struct PoolStatus: Encodable, Equatable, Sendable {
     @OrNull var health: String?
     @OrNull var failures: Int?
     @OrNull var retryInSeconds: Double?
+    /// Why it has these GPUs, where the pool put several together.
+    @OrNull var placement: String?
   }
 
   var health: Health
@@ -191,6 +193,7 @@ extension PoolStatus.Instance {
     health = seen?.health.rawValue
     failures = wanted.failures
     retryInSeconds = wanted.retryInSeconds
+    placement = wanted.placement
   }
 
   init(_ seen: DispatcherTypes.InstanceState) {

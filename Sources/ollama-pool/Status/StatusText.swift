@@ -9,6 +9,8 @@ enum StatusText {
     ]
     var lines = facts.compactMap { title, text in text.map { fact(title, $0) } }
     lines += ModelsText.reloads(status.reloads ?? []).enumerated().map { fact($0 == 0 ? "Reloads" : "", $1) }
+    let groups = status.instances.compactMap { instance in instance.placement.map { "\(instance.id) \($0)" } }
+    if !groups.isEmpty { lines.append(fact("Groups", Printable.text(groups.joined(separator: ", ")))) }
     lines += status.problems.map { fact("Problem", Printable.text($0)) }
     if namesMissing {
       lines += [status.dispatcher, status.supervisor].compactMap(\.error).map { fact("Problem", $0) }
