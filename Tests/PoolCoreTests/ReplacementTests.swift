@@ -50,8 +50,7 @@ import Testing
 
   @Test func whatASpecificationWasLearntWithOutlivesThatItIsNotAllKnownForAWhile() throws {
     var fleet = FleetUnderTest(gpus: 1, minimum: 1)
-    fleet.change(specification: "ab")
-    fleet.fails("gpu0", "exit status 1")
+    fleet.fail("gpu0", with: "ab")
     func failures() throws -> Int { try #require(fleet.fleet.placements["gpu0"]).restarts.failures }
     for part in ["a", "", "ab", "abc", "a"] {
       fleet.change(specification: part)
@@ -76,8 +75,7 @@ import Testing
 
   @Test func aFailureWithOtherPinsCountsNoMoreOnceTheyAreKnown() throws {
     var fleet = FleetUnderTest(gpus: 1, minimum: 1)
-    fleet.change(specification: "ax")
-    fleet.fails("gpu0", "exit status 1")
+    fleet.fail("gpu0", with: "ax")
     fleet.change(specification: "a")
     #expect(fleet.fleet.placements["gpu0"]?.restarts.failures == 1)
     fleet.change(specification: "ab")
@@ -347,5 +345,14 @@ import Testing
       fleet.placement("a", on: "GPU-0", isShared: true), fleet.placement("b", on: "GPU-0", isShared: true),
     ])
     #expect(fleet.starts == ["a", "b"])
+  }
+}
+
+extension FleetUnderTest {
+  /// A start is under way; the next one, with this specification, fails.
+  fileprivate mutating func fail(_ id: String, with specification: String) {
+    fails(id, "for another reason")
+    change(specification: specification)
+    fails(id, "exit status 1")
   }
 }
