@@ -40,7 +40,7 @@ struct AMDReader {
         gpu.uuid = Self.name(of: address, avoiding: taken)
       }
       taken.insert(gpu.uuid)
-      slots.describe(&gpu)
+      problems += slots.describe(&gpu)
       let isPart = addresses.count { $0 == address } > 1
       var device = AMDDevice(files: files, node: node, gpu: gpu.uuid, isPart: isPart)
       device.read(into: &gpu)

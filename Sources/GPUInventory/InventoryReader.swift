@@ -118,7 +118,9 @@ package final class InventoryReader: Sendable {
       gpu.memoryTotal = entry.memory ?? gpu.memoryTotal
       gpu.pciAddress = entry.pciAddress ?? gpu.pciAddress
       if !entry.deviceNodes.isEmpty { gpu.deviceNodes = entry.vendor.completed(entry.deviceNodes) }
-      if read == nil || entry.pciAddress != nil { state.withLock { $0.slots.describe(&gpu) } }
+      if read == nil || entry.pciAddress != nil {
+        inventory.problems += state.withLock { $0.slots.describe(&gpu) }
+      }
       inventory.gpus.append(gpu)
     }
     return inventory

@@ -82,7 +82,7 @@ final class NVMLSession {
     var gpu = same.first?.withoutReadings ?? GPU(index: 0, uuid: uuid, vendor: .nvidia)
     gpu.name = faults.value(device.name, "nvmlDeviceGetName") ?? gpu.name
     gpu.pciAddress = faults.value(device.pciAddress, "nvmlDeviceGetPciInfo_v3") ?? gpu.pciAddress
-    slots.describe(&gpu)
+    faults.problems += slots.describe(&gpu)
     let minor = faults.value(device.minorNumber, "nvmlDeviceGetMinorNumber")
     if let minor { gpu.deviceNodes = GPU.Vendor.nvidia.completed(["/dev/nvidia\(minor)"]) }
     let count = faults.problems.count

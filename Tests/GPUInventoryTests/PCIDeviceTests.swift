@@ -17,10 +17,12 @@ struct PCIDeviceTests {
     return files
   }
 
-  private static func read(_ files: MachineFiles) async throws -> GPU {
+  private static func read(_ files: MachineFiles, nonsense: [String] = []) async throws -> GPU {
     let fake = try await FakeNVML(state: "gpu uuid=GPU-a bus=00000000:41:00.0\n")
     let inventory = withExtendedLifetime(files) { fake.reader(root: files.root).read(.automatic) }
-    #expect(inventory.problems == [])
+    let folder = "/sys/bus/pci/devices/\(address)"
+    #expect(inventory.problems.map(\.subject) == nonsense.map { "\(folder)/\($0)" })
+    #expect(inventory.problems.allSatisfy { $0.gpu == "GPU-a" && $0.kind == .partial })
     return try #require(inventory.gpus.first)
   }
 
@@ -32,14 +34,26 @@ struct PCIDeviceTests {
   }
 
   @Test(
-    "what is empty or senseless is not known, and costs nothing else",
+    "what is senseless is not known and told, and costs nothing else",
     arguments: [
-      ("-1\n", "\n"), ("", ""), ("one\n", "0-\n"), ("99999999999\n", "0-99999999\n"), (nil, nil),
-      (String(repeating: "1", count: 100_000), String(repeating: "0,", count: 100_000)), ("\u{0}", "\u{0}1"),
-    ])
-  func nonsense(numaNode: String?, cpus: String?) async throws {
-    let gpu = try await Self.read(Self.machine(numaNode: numaNode, cpus: cpus))
-    #expect(gpu.uuid == "GPU-a" && gpu.numaNode == nil && gpu.localCPUs == nil && gpu.pciPath.count == 3)
+      ("-1\n", []), (nil, []), ("", ["numa_node"]), ("one\n", ["numa_node"]), ("99999999999\n", ["numa_node"]),
+      ("1024\n", ["numa_node"]), ("-2\n", ["numa_node"]), (String(repeating: "1", count: 100_000), ["numa_node"]),
+      ("\u{0}", ["numa_node"]),
+    ] as [(String?, [String])])
+  func nodes(numaNode: String?, nonsense: [String]) async throws {
+    let gpu = try await Self.read(Self.machine(numaNode: numaNode, cpus: "8-15\n"), nonsense: nonsense)
+    #expect(gpu.numaNode == nil && gpu.localCPUs?.description == "8-15" && gpu.pciPath.count == 3)
+  }
+
+  @Test(
+    "a list of CPUs may be empty, and makes sense or is told",
+    arguments: [
+      ("\n", []), ("", []), (nil, []), ("0-\n", ["local_cpulist"]), ("0-99999999\n", ["local_cpulist"]),
+      ("\u{0}1", ["local_cpulist"]), ("0,\n", ["local_cpulist"]),
+    ] as [(String?, [String])])
+  func cpus(list: String?, nonsense: [String]) async throws {
+    let gpu = try await Self.read(Self.machine(numaNode: "1\n", cpus: list), nonsense: nonsense)
+    #expect(gpu.numaNode == 1 && gpu.localCPUs == nil && gpu.pciPath.count == 3)
   }
 
   @Test("without sysfs all of it is not known")

@@ -124,6 +124,16 @@ import Testing
     #expect(pool.started == [1, 5, 2, 3, 4])
   }
 
+  @Test func aLoadKeepsOutWhatIsThereAlreadySinceOllamaLooksAtNothingElseMeanwhile() {
+    var pool = PoolUnderTest(instances: 1, slots: 2)
+    pool.list(0, [.of("a")])
+    pool.arrive(1, "b")
+    pool.arrive(2, "a")
+    #expect(pool.started == [1])
+    pool.begin(1)
+    #expect(pool.started == [1, 2])
+  }
+
   @Test func otherInstancesTakeWhatALoadKeepsOut() {
     var pool = PoolUnderTest(instances: 2, slots: 2)
     pool.arrive(1, "a")

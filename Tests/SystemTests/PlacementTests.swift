@@ -11,11 +11,11 @@ extension SystemTests {
         ollama: \(LookingOllama.path)
         placements:
           - {id: pair, gpus: [0, 3], models: [llama3.2]}
-          - {id: left, gpus: [2], shared: true, gpu_memory: 2GiB, models: [nomic-embed-text]}
-          - {id: right, gpus: [2], shared: true, gpu_memory: 2GiB, models: [nomic-embed-text]}
+          - {id: left, gpus: [2], shared: true, gpu_memory: 600MiB, models: [nomic-embed-text]}
+          - {id: right, gpus: [2], shared: true, gpu_memory: 600MiB, models: [nomic-embed-text]}
         """
       try await LookingOllama.install()
-      try await SimulatedGPUs.running(placements, options: ["--memory", "8GiB"]) { pool, _ in
+      try await SimulatedGPUs.running(placements, options: ["--memory", "1200MiB"]) { pool, _ in
         let status = try await pool.ready(3)
         for (id, gpus) in [("pair", [0, 3]), ("left", [2]), ("right", [2])] {
           let instance = try #require(status.instance(id))
@@ -31,6 +31,7 @@ extension SystemTests {
         #expect(embedding.status == 200)
         let refused = try await embed("all-minilm")
         #expect(refused.status == 404, "\(refused)")
+        // One of the two does not hold it.
         let gpus = try await pool.gpus("both models are where they are reserved") { gpus in
           ["0", "3", "2"].allSatisfy { gpus[$0]?.memoryOursBytes ?? 0 > 0 }
         }
@@ -59,10 +60,10 @@ extension SystemTests {
       let settings = "scaling: {min: 1}\npreload: [llama3.2]"
       try await SimulatedGPUs.running(settings, options: ["--count", "1", "--memory", "1GiB"]) { pool, _ in
         let status = try await pool.ready(1)
-        let told = try await pool.entry(containing: "llama3.2:latest")
-        print(told)
-        let later = try await pool.status("it is said") { $0.instance("gpu0")?.reason != nil }
-        print(later)
+        let figures = "takes 1.9 GiB and has 1 GiB of GPU memory"
+        try await pool.entry(containing: figures)
+        let later = try await pool.status("it is said") { $0.instance("gpu0")?.reason?.contains(figures) == true }
+        #expect(later.instance("gpu0")?.state == "ready" && later.maxConcurrent == 1)
         #expect(later.running.map(\.mainPID) == status.running.map(\.mainPID))
         #expect(try await Conversation.chat(tokens: 2).isDone)
       }
