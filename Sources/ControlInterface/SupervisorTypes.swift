@@ -105,6 +105,7 @@ package enum SupervisorTypes {
     package var driver: String?
     package var store: ModelStore?
     package var problems: [String] = []
+    package var remarks: [String]?
     package var dispatcherConnected = false
     package var desired = 0
     package var desiredReason = ""

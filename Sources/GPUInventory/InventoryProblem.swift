@@ -16,6 +16,8 @@ package struct InventoryProblem: Error, Sendable, Hashable, CustomStringConverti
 
   /// What it says of the GPU that it is about; graver ones are greater.
   package enum Kind: Sendable, Hashable, Comparable {
+    /// What is near it is not known.
+    case aside
     /// Something of it is not known. It may be used.
     case partial
     /// Nothing of it is known. It may be there.
@@ -31,6 +33,7 @@ package struct InventoryProblem: Error, Sendable, Hashable, CustomStringConverti
       switch code.map(Int.init) {
       case CNVML_GPU_IS_LOST: self = .lost
       case CNVML_RESET_REQUIRED: self = .needsReset
+      case nil: self = .aside
       default: self = .partial
       }
     }

@@ -90,6 +90,8 @@ package final class InventoryReader: Sendable {
     if configured.contains(where: { $0.vendor == .amd }) {
       let reading = state.withLock { $0.amd.read() }
       if reading.gpus.isEmpty { failures[.amd] = reading.problems.first } else { answering.insert(.amd) }
+      // Whichever node it was: none of them tells of a GPU.
+      failures[.amd]?.gpu = nil
       problems += reading.problems
       for gpu in reading.gpus where found[gpu.uuid] == nil { found[gpu.uuid] = gpu }
     }
@@ -119,7 +121,8 @@ package final class InventoryReader: Sendable {
       gpu.pciAddress = entry.pciAddress ?? gpu.pciAddress
       if !entry.deviceNodes.isEmpty { gpu.deviceNodes = entry.vendor.completed(entry.deviceNodes) }
       if read == nil || entry.pciAddress != nil {
-        inventory.problems += state.withLock { $0.slots.describe(&gpu) }
+        let nonsense = state.withLock { $0.slots.describe(&gpu) }
+        inventory.problems += nonsense.filter { !inventory.problems.contains($0) }
       }
       inventory.gpus.append(gpu)
     }

@@ -58,7 +58,7 @@ struct PCIDevices {
     return device.nonsense.map {
       InventoryProblem(
         gpu: gpu.uuid, subject: $0, text: "makes no sense, so that what is near this GPU is not known",
-        advice: "`numa_binding: false` does without")
+        advice: "`numa_binding: false` does without", kind: .aside)
     }
   }
 

@@ -22,7 +22,7 @@ struct PCIDeviceTests {
     let inventory = withExtendedLifetime(files) { fake.reader(root: files.root).read(.automatic) }
     let folder = "/sys/bus/pci/devices/\(address)"
     #expect(inventory.problems.map(\.subject) == nonsense.map { "\(folder)/\($0)" })
-    #expect(inventory.problems.allSatisfy { $0.gpu == "GPU-a" && $0.kind == .partial })
+    #expect(inventory.problems.allSatisfy { $0.gpu == "GPU-a" && $0.kind == .aside })
     return try #require(inventory.gpus.first)
   }
 
@@ -37,7 +37,7 @@ struct PCIDeviceTests {
     "what is senseless is not known and told, and costs nothing else",
     arguments: [
       ("-1\n", []), (nil, []), ("", ["numa_node"]), ("one\n", ["numa_node"]), ("99999999999\n", ["numa_node"]),
-      ("1024\n", ["numa_node"]), ("-2\n", ["numa_node"]), (String(repeating: "1", count: 100_000), ["numa_node"]),
+      ("1024\n", ["numa_node"]), ("-2\n", ["numa_node"]), (String(repeating: "1", count: 20_000), ["numa_node"]),
       ("\u{0}", ["numa_node"]),
     ] as [(String?, [String])])
   func nodes(numaNode: String?, nonsense: [String]) async throws {

@@ -28,6 +28,7 @@ struct PluggedGPUTests {
     try await eventually("it waits for events") { fake.calls(of: "nvmlEventSetWait_v2") > 0 }
     try fake.show(FakeNVML.four + Self.newcomer)
     for _ in 0..<4 { #expect(reader.read(.automatic).gpus.count == 4) }
+    // The next attempt for what was there from the beginning is later.
     #expect(fake.calls(of: "nvmlInit_v2") == 2)
 
     try files.write("", to: "\(Self.driver)/0000:c1:00.0")
@@ -68,6 +69,7 @@ struct PluggedGPUTests {
   @Test("what the library does not show is asked for four times, further and further apart")
   func attempts() throws {
     let files = try machine()
+    defer { withExtendedLifetime(files) {} }
     let system = FileSystem(root: files.root)
     let start = ContinuousClock.now
     var plugged = PluggedGPUs()
@@ -81,8 +83,8 @@ struct PluggedGPUTests {
         plugged.areWorthARecount((gpus, problems), system, at: start + .seconds($0))
       }
     }
-    // What was there from the beginning is as it is.
-    #expect(recounts(0..<1000) == [])
+    // One that was there from the beginning may have had no device nodes.
+    #expect(recounts(0..<1000) == [10, 70, 670])
     try files.write("", to: "\(Self.driver)/0000:c1:00.0")
     #expect(recounts(1000..<3000) == [1000, 1010, 1070, 1670])
     // One that goes is no reason, and one more is another round.

@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import PoolCore
+import Systemd
 import TestSupport
 import Testing
 
@@ -79,7 +80,11 @@ import Testing
 
 extension ChildLauncherTests {
   @Test func `whose a process is is told by what it descends from`() async throws {
-    let launcher = Self.launcher()
+    // As in production, where it is /proc/self/exe, the file's name is not the program's.
+    let folder = try TemporaryDirectory()
+    let program = folder.path(to: "exe")
+    try FileManager.default.createSymbolicLink(atPath: program, withDestinationPath: Guard.path)
+    let launcher = ChildLauncher(guardCommand: [program, InstanceGuard.subcommand], output: .text(descriptor: -1))
     let script = try await Script(
       "(setsid sh -c 'echo $$ >> \"$0\".pids; exec sleep 1000' \"$0\" &); echo $$ >> $0.pids; while :; do sleep 1; done"
     )

@@ -113,9 +113,12 @@ import Testing
       var changed = base
       change(&changed)
       #expect(digests.updateValue(what, forKey: changed.digest) == nil, "\(what)")
-      let isOfPins = ["vendor", "node", "one node less", "CPUs", "other CPUs", "nodes"].contains(what)
-      #expect(changed.digest.hasPrefix(changed.digestWithoutPins))
-      #expect((changed.digestWithoutPins == base.digestWithoutPins) == isOfPins, "\(what)")
+      let isNear = ["CPUs", "other CPUs", "nodes"].contains(what)
+      let isOfPins = ["vendor", "node", "one node less"].contains(what)
+      #expect((changed.digest(.pinned) == base.digest(.pinned)) == isNear, "\(what)")
+      #expect((changed.digest(.withoutPins) == base.digest(.withoutPins)) == (isNear || isOfPins), "\(what)")
+      #expect(changed.digest.hasPrefix(changed.digest(.pinned)))
+      #expect(changed.digest(.pinned).hasPrefix(changed.digest(.withoutPins)))
     }
   }
 
@@ -149,7 +152,7 @@ import Testing
     backward.gpus[0].deviceNodes.reverse()
     #expect(forward.digest == backward.digest)
     // Units of the version before this one are adopted only while this holds: a new value replaces every instance.
-    #expect(InstanceSpecification.example().digest == "06cfd49aa4e84cb2ad31c14e545e01c8")
+    #expect(InstanceSpecification.example().digest == "06cfd49aa4e84cb2ad31c14e545e01c8ade486252a7f2d39")
   }
 
   @Test func `a fingerprint knows where one text ends and the next begins`() {

@@ -74,8 +74,9 @@ struct FleetUnderTest {
 
   mutating func startBegins(_ id: InstanceID) { perform(fleet.startBegins(id, at: now)) }
 
-  mutating func runs(_ id: String) {
-    let unit = unit(id)
+  mutating func runs(_ id: String, with specification: String? = nil) {
+    var unit = unit(id)
+    unit.specification = specification ?? unit.specification
     perform(fleet.unitStarted(InstanceID(id), unit, at: now))
   }
 

@@ -80,6 +80,17 @@ import Testing
     #expect(fleet.fleet.placements["gpu0"]?.restarts.failures == 1)
     fleet.change(specification: "ab")
     #expect(fleet.fleet.placements["gpu0"]?.restarts.failures == 0)
+
+    // Nor where they had been known before.
+    var other = FleetUnderTest(gpus: 1, minimum: 1)
+    other.fails("gpu0", "for another reason")
+    other.change(specification: "ab")
+    other.change(specification: "a")
+    other.runs("gpu0", with: "ax")
+    other.dies("gpu0")
+    #expect((other.fleet.placements["gpu0"]?.restarts.failures ?? 0) > 0)
+    other.change(specification: "ab")
+    #expect(other.fleet.placements["gpu0"]?.restarts.failures == 0)
   }
 
   @Test func aSpecificationThatDoesNotRunCostsNoRunningInstanceAndIsTriedAgainAndElsewhere() {

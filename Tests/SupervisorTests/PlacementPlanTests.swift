@@ -109,10 +109,12 @@ import Testing
     // B was told before.
     #expect(first.digests[0] == first.specifications["gpu0"]?.digest)
     #expect(first.digests[1] == first.specifications["gpu1"]?.digest)
-    #expect(first.digests[2] == first.specifications["gpu2"]?.digestWithoutPins)
-    // What is there of C is not its pins, and an upgrade reaches it all the same.
+    #expect(first.digests[2] == first.specifications["gpu2"]?.digest(.withoutPins))
+    // Of C is known by now what it is pinned with, and an upgrade reaches it all the same.
     inventory.gpus[2].deviceNodes = ["/dev/nvidia2"]
-    #expect(try plan(program: program).digests == first.digests)
+    let second = try plan(program: program)
+    #expect(second.digests[2] == second.specifications["gpu2"]?.digest(.pinned))
+    #expect(second.digests[2].hasPrefix(first.digests[2]) && second.digests[..<2] == first.digests[..<2])
     try folder.write("#!/bin/sh\n# a new version\n", to: "ollama", permissions: 0o755)
     let upgraded = try plan(program: program)
     for index in 0...2 { #expect(upgraded.digests[index] != first.digests[index]) }
@@ -123,15 +125,14 @@ import Testing
     #expect(certain.digests[2].hasPrefix(upgraded.digests[2]) && certain.digests[2] != upgraded.digests[2])
   }
 
-  @Test func nodesThatTheFileListsAreCertainWhateverNoDriverTells() throws {
+  @Test func whereOnlyWhatIsNearAGPUIsNotToldTheRestIsCertain() throws {
     var inventory = Inventory(source: .configured, gpus: [GPU(index: 0, uuid: "A", vendor: .nvidia)])
     inventory.problems = [InventoryProblem(gpu: "A", subject: "libnvidia-ml.so.1", text: "is not there")]
-    #expect(try plan("gpus: [{uuid: A}]\n", inventory).plan.sites.map(\.isUncertain) == [true])
+    #expect(try plan("gpus: [{uuid: A}]\n", inventory).plan.sites.map(\.certainty) == [.withoutPins])
     inventory.gpus[0].deviceNodes = ["/dev/nvidia0"]
-    #expect(try plan("gpus: [{uuid: A, nodes: [/dev/nvidia0]}]\n", inventory).plan.sites.map(\.isUncertain) == [false])
-    inventory.source = .drivers
-    #expect(try plan("", inventory).plan.sites.map(\.isUncertain) == [true])
-    #expect(try plan("numa_binding: false\n", inventory).plan.sites.map(\.isUncertain) == [false])
+    #expect(try plan("gpus: [{uuid: A, nodes: [/dev/nvidia0]}]\n", inventory).plan.sites.map(\.certainty) == [.pinned])
+    inventory.gpus[0].pciAddress = "0000:01:00.0"
+    #expect(try plan("gpus: [{uuid: A}]\n", inventory).plan.sites.map(\.certainty) == [.all])
   }
 
   @Test func numbersThatASupervisorStoredAreReadWithoutTakingItsFolder() async throws {
@@ -206,6 +207,10 @@ import Testing
     #expect(try remarks("placements: [{gpus: [0], models: [a]}, {gpus: [2], models: [b]}]\n") == [])
     #expect(try remarks("placements: [{gpus: [0], models: [a]}, {gpus: [2], models: ['b', 'a:latest']}]\n").count == 1)
     #expect(try remarks("placements: [{gpus: [0], models: [a]}, {gpus: [2]}]\n").count == 1)
+    // What is settled for a model holds everywhere.
+    #expect(
+      try remarks("models: {a: {num_ctx: 8192}}\nplacements: [{gpus: [0], models: [a]}, {gpus: [2]}]\n") == [])
+    #expect(try remarks("models: {a: {num_ctx: 8192}}\n").count == 1)
     // Together they have 47.
     #expect(try remarks("placements: [{id: gpu0, gpus: [0, 1]}, {gpus: [2]}]\n") == [])
     inventory.gpus[0].memoryTotal = nil

@@ -124,6 +124,14 @@ import Testing
     await second.lookAtStore()
     try await eventually(within: patience, "three more") { await second.ticks >= since + 6 }
     #expect(launcher.world.orders == [] && stage.told(.draining) == [])
+    // What is changed while it is away reaches them all the same: a start mounts it.
+    stage.findStore { [unmounted] _ throws(LaunchError) in unmounted }
+    stage.configure(Stage.fourGPUs + "context_length: 4096\n")
+    try await second.reload()
+    try await eventually(within: patience, "one is started in its place") {
+      stage.dispatcher.change { _ in }
+      return launcher.world.orders.contains("start gpu1")
+    }
     await second.stop(instances: .stop)
     await stage.dispatcher.stop()
   }

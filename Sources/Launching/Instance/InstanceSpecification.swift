@@ -68,23 +68,26 @@ package struct InstanceSpecification: Sendable, Equatable {
   /// Where its models are.
   func storePath(home: String) -> String { modelsPath ?? ModelStore.usualPath(home: extraEnvironment["HOME"] ?? home) }
 
-  /// Names this specification: 32 hexadecimal digits that change with anything but the port, and but for what else runs
-  /// when it starts. It begins with ``digestWithoutPins``.
-  package var digest: String {
-    var fingerprint = Fingerprint()
-    for (name, value) in environment(hidingOtherGPUs: false) where Self.pinNames.contains(name) {
-      fingerprint.add(name)
-      fingerprint.add(value)
-    }
-    for node in deviceNodes { fingerprint.add(node) }
-    // Each only where there is something to say, so that a version that did not know it has the same digest.
-    if !cpus.isEmpty { fingerprint.add("cpus \(Set(cpus).sorted())") }
-    if !numaNodes.isEmpty { fingerprint.add("nodes \(Set(numaNodes).sorted())") }
-    return digestWithoutPins + fingerprint.hexadecimal
+  /// How much of a specification is certain. Each has all of those before it.
+  package enum Certainty: Sendable, Comparable {
+    /// All but what drivers tell of its GPUs: but for their names.
+    case withoutPins
+    /// All but which CPUs and which memory are near its GPUs.
+    case pinned
+    case all
   }
 
-  /// The same without what drivers tell of its GPUs, which they may fail to: but for their names.
-  package var digestWithoutPins: String {
+  /// Names this specification: 48 hexadecimal digits that change with anything but the port, and but for what else runs
+  /// when it starts.
+  package var digest: String { digest(.all) }
+
+  /// As much of ``digest`` as is certain: its beginning, of 16, 32 or 48 digits.
+  package func digest(_ certainty: Certainty) -> String {
+    let parts = [(Certainty.withoutPins, unpinned), (.pinned, pinned), (.all, near)]
+    return parts.filter { $0.0 <= certainty }.map(\.1.hexadecimal).joined()
+  }
+
+  private var unpinned: Fingerprint {
     var fingerprint = Fingerprint()
     for (name, value) in environment(hidingOtherGPUs: false) where !Self.pinNames.contains(name) {
       fingerprint.add(name)
@@ -96,8 +99,26 @@ package struct InstanceSpecification: Sendable, Equatable {
     ] + gpuNames {
       fingerprint.add(text)
     }
+    // Only where there is something to say, so that a version that did not know it has the same digest.
     if !ownsStore { fingerprint.add("a store of others") }
-    return fingerprint.hexadecimal
+    return fingerprint
+  }
+
+  private var pinned: Fingerprint {
+    var fingerprint = Fingerprint()
+    for (name, value) in environment(hidingOtherGPUs: false) where Self.pinNames.contains(name) {
+      fingerprint.add(name)
+      fingerprint.add(value)
+    }
+    for node in deviceNodes { fingerprint.add(node) }
+    return fingerprint
+  }
+
+  private var near: Fingerprint {
+    var fingerprint = Fingerprint()
+    fingerprint.add("\(Set(cpus).sorted())")
+    fingerprint.add("\(Set(numaNodes).sorted())")
+    return fingerprint
   }
 
   private static let pinNames = Set(pins(of: [], othersAreHidden: false).keys)

@@ -61,6 +61,13 @@ package struct ModelStore: Equatable, Sendable {
     return store
   }
 
+  /// The same, taken for somebody else's as long as it is not mounted.
+  package var ofOthers: ModelStore {
+    var store = self
+    store.wasOwned = false
+    return store
+  }
+
   package static func usualPath(home: String) -> String { (home == "/" ? "" : home) + "/.ollama/models" }
 
   /// - Parameters:

@@ -93,10 +93,13 @@ package struct Fleet: Sendable {
     /// Takes what is known of the specification now. What was learnt with another one holds no more.
     /// - Returns: whether it is another one, and not the same that is known better or worse.
     fileprivate mutating func learn(_ specification: String) -> Bool {
+      if failedSpecification.map({ !Self.mayBeOne($0, specification) }) == true { restarts.reset() }
       if knownSpecification.hasPrefix(specification) { return false }
       let isOther = !specification.hasPrefix(knownSpecification)
-      if isOther { lastLoad = nil }
-      if isOther || failedSpecification.map({ !Self.mayBeOne($0, specification) }) == true { restarts.reset() }
+      if isOther {
+        restarts.reset()
+        lastLoad = nil
+      }
       defer { knownSpecification = specification }
       return isOther || knownSpecification.isEmpty
     }

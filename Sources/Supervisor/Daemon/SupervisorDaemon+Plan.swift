@@ -86,7 +86,7 @@ extension SupervisorDaemon {
   }
 
   func tellPlanProblems() {
-    for problem in plan.placementProblems {
+    for problem in plan.placementProblems + plan.remarks {
       tell(SupervisorEvent(.inventoryTrouble, "GPUs and placements", why: problem))
     }
     if case .failure(let error) = plan.program {

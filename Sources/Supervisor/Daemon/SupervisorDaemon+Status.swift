@@ -19,6 +19,7 @@ extension SupervisorDaemon {
     status.ollama = plan.programDescription
     status.inventory = SupervisorTypes.Inventory(plan.inventory.source)
     status.problems = plan.problems
+    status.remarks = plan.remarks
     status.driver = plan.inventory.driverVersion
     status.store = plan.store.map { SupervisorTypes.ModelStore($0, writer: fleet.storeWriter) }
     status.dispatcherConnected = link.isConnected

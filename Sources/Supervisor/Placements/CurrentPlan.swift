@@ -97,7 +97,15 @@ struct CurrentPlan: Sendable {
     if program.kind == .ollama { standIns = .refused }
     guard let store else { return }
     specifications = placements.specifications(settings, program, store: store)
-    digests = store.isOwnerKnown ? placements.digests(of: specifications) : [:]
+    if !store.isOwnerKnown {
+      // What runs was started when it was mounted.
+      let ofOthers = placements.specifications(settings, program, store: store.ofOthers)
+      if ofOthers.contains(where: { digests[$0.key]?.hasPrefix($0.value.digest(.withoutPins)) == true }) {
+        foundStore = .success(store.ofOthers)
+        specifications = ofOthers
+      }
+    }
+    digests = placements.digests(of: specifications)
   }
 
   /// For the core.
@@ -149,10 +157,16 @@ struct CurrentPlan: Sendable {
   /// What is wrong with GPUs and placements, and doesn't keep the rest from running. That there is no driver is no
   /// problem where the CPU may do.
   var placementProblems: [String] {
-    let problems = inventory.source == .cpu ? [] : inventory.problems
+    let problems = inventory.source == .cpu ? [] : inventory.problems.filter { $0.kind > .aside }
     let others = problems.filter { problem in !problems.contains { problem.repeats($0) } }
     return (others + driverTroubles.filter { !others.contains($0) }).map(\.description)
-      + placements.leftOut.map(\.problem.description) + placements.remarks.map(\.description)
+      + placements.leftOut.map(\.problem.description)
+  }
+
+  /// What is hardly as anybody wants it, and hinders nothing.
+  var remarks: [String] {
+    placements.remarks.map(\.description)
+      + (settings.numaBinding ? inventory.problems.filter { $0.kind == .aside }.map(\.description) : [])
   }
 
   /// Whether all places are still there and others with them; GPUs instead of the CPU are more, and so is it to know

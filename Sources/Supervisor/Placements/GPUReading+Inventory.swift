@@ -46,7 +46,7 @@ extension GPUTrouble {
     case .lost: self = .lost
     case .needsReset: self = .needsReset
     case .unknown: self = .missing
-    case .silent, .partial, nil:
+    case .silent, .partial, .aside, nil:
       if let node = gpu.missingDeviceNodes().first {
         self = .missingNode(node)
       } else if let gravest, gravest.kind == .silent {

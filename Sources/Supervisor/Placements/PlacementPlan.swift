@@ -14,8 +14,8 @@ package struct PlacementPlan: Sendable {
     var settings: PlacementSettings
     /// Why it has these GPUs, and not others; nil where the file says so, or it has one alone.
     package var reason: String?
-    /// Whether a driver failed to tell what an instance is pinned with.
-    var isUncertain = false
+    /// What of its specification drivers tell for certain.
+    var certainty = InstanceSpecification.Certainty.all
   }
 
   /// A placement that can't be, and is left out: the others must not suffer for it.
@@ -60,11 +60,12 @@ package struct PlacementPlan: Sendable {
     case .list(let placements): place(placements, configuration, gpus, isListed: inventory.source == .configured)
     }
     let failing = Set(inventory.problems.compactMap(\.gpu))
-    // Nodes in a list are the operator's word, as is an address that is not there: it says which CPUs are near.
-    let needsAddress = inventory.source == .drivers && settings.numaBinding
     for index in sites.indices {
-      sites[index].isUncertain = sites[index].gpus.contains {
-        failing.contains($0.uuid) && ($0.deviceNodes.isEmpty || needsAddress && $0.pciAddress == nil)
+      let doubtful = sites[index].gpus.filter { failing.contains($0.uuid) }
+      if doubtful.contains(where: \.deviceNodes.isEmpty) {
+        sites[index].certainty = .withoutPins
+      } else if doubtful.contains(where: { $0.pciAddress == nil }) {
+        sites[index].certainty = .pinned
       }
     }
     tellDivided(gpus)
@@ -218,9 +219,11 @@ extension PlacementPlan {
       default: 262_144
       }
     }
+    let settled = Set(settings.models.filter { $0.value.numCtx != nil }.map { ModelName.key(of: $0.key) })
     func areAsked(forTheSame one: Site, _ other: Site) -> Bool {
       let (first, second) = (one.settings.models.map(ModelName.key), other.settings.models.map(ModelName.key))
-      return first.isEmpty || second.isEmpty || first.contains(where: second.contains)
+      let common = first.isEmpty ? second : second.isEmpty ? first : first.filter(second.contains)
+      return first.isEmpty && second.isEmpty || !settled.isSuperset(of: common)
     }
     let known = sites.compactMap { site in length(site).map { (site: site, length: $0) } }
     for (index, one) in known.enumerated() {
@@ -271,8 +274,8 @@ extension PlacementPlan {
   /// Of each specification as much as is certain: what a driver fails to tell must not have an instance replaced by
   /// one that is pinned less well, and what else changes must reach it all the same.
   func digests(of specifications: [InstanceID: InstanceSpecification]) -> [InstanceID: String] {
-    let uncertain = Set(sites.filter(\.isUncertain).map(\.id))
-    return specifications.mapValues { uncertain.contains($0.id) ? $0.digestWithoutPins : $0.digest }
+    let certain = sites.compactMap { site in specifications[site.id].map { (site.id, $0.digest(site.certainty)) } }
+    return Dictionary(certain) { first, _ in first }
   }
 
   /// The core's placements. One without a digest keeps what runs there, whatever that is.

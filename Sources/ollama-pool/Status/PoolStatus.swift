@@ -80,6 +80,8 @@ struct PoolStatus: Encodable, Equatable, Sendable {
   /// The latest last; null where the dispatcher can't be asked.
   @OrNull var reloads: [Reloads]?
   var problems: [String]
+  /// What hinders nothing, such as a GPU that no placement has.
+  var remarks: [String]
   var instances: [Instance]
   var dispatcher: DaemonState
   var supervisor: DaemonState
@@ -115,6 +117,7 @@ extension PoolStatus {
     store = wanted?.store.map(Store.init)
     reloads = seen?.reloads.map { $0.map(Reloads.init) }
     problems = wanted?.problems ?? []
+    remarks = wanted?.remarks ?? []
     if let wanted, seen != nil, !wanted.dispatcherConnected {
       problems.append(
         "the supervisor has no connection to the dispatcher: nothing shrinks, and no more than the minimum is started")

@@ -15,6 +15,7 @@ enum StatusText {
     if namesMissing {
       lines += [status.dispatcher, status.supervisor].compactMap(\.error).map { fact("Problem", $0) }
     }
+    lines += status.remarks.map { fact("Note", Printable.text($0)) }
     if !status.instances.isEmpty { lines += ["", table(status.instances).text(on: terminal)] }
     return lines.joined(separator: "\n")
   }
