@@ -1,3 +1,5 @@
+package import PoolCore
+
 /// The types of `ollamapool.Dispatcher`, field by field as in its description.
 package enum DispatcherTypes {
   package enum Role: String, Codable, Sendable, CaseIterable { case core, surplus, draining, out }
@@ -74,6 +76,9 @@ package enum DispatcherTypes {
   package struct Request: Codable, Equatable, Sendable {
     package var id: UInt64
     package var position: Int?
+    package var etaSeconds: Double?
+    package var etaP90Seconds: Double?
+    package var etaIsGuess: Bool?
     package var method: String
     package var path: String
     package var model: String?
@@ -83,11 +88,14 @@ package enum DispatcherTypes {
     package var begun: Bool
 
     package init(
-      id: UInt64, position: Int?, method: String, path: String, model: String?, client: String, ageSeconds: Double,
-      instance: String?, begun: Bool
+      id: UInt64, estimate: WaitingEstimate?, method: String, path: String, model: String?, client: String,
+      ageSeconds: Double, instance: String?, begun: Bool
     ) {
       self.id = id
-      self.position = position
+      position = estimate?.position
+      etaSeconds = estimate?.wait.seconds
+      etaP90Seconds = estimate?.wait90.seconds
+      etaIsGuess = estimate?.isGuess
       self.method = method
       self.path = path
       self.model = model

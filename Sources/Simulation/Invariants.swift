@@ -57,16 +57,22 @@ struct Invariants: Sendable {
     }
   }
 
-  /// "First in is first out": what starts now has nobody before it who could have started there.
+  /// "The order of service": what starts now has nobody before it who could have started there.
   mutating func started(_ id: RequestID, on instance: InstanceID, dispatch: Dispatch?) {
-    guard let dispatch, let first = dispatch.queue.first, first < id else { return }
+    guard let dispatch, let own = dispatch.order.lastKey(of: id) else { return }
+    // Past what was put back, which may wait for another instance.
+    let first = (0..<dispatch.order.count).lazy.compactMap { dispatch.order[$0] }
+      .first { dispatch.requests[$0]?.failedOn.isEmpty == true }
+    guard let first, let key = dispatch.order.key(of: first) else { return }
+    let isPlain = !dispatch.limits.isFair && key.level == own.level
+    guard isPlain ? first < id : key < own else { return }
     guard let record = dispatch.requests[first], record.failedOn.isEmpty else { return }
     guard var before = dispatch.instances[instance] else { return }
     before.leases.remove(id)
     guard before.wanted.serves(record.request.model), dispatch.intake(of: before).takes(record.request.kind) else {
       return
     }
-    note("request \(id) started before request \(first), which came earlier")
+    note("request \(id) started before request \(first), whose turn it was")
   }
 
   /// "Every accepted request ends exactly once."
@@ -133,7 +139,9 @@ struct Invariants: Sendable {
       switch record.phase {
       case .waiting:
         waiting += 1
-        if !dispatch.queue.isWaiting(id) { note("request \(id) waits, but not in the queue") }
+        if !dispatch.queue.isWaiting(id) || dispatch.order.key(of: id) == nil {
+          note("request \(id) waits, but not in the queue")
+        }
         // An instance that failed it may serve it only where all have.
         let untried = inRotation.filter {
           $0.wanted.serves(record.request.model) && !record.failedOn.contains($0.wanted.id)
@@ -147,6 +155,7 @@ struct Invariants: Sendable {
       case .assigned: assigned += 1
       }
     }
+    if waiting != dispatch.order.count { note("\(waiting) requests wait, \(dispatch.order.count) have a turn") }
     if waiting != dispatch.queue.count { note("\(waiting) requests wait, the queue counts \(dispatch.queue.count)") }
     if assigned != inFlight { note("\(assigned) requests are assigned, the instances hold \(inFlight)") }
     let demand = dispatch.demand.values.reduce(into: (0, 0)) { $0 = ($0.0 + $1.waiting, $0.1 + $1.inFlight) }

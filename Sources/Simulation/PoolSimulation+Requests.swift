@@ -9,7 +9,8 @@ extension PoolSimulation {
     apply(dispatch: {
       $0.arrive(
         DispatchRequest(
-          id: id, need: request.need, model: request.model, options: request.options, streams: request.streams),
+          id: id, need: request.need, model: request.model, options: request.options, streams: request.streams,
+          share: request.share, inputTokens: request.inputTokens),
         at: $1)
     })
   }
@@ -81,7 +82,8 @@ extension PoolSimulation {
     guard attempts[id]?.number == number, isServing(id) else { return }
     attempts[id] = nil
     finish(id, .served)
-    apply(dispatch: { $0.end(id, .served, at: $1) })
+    let tokens = requests[id]?.outputTokens
+    apply(dispatch: { $0.end(id, .served, tokens: tokens, at: $1) })
   }
 
   mutating func fail(_ id: RequestID, _ attempt: Attempt, _ failure: AttemptFailure) {

@@ -86,6 +86,9 @@ package struct SimulatedRequest: Hashable, Sendable {
   package var streams = true
   /// Whether it can be sent again to another instance: not where its body was passed on as it came.
   package var isReplayable = true
+  package var share = DispatchRequest.Share()
+  package var inputTokens = 0
+  package var outputTokens = 0
 
   package init(arrival: Instant, service: Duration, patience: Duration? = nil) {
     self.arrival = arrival

@@ -13,9 +13,9 @@ import Varlink
       #expect(result.end == .exited(0))
       #expect(
         result.output == """
-          ID  PLACE  INSTANCE  STATE      AGE  MODEL     CLIENT     REQUEST
-          41      -  gpu0      answering  31s  llama3.2  127.0.0.1  POST /api/chat
-          42      1  -         waiting    12s  llama3.2  10.0.0.7   POST /api/chat [2J
+          ID  PLACE  INSTANCE  STATE      AGE   ETA  MODEL     CLIENT     REQUEST
+          41      -  gpu0      answering  31s     -  llama3.2  127.0.0.1  POST /api/chat
+          42      2  -         waiting    12s  ~35s  llama3.2  10.0.0.7   POST /api/chat [2J
 
           """)
       let output = try await pool.run("queue").output

@@ -24,6 +24,34 @@ struct QueueTests {
     }
   }
 
+  @Test func whoWaitsIsToldHowManyMustGoFirstAndHowLongThatTakes() async throws {
+    try await DispatcherRig.run({ $0.queue.assumedService = .seconds(9) }) { rig in
+      let gpu0 = try await FakeOllama.start()
+      // Nothing runs: one instance will be started, for the first of them.
+      let first = try await rig.generate("0")
+      try await rig.waitForDepth(1)
+      let alone = try #require(try await rig.requests().first)
+      #expect(alone.position == 1 && alone.etaSeconds ?? 0 > 15)
+      try await rig.use(gpu0)
+      let asked = try await gpu0.ask(0)
+      let others = [try await rig.generate("1"), try await rig.generate("2")]
+      try await rig.waitForDepth(2)
+      let guessed = try await rig.requests()
+      #expect(guessed.map(\.position) == [nil, 2, 3] && guessed.map(\.etaSeconds) == [nil, 9, 18])
+      #expect(guessed.allSatisfy { ($0.etaP90Seconds ?? 0) >= ($0.etaSeconds ?? 0) })
+      try await asked.serve()
+      #expect(try await first.answer().status == 200)
+      let running = try await gpu0.ask(1)
+      // From now on it goes by what was served, which took no time.
+      let known = try await rig.requests()
+      #expect(guessed.map(\.etaIsGuess) == [nil, true, true] && known.map(\.etaIsGuess) == [nil, false])
+      #expect(known.map(\.position) == [nil, 2] && (known.last?.etaSeconds ?? 99) < 8)
+      try await running.serve()
+      try await gpu0.ask(2).serve()
+      for client in others { #expect(try await client.answer().status == 200) }
+    }
+  }
+
   /// Waits until each is in before the next is sent, so that the order of arrival is known.
   private func sendEight(_ rig: DispatcherRig) async throws -> [HTTPProbe] {
     var clients: [HTTPProbe] = []

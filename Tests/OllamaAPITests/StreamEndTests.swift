@@ -128,6 +128,24 @@ import OllamaAPI
     }
   }
 
+  @Test func `an answer's pieces are counted, however it is split`() {
+    let line = #"{"response":"x","done":false}"# + "\n"
+    let event = "data: {}\n\n"
+    for (format, text, tokens) in [
+      (.generation, line + line + "\n" + #"{"done":true}"# + "\n", 3), (.openAIEvents, event + event, 2),
+      (.anthropicEvents, "event: a\n" + event + "event: b\n" + event, 2),
+      (.wholeMessage, String(repeating: "x", count: 40), 10), (.generation, "", 0),
+    ] as [(StreamFormat, String, Int)] {
+      for size in [1, 7, 1000] {
+        var end = StreamEnd(format)
+        for start in stride(from: 0, to: text.utf8.count, by: size) {
+          end.consume(Array(text.utf8.dropFirst(start).prefix(size)))
+        }
+        #expect(end.tokens == tokens, "\(format) by \(size)")
+      }
+    }
+  }
+
   @Test func `the pool's own endings are recognised as failures`() {
     for format in StreamFormat.allCases where format != .wholeMessage {
       var end = StreamEnd(format)

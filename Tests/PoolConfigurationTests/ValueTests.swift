@@ -90,10 +90,13 @@ import Testing
   @Test("the core gets its limits from the file")
   func limits() throws {
     #expect(Settings().dispatchLimits == DispatchLimits())
-    let limits = try settings("queue: {requests: 5, maximum_wait: 2m}\nhealth: {stall_timeout: 1s}\npreload: [m]")
-      .dispatchLimits
+    let limits = try settings(
+      "queue: {requests: 5, maximum_wait: 2m, assumed_service: 9s}\nhealth: {stall_timeout: 1s}\npreload: [m]\n"
+        + "scaling: {cold_start: 7s}"
+    ).dispatchLimits
     #expect(limits.waitingRequests == 5 && limits.maximumWait == .seconds(120))
     #expect(limits.stallTimeout == .seconds(1) && limits.preload == ["m"])
+    #expect(limits.assumedService == .seconds(9) && limits.coldStart == .seconds(7))
   }
 
   @Test(

@@ -7,7 +7,7 @@ import Testing
     var pool = PoolUnderTest(instances: 1)
     for number: UInt64 in 1...3 { pool.arrive(number) }
     #expect(pool.started == [1])
-    #expect(pool.dispatch.placeInQueue(RequestID(3)) == 2)
+    #expect(pool.dispatch.estimate(for: RequestID(3), at: pool.now)?.position == 3)
     pool.end(1)
     #expect(pool.started == [1, 2])
     pool.end(2)

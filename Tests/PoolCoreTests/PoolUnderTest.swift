@@ -76,8 +76,8 @@ struct PoolUnderTest {
     perform(dispatch.begin(RequestID(number), status: status, at: now))
   }
 
-  mutating func end(_ number: UInt64, _ outcome: RequestOutcome = .served) {
-    perform(dispatch.end(RequestID(number), outcome, at: now))
+  mutating func end(_ number: UInt64, _ outcome: RequestOutcome = .served, tokens: Int? = nil) {
+    perform(dispatch.end(RequestID(number), outcome, tokens: tokens, at: now))
   }
 
   mutating func fail(_ number: UInt64, _ failure: AttemptFailure) -> AttemptVerdict {

@@ -33,7 +33,6 @@ import Testing
       #expect(line.count == waiting.count)
       #expect(line.first == waiting.first)
       if let somebody = waiting.randomElement(using: &random) {
-        #expect(line.ahead(of: somebody) == waiting.firstIndex(of: somebody))
         #expect(line[waiting.firstIndex(of: somebody) ?? -1] == somebody)
       }
     }
@@ -55,7 +54,6 @@ import Testing
     line.putBack(RequestID(1))
     line.remove(RequestID(1))
     #expect(line.isEmpty)
-    #expect(line.ahead(of: RequestID(1)) == nil)
     #expect(line[0] == nil)
   }
 }

@@ -66,6 +66,8 @@ struct HistoryOfSeed {
     settings.dispatchLimits.firstByteLimit = .seconds(Int.random(in: 5...60, using: &random))
     if random.happens(0.3) { settings.dispatchLimits.preload = ["llama3.2:latest"] }
     if random.happens(0.2) { settings.dispatchLimits.maximumWait = .seconds(20) }
+    settings.dispatchLimits.isFair = random.happens(0.7)
+    settings.dispatchLimits.aging = random.happens(0.5) ? .seconds(Int.random(in: 5...60, using: &random)) : nil
     settings.fleetLimits.startTimeout = .seconds(15)
     settings.fleetLimits.restarts.quarantine = .seconds(60)
 
@@ -133,12 +135,18 @@ struct HistoryOfSeed {
         settings.reservedModels[number % settings.gpus, default: []].append(model)
       }
     }
+    let (users, levels) = (Int.random(in: 1...8, using: &random), random.happens(0.3) ? 3 : 1)
     let lengths = random.happens(0.5) ? [nil, 8192, 32768] : [nil]
     let workload = (0..<count).map { _ in
       var request = SimulatedRequest(
         arrival: Instant(nanoseconds: Int64.random(in: 0...spread, using: &random)),
         service: random.duration(.milliseconds(50)...(random.happens(0.5) ? .seconds(2) : .seconds(40))),
         patience: random.happens(0.2) ? random.duration(.zero...(.seconds(60))) : nil)
+      request.share.user = UserID("user\(Int.random(in: 1...users, using: &random))")
+      request.share.level = Int.random(in: 0..<levels, using: &random)
+      request.share.weight = [0.5, 1, 2].randomElement(using: &random) ?? 1
+      request.inputTokens = Int.random(in: 0...2000, using: &random)
+      request.outputTokens = Int.random(in: 0...4000, using: &random)
       request.streams = !random.happens(others)
       request.model = models.randomElement(using: &random)
       request.options.contextLength = lengths.randomElement(using: &random) ?? nil

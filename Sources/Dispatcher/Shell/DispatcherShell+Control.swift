@@ -156,7 +156,8 @@ extension DispatcherShell {
         hasBegun = begun != nil
       }
       return DispatcherTypes.Request(
-        id: id.number, position: core.placeInQueue(id), method: exchange.route.method, path: exchange.route.pattern,
+        id: id.number, estimate: core.estimate(for: id, at: now), method: exchange.route.method,
+        path: exchange.route.pattern,
         model: record.request.model, client: exchange.peerAddress.map(Self.text) ?? "unknown",
         ageSeconds: (now - record.arrivedAt).seconds, instance: instance, begun: hasBegun)
     }

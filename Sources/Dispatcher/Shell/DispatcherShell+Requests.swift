@@ -43,7 +43,8 @@ extension DispatcherShell: GatewayDelegate {
     apply { core, now in
       core.arrive(
         DispatchRequest(
-          id: id, need: need, model: model, options: exchange.options, streams: exchange.wantsStream), at: now)
+          id: id, need: need, model: model, options: exchange.options, streams: exchange.wantsStream,
+          inputTokens: exchange.questionTokens), at: now)
     }
   }
 
@@ -82,7 +83,10 @@ extension DispatcherShell: GatewayDelegate {
     } else {
       count(ended, decided)
     }
-    apply { core, now in core.end(exchange.id, decided, at: now) }
+    // What was refused for its model's name or the like says nothing of how long a service takes.
+    let isWell = decided == .served && exchange.answerStatus.map { $0 < 400 } == true
+    let tokens = isWell && ended.needsSlot ? exchange.answerTokens : nil
+    apply { core, now in core.end(exchange.id, decided, tokens: tokens, at: now) }
   }
 
   func gatewayRefused(_ refusal: GatewayRefusal, from peer: SocketAddress?) {

@@ -18,6 +18,11 @@ package struct StreamEnd: Sendable {
   package static let windowBytes = 65_536
 
   package let format: StreamFormat
+  /// How many pieces of an answer have come, which are nearly its tokens: lines, or events. Of a whole message, a
+  /// fourth of its bytes.
+  package var tokens: Int { format == .wholeMessage ? bytes / 4 : pieces }
+  private var pieces = 0
+  private var bytes = 0
   private var verdict = Outcome.truncated
   private var partial = PartialLine()
   /// For events: what the event being received amounts to once its blank line comes.
@@ -30,7 +35,10 @@ package struct StreamEnd: Sendable {
 
   /// Takes the next bytes of the body (without HTTP's chunk framing).
   package mutating func consume(_ bytes: UnsafeRawBufferPointer) {
-    guard format != .wholeMessage, let base = bytes.baseAddress else { return }
+    guard format != .wholeMessage, let base = bytes.baseAddress else {
+      self.bytes += bytes.count
+      return
+    }
     var start = 0
     while start < bytes.count {
       guard let found = memchr(base + start, Int32(UInt8(ascii: "\n")), bytes.count - start) else {
@@ -66,6 +74,7 @@ package struct StreamEnd: Sendable {
     case .generation, .progress:
       // A blank line says nothing; after an error nothing else counts.
       guard lastByte != 0, verdict != .failedInBand else { return }
+      pieces += 1
       let marks = lastByte == UInt8(ascii: "}")
       if marks, StreamLine.beginsWithError(line) {
         verdict = .failedInBand
@@ -76,6 +85,7 @@ package struct StreamEnd: Sendable {
       }
     case .openAIEvents, .anthropicEvents:
       if lastByte == 0 {
+        pieces += 1
         if let pending, verdict != .failedInBand { verdict = pending }
         pending = nil
       } else if let meaning = StreamLine.meaning(ofEventLine: line, anthropic: format == .anthropicEvents),

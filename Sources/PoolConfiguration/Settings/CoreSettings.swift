@@ -6,6 +6,8 @@ extension Settings {
     var limits = DispatchLimits()
     limits.waitingRequests = queue.requests
     limits.maximumWait = queue.maximumWait
+    limits.assumedService = queue.assumedService
+    limits.coldStart = scaling.coldStart
     limits.firstByteLimit = health.firstByteLimit
     limits.stallTimeout = health.stallTimeout
     limits.probeTimeout = health.probeTimeout

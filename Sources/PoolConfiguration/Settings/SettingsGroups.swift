@@ -50,6 +50,9 @@ package struct QueueSettings: Sendable, Equatable {
   /// How long a request may wait; `nil` (`none`): without end.
   package var maximumWait: Duration?
 
+  /// How long a request is believed to be served for before any was.
+  package var assumedService = Duration.seconds(35)
+
   package init() {}
 }
 

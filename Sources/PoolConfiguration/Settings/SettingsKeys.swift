@@ -65,6 +65,7 @@ enum SettingsKeys {
     // The most that NIO's buffers grow to is twice as much.
     .value("request_body", \.queue.requestBody, .size(ByteCount(bytes: 1_024) ... .mebibytes(1 << 10))),
     .value("maximum_wait", \.queue.maximumWait, ValueFormat.duration(limit).orNone("none")),
+    .value("assumed_service", \.queue.assumedService, .duration(.milliseconds(1) ... .seconds(86_400))),
   ]
 
   private static let health: [Key<Settings>] = [

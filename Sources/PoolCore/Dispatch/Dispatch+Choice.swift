@@ -50,31 +50,25 @@ extension Dispatch {
   /// The first in the queue that some instance takes now, and the best one for it.
   func nextLease() -> (RequestID, InstanceID)? {
     guard !queue.isEmpty else { return nil }
-    var first: RequestID?
+    var first: ServiceOrder.Key?
     for instance in instances.values where instance.freeSlots > 0 {
       guard let candidate = firstWaiting(for: instance), first.map({ candidate < $0 }) ?? true else { continue }
       first = candidate
     }
-    guard let first, let record = requests[first] else { return nil }
-    return leastBusy(for: record).map { (first, $0) }
+    guard let first, let record = requests[first.id] else { return nil }
+    return leastBusy(for: record).map { (first.id, $0) }
   }
 
   /// The first in the queue that an instance with a free slot takes.
-  private func firstWaiting(for instance: DispatchedInstance) -> RequestID? {
+  private func firstWaiting(for instance: DispatchedInstance) -> ServiceOrder.Key? {
+    // Past those that it has failed only.
+    func suits(_ id: RequestID) -> Bool { isFit(instance, for: id) }
     switch intake(of: instance) {
     case .nothing: return nil
-    case .only(let kind):
-      return instance.serves(kind.model) ? waiting.waiting(for: kind).first { isFit(instance, for: $0) } : nil
-    case .anything where instance.wanted.models.isEmpty:
-      // Past those that it has failed only.
-      for rank in 0..<queue.count {
-        if let id = queue[rank], isFit(instance, for: id) { return id }
-      }
-      return nil
+    case .only(let kind): return instance.serves(kind.model) ? order.first(of: kind, where: suits) : nil
+    case .anything where instance.wanted.models.isEmpty: return order.first(where: suits)
     case .anything:
-      return (instance.wanted.models as [String?] + [nil]).compactMap { model in
-        waiting.waiting(forModel: model).first { isFit(instance, for: $0) }
-      }.min()
+      return (instance.wanted.models as [String?] + [nil]).compactMap { order.first(ofModel: $0, where: suits) }.min()
     }
   }
 
@@ -213,7 +207,7 @@ extension Dispatch {
 
   /// What waits and can't be served any more.
   mutating func refuseUnserved(at now: Instant) -> [DispatchAction] {
-    let refused = waiting.models.filter(isUnserved).flatMap { waiting.waiting(forModel: $0) }.sorted()
+    let refused = order.models.filter(isUnserved).flatMap { order.waiting(forModel: $0) }.sorted()
     for id in refused { forget(id, .failed(.modelNotServed), at: now) }
     return refused.map { .end($0, .failed(.modelNotServed)) }
   }

@@ -38,6 +38,7 @@ extension Dispatch {
     if case .unhealthy(let known, _) = instance.health, known.consequence >= reason.consequence { return [] }
     revision += 1
     instances[id]?.health = .unhealthy(reason, since: now)
+    instances[id]?.isColdStart = false
     instances[id]?.probe.due = min(instance.probe.due, now + limits.probeInterval)
     let (actions, cut, back) = evict(id, finishing: reason.consequence == .finish, at: now)
     return actions + [.report(.instanceUnhealthy(id, reason, interrupted: cut, putBack: back))]

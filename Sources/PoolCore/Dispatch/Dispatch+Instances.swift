@@ -18,6 +18,7 @@ extension Dispatch {
       instances[id] = nil
       actions += evicted + [.report(.instanceDeregistered(id, interrupted: cut, putBack: back))]
     }
+    usualSlots = wanted.map(\.slots).max() ?? usualSlots
     for want in wanted where keep[want.id] == want.invocation {
       if instances[want.id] != nil {
         instances[want.id]?.wanted = want

@@ -7,6 +7,7 @@ extension Dispatch {
   /// - Parameter lastProgress: when a request last moved, in either direction, or its client last held it back; nil
   ///   where there was nothing yet.
   package mutating func tick(at now: Instant, lastProgress: (RequestID) -> Instant?) -> [DispatchAction] {
+    order.age(at: now)
     var actions = expire(at: now) + refuseUnserved(at: now) + refuseWaitingWriters(at: now)
     for id in instances.keys { actions += overruns(of: id, at: now, lastProgress) }
     return actions + probesDue(at: now) + listsDue(at: now) + assignFreeSlots(at: now) + preloadsDue(at: now)

@@ -31,9 +31,6 @@ extension Dispatch {
     return earliest
   }
 
-  /// The place of a waiting request in the order of service, from 1; nil if it does not wait for a slot.
-  package func placeInQueue(_ id: RequestID) -> Int? { queue.ahead(of: id).map { $0 + 1 } }
-
   package func observation(at now: Instant) -> QueueObservation {
     var observation = QueueObservation()
     observation.depth = depth

@@ -32,6 +32,8 @@ extension Dispatch {
     case .missed:
       instance.probe.missed += 1
       let waitsForFirst = instance.firstAnswerAt == nil
+      // What answers the first probe ran before this dispatcher did.
+      if waitsForFirst { instance.isColdStart = true }
       instance.probe.due = now + (waitsForFirst ? limits.startingProbeInterval : limits.probeInterval)
     }
     instances[id] = instance
@@ -90,6 +92,7 @@ extension Dispatch {
     revision += 1
     instances[id]?.health = .healthy
     instances[id]?.readyAt = now
+    if instance.isColdStart { coldStarts.add(now - instance.registeredAt) }
     instances[id]?.idleSince = now
     return [.report(.instanceReady(id, after: now - instance.registeredAt))] + askLoaded(id, at: now)
       + assignFreeSlots(at: now)

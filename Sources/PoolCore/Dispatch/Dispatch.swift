@@ -17,14 +17,14 @@ package import OrderedCollections
 /// - `Dispatch+Health`: what speaks against an instance, and what follows from it;
 /// - `Dispatch+Observation`: what the supervisor and the operators see.
 package struct Dispatch: Sendable {
-  package var limits: DispatchLimits
+  package var limits: DispatchLimits { didSet { obeyLimits() } }
 
   /// Every request that has arrived and not ended.
   package internal(set) var requests: [RequestID: Record] = [:]
-  /// Those that need a slot, in the order of service.
+  /// Those that need a slot, in the order of arrival.
   package internal(set) var queue = WaitingLine()
-  /// The same, by what they want.
-  var waiting = WaitingModels()
+  /// The same, in the order of service.
+  package internal(set) var order = ServiceOrder()
   /// Those that need no slot and wait only for some healthy instance.
   var callers = WaitingLine()
   /// Those that change the model store, and wait for the instance through which that goes.
@@ -38,6 +38,12 @@ package struct Dispatch: Sendable {
   /// Why the model store must not be changed; nil where it may be.
   package internal(set) var storeRefusal: String?
 
+  /// Of inference that was served.
+  package internal(set) var serviceTimes = ServiceTimes()
+  /// From an instance's registration to its slots.
+  var coldStarts = ColdStarts()
+  /// What an instance that will be started is believed to have.
+  var usualSlots = 1
   package internal(set) var totals = Totals()
   /// Waiting and running inference by model, for the supervisor's view; entries at zero are removed, since clients
   /// make the names up.
@@ -50,7 +56,15 @@ package struct Dispatch: Sendable {
   package internal(set) var drainDeadline: Instant?
   var hasReportedDrained = false
 
-  package init(limits: DispatchLimits = DispatchLimits()) { self.limits = limits }
+  package init(limits: DispatchLimits = DispatchLimits()) {
+    self.limits = limits
+    obeyLimits()
+  }
+
+  private mutating func obeyLimits() {
+    (order.isFair, order.aging) = (limits.isFair, limits.aging)
+    serviceTimes.assumed = limits.assumedService
+  }
 
   package struct Record: Hashable, Sendable {
     package var request: DispatchRequest
@@ -93,13 +107,13 @@ package struct Dispatch: Sendable {
     revision += 1
     line(of: request) { $0.append(request.id) }
     count(request) { $0.waiting += 1 }
+    if request.need == .slot { order.append(request, at: now) }
     // Whoever waits already finds no slot that is free, so that this one is the only one to look at.
     if request.need == .slot, let place = leastBusy(for: record) {
       let start = assign(request.id, to: place, at: now)
       peakDemand = max(peakDemand, slotDemand)
       return [start]
     }
-    if request.need == .slot { waiting.insert(request) }
     return assignFreeSlots(at: now)
   }
 
@@ -150,8 +164,16 @@ package struct Dispatch: Sendable {
   }
 
   /// The exchange is over: the shell tells how. Of a request that has ended already this does nothing.
-  package mutating func end(_ id: RequestID, _ outcome: RequestOutcome, at now: Instant) -> [DispatchAction] {
+  ///
+  /// - Parameter tokens: of an answer that was given as it should be, 0 where it has none; else nil.
+  package mutating func end(
+    _ id: RequestID, _ outcome: RequestOutcome, tokens: Int? = nil, at now: Instant
+  ) -> [DispatchAction] {
     guard let record = requests[id] else { return [] }
+    if let tokens, record.request.need == .slot, case .assigned(_, _, let since, _) = record.phase {
+      order.finish(id, tokens: tokens)
+      serviceTimes.add(now - since)
+    }
     forget(id, outcome, at: now)
     // What was served in the end speaks against those that had failed it.
     let erred = outcome == .served && record.request.need == .slot ? record.erred : []
@@ -210,7 +232,7 @@ package struct Dispatch: Sendable {
     record.firstAssignedAt = record.firstAssignedAt ?? now
     requests[id] = record
     line(of: record.request) { $0.callUp(id) }
-    waiting.remove(record.request)
+    order.callUp(id)
     revision += 1
     if record.request.need == .slot {
       instances[instance]?.leases.insert(id)
@@ -243,7 +265,7 @@ package struct Dispatch: Sendable {
     requests[id]?.phase = .waiting(since: now)
     count(request) { $0.waiting += 1 }
     line(of: request) { $0.putBack(id) }
-    if request.need == .slot { waiting.insert(request) }
+    order.putBack(id, at: now)
     totals.putBack += 1
     revision += 1
   }
@@ -252,7 +274,7 @@ package struct Dispatch: Sendable {
     guard let record = requests[id] else { return }
     if case .waiting = record.phase { count(record.request) { $0.waiting -= 1 } } else { release(id, at: now) }
     line(of: record.request) { $0.remove(id) }
-    waiting.remove(record.request)
+    order.remove(id)
     requests[id] = nil
     totals.completions += 1
     revision += 1

@@ -4,6 +4,14 @@ package struct DispatchLimits: Hashable, Sendable {
   package var waitingRequests = 10_000
   /// The longest wait; nil for none.
   package var maximumWait: Duration?
+  /// Whether of two users in one class the one who has had less comes first.
+  package var isFair = false
+  /// After so long in a class a request counts as of the one above: the bound on starvation; nil for never. Shorter
+  /// than what a batch takes, it turns priority back into first in, first out.
+  package var aging: Duration? = .seconds(300)
+  /// What a request is believed to be served for before any was, and an instance to start for.
+  package var assumedService: Duration = .seconds(35)
+  package var coldStart: Duration = .seconds(20)
   /// How often a request is put back after a failed attempt.
   package var attemptsPutBack = 2
   /// No byte of the answer for so long since the request was sent: the instance is unhealthy. Covers a load.

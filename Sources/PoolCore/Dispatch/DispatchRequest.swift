@@ -22,16 +22,37 @@ package struct DispatchRequest: Hashable, Sendable {
   package var options: RunnerOptions
   /// Whether the answer comes piece by piece, so that its first byte shows that the instance works.
   package var streams: Bool
+  /// Whose it is, and what that one is entitled to.
+  package var share: Share
+  /// Tokens of the question, as far as can be told without the model.
+  package var inputTokens: Int
 
   package init(
     id: RequestID, need: Need = .slot, model: String? = nil, options: RunnerOptions = RunnerOptions(),
-    streams: Bool = true
+    streams: Bool = true, share: Share = Share(), inputTokens: Int = 0
   ) {
     self.id = id
     self.need = need
     self.model = model
     self.options = options
     self.streams = streams
+    self.share = share
+    self.inputTokens = inputTokens
+  }
+
+  /// What the order of service goes by.
+  package struct Share: Hashable, Sendable {
+    package var user: UserID
+    /// Of the user's class: all of a level are served before those of the next.
+    package var level: Int
+    /// Of two users of a level, one of twice the weight gets twice as many tokens.
+    package var weight: Double
+
+    package init(user: UserID = "", level: Int = 0, weight: Double = 1) {
+      self.user = user
+      self.level = level
+      self.weight = weight
+    }
   }
 
   /// What an instance has to have in memory for a request.

@@ -64,6 +64,8 @@ package struct DispatchedInstance: Hashable, Sendable {
   package var registeredAt: Instant
   package var firstAnswerAt: Instant?
   package var readyAt: Instant?
+  /// Whether it was seen not to answer yet, and has not failed since: then it tells how long a start takes.
+  var isColdStart = false
   /// Requests that hold a slot. The counts are derived from these sets, so none can leak.
   package var leases: Set<RequestID> = []
   /// Requests that go straight through, without a slot.

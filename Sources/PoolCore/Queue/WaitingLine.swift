@@ -1,4 +1,4 @@
-/// The order of service: who waits, who is first, and how many stand before whom, each in O(log n).
+/// The order of arrival: who waits, who is first, and who comes how many after, each in O(log n).
 ///
 /// A place belongs to a request from its arrival to its end. While the request is being served the place stands
 /// empty, so a request that is put back stands where it stood: before all that came after it. The places are a
@@ -54,12 +54,6 @@ package struct WaitingLine: Sendable {
   }
 
   package func isWaiting(_ request: RequestID) -> Bool { places[request].map { waits[$0] } ?? false }
-
-  /// How many wait before `request`, or nil if it does not wait.
-  package func ahead(of request: RequestID) -> Int? {
-    guard let place = places[request], waits[place] else { return nil }
-    return prefix(place)
-  }
 
   /// The one that waits with `rank` others before it.
   ///

@@ -12,6 +12,8 @@ package struct ColdStarts: Hashable, Sendable {
     if samples.count > Self.remembered { samples.removeFirst() }
   }
 
+  package var isEmpty: Bool { samples.isEmpty }
+
   /// - Parameter assumed: what is believed before the first measurement.
   package func typical(assumed: Duration) -> Duration {
     guard !samples.isEmpty else { return assumed }

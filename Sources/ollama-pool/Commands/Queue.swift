@@ -11,8 +11,9 @@ struct Queue: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "List the requests that wait and those that are being served.",
       discussion: """
-        In order of arrival, at most the \(DispatcherCalls.ListRequestsReply.most) oldest. PLACE is the place in the queue, from 1; a request that is being served has an instance \
-        instead.
+        In order of arrival, at most the \(DispatcherCalls.ListRequestsReply.most) oldest. PLACE is how many must go \
+        before it starts, plus 1, and ETA how long that takes as expected; a request that is being served has an \
+        instance instead.
 
         For example, for a program: ollama-pool queue list --json
         """)
@@ -34,14 +35,16 @@ struct Queue: AsyncParsableCommand {
 
     static func table(_ requests: [DispatcherTypes.Request]) -> Table {
       var table = Table([
-        .number("ID"), .number("PLACE"), "INSTANCE", "STATE", .number("AGE"), "MODEL", "CLIENT", "REQUEST",
+        .number("ID"), .number("PLACE"), "INSTANCE", "STATE", .number("AGE"), .number("ETA"), "MODEL", "CLIENT",
+        "REQUEST",
       ])
       table.rows = requests.map { request in
         let state = request.instance == nil ? "waiting" : request.begun ? "answering" : "handed over"
         return [
           Table.Cell("\(request.id)"), Table.Cell(request.position), Table.Cell(request.instance), Table.Cell(state),
-          Table.Cell(Quantity.duration(seconds: request.ageSeconds)), Table.Cell(request.model),
-          Table.Cell(request.client), Table.Cell("\(request.method) \(request.path)"),
+          Table.Cell(Quantity.duration(seconds: request.ageSeconds)),
+          Table.Cell(request.etaSeconds.map { "~" + Quantity.duration(seconds: $0.rounded()) }),
+          Table.Cell(request.model), Table.Cell(request.client), Table.Cell("\(request.method) \(request.path)"),
         ]
       }
       return table

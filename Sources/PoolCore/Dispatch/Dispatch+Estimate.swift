@@ -1,0 +1,33 @@
+import OrderedCollections
+
+/// How long those that wait still will.
+extension Dispatch {
+  /// nil where the request does not wait for a slot.
+  package func estimate(for id: RequestID, at now: Instant) -> WaitingEstimate? {
+    guard let request = requests[id]?.request, request.need == .slot else { return nil }
+    let instances = instances.values.filter { instance in
+      instance.retiredBy == nil && [.core, .surplus].contains(instance.wanted.role) && instance.serves(request.model)
+    }
+    return order.ahead(of: id, among: rivals(for: instances, request.model)).map {
+      WaitingEstimate(ahead: $0, capacity(of: instances, at: now), serviceTimes)
+    }
+  }
+
+  /// The models for whose requests these instances are as well; nil for any.
+  private func rivals(for instances: [DispatchedInstance], _ model: String?) -> Set<String?>? {
+    // Where only others are reserved, one will be started for this model.
+    if instances.isEmpty { return self.instances.isEmpty ? nil : [model] }
+    if instances.contains(where: \.wanted.models.isEmpty) { return nil }
+    return Set(instances.flatMap(\.wanted.models) as [String?] + [nil])
+  }
+
+  private func capacity(of instances: [DispatchedInstance], at now: Instant) -> WaitingEstimate.Capacity {
+    let slots = instances.filter(\.isInRotation).reduce(0) { $0 + $1.wanted.slots }
+    let starting = instances.filter { $0.health == .starting }
+    let since = starting.map(\.registeredAt).min() ?? now
+    return WaitingEstimate.Capacity(
+      slots: slots, pendingSlots: starting.isEmpty ? usualSlots : starting.reduce(0) { $0 + $1.wanted.slots },
+      startUp: max(.zero, coldStarts.typical(assumed: limits.coldStart) - (now - since)),
+      isStartUpAssumed: coldStarts.isEmpty)
+  }
+}

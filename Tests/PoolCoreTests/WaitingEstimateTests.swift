@@ -1,0 +1,91 @@
+import Foundation
+import PoolCore
+import Testing
+
+@Suite struct WaitingEstimateTests {
+  private func times(_ seconds: Double...) -> ServiceTimes {
+    var times = ServiceTimes()
+    for time in seconds { times.add(.seconds(rounding: time)) }
+    return times
+  }
+
+  @Test func theFirstBehindBusySlotsIsSecondHoweverManySlotsThereAre() {
+    for slots in [1, 4] {
+      let first = WaitingEstimate(ahead: 0, .init(slots: slots), times(20, 20))
+      #expect(first.position == 2 && first.wait == .seconds(20 / slots) && first.wait90 == first.wait)
+      let third = WaitingEstimate(ahead: 2, .init(slots: slots), times(20, 20))
+      #expect(third.position == 4 && third.wait == .seconds(60 / slots))
+    }
+  }
+
+  @Test func behindAColdStartAloneItIsFirstAsManyAsThereWillBeSlots() {
+    let start = WaitingEstimate.Capacity(slots: 0, pendingSlots: 2, startUp: .seconds(8))
+    let estimates = (0..<4).map { WaitingEstimate(ahead: $0, start, times(10, 10)) }
+    #expect(estimates.map(\.position) == [1, 1, 2, 3])
+    #expect(estimates.map(\.wait) == [8, 8, 13, 18].map { .seconds($0) })
+    // Asleep: one will be started.
+    let asleep = WaitingEstimate(ahead: 1, .init(slots: 0, startUp: .seconds(20)), times(10, 10))
+    #expect(asleep.position == 2 && asleep.wait == .seconds(30))
+  }
+
+  @Test func beforeAnyExperienceItIsAGuess() {
+    let guess = WaitingEstimate(ahead: 0, .init(slots: 1), ServiceTimes())
+    #expect(guess.isGuess && guess.wait == .seconds(35) && guess.wait90 > .seconds(70))
+    #expect(!WaitingEstimate(ahead: 0, .init(slots: 1), times(1)).isGuess)
+  }
+
+  @Test func theLastThreeHundredCount() {
+    var times = ServiceTimes()
+    for _ in 0..<300 { times.add(.seconds(1000)) }
+    for _ in 0..<300 { times.add(.seconds(2)) }
+    #expect(times.mean == .seconds(2) && times.deviation == .zero)
+  }
+
+  @Test func nineOfTenWaitNoLongerThanSaid() {
+    // Times as answers have them: some are much longer than others.
+    var random = Numbers(seed: 11)
+    func draw() -> Double { -20 * log(Double.random(in: 0.000_001...1, using: &random)) }
+    var times = ServiceTimes()
+    for _ in 0..<300 { times.add(.seconds(rounding: draw())) }
+    for (ahead, slots) in [(0, 1), (3, 1), (9, 4), (40, 8)] {
+      let estimate = WaitingEstimate(ahead: ahead, .init(slots: slots), times)
+      var within = 0
+      for _ in 0..<2000 {
+        // What runs has no memory, so its rest is as long as a whole one.
+        var free = (0..<slots).map { _ in draw() }
+        var started = 0.0
+        for _ in 0...ahead {
+          let next = free.indices.min { free[$0] < free[$1] } ?? 0
+          started = free[next]
+          free[next] += draw()
+        }
+        if started <= estimate.wait90.seconds { within += 1 }
+      }
+      #expect((1700...1960).contains(within), "\(ahead) before, \(slots) slots: \(within)")
+    }
+  }
+}
+
+/// What of a pool counts for the estimate of one that waits in it.
+@Suite struct EstimateTests {
+  private func position(_ number: UInt64, in pool: PoolUnderTest) -> Int? {
+    pool.dispatch.estimate(for: RequestID(number), at: pool.now)?.position
+  }
+
+  @Test func aDrainingInstanceIsNoCapacity() {
+    var pool = PoolUnderTest(instances: 2, slots: 1, roles: [.core, .draining])
+    for number: UInt64 in 1...3 { pool.arrive(number) }
+    #expect(position(1, in: pool) == nil && position(2, in: pool) == 2 && position(3, in: pool) == 3)
+    let estimate = pool.dispatch.estimate(for: RequestID(3), at: pool.now)
+    #expect(estimate?.wait == .seconds(70) && estimate?.isGuess == true)
+  }
+
+  @Test func aServedRequestIsTheNextOnesExperience() {
+    var pool = PoolUnderTest(instances: 1, slots: 1)
+    for number: UInt64 in 1...3 { pool.arrive(number) }
+    pool.advance(.seconds(6))
+    pool.end(1, tokens: 10)
+    let estimate = pool.dispatch.estimate(for: RequestID(3), at: pool.now)
+    #expect(estimate?.wait == .seconds(6) && estimate?.isGuess == false)
+  }
+}
