@@ -88,4 +88,30 @@ import Testing
     let estimate = pool.dispatch.estimate(for: RequestID(3), at: pool.now)
     #expect(estimate?.wait == .seconds(6) && estimate?.isGuess == false)
   }
+
+  @Test func onlyAStartThatWasSeenTellsHowLongOneTakes() {
+    // A dispatcher that begins anew meets instances that have run for long.
+    for (isSeen, wait) in [(true, 8), (false, 20)] {
+      var dispatch = Dispatch()
+      let wanted = WantedInstance(
+        id: "gpu0", invocation: "i0", address: "127.0.0.1:11500", slots: 1, models: [], writesStore: nil, role: .core)
+      _ = dispatch.setInstances(WantedSet([wanted], models: nil), session: 1, at: .zero)
+      if isSeen { _ = dispatch.probeEnded("gpu0", "i0", .missed, at: .zero) }
+      let later = Instant.zero + .seconds(8)
+      _ = dispatch.probeEnded("gpu0", "i0", .answered, at: later)
+      #expect(dispatch.maxConcurrent == 1)
+      _ = dispatch.setInstances(WantedSet([], models: nil), session: 1, at: later)
+      _ = dispatch.arrive(DispatchRequest(id: RequestID(1)), at: later)
+      let estimate = dispatch.estimate(for: RequestID(1), at: later)
+      #expect(estimate?.position == 1 && estimate?.wait == .seconds(wait) && estimate?.isGuess == !isSeen)
+    }
+  }
+
+  @Test func whoWaitsForOtherInstancesIsNotBefore() {
+    var pool = PoolUnderTest(instances: 2, slots: 1, models: [["a"], ["b"]])
+    for (number, model) in [(1, "a"), (2, "a"), (3, "a"), (4, "b"), (5, "b")] as [(UInt64, String)] {
+      pool.arrive(number, model)
+    }
+    #expect([2, 3, 5].map { position($0, in: pool) } == [2, 3, 2])
+  }
 }

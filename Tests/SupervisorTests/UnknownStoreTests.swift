@@ -19,6 +19,16 @@ import Testing
     return store
   }
 
+  private func unmounted(_ path: String) -> ModelStore {
+    var store = store(path, refusal: .init(problem: "it is not mounted", remedy: "mount it"))
+    store.isUnmounted = true
+    return store
+  }
+
+  private var ofOthers: ModelStore {
+    store("/srv/models", refusal: .init(problem: "it is root's", remedy: "give it away"))
+  }
+
   @Test func aStoreThatCanNotBeFoundForAMomentIsStillTheOneThatItWas() async throws {
     let stage = try Stage()
     let found = store("/srv/models")
@@ -63,8 +73,7 @@ import Testing
   @Test func aStoreThatIsMountedForTheFirstInstanceIsTheirsFromThenOnAndNoneIsReplacedForIt() async throws {
     let stage = try Stage()
     let found = store("/srv/models")
-    var unmounted = store("/srv/models", refusal: .init(problem: "it is not mounted", remedy: "mount it"))
-    unmounted.isUnmounted = true
+    let unmounted = unmounted("/srv/models")
     stage.findStore { [unmounted, launcher = stage.launcher] _ throws(LaunchError) in
       launcher.world.specifications.isEmpty ? unmounted : found
     }
@@ -83,9 +92,7 @@ import Testing
 
   @Test func aStoreOfOthersStaysTheirsWhileItsMountIsAwayAndNoInstanceIsReplacedForIt() async throws {
     let stage = try Stage()
-    let ofOthers = store("/srv/models", refusal: .init(problem: "it is root's", remedy: "give it away"))
-    var unmounted = store("/srv/models", refusal: .init(problem: "it is not mounted", remedy: "mount it"))
-    unmounted.isUnmounted = true
+    let unmounted = unmounted("/srv/models")
     stage.findStore { _ throws(LaunchError) in ofOthers }
     try await withSupervisor(stage) { daemon in
       try await stage.tells("gpu0 ready")
@@ -97,17 +104,14 @@ import Testing
       #expect(await !daemon.plan.storeIsThere)
       #expect(await daemon.plan.specifications["gpu0"] == specification)
       // Another folder has an owner of its own.
-      var elsewhere = unmounted
-      elsewhere.path = "/srv/other"
+      let elsewhere = self.unmounted("/srv/other")
       #expect(try await daemon.plan.store(.success(elsewhere), for: daemon.plan.settings).get().isOwned)
     }
   }
 
   @Test func aSupervisorThatStartsWhileTheMountIsAwayReplacesNoInstance() async throws {
     let stage = try Stage()
-    let ofOthers = store("/srv/models", refusal: .init(problem: "it is root's", remedy: "give it away"))
-    var unmounted = store("/srv/models", refusal: .init(problem: "it is not mounted", remedy: "mount it"))
-    unmounted.isUnmounted = true
+    let unmounted = unmounted("/srv/models")
     stage.findStore { _ throws(LaunchError) in ofOthers }
     try await stage.startDispatcher()
     let first = try await stage.start()
@@ -139,8 +143,7 @@ import Testing
   @Test func whatFailedForWantOfAMountIsTriedAgainAtOnceWhenItIsThere() async throws {
     let stage = try Stage(Stage.fourGPUs.replacing("quarantine_after: 3", with: "quarantine_after: 1"))
     let found = store("/srv/models")
-    var unmounted = store("/srv/models", refusal: .init(problem: "it is not mounted", remedy: "mount it"))
-    unmounted.isUnmounted = true
+    let unmounted = unmounted("/srv/models")
     stage.findStore { [unmounted] _ throws(LaunchError) in unmounted }
     stage.launcher.change {
       $0.failures = ["gpu0": ["no mount"], "gpu1": ["no mount"], "gpu2": ["no mount"], "gpu3": ["no mount"]]

@@ -55,7 +55,6 @@ package struct ServiceOrder: Sendable {
   // MARK: Who is when
 
   package var count: Int { all.count }
-  package var isEmpty: Bool { all.isEmpty }
   package subscript(rank: Int) -> RequestID? { all[rank]?.id }
   /// All that wait, in the order of service. O(n)
   package var waiting: [RequestID] { all.elements.map(\.id) }
@@ -147,8 +146,8 @@ package struct ServiceOrder: Sendable {
     entries[id] = nil
   }
 
-  /// An operator, or age, gives a waiting request another level.
-  package mutating func move(_ id: RequestID, toLevel level: Int, at now: Instant) {
+  /// Gives a waiting request another level.
+  mutating func move(_ id: RequestID, toLevel level: Int, at now: Instant) {
     guard let entry = entries[id], entry.isWaiting, entry.key.level != level else { return }
     leave(id)
     entries[id]?.key.level = level
@@ -172,13 +171,10 @@ package struct ServiceOrder: Sendable {
 
   private func cost(of request: DispatchRequest, output: Int) -> Int {
     guard isFair else { return 0 }
-    let tokens = Double(min(max(0, request.inputTokens), Self.mostTokens) + 2 * min(max(0, output), Self.mostTokens))
+    let tokens = Double(OutputLengths.bounded(request.inputTokens) + 2 * OutputLengths.bounded(output))
     // Not a number is no weight either.
     return Int(1000 * tokens / (request.share.weight > 0.001 ? request.share.weight : 0.001))
   }
-
-  /// No model gives more; keeps sums far from the end of Int.
-  private static let mostTokens = 100_000_000
 
   private mutating func enter(_ id: RequestID) {
     guard let entry = entries[id] else { return }
@@ -242,22 +238,5 @@ package struct ServiceOrder: Sendable {
       entries[id]?.cost = cost
       enter(id)
     }
-  }
-}
-
-/// How many tokens answers had lately.
-struct OutputLengths: Sendable {
-  private static let most = 300
-  private var lengths: Deque<Int> = []
-  private var sum = 0
-
-  /// 0 before the first.
-  var mean: Int { lengths.isEmpty ? 0 : sum / lengths.count }
-
-  mutating func add(_ tokens: Int) {
-    let tokens = min(max(0, tokens), 100_000_000)
-    lengths.append(tokens)
-    sum += tokens
-    if lengths.count > Self.most { sum -= lengths.removeFirst() }
   }
 }

@@ -50,7 +50,7 @@ struct TokenCounters: Sendable {
 
   private static func enter(_ id: RequestID, _ cost: Int, _ floor: Int, _ user: inout User) -> [Turn] {
     if user.line.isEmpty { user.had = max(user.had, floor) }
-    // What age or an operator moves here may have come before others.
+    // What age moves here may have come before others.
     let place = user.line.lastIndex { $0.id < id }.map { $0 + 1 } ?? 0
     user.line.insert((id, cost), at: place)
     user.expected += cost
