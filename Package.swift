@@ -7,11 +7,14 @@ func nio(_ product: String) -> Target.Dependency { .product(name: product, packa
 func collections(_ product: String) -> Target.Dependency { .product(name: product, package: "swift-collections") }
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 let signals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 
 let foundations: [Target] = [
   .target(name: "PoolCore", dependencies: [collections("DequeModule"), collections("OrderedCollections")]),
   .target(name: "Accepting", dependencies: [nio("NIOCore"), nio("NIOPosix")]),
+  .target(name: "Addresses"),
+  .target(name: "Credentials", dependencies: [crypto]),
   .systemLibrary(name: "CLinux"),
   .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
   .target(name: "CNVML"),
@@ -27,11 +30,11 @@ let foundations: [Target] = [
 
 let vocabularies: [Target] = [
   .target(name: "Varlink", dependencies: ["Accepting", nio("NIOCore"), nio("NIOPosix")]),
-  .target(name: "PoolConfiguration", dependencies: ["PoolCore", yams]),
+  .target(name: "PoolConfiguration", dependencies: ["Addresses", "PoolCore", yams]),
   .target(
     name: "ControlInterface", dependencies: ["PoolCore", collections("OrderedCollections")],
     resources: [.embedInCode("ollamapool.Dispatcher.varlink"), .embedInCode("ollamapool.Supervisor.varlink")]),
-  .target(name: "OllamaAPI", dependencies: ["PoolCore"]),
+  .target(name: "OllamaAPI", dependencies: ["Addresses", "PoolCore"]),
   .target(name: "Systemd", dependencies: ["CSystemd"]),
   .target(name: "GPUInventory", dependencies: ["PoolCore", "CNVML"]),
 ]
@@ -53,8 +56,9 @@ let shells: [Target] = [
   .target(
     name: "Dispatcher",
     dependencies: [
-      "PoolCore", "PoolConfiguration", "Varlink", "ControlInterface", "OllamaAPI", "Systemd", "Gateway", "Console",
-      nio("NIOCore"), nio("NIOPosix"), collections("DequeModule"), collections("OrderedCollections"),
+      "Addresses", "Credentials", "PoolCore", "PoolConfiguration", "Varlink", "ControlInterface", "OllamaAPI",
+      "Systemd", "Gateway", "Console", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"), collections("DequeModule"),
+      collections("OrderedCollections"),
     ]),
   .target(
     name: "Supervisor",
@@ -82,6 +86,8 @@ let tests: [Target] = [
   .target(
     name: "TestSupport", dependencies: [nio("NIOCore"), nio("NIOPosix")], path: "Tests/Support"),
   .testTarget(name: "TestSupportTests", dependencies: ["TestSupport"]),
+  .testTarget(name: "AddressesTests", dependencies: ["Addresses"]),
+  .testTarget(name: "CredentialsTests", dependencies: ["Credentials"]),
   .testTarget(
     name: "AcceptingTests", dependencies: ["Accepting", nio("NIOCore"), nio("NIOEmbedded")]),
   .testTarget(name: "PoolCoreTests", dependencies: ["PoolCore", collections("OrderedCollections")]),
@@ -144,6 +150,7 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),

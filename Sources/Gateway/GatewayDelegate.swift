@@ -1,10 +1,15 @@
 package import NIOCore
+package import NIOHTTP1
+package import OllamaAPI
 package import PoolCore
 
 /// Decides what happens to the clients' requests. The gateway itself makes no scheduling decision.
 ///
 /// Every call comes on the gateway's event loop, and may call back into any exchange at once.
 package protocol GatewayDelegate: AnyObject {
+  /// Who sends a request, by its head, before its body is read.
+  func gatewayAdmits(_ head: HTTPRequestHead, _ route: Route, from peer: RequestPeer) -> Admission
+
   /// A request is there: its head, and its body too unless the route's body is `.streamed`.
   func exchangeArrived(_ exchange: Exchange)
 
@@ -17,6 +22,9 @@ package protocol GatewayDelegate: AnyObject {
   /// be sent again (``Exchange/isReplayable``), `.wait` means `.passOn`.
   func exchangeAttemptFailed(_ exchange: Exchange, _ failure: AttemptFailure) -> RelayVerdict
 
+  /// The client of an answer of the pool's own takes more of it again.
+  func exchangeCaughtUp(_ exchange: Exchange)
+
   /// Comes exactly once for each exchange that arrived, also when the delegate itself ended it.
   func exchangeEnded(_ exchange: Exchange, _ outcome: ExchangeOutcome)
 
@@ -26,6 +34,26 @@ package protocol GatewayDelegate: AnyObject {
   /// This process could open no connection to an instance, for want of descriptors or the like. The gateway tries
   /// again.
   func gatewayLacksConnection(problem: String)
+}
+
+/// Where a request comes from.
+package struct RequestPeer: Sendable {
+  package let address: SocketAddress?
+  /// Whether its listener can be reached from this machine alone.
+  package let isOnLoopback: Bool
+
+  package init(address: SocketAddress?, isOnLoopback: Bool) {
+    self.address = address
+    self.isOnLoopback = isOnLoopback
+  }
+}
+
+/// Whether a request may come in.
+package enum Admission: Sendable {
+  /// nil for whoever it is, where a route asks for nobody.
+  case admitted(Caller?)
+  /// - Parameter because: for people.
+  case refused(GatewayRefusal, because: String)
 }
 
 /// What the delegate wants done with an exchange whose attempt failed.

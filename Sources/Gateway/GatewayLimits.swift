@@ -51,4 +51,6 @@ package struct GatewayLimits: Sendable {
   package var modelRules = ModelRules()
 
   package init() {}
+
+  func body(for route: Route) -> Int { min(requestBody, route.bodyLimit ?? requestBody) }
 }

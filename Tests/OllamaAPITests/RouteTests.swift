@@ -89,7 +89,7 @@ import OllamaAPI
     ("GET", "/api/blobs/sha256:1", ["HEAD", "POST"]), ("HEAD", "/v1/models", ["GET"]),
   ])
   func `a wrong method is told the right ones`(method: String, path: String, allowed: [String]) {
-    #expect(Route.resolve(method: method, path: path) == .methodNotAllowed(allowed: allowed))
+    #expect(RouteTable.ollama.resolve(method: method, path: path) == .methodNotAllowed(allowed: allowed))
   }
 
   @Test(arguments: [
@@ -97,7 +97,7 @@ import OllamaAPI
     "api/tags", "/api/%zz", "/api/tags%2", "/api/%ff", "ftp://host/api/tags",
   ])
   func `what is no path of Ollama is not found`(path: String) {
-    #expect(Route.resolve(method: "GET", path: path) == .notFound)
+    #expect(RouteTable.ollama.resolve(method: "GET", path: path) == .notFound)
   }
 
   @Test(arguments: [
@@ -147,7 +147,7 @@ import OllamaAPI
   }
 
   private func route(_ method: String, _ path: String) -> Route? {
-    if case .route(let route) = Route.resolve(method: method, path: path) { return route }
+    if case .route(let route) = RouteTable.ollama.resolve(method: method, path: path) { return route }
     return nil
   }
 }

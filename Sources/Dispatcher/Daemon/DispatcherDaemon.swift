@@ -226,7 +226,7 @@ struct DispatcherParts {
     let limits = GatewayLimits(options.settings)
     shell = DispatcherShell(
       loop: loop, limits: options.settings.dispatchLimits, modelRules: limits.modelRules,
-      journal: DispatcherJournal(options.journal))
+      access: AccessControl(options.settings), journal: DispatcherJournal(options.journal))
     gateway = Gateway(
       loop: loop, delegate: shell, limits: limits, hosts: .ofThisMachine,
       origins: OriginRule(extra: options.settings.origins))
@@ -234,7 +234,7 @@ struct DispatcherParts {
 
   func adopt(_ settings: Settings) {
     let limits = GatewayLimits(settings)
-    shell.adopt(settings.dispatchLimits, modelRules: limits.modelRules)
+    shell.adopt(settings, modelRules: limits.modelRules)
     gateway.adopt(limits: limits, origins: OriginRule(extra: settings.origins))
   }
 

@@ -1,5 +1,6 @@
 import Gateway
 import NIOCore
+import NIOHTTP1
 import OllamaAPI
 import PoolCore
 
@@ -21,6 +22,20 @@ extension DispatcherShell: GatewayDelegate {
 
   // MARK: What the gateway tells
 
+  func gatewayAdmits(_ head: HTTPRequestHead, _ route: Route, from peer: RequestPeer) -> Admission {
+    guard route.audience != .anyone else { return .admitted(nil) }
+    guard let caller = access.identify(head, from: peer, sessionKeyID: nil) else {
+      return .refused(
+        .unauthenticated,
+        because: "This server wants an API key: 'Authorization: Bearer sk-pool-…'. Ask its operator for one.")
+    }
+    guard route.audience != .administrators || caller.isAdministrator else {
+      return .refused(
+        .forbidden, because: "Models are pulled, made and deleted by administrators alone on this server.")
+    }
+    return .admitted(caller)
+  }
+
   func exchangeArrived(_ exchange: Exchange) {
     switch exchange.route.kind {
     case .root:
@@ -33,6 +48,7 @@ extension DispatcherShell: GatewayDelegate {
     case .metadata: admit(exchange, .reference)
     case .modelManagement: admit(exchange, .storeReference)
     case .account: admit(exchange, .networkReference)
+    case .pool: exchange.refuse(PoolError(status: 404, code: "not_found", message: "TODO"))
     }
   }
 
@@ -44,7 +60,7 @@ extension DispatcherShell: GatewayDelegate {
       core.arrive(
         DispatchRequest(
           id: id, need: need, model: model, options: exchange.options, streams: exchange.wantsStream,
-          inputTokens: exchange.questionTokens), at: now)
+          share: exchange.caller?.share ?? DispatchRequest.Share(), inputTokens: exchange.questionTokens), at: now)
     }
   }
 
@@ -73,6 +89,8 @@ extension DispatcherShell: GatewayDelegate {
       return .fail(PoolError(failure))
     }
   }
+
+  func exchangeCaughtUp(_ exchange: Exchange) {}
 
   func exchangeEnded(_ exchange: Exchange, _ outcome: ExchangeOutcome) {
     guard let ended = carried.removeValue(forKey: exchange.id) else { return }

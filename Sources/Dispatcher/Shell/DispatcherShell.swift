@@ -4,6 +4,7 @@ import Glibc
 import NIOCore
 import OllamaAPI
 import OrderedCollections
+import PoolConfiguration
 import PoolCore
 
 /// Links the core's decisions to the world: owns the core's state, tells it what happened, carries out what it decides.
@@ -25,6 +26,7 @@ final class DispatcherShell {
   private(set) var core: Dispatch
   var journal: DispatcherJournal
   var metrics = DispatcherMetrics()
+  var access: AccessControl
   var status: ServiceStatus?
 
   /// The gateway's exchanges that the core knows of, or has just ended.
@@ -52,9 +54,11 @@ final class DispatcherShell {
 
   /// On `loop`.
   init(
-    loop: any EventLoop, limits: DispatchLimits, modelRules: ModelRules = ModelRules(), journal: DispatcherJournal
+    loop: any EventLoop, limits: DispatchLimits, modelRules: ModelRules = ModelRules(),
+    access: AccessControl = AccessControl(Settings()), journal: DispatcherJournal
   ) {
     self.loop = loop
+    self.access = access
     self.journal = journal
     core = Dispatch(limits: limits.preloading(by: modelRules))
     drained = loop.makePromise()
@@ -147,7 +151,9 @@ final class DispatcherShell {
 
   // MARK: Life
 
-  func adopt(_ limits: DispatchLimits, modelRules: ModelRules) {
+  func adopt(_ settings: Settings, modelRules: ModelRules) {
+    access.adopt(settings)
+    let limits = settings.dispatchLimits
     apply { core, _ in
       core.limits = limits.preloading(by: modelRules)
       return []

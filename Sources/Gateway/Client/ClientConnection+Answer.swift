@@ -12,8 +12,9 @@ extension ClientConnection {
   static let highWaterMark = 4 << 10
   static let lowWaterMark = 1 << 10
 
-  /// Whether no more of the answers waits for the client than the channel takes by itself.
   var hasTakenAnswers: Bool { isWritable && backlog.readableBytes == 0 }
+
+  func sendHead(status: Int, _ head: ByteBuffer) { send(head) }
 
   /// Writes without flushing.
   func send(_ bytes: ByteBuffer) {
@@ -48,7 +49,6 @@ extension ClientConnection {
     }
   }
 
-  /// A whole answer of the pool's own.
   func sendWhole(
     status: Int, headers: [(name: String, value: String)], body: [UInt8], isHead: Bool, tail: AnswerTail
   ) {
@@ -60,7 +60,6 @@ extension ClientConnection {
     answerSent(keepsAlive: tail.keepsAlive)
   }
 
-  /// An error of the pool's own.
   func sendError(
     _ error: PoolError, dialect: Dialect, headers: [(name: String, value: String)], isHead: Bool, tail: AnswerTail
   ) {

@@ -1,6 +1,7 @@
 import NIOCore
 import NIOHTTP1
 import OllamaAPI
+import PoolCore
 
 /// A client's connection: reads its requests, one exchange at a time, and notices when it leaves.
 ///
@@ -8,7 +9,7 @@ import OllamaAPI
 /// comes of further requests meanwhile waits, within bounds. The parts:
 /// - here: the channel's events, and reading requests;
 /// - `ClientConnection+Answer`: writing answers, and closing.
-final class ClientConnection: ChannelInboundHandler {
+final class ClientConnection: ChannelInboundHandler, ExchangeClient {
   typealias InboundIn = HTTPServerRequestPart
   typealias OutboundOut = ByteBuffer
 
@@ -194,7 +195,7 @@ final class ClientConnection: ChannelInboundHandler {
         answerByHead(head, keepsAlive: keepsAlive) { tail in
           sendWhole(status: 204, headers: headers, body: [], isHead: true, tail: tail)
         }
-      case .pass(let plan): begin(head, plan)
+      case .pass(let plan): begin(head, plan, caller: try caller(head, plan))
       }
     } catch {
       let fault = error
@@ -206,9 +207,21 @@ final class ClientConnection: ChannelInboundHandler {
     }
   }
 
-  private func begin(_ head: HTTPRequestHead, _ plan: RequestPlan) {
+  private func caller(_ head: HTTPRequestHead, _ plan: RequestPlan) throws(RequestFault) -> Caller? {
+    let peer = RequestPeer(address: peerAddress, isOnLoopback: checksHost)
+    switch gateway.delegate.gatewayAdmits(head, plan.route, from: peer) {
+    case .admitted(let caller): return caller
+    case .refused(let refusal, let reason):
+      var fault = RequestFault(dialect: plan.route.dialect, refusal: refusal, message: reason)
+      if refusal == .unauthenticated { fault.headers.append(("WWW-Authenticate", "Bearer realm=\"ollama-pool\"")) }
+      fault.headers += plan.corsHeaders
+      throw fault
+    }
+  }
+
+  private func begin(_ head: HTTPRequestHead, _ plan: RequestPlan, caller: Caller?) {
     nextKeepsAlive = plan.keepsAlive
-    let exchange = Exchange(gateway, client: self, head: head, plan: plan)
+    let exchange = Exchange(gateway, client: self, peer: peerAddress, caller: caller, head: head, plan: plan)
     intake = .body(exchange)
     bodyIsAwaited = plan.expectsContinue && plan.hasBody
     // A client that waits to be asked for the body is not slow; for a streamed one that is when an instance takes it.
@@ -282,13 +295,11 @@ final class ClientConnection: ChannelInboundHandler {
 
   // MARK: For the exchange
 
-  /// Whether another request may follow the answer that begins now.
   func answerMayKeepAlive(_ exchange: Exchange) -> Bool {
     nextKeepsAlive && exchange.bodyIsWhole && !gateway.isStopping
   }
 
-  /// The exchange is over, and so is its answer.
-  func exchangeEnded(_ exchange: Exchange) {
+  func exchangeEnded(_ exchange: Exchange, _ outcome: ExchangeOutcome) {
     guard let current = currentExchange, current === exchange else { return }
     guard answerIsSent, nextKeepsAlive else {
       intake = .deaf
@@ -307,8 +318,6 @@ final class ClientConnection: ChannelInboundHandler {
   ///
   /// A client that leaves now is noticed at once all the same: the end of what it sends is told without reading. Not
   /// so where more is on its way than the kernel's buffers hold, for then that end comes behind it.
-  ///
-  /// - Parameter isForInstance: whether there is an instance that has to take it; else the request waits for one.
   func pauseBody(isForInstance: Bool) {
     guard case .body = intake else { return }
     setReading(false)

@@ -57,7 +57,7 @@ extension Exchange {
     begin(upstream)
     answerStatus = head.status
     progressedAt = .now()
-    client.send(buffer)
+    client.sendHead(status: head.status, buffer)
     // The client may have turned out to be gone.
     guard case .answering = stage else { return false }
     gateway.delegate.exchangeReceivedFirstByte(self)
@@ -112,7 +112,7 @@ extension Exchange {
     }
   }
 
-  private func send(_ bytes: ByteBuffer, _ range: Range<Int>, to client: ClientConnection) {
+  private func send(_ bytes: ByteBuffer, _ range: Range<Int>, to client: any ExchangeClient) {
     guard !range.isEmpty, let slice = bytes.getSlice(at: bytes.readerIndex + range.lowerBound, length: range.count)
     else { return }
     client.send(slice)
@@ -156,6 +156,7 @@ extension Exchange {
   /// break: the client finds its answer incomplete.
   private func breakOff(with error: PoolError, owed: ResponseScanner.Debt) {
     guard let client, let answer else { return }
+    self.error = error
     guard answer.end.format != .wholeMessage, answer.isChunked || answer.transport == .content,
       explain(error, owed: answer.transport == .verbatim ? owed : .none, to: client)
     else {
@@ -175,7 +176,7 @@ extension Exchange {
   /// - Parameter owed: what is missing of the chunk that the instance began.
   /// - Returns: false if the stream can't be continued.
   @discardableResult
-  private func explain(_ error: PoolError, owed: ResponseScanner.Debt, to client: ClientConnection) -> Bool {
+  private func explain(_ error: PoolError, owed: ResponseScanner.Debt, to client: any ExchangeClient) -> Bool {
     guard let answer else { return false }
     var lastByte = answer.lastByte
     var buffer = ByteBuffer()
@@ -214,7 +215,11 @@ extension Exchange {
 
   /// The client takes the answer again.
   func clientCaughtUp() {
-    if case .answering(let upstream) = stage { upstream.setPaused(false) }
+    switch stage {
+    case .answering(let upstream): upstream.setPaused(false)
+    case .streaming: gateway.delegate.exchangeCaughtUp(self)
+    case .receiving, .parked, .attempting, .ended: break
+    }
   }
 
   // MARK: Answers of the pool's own
@@ -223,6 +228,7 @@ extension Exchange {
   func send(_ error: PoolError, headers: [(name: String, value: String)]) {
     guard let client else { return }
     answerStatus = error.status
+    self.error = error
     client.sendError(error, dialect: dialect, headers: headers, isHead: route.isHead, tail: ownTail(client))
   }
 
@@ -233,7 +239,7 @@ extension Exchange {
     client.sendWhole(status: status, headers: headers, body: body, isHead: route.isHead, tail: ownTail(client))
   }
 
-  private func ownTail(_ client: ClientConnection) -> AnswerTail {
+  func ownTail(_ client: any ExchangeClient) -> AnswerTail {
     tail(keepsAlive: client.answerMayKeepAlive(self))
   }
 

@@ -28,8 +28,8 @@ extension Exchange {
       pumpBody()
       return
     }
-    let limits = gateway.limits
-    if bodyBytes > limits.requestBody { throw .bodyTooLarge(limits) }
+    let limit = gateway.limits.body(for: route)
+    if bodyBytes > limit { throw .bodyTooLarge(limit) }
     if count > gateway.freeBytes { throw .memoryFull }
     if body.capacity == 0 {
       // Exact for small ones: a waiting client should cost little. A large announced length is not believed at once.
@@ -37,6 +37,15 @@ extension Exchange {
     }
     body.writeImmutableBuffer(part)
     hold(count)
+  }
+
+  /// The whole body at once, of a request of the pool's own.
+  func takeWhole(_ body: ByteBuffer) throws(RequestFault) {
+    self.body = body
+    bodyBytes = body.readableBytes
+    hold(bodyBytes)
+    bodyIsWhole = true
+    try readFields()
   }
 
   /// Keeps a part of a streamed body until the instance takes it.
@@ -140,7 +149,7 @@ extension Exchange {
   private var hasInstance: Bool {
     switch stage {
     case .attempting, .answering: true
-    case .receiving, .parked, .ended: false
+    case .receiving, .parked, .streaming, .ended: false
     }
   }
 

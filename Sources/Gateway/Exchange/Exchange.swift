@@ -9,7 +9,8 @@ package import PoolCore
 /// no harm. The parts:
 /// - here: what the delegate sees and says, and the stages;
 /// - `Exchange+Request`: the request's body, and sending it to an instance;
-/// - `Exchange+Answer`: passing the answer on.
+/// - `Exchange+Answer`: passing the answer on;
+/// - `Exchange+Stream`: answers of the pool's own that take their time.
 package final class Exchange {
   /// In the order of arrival.
   package internal(set) var id = RequestID(0)
@@ -21,6 +22,8 @@ package final class Exchange {
   /// What its model has to be loaded with.
   package internal(set) var options = RunnerOptions()
   package let peerAddress: SocketAddress?
+  /// nil where the route asks for nobody.
+  package let caller: Caller?
   /// Bytes of the request's body so far.
   package internal(set) var bodyBytes = 0
 
@@ -36,6 +39,8 @@ package final class Exchange {
   package var isReplayable: Bool { !hasSentStreamedBody }
   /// What went wrong in the last attempt, for the journal.
   package internal(set) var lastProblem: String?
+  /// The pool's own error that the client got.
+  var error: PoolError?
 
   enum Stage {
     /// Its body is being read, and the delegate doesn't know of it. → parked, ended
@@ -46,15 +51,17 @@ package final class Exchange {
     case attempting(UpstreamConnection)
     /// The head of the instance's answer went to the client. → ended
     case answering(UpstreamConnection)
+    /// An answer of the pool's own goes out piece by piece. → ended
+    case streaming(OwnStream)
     case ended
   }
 
   let gateway: Gateway
   let head: HTTPRequestHead
   let plan: RequestPlan
-  private(set) var stage = Stage.receiving
+  var stage = Stage.receiving
   /// nil once the exchange has ended.
-  private(set) var client: ClientConnection?
+  private(set) var client: (any ExchangeClient)?
   var progressedAt: NIODeadline
 
   // The request's body; see `Exchange+Request`.
@@ -70,12 +77,16 @@ package final class Exchange {
   // The answer; see `Exchange+Answer`.
   var answer: AnswerRelay?
 
-  init(_ gateway: Gateway, client: ClientConnection, head: HTTPRequestHead, plan: RequestPlan) {
+  init(
+    _ gateway: Gateway, client: any ExchangeClient, peer: SocketAddress?, caller: Caller?, head: HTTPRequestHead,
+    plan: RequestPlan
+  ) {
     self.gateway = gateway
     self.client = client
     self.head = head
     self.plan = plan
-    peerAddress = client.peerAddress
+    peerAddress = peer
+    self.caller = caller
     progressedAt = .now()
     bodyIsWhole = !plan.hasBody
     hold(plan.headBytes)
@@ -90,9 +101,16 @@ package final class Exchange {
   private var upstream: UpstreamConnection? {
     switch stage {
     case .attempting(let upstream), .answering(let upstream): upstream
-    case .receiving, .parked, .ended: nil
+    case .receiving, .parked, .streaming, .ended: nil
     }
   }
+
+  /// A header of the request; of several, the first.
+  package func header(_ name: String) -> String? { head.headers.first(name: name) }
+  /// What the path has in place of the route's variable segment.
+  package var pathVariable: String? { route.variable(in: plan.target) }
+  /// The body of a request that was read whole, until its answer begins.
+  package var content: ByteBuffer { body }
 
   var isHTTP10: Bool { head.version == .http1_0 }
 
@@ -110,7 +128,7 @@ package final class Exchange {
   /// begun ends with the error in its dialect; any other answer breaks off.
   package func refuse(_ error: PoolError) {
     switch stage {
-    case .receiving, .ended: return
+    case .receiving, .streaming, .ended: return
     case .answering(let upstream):
       upstream.abandon()
       breakOff(with: error)
@@ -136,7 +154,7 @@ package final class Exchange {
   /// Gives an answer of the pool's own.
   package func respond(status: Int, headers: [(name: String, value: String)], body: [UInt8]) {
     switch stage {
-    case .receiving, .answering, .ended: return
+    case .receiving, .answering, .streaming, .ended: return
     case .parked, .attempting:
       upstream?.abandon()
       sendWhole(status: status, headers: headers, body: body)
@@ -147,12 +165,22 @@ package final class Exchange {
   // MARK: The stages
 
   /// The request is there as far as the delegate needs it.
-  func arrive() {
+  package func arrive() {
     guard case .receiving = stage else { return }
     stage = .parked
     id = gateway.nextRequestID()
     gateway.delegate.exchangeArrived(self)
   }
+
+  /// Takes the place of another exchange, which has ended: the delegate has the request of this number already.
+  package func arrive(inPlaceOf id: RequestID) {
+    guard case .receiving = stage else { return }
+    stage = .parked
+    self.id = id
+  }
+
+  /// Nobody wants the answer any more.
+  package func leave() { clientLeft() }
 
   private func attempt(_ upstream: UpstreamConnection) {
     stage = .attempting(upstream)
@@ -243,7 +271,7 @@ package final class Exchange {
       let debt = upstream.debt
       upstream.abandon()
       answerLost(problem: lastProblem ?? "", owed: debt)
-    case .receiving, .parked, .ended: break
+    case .receiving, .parked, .streaming, .ended: break
     }
   }
 
@@ -261,7 +289,7 @@ package final class Exchange {
     switch stage {
     case .ended: return
     case .receiving: hasArrived = false
-    case .parked, .attempting, .answering: hasArrived = true
+    case .parked, .attempting, .answering, .streaming: hasArrived = true
     }
     stage = .ended
     releaseBody()
@@ -270,6 +298,6 @@ package final class Exchange {
     self.client = nil
     // The delegate first: a slot that is free now is worth more than this client's next request.
     if hasArrived { gateway.delegate.exchangeEnded(self, outcome) }
-    client?.exchangeEnded(self)
+    client?.exchangeEnded(self, outcome)
   }
 }

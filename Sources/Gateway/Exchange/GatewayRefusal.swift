@@ -6,6 +6,10 @@ package enum GatewayRefusal: String, Hashable, Sendable, CaseIterable {
   case headTooLong = "head_too_long"
   case hostNotAllowed = "host_not_allowed"
   case originNotAllowed = "origin_not_allowed"
+  /// It shows nothing by which somebody may come in.
+  case unauthenticated
+  /// It is for administrators.
+  case forbidden
   case notFound = "not_found"
   case methodNotAllowed = "method_not_allowed"
   case expectationFailed = "expectation_failed"
@@ -23,7 +27,8 @@ package enum GatewayRefusal: String, Hashable, Sendable, CaseIterable {
   package var status: Int {
     switch self {
     case .malformedRequest: 400
-    case .hostNotAllowed, .originNotAllowed: 403
+    case .unauthenticated: 401
+    case .hostNotAllowed, .originNotAllowed, .forbidden: 403
     case .notFound: 404
     case .methodNotAllowed: 405
     case .requestTimeout: 408
@@ -41,7 +46,9 @@ package enum GatewayRefusal: String, Hashable, Sendable, CaseIterable {
   /// Whether what follows on the connection can be trusted to be a request.
   var leavesConnectionUsable: Bool {
     switch self {
-    case .hostNotAllowed, .originNotAllowed, .notFound, .methodNotAllowed, .expectationFailed: true
+    case .hostNotAllowed, .originNotAllowed, .unauthenticated, .forbidden, .notFound, .methodNotAllowed,
+      .expectationFailed:
+      true
     case .malformedRequest, .targetTooLong, .headTooLong, .bodyTooLarge, .requestTimeout, .memoryFull,
       .pipelineFull, .tooManyConnections:
       false

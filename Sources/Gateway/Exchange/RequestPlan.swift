@@ -42,8 +42,8 @@ struct RequestFault: Error {
     RequestFault(dialect: dialect, refusal: .malformedRequest, message: what)
   }
 
-  static func bodyTooLarge(_ limits: GatewayLimits) -> RequestFault {
-    RequestFault(refusal: .bodyTooLarge, message: "The request's body is larger than \(limits.requestBody) bytes.")
+  static func bodyTooLarge(_ limit: Int) -> RequestFault {
+    RequestFault(refusal: .bodyTooLarge, message: "The request's body is larger than \(limit) bytes.")
   }
 
   static let memoryFull = RequestFault(
@@ -114,7 +114,7 @@ struct RequestRules {
       let headBytes = head.bytes
       // A streamed body has any length, and little of it is held at once.
       let bodyBytes = route.body == .streamed ? 0 : contentLength ?? 0
-      if bodyBytes > limits.requestBody { throw .bodyTooLarge(limits).spoken(dialect) }
+      if bodyBytes > limits.body(for: route) { throw .bodyTooLarge(limits.body(for: route)).spoken(dialect) }
       if headBytes + bodyBytes > freeBytes { throw .memoryFull.spoken(dialect) }
       let plan = RequestPlan(
         route: route, target: target.originForm, corsHeaders: corsHeaders, headBytes: headBytes,
@@ -150,7 +150,7 @@ struct RequestRules {
   private func route(
     _ head: HTTPRequestHead, _ target: RequestTarget, _ dialect: Dialect
   ) throws(RequestFault) -> Route {
-    switch Route.resolve(method: head.method.rawValue, path: target.originForm) {
+    switch RouteTable.pool.resolve(method: head.method.rawValue, path: target.originForm) {
     case .route(let route): return route
     case .notFound:
       throw fault(dialect, .notFound, "There is no path '\(target.originForm)' in this API.")

@@ -33,10 +33,12 @@ enum HTTPText {
   }
 
   /// Fields of a request that concern the client's connection alone (RFC 9110, 7.6.1), that are made anew, or that
-  /// the gateway deals with itself: an instance would refuse an `Origin` that it doesn't know.
+  /// the gateway deals with itself: an instance would refuse an `Origin` that it doesn't know, and who somebody is does
+  /// not concern it.
   private static let droppedRequestFields: [StaticString] = [
     "host", "connection", "content-length", "transfer-encoding", "expect", "origin", "keep-alive", "te", "trailer",
-    "upgrade", "proxy-connection", "proxy-authorization", "proxy-authenticate",
+    "upgrade", "proxy-connection", "proxy-authorization", "proxy-authenticate", "authorization", "x-api-key",
+    "cookie",
   ]
 
   private static func isDropped(_ name: String) -> Bool {
@@ -121,6 +123,8 @@ enum HTTPText {
 
 /// The fields that the gateway adds to every answer, and the blank line.
 struct AnswerTail {
+  static let requestIDField = "X-Request-Id"
+
   var requestID: UInt64?
   var corsHeaders: [(name: String, value: String)] = []
   var keepsAlive: Bool
@@ -129,7 +133,7 @@ struct AnswerTail {
 
   func write(into buffer: inout ByteBuffer) {
     for (name, value) in corsHeaders { HTTPText.writeField(name, value, into: &buffer) }
-    if let requestID { HTTPText.writeField("X-Request-Id", String(requestID), into: &buffer) }
+    if let requestID { HTTPText.writeField(Self.requestIDField, String(requestID), into: &buffer) }
     if !keepsAlive {
       buffer.writeString("Connection: close\r\n")
     } else if isHTTP10 {

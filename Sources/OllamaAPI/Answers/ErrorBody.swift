@@ -6,7 +6,7 @@ package enum ErrorBody {
   /// The body of an answer whose status is `status`.
   ///
   /// - Parameters:
-  ///   - code: a word for programs, for OpenAI's dialect only; null without.
+  ///   - code: a word for programs, for OpenAI's dialect and the pool's only; null without.
   ///   - requestID: for Anthropic's dialect only; left out without.
   package static func make(
     _ dialect: Dialect, status: Int, message: String, code: String? = nil, requestID: String? = nil
@@ -35,6 +35,12 @@ package enum ErrorBody {
         json.raw(",\"request_id\":")
         json.string(requestID)
       }
+      json.raw("}")
+    case .pool:
+      json.raw("{\"error\":")
+      json.string(message)
+      json.raw(",\"code\":")
+      json.string(code)
       json.raw("}")
     }
     return json.bytes

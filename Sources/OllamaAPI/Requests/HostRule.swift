@@ -1,3 +1,5 @@
+import Addresses
+
 /// Which values of the header `Host` a server on loopback answers to: a guard against DNS rebinding.
 ///
 /// As Ollama: loopback, private, unspecified and the machine's own addresses, `localhost`, the machine's name, and

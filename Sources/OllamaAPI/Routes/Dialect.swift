@@ -6,6 +6,8 @@ package enum Dialect: String, Sendable, Hashable, CaseIterable {
   case openAI
   /// Anthropic's: `/v1/messages…`.
   case anthropic
+  /// The pool's own: `/chat…`, `/queue…`.
+  case pool
 
   /// The dialect in which to answer for a request's target, known or not.
   package static func of(target: String) -> Dialect { of(path: RequestPath.decoded(target) ?? target) }
@@ -15,6 +17,7 @@ package enum Dialect: String, Sendable, Hashable, CaseIterable {
     let bytes = path.utf8
     if has(prefix: "/v1/messages", bytes) { return .anthropic }
     if has(prefix: "/v1", bytes) { return .openAI }
+    if has(prefix: "/chat", bytes) || has(prefix: "/queue", bytes) { return .pool }
     return .ollama
   }
 

@@ -13,6 +13,8 @@ package struct Route: Sendable, Hashable {
     case modelManagement
     /// The account at ollama.com and its cloud services: to an instance that has a way out to the network.
     case account
+    /// What the pool itself answers.
+    case pool(PoolEndpoint)
   }
 
   /// How a request's body travels.

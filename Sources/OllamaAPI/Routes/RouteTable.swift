@@ -1,27 +1,38 @@
-extension Route {
-  /// Finds the route for a request.
-  ///
+/// Finds the route for a request.
+package struct RouteTable: Sendable {
+  /// What an Ollama server answers.
+  package static let ollama = RouteTable(Route.all)
+  /// What the pool answers: Ollama's API, and its own.
+  package static let pool = RouteTable(Route.all + Route.own)
+
+  private let fixed: [String: [Route]]
+  /// Those whose last segment varies, by what is before it.
+  private let variable: [String: [Route]]
+
+  init(_ routes: [Route]) {
+    fixed = Dictionary(grouping: routes.filter { !$0.hasVariable }, by: \.pattern)
+    variable = Dictionary(grouping: routes.filter(\.hasVariable), by: \.fixedPart)
+  }
+
   /// - Parameter path: the request target as received: percent-encoded, perhaps with a query string (ignored), perhaps
   ///   in absolute form. A variable segment is one segment and is never empty; a trailing slash is another path.
-  package static func resolve(method: String, path target: String) -> RouteMatch {
+  package func resolve(method: String, path target: String) -> RouteMatch {
     guard let path = RequestPath.decoded(target) else { return .notFound }
-    guard let candidates = table[path] ?? variableCandidates(path) else { return .notFound }
+    guard let candidates = fixed[path] ?? variableCandidates(path) else { return .notFound }
     if let route = candidates.first(where: { $0.method == method }) { return .route(route) }
     return .methodNotAllowed(allowed: candidates.map(\.method))
   }
 
-  /// The routes whose last segment varies.
-  private static func variableCandidates(_ path: String) -> [Route]? {
+  private func variableCandidates(_ path: String) -> [Route]? {
     guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")), path.utf8.index(after: slash) < path.utf8.endIndex
     else { return nil }
-    return variableTable[String(path[...slash])]
+    return variable[String(path[...slash])]
   }
+}
 
-  private static let table = Dictionary(grouping: all.filter { !$0.hasVariable }, by: \.pattern)
-  private static let variableTable = Dictionary(grouping: all.filter(\.hasVariable), by: \.fixedPart)
-
-  private var hasVariable: Bool { pattern.utf8.contains(UInt8(ascii: ":")) }
-  private var fixedPart: String { String(pattern.prefix { $0 != ":" }) }
+extension Route {
+  fileprivate var hasVariable: Bool { pattern.utf8.contains(UInt8(ascii: ":")) }
+  fileprivate var fixedPart: String { String(pattern.prefix { $0 != ":" }) }
 
   /// Every route of Ollama 0.33.
   package static let all: [Route] = groups.flatMap { $0 }
@@ -60,7 +71,7 @@ extension Route {
     route(["POST"], "/api/experimental/web_fetch", .ollama, .account, .streamed),
   ]
 
-  private static func route(
+  static func route(
     _ methods: [String], _ pattern: String, _ dialect: Dialect, _ kind: Kind, _ body: BodyHandling
   ) -> [Route] {
     methods.map { Route(method: $0, pattern: pattern, dialect: dialect, kind: kind, body: body) }

@@ -7,13 +7,13 @@ extension Settings {
 
   func contradictions(_ positions: Positions) -> [ConfigurationProblem] {
     openListeners(positions) + overlaps(positions) + bounds(positions) + duplicateGPUs(positions)
-      + placementsWithoutGPUs(positions) + groupsBesidePlacements(positions) + modelContradictions(positions)
+      + unknownClasses(positions) + placementsWithoutGPUs(positions) + groupsBesidePlacements(positions) + modelContradictions(positions)
       + placementProblems(knownGPUs: listedUUIDs, memory: listedMemory, positions: positions).map(\.problem)
   }
 
   /// Refuses inherited sockets that would have been refused under `listen`.
   package func listenerCheck(inherited: [ListenAddress]) throws(ConfigurationError) {
-    guard !allowOpenListener else { return }
+    guard !allowOpenListener, access.isRequired == false else { return }
     let problems = inherited.filter { !$0.isLoopback }.map { address in
       ConfigurationProblem(
         at: nil, key: "inherited socket", Self.isOpen(address), expected: Self.loopbackOrPermission)
@@ -24,7 +24,9 @@ extension Settings {
   private static func isOpen(_ address: ListenAddress) -> String {
     "\(address) can be reached from beyond this machine, without authentication"
   }
-  private static let loopbackOrPermission = "a loopback address, or allow_open_listener: true to let anyone in"
+  private static let loopbackOrPermission =
+    "a loopback address, access.anonymous: refuse (then whoever has a key comes in), or allow_open_listener: true to let "
+    + "anyone in"
 
   private var listeners: [(key: String, address: ListenAddress)] {
     listen.enumerated().map { (key: "listen[\($0)]", address: $1) }
@@ -33,7 +35,8 @@ extension Settings {
 
   private func openListeners(_ positions: Positions) -> [ConfigurationProblem] {
     if allowOpenListener { return [] }
-    return listeners.filter { !$0.address.isLoopback }.map { listener in
+    // Metrics have no keys.
+    return listeners.filter { !$0.address.isLoopback && ($0.key == "metrics_listen" || !access.isRequired) }.map { listener in
       ConfigurationProblem(
         at: positions[listener.key], key: listener.key, Self.isOpen(listener.address),
         expected: Self.loopbackOrPermission)
@@ -88,6 +91,17 @@ extension Settings {
       return ConfigurationProblem(
         at: positions["gpus[\(index)].uuid"], key: "gpus[\(index)].uuid", "\(uuid) is also gpus[\(first)]",
         expected: "each GPU once")
+    }
+  }
+
+  private func unknownClasses(_ positions: Positions) -> [ConfigurationProblem] {
+    let wanted =
+      [("access.default_class", access.defaultClass), ("access.anonymous_class", access.anonymousClass)]
+      + users.sorted { $0.key < $1.key }.compactMap { name, user in user.className.map { ("users.\(name).class", $0) } }
+    return wanted.filter { classes[$0.1] == nil }.map { key, name in
+      ConfigurationProblem(
+        at: positions[key], key: key, "there is no class \(name)",
+        expected: "one of \(classes.keys.sorted().joined(separator: ", ")), or an entry under classes")
     }
   }
 

@@ -73,34 +73,54 @@ extension ValueFormat {
   }
 }
 
-extension ValueFormat where Value == [String: ModelSettings] {
-  private static var mostModels: Int { 256 }
-
-  static var models: Self {
-    let name = ValueFormat<String>.modelName
-    let entry = ValueFormat<ModelSettings>.map(blank: ModelSettings(), SettingsKeys.model)
-    let expected =
-      "a map of at most \(mostModels) models' names to maps with keys such as \(SettingsKeys.model[0].name)"
+extension ValueFormat {
+  /// A map of names to maps, each with the same keys.
+  ///
+  /// - Parameter blank: what the entry of a name is where it says nothing.
+  fileprivate static func named<Entry: Sendable>(
+    _ names: String, _ name: ValueFormat<String>, most: Int, _ keys: [Key<Entry>],
+    blank: @escaping @Sendable (String) -> Entry
+  ) -> Self where Value == [String: Entry] {
+    let expected = "a map of at most \(most) \(names) to maps with keys such as \(keys[0].name)"
     return ValueFormat(
       expected: expected,
       read: { node, path, reading in
-        guard case .mapping(let mapping) = node, mapping.count <= mostModels else {
+        guard case .mapping(let mapping) = node, mapping.count <= most else {
           reading.reportValue(path, node, expected: expected)
           return nil
         }
-        var models: Value = [:]
+        var entries: Value = [:]
         for (key, value) in mapping {
           if case .scalar(let scalar) = key, YAMLDocument.isReportedDuplicate(scalar.string) { continue }
-          guard let model = name.read(key, path, &reading) else { continue }
-          let entryPath = "\(path).\(model)"
+          guard let named = name.read(key, path, &reading) else { continue }
+          let entryPath = "\(path).\(named)"
           reading.found(entryPath, at: value)
-          models[model] = entry.read(value, entryPath, &reading)
+          entries[named] = ValueFormat<Entry>.map(blank: blank(named), keys).read(value, entryPath, &reading)
         }
-        return models
+        return entries
       },
-      render: { models in
-        .map(models.sorted { $0.key < $1.key }.map { (key: $0.key, value: entry.render($0.value)) })
+      render: { entries in
+        .map(
+          entries.sorted { $0.key < $1.key }.map { named, entry in
+            (key: named, value: ValueFormat<Entry>.map(blank: blank(named), keys).render(entry))
+          })
       })
+  }
+}
+
+extension ValueFormat where Value == [String: ModelSettings] {
+  static var models: Self {
+    .named("models' names", .modelName, most: 256, SettingsKeys.model) { _ in ModelSettings() }
+  }
+}
+
+extension ValueFormat where Value == [String: ClassSettings] {
+  static var classes: Self { .named("classes", .className, most: 64, SettingsKeys.userClass, blank: ClassSettings.blank) }
+}
+
+extension ValueFormat where Value == [String: UserSettings] {
+  static var users: Self {
+    .named("users", .proxyUserName, most: 10_000, SettingsKeys.user) { _ in UserSettings() }
   }
 }
 

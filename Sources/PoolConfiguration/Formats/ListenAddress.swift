@@ -1,4 +1,4 @@
-import Glibc
+import Addresses
 
 /// An IP address and a TCP port to listen on. Host names are not resolved, but for `localhost`, which means 127.0.0.1.
 package struct ListenAddress: Sendable, Hashable {
@@ -9,8 +9,9 @@ package struct ListenAddress: Sendable, Hashable {
 
   /// `host` must be an IPv4 or IPv6 address; `nil` where it isn't.
   package init?(host: String, port: UInt16) {
-    guard let address = IPAddress(host) else { return nil }
-    self.host = address.text
+    guard !host.contains("%"), let address = IPAddress(host) else { return nil }
+    // An IPv4 address that is mapped stays one of an IPv6 socket.
+    self.host = host.contains(":") && address.isIPv4 ? "::ffff:\(address)" : address.description
     self.port = port
   }
 
@@ -65,35 +66,4 @@ package struct ListenAddress: Sendable, Hashable {
 
 extension ListenAddress: CustomStringConvertible {
   package var description: String { isIPv6 ? "[\(host)]:\(port)" : "\(host):\(port)" }
-}
-
-/// The bytes of an IP address: 4 or 16.
-private struct IPAddress {
-  let bytes: [UInt8]
-
-  init?(_ text: String) {
-    var four = in_addr()
-    var sixteen = in6_addr()
-    if inet_pton(AF_INET, text, &four) == 1 {
-      bytes = withUnsafeBytes(of: &four) { Array($0) }
-    } else if inet_pton(AF_INET6, text, &sixteen) == 1 {
-      bytes = withUnsafeBytes(of: &sixteen) { Array($0) }
-    } else {
-      return nil
-    }
-  }
-
-  var text: String {
-    var buffer = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
-    let family = bytes.count == 4 ? AF_INET : AF_INET6
-    _ = bytes.withUnsafeBytes { inet_ntop(family, $0.baseAddress, &buffer, socklen_t(buffer.count)) }
-    return String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
-  }
-
-  var isLoopback: Bool {
-    if bytes.count == 4 { return bytes[0] == 127 }
-    let mappedIPv4: [UInt8] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]
-    if bytes.starts(with: mappedIPv4) { return bytes[12] == 127 }
-    return bytes.dropLast().allSatisfy { $0 == 0 } && bytes[15] == 1
-  }
 }

@@ -1,3 +1,4 @@
+import Addresses
 import PoolCore
 import Yams
 
@@ -72,6 +73,14 @@ extension ValueFormat where Value == ListenAddress {
   }
 }
 
+extension ValueFormat where Value == IPNetwork {
+  static var network: Self {
+    .scalar("an address such as 127.0.0.1 or a network such as 10.0.0.0/8", render: { .text($0.description) }) {
+      IPNetwork($0)
+    }
+  }
+}
+
 extension ValueFormat where Value == KeepAlive {
   static var keepAlive: Self {
     .scalar("forever or a duration such as 5m", render: { $0.rendered }) { KeepAlive(parsing: $0) }
@@ -140,6 +149,27 @@ extension ValueFormat where Value == String {
       let host = origin[separator.upperBound...]
       return scheme.first.map { $0.isLetter || $0 == "*" } == true && String(scheme).isMade(of: "+-.*")
         && !host.isEmpty && String(host).isMade(of: ".-_:[]*")
+    }
+  }
+
+  /// RFC 9110, 5.1, as far as names of headers go that are in use.
+  static var headerName: Self {
+    text("a header's name such as X-Forwarded-User") { $0.utf8.count <= 64 && $0.isMade(of: "-_") }
+  }
+
+  static var className: Self {
+    text("a class's name: 1 to 32 of a-z, 0-9, _ and -") {
+      $0.utf8.count <= 32 && $0.isMade(of: "_-") && $0 == $0.lowercased()
+    }
+  }
+
+  /// Whom a proxy names: also an address of mail, or a whole name.
+  static var proxyUserName: Self { text("a user's name of at most 128 bytes") { $0.utf8.count <= 128 } }
+
+  static var instructions: Self {
+    .scalar("a text of at most 16384 bytes", render: { .text($0) }) { text in
+      let isText = text.unicodeScalars.allSatisfy { $0.value >= 0x20 || $0 == "\n" || $0 == "\t" }
+      return isText && !text.isEmpty && text.utf8.count <= 16_384 ? text : nil
     }
   }
 

@@ -6,6 +6,8 @@ extension Settings {
     var limits = DispatchLimits()
     limits.waitingRequests = queue.requests
     limits.maximumWait = queue.maximumWait
+    limits.isFair = queue.fair
+    limits.aging = queue.aging
     limits.assumedService = queue.assumedService
     limits.coldStart = scaling.coldStart
     limits.firstByteLimit = health.firstByteLimit
@@ -14,5 +16,25 @@ extension Settings {
     limits.probeFailures = health.probeFailures
     limits.preload = preload
     return limits
+  }
+}
+
+extension Settings {
+  /// Who may come in, and what each class is entitled to; what was issued since comes from elsewhere.
+  package var accessRules: AccessRules {
+    var rules = AccessRules(
+      classes: classes.mapValues(DispatchRequest.Share.init), defaultClass: access.defaultClass,
+      anonymousClass: access.anonymousClass)
+    rules.anonymous = access.anonymous
+    rules.hasProxies = !access.trustedProxies.isEmpty
+    rules.isOpenToAnyone = allowOpenListener
+    rules.users = users.mapValues { AccessRules.UserGrant(role: $0.role, className: $0.className) }
+    return rules
+  }
+}
+
+extension DispatchRequest.Share {
+  fileprivate init(_ settings: ClassSettings) {
+    self.init(level: settings.priority, weight: settings.weight)
   }
 }

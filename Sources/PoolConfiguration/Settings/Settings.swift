@@ -15,6 +15,14 @@ package struct Settings: Sendable, Equatable {
   /// Browser origins that may use the endpoint besides the local ones, such as `https://chat.example.org`.
   package var origins: [String] = []
 
+  package var access = AccessSettings()
+
+  /// What each class of users is entitled to, by its name.
+  package var classes = ClassSettings.builtIn
+
+  /// What is settled for single users whom a trusted proxy names.
+  package var users: [String: UserSettings] = [:]
+
   /// Where metrics, `/healthz` and `/readyz` are served; `nil` (`off`): nowhere.
   package var metricsListen: ListenAddress? = .loopback(port: 11435)
 
@@ -79,6 +87,7 @@ package struct Settings: Sendable, Equatable {
 
   package var scaling = ScalingKeys()
   package var queue = QueueSettings()
+  package var chat = ChatSettings()
   package var health = HealthSettings()
   package var restarts = RestartSettings()
 

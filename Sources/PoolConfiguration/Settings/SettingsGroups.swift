@@ -50,6 +50,12 @@ package struct QueueSettings: Sendable, Equatable {
   /// How long a request may wait; `nil` (`none`): without end.
   package var maximumWait: Duration?
 
+  /// Whether of two users in one class the one who has had less comes first.
+  package var fair = false
+
+  /// After so long in a class a request counts as of the one above; `nil` (`never`): it does not.
+  package var aging: Duration? = .seconds(300)
+
   /// How long a request is believed to be served for before any was.
   package var assumedService = Duration.seconds(35)
 

@@ -14,6 +14,9 @@ enum SettingsKeys {
     .value("listen", \.listen, ValueFormat.address.list("addresses", least: 1, most: 16)),
     .value("allow_open_listener", \.allowOpenListener, .boolean),
     .value("origins", \.origins, ValueFormat.origin.list("origins", most: 64)),
+    .group("access", access),
+    .merged("classes", \.classes, .classes),
+    .merged("users", \.users, .users),
     .value("metrics_listen", \.metricsListen, ValueFormat.address.orNone("off")),
     .value("launcher", \.launcher, .choice),
     .value("ollama", \.ollama, ValueFormat.absolutePath.orNone("auto")),
@@ -39,6 +42,7 @@ enum SettingsKeys {
     .value("allow_cpu", \.allowCPU, .boolean),
     .group("scaling", scaling),
     .group("queue", queue),
+    .group("chat", chat),
     .group("health", health),
     .group("restarts", restarts),
     .value("drain_timeout", \.drainTimeout, .duration(.zero ... .seconds(86_400))),
@@ -65,7 +69,25 @@ enum SettingsKeys {
     // The most that NIO's buffers grow to is twice as much.
     .value("request_body", \.queue.requestBody, .size(ByteCount(bytes: 1_024) ... .mebibytes(1 << 10))),
     .value("maximum_wait", \.queue.maximumWait, ValueFormat.duration(limit).orNone("none")),
+    .value("fair", \.queue.fair, .boolean),
+    .value("aging", \.queue.aging, ValueFormat.duration(.seconds(1) ... .seconds(86_400)).orNone("never")),
     .value("assumed_service", \.queue.assumedService, .duration(.milliseconds(1) ... .seconds(86_400))),
+  ]
+
+  private static let access: [Key<Settings>] = [
+    .value("anonymous", \.access.anonymous, .choice),
+    .value("trusted_proxies", \.access.trustedProxies, ValueFormat.network.list("addresses or networks", most: 64)),
+    .value("user_header", \.access.userHeader, .headerName),
+    .value("default_class", \.access.defaultClass, .className),
+    .value("anonymous_class", \.access.anonymousClass, .className),
+  ]
+
+  private static let chat: [Key<Settings>] = [
+    .value("default_model", \.chat.defaultModel, ValueFormat.modelName.orNone("auto")),
+    .value("instructions", \.chat.instructions, ValueFormat.instructions.orNone("none")),
+    .value("resume_within", \.chat.resumeWithin, .duration(.seconds(1) ... .seconds(3_600))),
+    .value("history_messages", \.chat.historyMessages, .integer(0...10_000)),
+    .value("session_lifetime", \.chat.sessionLifetime, .duration(.seconds(60) ... .seconds(366 * 86_400))),
   ]
 
   private static let health: [Key<Settings>] = [
@@ -108,6 +130,24 @@ extension SettingsKeys {
     .value("context_length", \.contextLength, contextLength.orNone("auto")),
     .value("keep_alive", \.keepAlive, ValueFormat.keepAlive.orNone("auto")),
     .value("environment", \.environment, .environment),
+  ]
+}
+
+extension SettingsKeys {
+  /// Of an entry under `classes`.
+  static let userClass: [Key<ClassSettings>] = [
+    .value("priority", \.priority, .integer(0...100)),
+    .value("weight", \.weight, .number(0...1_000)),
+    .value("requests_per_hour", \.requestsPerHour, ValueFormat.integer(1...1_000_000).orNone("none")),
+    .value("tokens_per_hour", \.tokensPerHour, ValueFormat.integer(1...1_000_000_000).orNone("none")),
+    .value("concurrent", \.concurrent, ValueFormat.integer(1...1_000_000).orNone("none")),
+    .value("waiting", \.waiting, ValueFormat.integer(1...1_000_000).orNone("none")),
+  ]
+
+  /// Of an entry under `users`.
+  static let user: [Key<UserSettings>] = [
+    .value("class", \.className, ValueFormat.className.orNone("default")),
+    .value("role", \.role, .choice),
   ]
 }
 

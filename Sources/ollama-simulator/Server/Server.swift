@@ -100,7 +100,7 @@ final class Server {
       exchange.answer(status: 403)
       return nil
     }
-    switch Route.resolve(method: method, path: exchange.head.uri) {
+    switch RouteTable.ollama.resolve(method: method, path: exchange.head.uri) {
     case .notFound:
       exchange.answer(status: 404, contentType: "text/plain", Array("404 page not found".utf8))
     case .methodNotAllowed(let allowed):
@@ -121,6 +121,8 @@ final class Server {
     case .inference(_, let endpoint): Inference.serve(exchange, endpoint, self)
     case .modelManagement: Management.serve(exchange, route, self)
     case .root, .metadata, .processList, .account: Information.serve(exchange, route, self)
+    // No route of Ollama's.
+    case .pool: exchange.answer(status: 404)
     }
   }
 

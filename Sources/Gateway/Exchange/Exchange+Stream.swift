@@ -1,0 +1,48 @@
+import NIOCore
+
+/// How an answer of the pool's own is framed.
+struct OwnStream {
+  let isChunked: Bool
+  let keepsAlive: Bool
+}
+
+/// Answers of the pool's own that go out piece by piece, such as events.
+extension Exchange {
+  /// Whether the client takes more without anything piling up. Where it is false the delegate's
+  /// ``GatewayDelegate/exchangeCaughtUp(_:)`` says when it takes more.
+  package var takesMore: Bool { client?.hasTakenAnswers ?? false }
+
+  /// Begins an answer whose length nobody knows yet.
+  package func beginStream(status: Int, headers: [(name: String, value: String)]) {
+    guard case .parked = stage, let client else { return }
+    let keepsAlive = !isHTTP10 && client.answerMayKeepAlive(self)
+    stage = .streaming(OwnStream(isChunked: !isHTTP10, keepsAlive: keepsAlive))
+    releaseBody()
+    answerStatus = status
+    var buffer = ByteBufferAllocator().buffer(capacity: 512)
+    var tail = ownTail(client)
+    tail.keepsAlive = keepsAlive
+    if headers.contains(where: { $0.name == AnswerTail.requestIDField }) { tail.requestID = nil }
+    HTTPText.answerHead(
+      status: status, headers: headers, end: isHTTP10 ? .close : .chunked, tail: tail, into: &buffer)
+    client.sendHead(status: status, buffer)
+    client.flush()
+  }
+
+  /// The next piece; it goes out at once.
+  package func stream(_ bytes: some Collection<UInt8>) {
+    guard case .streaming(let own) = stage, let client, !bytes.isEmpty else { return }
+    var buffer = ByteBufferAllocator().buffer(capacity: bytes.count + 16)
+    if own.isChunked { HTTPText.writeChunk(bytes, into: &buffer) } else { buffer.writeBytes(bytes) }
+    client.send(buffer)
+    client.flush()
+  }
+
+  /// The answer is complete.
+  package func endStream() {
+    guard case .streaming(let own) = stage, let client else { return }
+    if own.isChunked { client.send(ByteBuffer(string: HTTPText.lastChunk)) }
+    client.answerSent(keepsAlive: own.keepsAlive)
+    end(.served)
+  }
+}
