@@ -5,6 +5,7 @@ import PackageDescription
 
 func nio(_ product: String) -> Target.Dependency { .product(name: product, package: "swift-nio") }
 func collections(_ product: String) -> Target.Dependency { .product(name: product, package: "swift-collections") }
+let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
@@ -37,6 +38,7 @@ let vocabularies: [Target] = [
   .target(name: "OllamaAPI", dependencies: ["Addresses", "PoolCore"]),
   .target(name: "Systemd", dependencies: ["CSystemd"]),
   .target(name: "GPUInventory", dependencies: ["PoolCore", "CNVML"]),
+  .target(name: "QueueStore", dependencies: [grdb, nio("NIOCore")]),
 ]
 
 let adapters: [Target] = [
@@ -98,6 +100,9 @@ let tests: [Target] = [
   .testTarget(name: "PoolConfigurationTests", dependencies: ["PoolCore", "PoolConfiguration"]),
   .testTarget(name: "ControlInterfaceTests", dependencies: ["ControlInterface"]),
   .testTarget(name: "OllamaAPITests", dependencies: ["OllamaAPI", "PoolCore"]),
+  .testTarget(
+    name: "QueueStoreTests",
+    dependencies: ["QueueStore", "TestSupport", grdb, nio("NIOCore"), nio("NIOEmbedded"), nio("NIOPosix")]),
   .testTarget(name: "SystemdTests", dependencies: ["CSystemd", "Systemd", "TestSupport"]),
   .testTarget(name: "GPUInventoryTests", dependencies: ["GPUInventory", "PoolCore", "TestSupport"]),
   .testTarget(
@@ -152,6 +157,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+    .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
   ],

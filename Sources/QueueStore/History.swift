@@ -1,0 +1,99 @@
+import GRDB
+package import NIOCore
+
+/// One message of a session's history.
+package struct StoredMessage: Equatable, Sendable {
+  package enum Role: String, StoredWord, Sendable {
+    case user, assistant
+  }
+
+  package var session: String
+  package var role: Role
+  package var content: String
+  /// What answered, or was asked to.
+  package var model: String?
+  package var requestID: String?
+  /// In JSON.
+  package var sources: String?
+  package var at: WallTime
+
+  package init(
+    session: String, role: Role, content: String, model: String? = nil, requestID: String? = nil,
+    sources: String? = nil, at: WallTime
+  ) {
+    self.session = session
+    self.role = role
+    self.content = content
+    self.model = model
+    self.requestID = requestID
+    self.sources = sources
+    self.at = at
+  }
+
+  /// What counts against the limits.
+  var bytes: Int { content.utf8.count + (sources?.utf8.count ?? 0) }
+}
+
+extension QueueStore {
+  /// Adds a message at the end of its session's history, of which the oldest goes that is beyond the limits; a message
+  /// beyond them by itself leaves none. Fails with `missing` where the session isn't there.
+  package func append(_ message: StoredMessage) -> EventLoopFuture<Void> {
+    call("storing a message") { [limits] database in
+      let session = try database.rows("SELECT 1 FROM session WHERE id = ?", message.session) { try $0.integer() }
+      guard !session.isEmpty else { throw QueueStoreError(.missing, "storing a message: its session is gone") }
+      try database.change(
+        """
+        INSERT INTO message (session, bytes, role, model, request, at, sources, content)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+        """,
+        message.session, message.bytes, message.role, message.model, message.requestID, message.at, message.sources,
+        message.content)
+      let kept = try database.newestMessages(
+        of: message.session, count: limits.messagesPerSession, bytes: limits.bytesPerSession)
+      try database.change(
+        "DELETE FROM message WHERE session = ? AND number < ?", message.session, kept.last ?? .max)
+    }
+  }
+
+  /// The last messages of a session, oldest first: as many as are neither more than `count` nor, together, larger than
+  /// `bytes`. None where the session isn't there.
+  package func history(of session: String, last count: Int, bytes: Int) -> EventLoopFuture<[StoredMessage]> {
+    call("reading a history") { database in
+      guard let first = try database.newestMessages(of: session, count: count, bytes: bytes).last else { return [] }
+      return try database.rows(
+        """
+        SELECT role, model, request, at, sources, content FROM message WHERE session = ? AND number >= ?
+        ORDER BY number
+        """,
+        session, first
+      ) { row in
+        let (role, model, requestID) = (
+          try row.word() as StoredMessage.Role, try row.optionalText(), try row.optionalText()
+        )
+        let (at, sources, content) = (try row.time(), try row.optionalText(), try row.text())
+        return StoredMessage(
+          session: session, role: role, content: content, model: model, requestID: requestID, sources: sources, at: at)
+      }
+    }
+  }
+
+  /// Deletes all messages of a session, which stays.
+  package func deleteHistory(of session: String) -> EventLoopFuture<Void> {
+    call("deleting a history") { database in
+      try database.change("DELETE FROM message WHERE session = ?", session)
+    }
+  }
+}
+
+extension Database {
+  /// Numbers of the newest messages within both limits, newest first.
+  fileprivate func newestMessages(of session: String, count: Int, bytes: Int) throws -> [Int64] {
+    var (count, bytes) = (count, bytes)
+    return try rows("SELECT number, bytes FROM message WHERE session = ? ORDER BY number DESC", session) { row in
+      let number = try row.integer()
+      count -= 1
+      bytes -= try row.int()
+      return count >= 0 && bytes >= 0 ? number : nil
+    }
+  }
+}

@@ -1,0 +1,83 @@
+package import NIOCore
+
+/// A question that was accepted, and must not be lost.
+package struct StoredRequest: Equatable, Sendable {
+  package enum State: String, StoredWord, Sendable {
+    case waiting, running
+  }
+
+  package var id: String
+  /// Its place in the order of arrival: the caller's, who tells it before this is stored. Of one request only, and larger
+  /// than those of all earlier ones that are still here.
+  package var place: Int64
+  package var session: String
+  package var user: String
+  package var className: String
+  /// Of the API key that it came with.
+  package var keyID: String?
+  /// As the client asked for it.
+  package var priority: String?
+  package var model: String
+  package var message: String
+  /// In which the client is told of its place.
+  package var language: String?
+  /// Whether it is answered anew after a restart.
+  package var isResumable: Bool
+  package var state: State
+  /// How often an instance began to answer it.
+  package var attempts: Int
+  package var arrivedAt: WallTime
+
+  package init(
+    id: String, place: Int64, session: String, user: String, className: String, keyID: String? = nil,
+    priority: String? = nil, model: String, message: String, language: String? = nil, isResumable: Bool,
+    state: State = .waiting, attempts: Int = 0, arrivedAt: WallTime
+  ) {
+    self.id = id
+    self.place = place
+    self.session = session
+    self.user = user
+    self.className = className
+    self.keyID = keyID
+    self.priority = priority
+    self.model = model
+    self.message = message
+    self.language = language
+    self.isResumable = isResumable
+    self.state = state
+    self.attempts = attempts
+    self.arrivedAt = arrivedAt
+  }
+}
+
+extension QueueStore {
+  /// Fails with `conflict` where there is a request of that id or place.
+  package func add(_ request: StoredRequest) -> EventLoopFuture<Void> {
+    call("storing a request") { database in
+      try database.change(
+        """
+        INSERT INTO request (place, id, session, user, class, key, priority, model, language, is_resumable, state,
+          attempts, arrived_at, message) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        """,
+        request.place, request.id, request.session, request.user, request.className, request.keyID, request.priority,
+        request.model, request.language, request.isResumable, request.state, request.attempts, request.arrivedAt,
+        request.message)
+    }
+  }
+
+  /// Fails with `missing` where the request isn't there.
+  package func setRequest(
+    _ id: String, state: StoredRequest.State, attempts: Int
+  ) -> EventLoopFuture<Void> {
+    call("changing a request") { database in
+      let count = try database.change(
+        "UPDATE request SET state = ?, attempts = ? WHERE id = ?", state, attempts, id)
+      guard count > 0 else { throw QueueStoreError(.missing, "there is no stored request \(id)") }
+    }
+  }
+
+  /// Deletes a request, if it is there: it has come to its end.
+  package func deleteRequest(_ id: String) -> EventLoopFuture<Void> {
+    call("deleting a request") { database in try database.change("DELETE FROM request WHERE id = ?", id) }
+  }
+}

@@ -1,0 +1,12 @@
+/// A moment by the wall clock, to the millisecond: what outlives a process can't be told by its monotonic clock.
+package struct WallTime: Hashable, Comparable, Sendable {
+  /// Since 1970, in UTC.
+  package var milliseconds: Int64
+
+  package init(milliseconds: Int64) { self.milliseconds = milliseconds }
+
+  /// Whole minutes since 1970, in UTC.
+  package var minute: Int64 { (milliseconds - (milliseconds % 60_000 + 60_000) % 60_000) / 60_000 }
+
+  package static func < (lhs: WallTime, rhs: WallTime) -> Bool { lhs.milliseconds < rhs.milliseconds }
+}
