@@ -65,7 +65,7 @@ extension PoolSimulation {
     switch action {
     case .start(let id, let instance): attempt(id, on: instance)
     case .withdraw(let id): withdraw(id)
-    case .end(let id, let outcome): end(id, outcome)
+    case .end(let id, let outcome, _): end(id, outcome)
     case .probe(let id, let invocation):
       let answers = isAnswering(id, invocation)
       let delay =

@@ -9,6 +9,7 @@ struct PoolUnderTest {
   var places: [String] = []
   var withdrawn: [UInt64] = []
   var ended: [UInt64: RequestOutcome] = [:]
+  var retryAfter: [UInt64: Duration] = [:]
   var loads: [String] = []
   /// Instances that were asked what they hold, and have not answered.
   var asked: [InstanceID] = []
@@ -65,10 +66,11 @@ struct PoolUnderTest {
   /// - Parameter context: its `num_ctx`.
   mutating func arrive(
     _ number: UInt64, need: DispatchRequest.Need = .slot, _ model: String? = nil, context: Int? = nil,
-    streams: Bool = true
+    streams: Bool = true, share: DispatchRequest.Share = DispatchRequest.Share(), tokens: Int = 0
   ) {
     let request = DispatchRequest(
-      id: RequestID(number), need: need, model: model, options: RunnerOptions(contextLength: context), streams: streams)
+      id: RequestID(number), need: need, model: model, options: RunnerOptions(contextLength: context), streams: streams,
+      share: share, inputTokens: tokens)
     perform(dispatch.arrive(request, at: now))
   }
 
@@ -123,7 +125,9 @@ struct PoolUnderTest {
         started.append(id.number)
         places.append(instance.name)
       case .withdraw(let id): withdrawn.append(id.number)
-      case .end(let id, let outcome): ended[id.number] = outcome
+      case .end(let id, let outcome, let pause):
+        ended[id.number] = outcome
+        retryAfter[id.number] = pause
       case .probe(let id, let invocation): probes.append((id, invocation))
       case .load(_, _, let model): loads.append(model)
       case .askLoaded(let id, _): asked.append(id)

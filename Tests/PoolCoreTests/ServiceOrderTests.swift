@@ -5,10 +5,10 @@ import Testing
 /// In which order those that wait are served.
 @Suite struct ServiceOrderTests {
   private func request(
-    _ number: UInt64, _ user: UserID = "", level: Int = 0, tokens: Int = 0, weight: Double = 1, model: String? = nil
+    _ number: UInt64, _ user: UserID = "", priority: Int = 0, tokens: Int = 0, weight: Double = 1, model: String? = nil
   ) -> DispatchRequest {
     DispatchRequest(
-      id: RequestID(number), model: model, share: DispatchRequest.Share(user: user, level: level, weight: weight),
+      id: RequestID(number), model: model, share: DispatchRequest.Share(user: user, priority: priority, weight: weight),
       inputTokens: tokens)
   }
 
@@ -96,10 +96,10 @@ import Testing
   @Test func classesComeOneAfterTheOtherAndAgeLiftsFromOneToTheNext() {
     var order = ServiceOrder()
     order.aging = .seconds(300)
-    order.append(request(1, "a", level: 2), at: .zero)
-    order.append(request(2, "b", level: 1), at: .zero + .seconds(1))
-    order.append(request(3, "c", level: 0), at: .zero + .seconds(2))
-    order.append(request(4, "d", level: 1), at: .zero + .seconds(3))
+    order.append(request(1, "a", priority: 2), at: .zero)
+    order.append(request(2, "b", priority: 1), at: .zero + .seconds(1))
+    order.append(request(3, "c", priority: 0), at: .zero + .seconds(2))
+    order.append(request(4, "d", priority: 1), at: .zero + .seconds(3))
     #expect(order.waiting.map(\.number) == [3, 2, 4, 1])
     #expect(order.age(at: .zero + .seconds(299)) == [])
     #expect(order.age(at: .zero + .seconds(300)).map(\.number) == [1])
@@ -115,7 +115,7 @@ import Testing
   @Test func whatIsPutBackHasTheTurnThatItHadAndIsChargedOnce() {
     var order = order(
       request(1, "a", tokens: 100), request(2, "b", tokens: 100), request(3, "a", tokens: 50),
-      request(4, "c", level: 1))
+      request(4, "c", priority: 1))
     for id in [1, 2] as [UInt64] { order.callUp(RequestID(id)) }
     order.putBack(RequestID(2), at: .zero)
     #expect(order.waiting.map(\.number) == [2, 3, 4])

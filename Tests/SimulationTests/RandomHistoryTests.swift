@@ -135,7 +135,7 @@ struct HistoryOfSeed {
         settings.reservedModels[number % settings.gpus, default: []].append(model)
       }
     }
-    let (users, levels) = (Int.random(in: 1...8, using: &random), random.happens(0.3) ? 3 : 1)
+    let (users, priorities) = (Int.random(in: 1...8, using: &random), random.happens(0.3) ? 3 : 1)
     let lengths = random.happens(0.5) ? [nil, 8192, 32768] : [nil]
     let workload = (0..<count).map { _ in
       var request = SimulatedRequest(
@@ -143,7 +143,7 @@ struct HistoryOfSeed {
         service: random.duration(.milliseconds(50)...(random.happens(0.5) ? .seconds(2) : .seconds(40))),
         patience: random.happens(0.2) ? random.duration(.zero...(.seconds(60))) : nil)
       request.share.user = UserID("user\(Int.random(in: 1...users, using: &random))")
-      request.share.level = Int.random(in: 0..<levels, using: &random)
+      request.share.priority = Int.random(in: 0..<priorities, using: &random)
       request.share.weight = [0.5, 1, 2].randomElement(using: &random) ?? 1
       request.inputTokens = Int.random(in: 0...2000, using: &random)
       request.outputTokens = Int.random(in: 0...4000, using: &random)

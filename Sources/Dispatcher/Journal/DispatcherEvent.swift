@@ -102,7 +102,8 @@ extension DispatcherEvent {
     case .requestLost(_, let outcome):
       switch outcome {
       case .expired: .requestExpired
-      case .failed(.queueFull), .failed(.shuttingDown), .failed(.modelNotServed), .failed(.storeRefused):
+      case .failed(.queueFull), .failed(.shuttingDown), .failed(.modelNotServed), .failed(.storeRefused),
+        .failed(.rateLimited), .failed(.tokenLimited), .failed(.tooManyConcurrent), .failed(.tooManyWaiting):
         .requestRefused
       case .served, .cancelled, .failed: .requestFailed
       }

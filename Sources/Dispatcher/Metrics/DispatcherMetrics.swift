@@ -10,7 +10,10 @@ struct DispatcherMetrics {
   enum Outcome: String, CaseIterable { case served, cancelled, expired, failed, refused, invalid }
 
   /// Reasons for which the core refuses a request before it is sent anywhere.
-  private static let coreRefusals: [RequestFailure] = [.queueFull, .shuttingDown, .modelNotServed, .storeRefused]
+  private static let coreRefusals: [RequestFailure] = [
+    .queueFull, .rateLimited, .tokenLimited, .tooManyConcurrent, .tooManyWaiting, .shuttingDown, .modelNotServed,
+    .storeRefused,
+  ]
   /// Of these, those that lie in the request.
   private static let faults: Set<RequestFailure> = [.modelNotServed, .storeRefused]
   /// All reasons for which a request is refused, as labels.

@@ -155,8 +155,8 @@ extension DispatcherShell: GatewayDelegate {
     if exchange.hasBegun || !exchange.isReplayable { exchange.refuse(PoolError(.instanceLost)) }
   }
 
-  func end(_ id: RequestID, _ outcome: RequestOutcome) {
-    guard let exchange = carried[id]?.exchange, var error = PoolError(outcome) else { return }
+  func end(_ id: RequestID, _ outcome: RequestOutcome, retryAfter: Duration?) {
+    guard let exchange = carried[id]?.exchange, var error = PoolError(outcome, retryAfter: retryAfter) else { return }
     switch outcome {
     case .failed(.modelNotServed): error.message += " " + servedModels
     case .failed(.storeRefused): error.message = core.storeRefusal ?? error.message

@@ -6,10 +6,23 @@ extension PoolError {
   /// Seconds after which a client may ask again.
   private static let retryPause = 10
 
-  init(_ failure: RequestFailure) {
+  /// - Parameter retryAfter: as far as it is known.
+  init(_ failure: RequestFailure, retryAfter: Duration? = nil) {
     let (status, message): (Int, String) =
       switch failure {
       case .queueFull: (503, "The server is busy and its queue is full. Please try again in a little while.")
+      case .rateLimited:
+        (429, "You have asked as often as you may within an hour. Please ask again \(Self.text(retryAfter)).")
+      case .tokenLimited:
+        (
+          429,
+          "Your questions and their answers have reached the limit of an hour. "
+            + "Please ask again \(Self.text(retryAfter))."
+        )
+      case .tooManyConcurrent:
+        (429, "You have as many open requests as you may. Please ask again when one of them has ended.")
+      case .tooManyWaiting:
+        (429, "You have as many waiting requests as you may. Please ask again when one of them has begun.")
       case .shuttingDown: (503, "The server is being stopped or restarted. Please try again in a little while.")
       // The shell says which models are.
       case .modelNotServed: (404, "This model is not served here.")
@@ -32,11 +45,20 @@ extension PoolError {
       }
     self.init(
       status: status, code: failure.rawValue, message: message,
-      retryAfterSeconds: status == 503 ? Self.retryPause : nil)
+      retryAfterSeconds: [429, 503].contains(status) ? retryAfter.map(Self.seconds) ?? Self.retryPause : nil)
+  }
+
+  /// Whole seconds, never too few.
+  private static func seconds(_ time: Duration) -> Int { max(1, Int(time.seconds.rounded(.up))) }
+
+  private static func text(_ retryAfter: Duration?) -> String {
+    guard let retryAfter else { return "later" }
+    let minutes = (seconds(retryAfter) + 59) / 60
+    return minutes > 1 ? "in \(minutes) minutes" : "in a minute"
   }
 
   /// nil for a request that was served.
-  init?(_ outcome: RequestOutcome) {
+  init?(_ outcome: RequestOutcome, retryAfter: Duration? = nil) {
     switch outcome {
     case .served: return nil
     case .cancelled:
@@ -47,7 +69,7 @@ extension PoolError {
         status: 503, code: "expired",
         message: "The server was too busy to answer within the time that it lets requests wait. Please try again.",
         retryAfterSeconds: Self.retryPause)
-    case .failed(let failure): self.init(failure)
+    case .failed(let failure): self.init(failure, retryAfter: retryAfter)
     }
   }
 }

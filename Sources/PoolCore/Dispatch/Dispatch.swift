@@ -15,6 +15,7 @@ package import OrderedCollections
 /// - `Dispatch+Loaded`: what instances hold in memory, and models that are loaded again;
 /// - `Dispatch+Limits`: what has gone on for too long;
 /// - `Dispatch+Health`: what speaks against an instance, and what follows from it;
+/// - `Dispatch+Users`: what users may ask, have open, and used;
 /// - `Dispatch+Observation`: what the supervisor and the operators see.
 package struct Dispatch: Sendable {
   package var limits: DispatchLimits { didSet { obeyLimits() } }
@@ -48,6 +49,10 @@ package struct Dispatch: Sendable {
   /// Waiting and running inference by model, for the supervisor's view; entries at zero are removed, since clients
   /// make the names up.
   package internal(set) var demand: [String: Demand] = [:]
+  /// By user, of what needs a slot; entries at zero are removed.
+  package internal(set) var openByUser: [UserID: OpenRequests] = [:]
+  /// What each user used in the last hour.
+  package internal(set) var usage = UsageLedger()
   /// The most that waited or ran at once since the last push: a burst between two pushes is not missed.
   var peakDemand = 0
   /// One more with each change that a watcher would see.
@@ -72,6 +77,12 @@ package struct Dispatch: Sendable {
     package var phase: RequestPhase
     /// When it was first given a slot; what it waited is measured to here.
     package var firstAssignedAt: Instant?
+    /// What its answer began with; nil where it has not.
+    package internal(set) var answerStatus: Int?
+    /// Of its answer so far, as far as the shell has told.
+    package internal(set) var answerTokens = 0
+    /// The minute in which its user's usage counts it; nil where it does not.
+    var countedIn: Int?
     /// Where its failed attempts were; it goes elsewhere as long as there is an elsewhere.
     package internal(set) var failedOn: [InstanceID] = []
     /// Of these, those that were answered with an error.
@@ -102,11 +113,13 @@ package struct Dispatch: Sendable {
     }
     guard request.need != .storeReference || storeRefusal == nil else { return refuse(request.id, .storeRefused) }
     let record = Record(request: request, arrivedAt: now, phase: .waiting(since: now))
+    if let refusal = refusal(of: record, at: now) { return refuse(request.id, refusal.failure, refusal.retryAfter) }
     guard depth < limits.waitingRequests || needsNoPlace(record) else { return refuse(request.id, .queueFull) }
     requests[request.id] = record
+    use(request, at: now)
     revision += 1
     line(of: request) { $0.append(request.id) }
-    count(request) { $0.waiting += 1 }
+    count(request, waiting: 1)
     if request.need == .slot { order.append(request, at: now) }
     // Whoever waits already finds no slot that is free, so that this one is the only one to look at.
     if request.need == .slot, let place = leastBusy(for: record) {
@@ -123,6 +136,7 @@ package struct Dispatch: Sendable {
       return []
     }
     requests[id]?.phase = .assigned(instance, invocation, since: since, begun: now)
+    requests[id]?.answerStatus = status
     guard record.request.need == .slot else { return [] }
     if status < 500 { answered(instance, at: now) }
     let isLoaded = status < 400 && instances[instance]?.wanted.invocation == invocation
@@ -170,6 +184,7 @@ package struct Dispatch: Sendable {
     _ id: RequestID, _ outcome: RequestOutcome, tokens: Int? = nil, at now: Instant
   ) -> [DispatchAction] {
     guard let record = requests[id] else { return [] }
+    if let tokens { use(answerTokens: tokens, of: id, at: now) }
     if let tokens, record.request.need == .slot, case .assigned(_, _, let since, _) = record.phase {
       order.finish(id, tokens: tokens)
       serviceTimes.add(now - since)
@@ -239,17 +254,14 @@ package struct Dispatch: Sendable {
     } else {
       instances[instance]?.references.insert(id)
     }
-    count(record.request) {
-      $0.waiting -= 1
-      $0.inFlight += 1
-    }
+    count(record.request, waiting: -1, running: 1)
     return .start(id, on: instance)
   }
 
   /// Takes the slot back, wherever the request stands.
   private mutating func release(_ id: RequestID, at now: Instant) {
     guard let record = requests[id], case .assigned(let instance, let invocation, _, _) = record.phase else { return }
-    count(record.request) { $0.inFlight -= 1 }
+    count(record.request, running: -1)
     guard instances[instance]?.wanted.invocation == invocation else { return }
     instances[instance]?.leases.remove(id)
     instances[instance]?.references.remove(id)
@@ -263,7 +275,7 @@ package struct Dispatch: Sendable {
     release(id, at: now)
     requests[id]?.failedOn.append(instance)
     requests[id]?.phase = .waiting(since: now)
-    count(request) { $0.waiting += 1 }
+    count(request, waiting: 1)
     line(of: request) { $0.putBack(id) }
     order.putBack(id, at: now)
     totals.putBack += 1
@@ -272,9 +284,10 @@ package struct Dispatch: Sendable {
 
   mutating func forget(_ id: RequestID, _ outcome: RequestOutcome, at now: Instant) {
     guard let record = requests[id] else { return }
-    if case .waiting = record.phase { count(record.request) { $0.waiting -= 1 } } else { release(id, at: now) }
+    if case .waiting = record.phase { count(record.request, waiting: -1) } else { release(id, at: now) }
     line(of: record.request) { $0.remove(id) }
     order.remove(id)
+    giveBack(record, outcome)
     requests[id] = nil
     totals.completions += 1
     revision += 1
@@ -316,9 +329,11 @@ package struct Dispatch: Sendable {
 
   // MARK: Helpers
 
-  private mutating func refuse(_ id: RequestID, _ failure: RequestFailure) -> [DispatchAction] {
+  private mutating func refuse(
+    _ id: RequestID, _ failure: RequestFailure, _ retryAfter: Duration? = nil
+  ) -> [DispatchAction] {
     totals.completions += 1
-    return [.end(id, .failed(failure))]
+    return [.end(id, .failed(failure), retryAfter: retryAfter)]
   }
 
   private mutating func line(of request: DispatchRequest, _ change: (inout WaitingLine) -> Void) {
@@ -328,12 +343,5 @@ package struct Dispatch: Sendable {
     case .storeReference: change(&writers)
     case .networkReference: change(&leavers)
     }
-  }
-
-  private mutating func count(_ request: DispatchRequest, _ change: (inout Demand) -> Void) {
-    guard request.need == .slot else { return }
-    let key = request.model ?? ""
-    change(&demand[key, default: Demand()])
-    if demand[key] == Demand() { demand[key] = nil }
   }
 }

@@ -5,7 +5,9 @@ package enum DispatchAction: Hashable, Sendable {
   /// Drop the attempt that has not given a byte: the request waits again.
   case withdraw(RequestID)
   /// The request has ended: answer with the error, or end the stream that had begun with it.
-  case end(RequestID, RequestOutcome)
+  ///
+  /// - retryAfter: when it is worth asking again, as far as that is known.
+  case end(RequestID, RequestOutcome, retryAfter: Duration? = nil)
   /// Ask the instance for its version, within ``DispatchLimits/probeTimeout``.
   case probe(InstanceID, InvocationID)
   /// Load this model on the instance and pin it.

@@ -40,18 +40,25 @@ package struct DispatchRequest: Hashable, Sendable {
     self.inputTokens = inputTokens
   }
 
-  /// What the order of service goes by.
+  /// What its user is entitled to: what the order of service goes by, and the limits.
   package struct Share: Hashable, Sendable {
     package var user: UserID
-    /// Of the user's class: all of a level are served before those of the next.
-    package var level: Int
-    /// Of two users of a level, one of twice the weight gets twice as many tokens.
+    /// Of the user's class: all of a priority are served before those of the next; 0 is the first.
+    package var priority: Int
+    /// Of two users of a priority, one of twice the weight gets twice as many tokens.
     package var weight: Double
+    package var limits: UserLimits
 
-    package init(user: UserID = "", level: Int = 0, weight: Double = 1) {
+    package init(user: UserID = "", priority: Int = 0, weight: Double = 1, limits: UserLimits = UserLimits()) {
       self.user = user
-      self.level = level
+      self.priority = priority
       self.weight = weight
+      self.limits = limits
+    }
+
+    package init(user: UserID, in userClass: UserClass) {
+      self.init(
+        user: user, priority: userClass.priority, weight: userClass.weight, limits: userClass.limits)
     }
   }
 
@@ -93,6 +100,14 @@ package enum RequestOutcome: Hashable, Sendable {
 package enum RequestFailure: String, Hashable, Sendable, CaseIterable {
   /// The queue holds as many requests as the configuration allows.
   case queueFull = "queue_full"
+  /// The user has made as many requests within an hour as the class allows.
+  case rateLimited = "rate_limited"
+  /// The user's questions and answers within an hour had as many tokens as the class allows.
+  case tokenLimited = "token_limited"
+  /// The user has as many open requests as the class allows.
+  case tooManyConcurrent = "too_many_concurrent"
+  /// The user has as many waiting requests as the class allows.
+  case tooManyWaiting = "too_many_waiting"
   /// The pool is stopping.
   case shuttingDown = "shutting_down"
   /// All placements are reserved for other models.

@@ -106,7 +106,7 @@ package struct ServiceOrder: Sendable {
   /// - Precondition: it is not there yet.
   package mutating func append(_ request: DispatchRequest, at now: Instant) {
     precondition(entries[request.id] == nil, "request \(request.id) has a place already")
-    let key = Key(level: request.share.level, id: request.id)
+    let key = Key(level: request.share.priority, id: request.id)
     entries[request.id] = Entry(
       request: request, key: key, since: now, cost: cost(of: request, output: outputs.mean))
     enter(request.id)

@@ -1,0 +1,84 @@
+/// What users may ask, have open, and used in the last hour.
+extension Dispatch {
+  /// When one of a user's own requests has ended, more or less: nobody can tell.
+  private static let shortPause: Duration = .seconds(5)
+
+  /// Which of its user's limits forbids a request that needs a slot. Nothing is counted.
+  func refusal(of record: Record, at now: Instant) -> Refusal? {
+    guard record.request.need == .slot else { return nil }
+    let share = record.request.share
+    if let refusal = usage.refusal(of: share.user, share.limits, at: now) { return refusal }
+    let open = open(of: share.user)
+    if let most = share.limits.concurrent, open.total >= most {
+      return Refusal(.tooManyConcurrent, retryAfter: Self.shortPause)
+    }
+    // What starts at once does not wait.
+    if let most = share.limits.waiting, open.waiting + open.suspended >= most, leastBusy(for: record) == nil {
+      return Refusal(.tooManyWaiting, retryAfter: Self.shortPause)
+    }
+    return nil
+  }
+
+  /// What a user has open of what needs a slot.
+  package func open(of user: UserID) -> OpenRequests { openByUser[user] ?? OpenRequests() }
+
+  /// What is left of a user's limits by the hour; nil where there is none.
+  package func standing(
+    of user: UserID, _ limits: UserLimits, at now: Instant
+  ) -> (requests: LimitStanding?, tokens: LimitStanding?) {
+    (usage.requestStanding(of: user, limits, at: now), usage.tokenStanding(of: user, limits, at: now))
+  }
+
+  /// What users used before this dispatcher began; to be called before anything else happens.
+  package mutating func restoreUsage(_ kept: [UsageLedger.Entry], at now: Instant) {
+    usage = UsageLedger(kept, at: now)
+  }
+
+  /// What users have used has changed so since the last call.
+  package mutating func takeUsageChanges() -> [UsageLedger.Entry] { usage.takeChanges() }
+
+  // MARK: Counting
+
+  /// A request that needs a slot is accepted. What nobody can serve is given back, see `giveBack`.
+  mutating func use(_ request: DispatchRequest, at now: Instant) {
+    guard request.need == .slot else { return }
+    let question = UsageLedger.Usage(requests: 1, tokens: OutputLengths.bounded(request.inputTokens))
+    usage.add(question, of: request.share.user, request.share.limits, at: now)
+    requests[request.id]?.countedIn = UsageLedger.minute(of: now)
+  }
+
+  /// More of its answer has come.
+  mutating func use(answerTokens tokens: Int, of id: RequestID, at now: Instant) {
+    guard let record = requests[id], record.request.need == .slot, tokens > record.answerTokens else { return }
+    let more = UsageLedger.Usage(tokens: OutputLengths.bounded(tokens) - OutputLengths.bounded(record.answerTokens))
+    requests[id]?.answerTokens = tokens
+    let share = record.request.share
+    if more.tokens > 0 { usage.add(more, of: share.user, share.limits, at: now) }
+  }
+
+  /// What ended through the pool's fault before any of its answer came costs its user nothing.
+  mutating func giveBack(_ record: Record, _ outcome: RequestOutcome) {
+    switch outcome {
+    case .served, .cancelled: return
+    case .expired, .failed: break
+    }
+    guard let minute = record.countedIn, record.answerStatus.map({ $0 >= 500 }) ?? true else { return }
+    let question = UsageLedger.Usage(requests: 1, tokens: OutputLengths.bounded(record.request.inputTokens))
+    usage.takeBack(question, of: record.request.share.user, in: minute)
+  }
+
+  /// Counts a request in another place, by its model and by its user.
+  mutating func count(_ request: DispatchRequest, waiting: Int = 0, running: Int = 0, suspended: Int = 0) {
+    guard request.need == .slot else { return }
+    let model = request.model ?? ""
+    demand[model, default: Demand()].waiting += waiting
+    demand[model]?.inFlight += running
+    // Clients make the names up.
+    if demand[model] == Demand() { demand[model] = nil }
+    let user = request.share.user
+    openByUser[user, default: OpenRequests()].waiting += waiting
+    openByUser[user]?.running += running
+    openByUser[user]?.suspended += suspended
+    if openByUser[user] == OpenRequests() { openByUser[user] = nil }
+  }
+}

@@ -1,0 +1,62 @@
+/// What one user may ask of the pool; nil for no limit. It counts inference alone: what needs a slot.
+package struct UserLimits: Hashable, Sendable {
+  /// Accepted requests in any sixty minutes.
+  package var requestsPerHour: Int?
+  /// Tokens of questions and answers in any sixty minutes. What is asked while some are left is answered to its end,
+  /// so that the sum may go beyond by what the open requests take.
+  package var tokensPerHour: Int?
+  /// Open requests: those that wait, run or are suspended.
+  package var concurrent: Int?
+  /// Of these, those that wait or are suspended. What starts at once does not wait.
+  package var waiting: Int?
+
+  package init(
+    requestsPerHour: Int? = nil, tokensPerHour: Int? = nil, concurrent: Int? = nil, waiting: Int? = nil
+  ) {
+    self.requestsPerHour = requestsPerHour
+    self.tokensPerHour = tokensPerHour
+    self.concurrent = concurrent
+    self.waiting = waiting
+  }
+}
+
+/// What users of one kind are entitled to, from the configuration.
+package struct UserClass: Hashable, Sendable {
+  package var name: String
+  /// All of a priority are served before those of the next; 0 is the first.
+  package var priority: Int
+  /// Of two users of a priority, one of twice the weight gets twice as many tokens. More than 0.
+  package var weight: Double
+  package var limits: UserLimits
+
+  package init(name: String, priority: Int = 0, weight: Double = 1, limits: UserLimits = UserLimits()) {
+    self.name = name
+    self.priority = priority
+    self.weight = weight
+    self.limits = limits
+  }
+}
+
+/// How much of a limit by the hour is left: what RateLimit headers say.
+package struct LimitStanding: Hashable, Sendable {
+  package var limit: Int
+  /// Not less than 0.
+  package var remaining: Int
+  /// Until more is left than now; zero where all is.
+  package var reset: Duration
+
+  package init(limit: Int, remaining: Int, reset: Duration) {
+    self.limit = limit
+    self.remaining = remaining
+    self.reset = reset
+  }
+}
+
+/// A user's open requests, of those that need a slot.
+package struct OpenRequests: Hashable, Sendable {
+  package internal(set) var waiting = 0
+  package internal(set) var running = 0
+  package internal(set) var suspended = 0
+
+  package var total: Int { waiting + running + suspended }
+}
