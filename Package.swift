@@ -50,8 +50,14 @@ let adapters: [Target] = [
 
 let pages: [Target] = [
   .target(
+    name: "Chat",
+    dependencies: [
+      "Credentials", "PoolCore", "PoolConfiguration", "OllamaAPI", "QueueStore", "Gateway", nio("NIOCore"),
+      nio("NIOHTTP1"),
+    ]),
+  .target(
     name: "Console",
-    dependencies: ["Accepting", "PoolCore", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1")])
+    dependencies: ["Accepting", "PoolCore", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1")]),
 ]
 
 let shells: [Target] = [
@@ -59,7 +65,8 @@ let shells: [Target] = [
     name: "Dispatcher",
     dependencies: [
       "Addresses", "Credentials", "PoolCore", "PoolConfiguration", "Varlink", "ControlInterface", "OllamaAPI",
-      "Systemd", "Gateway", "Console", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"), collections("DequeModule"),
+      "QueueStore", "Systemd", "Gateway", "Chat", "Console", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"),
+      collections("DequeModule"),
       collections("OrderedCollections"),
     ]),
   .target(

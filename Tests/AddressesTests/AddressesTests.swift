@@ -44,7 +44,9 @@ import Testing
     for address in outside { #expect(!network.contains(try #require(IPAddress(address)))) }
   }
 
-  @Test(arguments: ["10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/", "/8", "::/129", "10.0.0.0/+8", "proxy", ""])
+  @Test(arguments: [
+    "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/", "/8", "::/129", "10.0.0.0/+8", "proxy", "",
+  ])
   func `is no network`(text: String) { #expect(IPNetwork(text) == nil) }
 
   @Test func `one of an address`() throws {

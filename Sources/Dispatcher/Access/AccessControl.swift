@@ -47,6 +47,11 @@ struct AccessControl {
 
   // MARK: Who somebody is
 
+  /// Somebody who asked before a restart. A key that was revoked since is only a user like others.
+  func caller(_ user: UserID, className: String, keyID: String?) -> Caller {
+    keyID.flatMap { keysByID[$0] }.map { rules.caller($0.grant) } ?? rules.caller(user, className: className)
+  }
+
   /// - Parameter sessionKeyID: the key with which the session of the request signed in.
   func identify(_ head: HTTPRequestHead, from peer: RequestPeer, sessionKeyID: String?) -> Caller? {
     let address = peer.address?.ipAddress.flatMap { IPAddress($0) }

@@ -6,6 +6,7 @@ import NIOPosix
 import OllamaAPI
 package import PoolConfiguration
 import PoolCore
+import QueueStore
 import Systemd
 import Varlink
 
@@ -76,7 +77,8 @@ package final class DispatcherDaemon: Sendable {
     DescriptorLimit.raise()
     let parts: NIOLoopBound<DispatcherParts>
     do {
-      parts = try await loop.submit { NIOLoopBound(DispatcherParts(loop: loop, options), eventLoop: loop) }.get()
+      let state = try await DurableState.open(options.stateFolder, on: loop)
+      parts = try await loop.submit { NIOLoopBound(DispatcherParts(loop: loop, options, state), eventLoop: loop) }.get()
     } catch {
       try? await group.shutdownGracefully()
       throw error
@@ -220,9 +222,10 @@ package final class DispatcherDaemon: Sendable {
 struct DispatcherParts {
   let shell: DispatcherShell
   let gateway: Gateway
+  private let store: QueueStore
 
   /// On `loop`.
-  init(loop: any EventLoop, _ options: DispatcherOptions) {
+  init(loop: any EventLoop, _ options: DispatcherOptions, _ state: DurableState) {
     let limits = GatewayLimits(options.settings)
     shell = DispatcherShell(
       loop: loop, limits: options.settings.dispatchLimits, modelRules: limits.modelRules,
@@ -230,6 +233,8 @@ struct DispatcherParts {
     gateway = Gateway(
       loop: loop, delegate: shell, limits: limits, hosts: .ofThisMachine,
       origins: OriginRule(extra: options.settings.origins))
+    store = state.store
+    shell.begin(with: state, settings: options.settings, gateway)
   }
 
   func adopt(_ settings: Settings) {
@@ -242,7 +247,7 @@ struct DispatcherParts {
     shell.status?.close()
     let closed = gateway.close()
     shell.close()
-    return closed
+    return closed.flatMap { [store] in store.close() }
   }
 }
 

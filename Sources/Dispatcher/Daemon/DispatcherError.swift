@@ -9,6 +9,8 @@ package struct DispatcherError: Error, Sendable, CustomStringConvertible {
     case cannotListen(ListenAddress, errno: CInt)
     /// A socket that was passed on is of no use.
     case unusableSocket(name: String)
+    /// The state folder, or what is in it.
+    case unusableState
   }
 
   package let code: Code

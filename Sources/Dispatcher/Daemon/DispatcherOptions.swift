@@ -8,6 +8,8 @@ package struct DispatcherOptions: Sendable {
   package var settings: Settings
   /// Where the control socket is made, unless one named `control` was inherited.
   package var controlSocket: String
+  /// What outlives this process is in it, for its user alone; nil: nothing does.
+  package var stateFolder: String?
   package var journal: Journal
   /// The program's version, for `status`, introspection and metrics.
   package var version: String

@@ -27,6 +27,8 @@ enum DispatcherEvent {
   case noRoom(GatewayRefusal, client: String)
   /// The dispatcher could not connect to an instance, for want of something of its own.
   case connectionLacked(problem: String)
+  /// Something that was to outlive the dispatcher could not be written down.
+  case storeFailed(problem: String)
 
   /// The values are MESSAGE_IDs.
   enum Kind: String, CaseIterable {
@@ -55,6 +57,7 @@ enum DispatcherEvent {
     case preloadPartlyOnGPU = "a0b69e98cbfc436f9d8e8e948082d22b"
     case noRoom = "a7751812e3ba4244b3d8ce85c986c9db"
     case connectionLacked = "b14c493231574134b42da435f0136058"
+    case storeFailed = "dc187255a89442f1875318802705ecf2"
     case drainBegan = "cf622944cb2144d79d5bc8e20f79315b"
     case drained = "a96cf5a434fb46978789e1161dc581f2"
   }
@@ -99,6 +102,7 @@ extension DispatcherEvent {
     case .modelReloaded: .modelReloaded
     case .noRoom: .noRoom
     case .connectionLacked: .connectionLacked
+    case .storeFailed: .storeFailed
     case .requestLost(_, let outcome):
       switch outcome {
       case .expired: .requestExpired
@@ -133,7 +137,7 @@ extension DispatcherEvent {
       .requestCancelled:
       return nil
     case .noRoom(let refusal, _): return "\(kind) \(refusal)"
-    case .connectionLacked: return "\(kind)"
+    case .connectionLacked, .storeFailed: return "\(kind)"
     case .permissionDenied(_, let userID, _): return "\(kind) \(userID)"
     case .modelReloaded(let reload): return "\(kind) \(reload.model) \(reload.client)"
     case .requestLost(let request, let outcome): return "\(kind) \(outcome) \(request.instance?.name ?? "")"

@@ -1,3 +1,4 @@
+import Chat
 import Gateway
 import NIOCore
 import NIOHTTP1
@@ -24,7 +25,7 @@ extension DispatcherShell: GatewayDelegate {
 
   func gatewayAdmits(_ head: HTTPRequestHead, _ route: Route, from peer: RequestPeer) -> Admission {
     guard route.audience != .anyone else { return .admitted(nil) }
-    guard let caller = access.identify(head, from: peer, sessionKeyID: nil) else {
+    guard let caller = access.identify(head, from: peer, sessionKeyID: chat?.keyID(of: head.headers)) else {
       return .refused(
         .unauthenticated,
         because: "This server wants an API key: 'Authorization: Bearer sk-pool-…'. Ask its operator for one.")
@@ -48,7 +49,7 @@ extension DispatcherShell: GatewayDelegate {
     case .metadata: admit(exchange, .reference)
     case .modelManagement: admit(exchange, .storeReference)
     case .account: admit(exchange, .networkReference)
-    case .pool: exchange.refuse(PoolError(status: 404, code: "not_found", message: "TODO"))
+    case .pool(let endpoint): chat?.arrived(exchange, endpoint)
     }
   }
 
@@ -90,10 +91,13 @@ extension DispatcherShell: GatewayDelegate {
     }
   }
 
-  func exchangeCaughtUp(_ exchange: Exchange) {}
+  func exchangeCaughtUp(_ exchange: Exchange) { chat?.caughtUp(exchange) }
 
   func exchangeEnded(_ exchange: Exchange, _ outcome: ExchangeOutcome) {
-    guard let ended = carried.removeValue(forKey: exchange.id) else { return }
+    guard let ended = carried.removeValue(forKey: exchange.id) else {
+      chat?.ended(exchange)
+      return
+    }
     let decided = ended.decided ?? RequestOutcome(outcome)
     if ended.decided == nil, case .failed(.requestBody(let refusal)) = outcome {
       // The same fault in a body that is read whole never gets as far as here.

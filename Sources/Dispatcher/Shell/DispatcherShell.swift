@@ -1,3 +1,4 @@
+import Chat
 import DequeModule
 import Gateway
 import Glibc
@@ -27,6 +28,8 @@ final class DispatcherShell {
   var journal: DispatcherJournal
   var metrics = DispatcherMetrics()
   var access: AccessControl
+  /// There as soon as what was stored has been read.
+  var chat: Chat?
   var status: ServiceStatus?
 
   /// The gateway's exchanges that the core knows of, or has just ended.
@@ -85,6 +88,7 @@ final class DispatcherShell {
     guard !isClosed else { return }
     scheduleTick()
     schedulePush()
+    chat?.queueChanged()
   }
 
   private func carryOut(_ action: DispatchAction) {
@@ -153,6 +157,7 @@ final class DispatcherShell {
 
   func adopt(_ settings: Settings, modelRules: ModelRules) {
     access.adopt(settings)
+    chat?.adopt(settings.chat)
     let limits = settings.dispatchLimits
     apply { core, _ in
       core.limits = limits.preloading(by: modelRules)
@@ -171,6 +176,7 @@ final class DispatcherShell {
   /// The end of all timers. What the gateway still tells is applied, and nothing more comes of it.
   func close() {
     isClosed = true
+    chat?.close()
     tickTimer?.task.cancel()
     control.pushTimer?.task.cancel()
     for load in loads.values { load.request.cancel() }

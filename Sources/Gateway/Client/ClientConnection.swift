@@ -295,6 +295,9 @@ final class ClientConnection: ChannelInboundHandler, ExchangeClient {
 
   // MARK: For the exchange
 
+  var bodySource: (any AnswerReader)? { nil }
+  func startOver() -> Bool { false }
+
   func answerMayKeepAlive(_ exchange: Exchange) -> Bool {
     nextKeepsAlive && exchange.bodyIsWhole && !gateway.isStopping
   }

@@ -41,6 +41,8 @@ extension Exchange {
 
   /// The whole body at once, of a request of the pool's own.
   func takeWhole(_ body: ByteBuffer) throws(RequestFault) {
+    guard body.readableBytes <= gateway.freeBytes else { throw .memoryFull }
+    releaseBody()
     self.body = body
     bodyBytes = body.readableBytes
     hold(bodyBytes)
@@ -119,7 +121,8 @@ extension Exchange {
   func sendRequest(over upstream: UpstreamConnection) {
     var buffer = ByteBufferAllocator().buffer(capacity: 1024)
     let isChunked = isStreamed && plan.isChunked
-    let length = isStreamed ? plan.contentLength : plan.hasBody ? body.readableBytes : plan.contentLength
+    let isHeld = plan.hasBody || body.readableBytes > 0
+    let length = isStreamed || !isHeld ? plan.contentLength : body.readableBytes
     HTTPText.requestHead(
       head, target: plan.target, host: upstream.host, bodyLength: length, isChunked: isChunked, into: &buffer)
     upstream.send(buffer)
@@ -149,7 +152,7 @@ extension Exchange {
   private var hasInstance: Bool {
     switch stage {
     case .attempting, .answering: true
-    case .receiving, .parked, .streaming, .ended: false
+    case .receiving, .parked, .preparing, .streaming, .ended: false
     }
   }
 

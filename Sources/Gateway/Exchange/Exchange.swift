@@ -1,5 +1,5 @@
 package import NIOCore
-import NIOHTTP1
+package import NIOHTTP1
 package import OllamaAPI
 package import PoolCore
 
@@ -45,16 +45,21 @@ package final class Exchange {
   enum Stage {
     /// Its body is being read, and the delegate doesn't know of it. → parked, ended
     case receiving
-    /// The delegate has it, no instance does. → attempting, ended
+    /// The delegate has it, no instance does. → preparing, attempting, streaming, ended
     case parked
+    /// An instance has a slot for it, and its body is being made. → parked, attempting, ended
+    case preparing(Preparation)
     /// An instance has it and hasn't answered. → parked, answering, ended
     case attempting(UpstreamConnection)
-    /// The head of the instance's answer went to the client. → ended
+    /// The head of the instance's answer went to the client. → ended; parked where the client can take it back
     case answering(UpstreamConnection)
     /// An answer of the pool's own goes out piece by piece. → ended
     case streaming(OwnStream)
     case ended
   }
+
+  /// One making of a body; another one may follow.
+  final class Preparation {}
 
   let gateway: Gateway
   let head: HTTPRequestHead
@@ -101,10 +106,11 @@ package final class Exchange {
   private var upstream: UpstreamConnection? {
     switch stage {
     case .attempting(let upstream), .answering(let upstream): upstream
-    case .receiving, .parked, .streaming, .ended: nil
+    case .receiving, .parked, .preparing, .streaming, .ended: nil
     }
   }
 
+  package var headers: HTTPHeaders { head.headers }
   /// A header of the request; of several, the first.
   package func header(_ name: String) -> String? { head.headers.first(name: name) }
   /// What the path has in place of the route's variable segment.
@@ -120,8 +126,27 @@ package final class Exchange {
   package func relay(to address: SocketAddress) {
     guard case .parked = stage else { return }
     progressedAt = .now()
+    if let source = client?.bodySource, route.body != .none { return prepare(source, for: address) }
     // Only what can be sent again may go over a connection that the instance may just have closed.
     attempt(gateway.upstreams.connection(to: address, reused: !isStreamed))
+  }
+
+  private func prepare(_ source: any AnswerReader, for address: SocketAddress) {
+    let preparation = Preparation()
+    stage = .preparing(preparation)
+    source.requestBody { [self] body in
+      guard case .preparing(let current) = stage, current === preparation else { return }
+      stage = .parked
+      progressedAt = .now()
+      do {
+        try takeWhole(body.get())
+        attempt(gateway.upstreams.connection(to: address, reused: true))
+      } catch let error as PoolError {
+        refuse(error)
+      } catch {
+        refuse((error as? RequestFault)?.error ?? .instanceFailed("\(error)"))
+      }
+    }
   }
 
   /// Ends the exchange with an error of the pool's own and closes its connection to the instance. A stream that has
@@ -133,20 +158,28 @@ package final class Exchange {
       upstream.abandon()
       breakOff(with: error)
       end(.failed(.refused(code: error.code)))
-    case .parked, .attempting:
+    case .parked, .preparing, .attempting:
       upstream?.abandon()
       send(error, headers: [])
       end(.failed(.refused(code: error.code)))
     }
   }
 
-  /// Drops an attempt that has given no byte: the exchange is parked again.
+  /// Drops an attempt: the exchange is parked again.
   ///
-  /// - Returns: false if there is none, the answer has begun, or the request can't be sent again; then nothing changed.
+  /// - Returns: false if there is none, the client has a part of the answer and can't give it back, or the request can't
+  ///   be sent again; then nothing changed.
   @discardableResult
   package func withdraw() -> Bool {
-    guard case .attempting(let upstream) = stage, isReplayable else { return false }
-    upstream.abandon()
+    switch stage {
+    case .preparing: break
+    case .attempting(let upstream) where isReplayable: upstream.abandon()
+    case .answering(let upstream) where client?.startOver() == true:
+      upstream.abandon()
+      answer = nil
+      answerStatus = nil
+    case .receiving, .parked, .attempting, .answering, .streaming, .ended: return false
+    }
     stage = .parked
     return true
   }
@@ -155,7 +188,7 @@ package final class Exchange {
   package func respond(status: Int, headers: [(name: String, value: String)], body: [UInt8]) {
     switch stage {
     case .receiving, .answering, .streaming, .ended: return
-    case .parked, .attempting:
+    case .parked, .preparing, .attempting:
       upstream?.abandon()
       sendWhole(status: status, headers: headers, body: body)
       end(.served)
@@ -170,13 +203,6 @@ package final class Exchange {
     stage = .parked
     id = gateway.nextRequestID()
     gateway.delegate.exchangeArrived(self)
-  }
-
-  /// Takes the place of another exchange, which has ended: the delegate has the request of this number already.
-  package func arrive(inPlaceOf id: RequestID) {
-    guard case .receiving = stage else { return }
-    stage = .parked
-    self.id = id
   }
 
   /// Nobody wants the answer any more.
@@ -271,7 +297,7 @@ package final class Exchange {
       let debt = upstream.debt
       upstream.abandon()
       answerLost(problem: lastProblem ?? "", owed: debt)
-    case .receiving, .parked, .streaming, .ended: break
+    case .receiving, .parked, .preparing, .streaming, .ended: break
     }
   }
 
@@ -289,7 +315,7 @@ package final class Exchange {
     switch stage {
     case .ended: return
     case .receiving: hasArrived = false
-    case .parked, .attempting, .answering, .streaming: hasArrived = true
+    case .parked, .preparing, .attempting, .answering, .streaming: hasArrived = true
     }
     stage = .ended
     releaseBody()

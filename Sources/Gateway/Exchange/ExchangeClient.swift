@@ -8,6 +8,11 @@ protocol ExchangeClient: AnyObject {
   /// Whether no more of the answers waits for it than it takes by itself.
   var hasTakenAnswers: Bool { get }
 
+  /// The body of a request that is made only when an instance has a slot for it; nil where it is there already.
+  var bodySource: (any AnswerReader)? { get }
+  /// Whether what came of the answer can be taken back; if so, it has been.
+  func startOver() -> Bool
+
   /// The head of an instance's answer. Nothing goes out before ``flush()``.
   func sendHead(status: Int, _ head: ByteBuffer)
   /// A piece of the answer's body, framed as its head says.

@@ -3,44 +3,69 @@ import NIOHTTP1
 package import OllamaAPI
 package import PoolCore
 
-/// Takes the answer to one request of the pool's own, on the gateway's loop, and whatever comes: nothing is held back for
-/// it.
+/// A part of the pool that has a question of its own for an instance, and takes the answer, on the gateway's loop. It
+/// takes whatever comes: nothing is held back for it.
 package protocol AnswerReader: AnyObject {
+  /// An instance has a slot for the request now: its body, in JSON, or why there is none. It need not come at once. Asked
+  /// for again for every attempt.
+  func requestBody(_ done: @escaping (Result<ByteBuffer, PoolError>) -> Void)
   /// An instance's answer begins, or one of the pool's own.
   func answerBegan(status: Int)
   /// The next piece of its body, without framing.
   func answerContinued(_ content: ByteBuffer)
+  /// What came of the answer is void: it will begin anew.
+  func answerVoided()
   /// Comes exactly once, after the delegate was told.
   ///
   /// - Parameter error: what the pool itself ended it with.
   func answerEnded(_ outcome: ExchangeOutcome, _ error: PoolError?)
 }
 
+/// What is known of a request of the pool's own before its body is there.
+package struct OwnRequest {
+  package var route: Route
+  /// As somebody wrote it.
+  package var model: String?
+  package var streams: Bool
+  /// About as long as the body will be, in bytes.
+  package var bodyBytes: Int
+  /// On whose behalf, and where that one is.
+  package var caller: Caller?
+  package var peer: SocketAddress?
+
+  package init(
+    route: Route, model: String?, streams: Bool, bodyBytes: Int = 0, caller: Caller?, peer: SocketAddress?
+  ) {
+    self.route = route
+    self.model = model
+    self.streams = streams
+    self.bodyBytes = bodyBytes
+    self.caller = caller
+    self.peer = peer
+  }
+}
+
 extension Gateway {
-  /// A request that a part of the pool makes of an instance on behalf of somebody. It goes the way of a client's: the
-  /// delegate has it as soon as it ``Exchange/arrive(as:)``, and ``Exchange/leave()`` ends it.
+  /// A request of a part of the pool. It goes the way of a client's: the delegate has it as soon as it
+  /// ``Exchange/arrive()``, and ``Exchange/leave()`` ends it. Unlike a client's it can be withdrawn in the middle of its
+  /// answer, and be served anew.
   ///
-  /// - Parameters:
-  ///   - body: JSON; the operator's rules for its model are applied to it.
-  ///   - caller: on whose behalf, and where that one is; for the operator's lists.
-  ///   - reader: held until the end.
-  package func request(
-    _ route: Route, body: ByteBuffer, onBehalfOf caller: Caller?, at peer: SocketAddress?, reader: any AnswerReader
-  ) throws(PoolError) -> Exchange {
-    guard body.readableBytes <= freeBytes else { throw RequestFault.memoryFull.error }
+  /// - Parameter reader: held until the end.
+  package func request(_ request: OwnRequest, reader: any AnswerReader) -> Exchange {
     // As a client of HTTP/1.0 the reader gets the content without framing.
     let head = HTTPRequestHead(
-      version: .http1_0, method: HTTPMethod(rawValue: route.method), uri: route.pattern,
-      headers: ["Content-Type": "application/json"])
+      version: .http1_0, method: HTTPMethod(rawValue: request.route.method), uri: request.route.pattern,
+      headers: request.route.body == .none ? [:] : ["Content-Type": "application/json"])
     let plan = RequestPlan(
-      route: route, target: route.pattern, corsHeaders: [], headBytes: 0, contentLength: body.readableBytes,
+      route: request.route, target: request.route.pattern, corsHeaders: [], headBytes: 0, contentLength: nil,
       isChunked: false, expectsContinue: false, keepsAlive: false)
-    let exchange = Exchange(self, client: ReadingClient(reader), peer: peer, caller: caller, head: head, plan: plan)
-    do {
-      try exchange.takeWhole(body)
-    } catch {
-      exchange.end(.cancelled)
-      throw error.error
+    let exchange = Exchange(
+      self, client: ReadingClient(reader), peer: request.peer, caller: request.caller, head: head, plan: plan)
+    exchange.model = request.model
+    exchange.wantsStream = request.streams
+    exchange.bodyBytes = request.bodyBytes
+    if let model = request.model, request.route.readsOptions {
+      exchange.options = limits.modelRules[model].granted(RunnerOptions())
     }
     return exchange
   }
@@ -54,6 +79,12 @@ private final class ReadingClient: ExchangeClient {
 
   var isWritable: Bool { true }
   var hasTakenAnswers: Bool { true }
+
+  var bodySource: (any AnswerReader)? { reader }
+  func startOver() -> Bool {
+    reader.answerVoided()
+    return true
+  }
 
   func sendHead(status: Int, _ head: ByteBuffer) { reader.answerBegan(status: status) }
   func send(_ bytes: ByteBuffer) { reader.answerContinued(bytes) }

@@ -19,22 +19,21 @@ package enum PoolEndpoint: Sendable, Hashable, CaseIterable {
 
 extension Route {
   /// Every route of the pool's own.
-  package static let own: [Route] =
-    ["/chat", "/chat/page.css", "/chat/page.js", "/chat/client.js", "/chat/icon.svg"].flatMap {
-      pool(["GET", "HEAD"], $0, .page)
-    } + [
-      pool(["POST"], "/chat/stream", .ask),
-      pool(["GET"], "/chat/stream/:request", .follow),
-      pool(["GET"], "/chat/ws", .socket),
-      pool(["DELETE"], "/chat/requests/:request", .cancel),
-      pool(["GET"], "/chat/history", .history),
-      pool(["DELETE"], "/chat/history", .forgetHistory),
-      pool(["GET"], "/chat/session", .session),
-      pool(["POST"], "/chat/session", .signIn),
-      pool(["DELETE"], "/chat/session", .signOut),
-      pool(["GET"], "/queue", .queue),
-      pool(["GET"], "/queue/:request", .place),
-    ].flatMap { $0 }
+  package static let own: [Route] = [
+    pool(["GET", "HEAD"], "/chat", .page),
+    pool(["GET", "HEAD"], "/chat/:file", .page),
+    pool(["POST"], "/chat/stream", .ask),
+    pool(["GET"], "/chat/stream/:request", .follow),
+    pool(["GET"], "/chat/ws", .socket),
+    pool(["DELETE"], "/chat/requests/:request", .cancel),
+    pool(["GET"], "/chat/history", .history),
+    pool(["DELETE"], "/chat/history", .forgetHistory),
+    pool(["GET"], "/chat/session", .session),
+    pool(["POST"], "/chat/session", .signIn),
+    pool(["DELETE"], "/chat/session", .signOut),
+    pool(["GET"], "/queue", .queue),
+    pool(["GET"], "/queue/:request", .place),
+  ].flatMap { $0 }
 
   private static func pool(_ methods: [String], _ pattern: String, _ endpoint: PoolEndpoint) -> [Route] {
     let body: BodyHandling = [.ask, .signIn].contains(endpoint) ? .buffered : .none

@@ -7,7 +7,8 @@ extension Settings {
 
   func contradictions(_ positions: Positions) -> [ConfigurationProblem] {
     openListeners(positions) + overlaps(positions) + bounds(positions) + duplicateGPUs(positions)
-      + unknownClasses(positions) + placementsWithoutGPUs(positions) + groupsBesidePlacements(positions) + modelContradictions(positions)
+      + unknownClasses(positions) + placementsWithoutGPUs(positions) + groupsBesidePlacements(positions)
+      + modelContradictions(positions)
       + placementProblems(knownGPUs: listedUUIDs, memory: listedMemory, positions: positions).map(\.problem)
   }
 
@@ -36,7 +37,8 @@ extension Settings {
   private func openListeners(_ positions: Positions) -> [ConfigurationProblem] {
     if allowOpenListener { return [] }
     // Metrics have no keys.
-    return listeners.filter { !$0.address.isLoopback && ($0.key == "metrics_listen" || !access.isRequired) }.map { listener in
+    return listeners.filter { !$0.address.isLoopback && ($0.key == "metrics_listen" || !access.isRequired) }.map {
+      listener in
       ConfigurationProblem(
         at: positions[listener.key], key: listener.key, Self.isOpen(listener.address),
         expected: Self.loopbackOrPermission)

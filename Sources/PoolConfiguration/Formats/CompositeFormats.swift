@@ -115,7 +115,9 @@ extension ValueFormat where Value == [String: ModelSettings] {
 }
 
 extension ValueFormat where Value == [String: ClassSettings] {
-  static var classes: Self { .named("classes", .className, most: 64, SettingsKeys.userClass, blank: ClassSettings.blank) }
+  static var classes: Self {
+    .named("classes", .className, most: 64, SettingsKeys.userClass, blank: ClassSettings.blank)
+  }
 }
 
 extension ValueFormat where Value == [String: UserSettings] {

@@ -23,8 +23,8 @@ extension Settings {
   /// Who may come in, and what each class is entitled to; what was issued since comes from elsewhere.
   package var accessRules: AccessRules {
     var rules = AccessRules(
-      classes: classes.mapValues(DispatchRequest.Share.init), defaultClass: access.defaultClass,
-      anonymousClass: access.anonymousClass)
+      classes: Dictionary(uniqueKeysWithValues: classes.map { ($0.key, UserClass($0.key, $0.value)) }),
+      defaultClass: access.defaultClass, anonymousClass: access.anonymousClass)
     rules.anonymous = access.anonymous
     rules.hasProxies = !access.trustedProxies.isEmpty
     rules.isOpenToAnyone = allowOpenListener
@@ -33,8 +33,12 @@ extension Settings {
   }
 }
 
-extension DispatchRequest.Share {
-  fileprivate init(_ settings: ClassSettings) {
-    self.init(level: settings.priority, weight: settings.weight)
+extension UserClass {
+  fileprivate init(_ name: String, _ settings: ClassSettings) {
+    self.init(
+      name: name, priority: settings.priority, weight: settings.weight,
+      limits: UserLimits(
+        requestsPerHour: settings.requestsPerHour, tokensPerHour: settings.tokensPerHour,
+        concurrent: settings.concurrent, waiting: settings.waiting))
   }
 }

@@ -10,15 +10,22 @@ package struct AccessRules: Hashable, Sendable {
 
   /// What an API key stands for.
   package struct KeyGrant: Hashable, Sendable {
+    package var id: String
     package var name: String
     package var role: Caller.Role
     /// nil: the class of whoever has none.
     package var className: String?
+    /// Where they differ from those of the class.
+    package var limits: UserLimits
 
-    package init(name: String, role: Caller.Role = .user, className: String? = nil) {
+    package init(
+      id: String, name: String, role: Caller.Role = .user, className: String? = nil, limits: UserLimits = UserLimits()
+    ) {
+      self.id = id
       self.name = name
       self.role = role
       self.className = className
+      self.limits = limits
     }
   }
 
@@ -70,14 +77,13 @@ package struct AccessRules: Hashable, Sendable {
   package var hasProxies = false
   /// Whether the configuration says that anyone may come in by a listener beyond loopback.
   package var isOpenToAnyone = false
-  /// What each class is entitled to, by its name.
-  package var classes: [String: DispatchRequest.Share]
+  package var classes: [String: UserClass]
   package var defaultClass: String
   package var anonymousClass: String
   package var users: [String: UserGrant] = [:]
 
   package init(
-    classes: [String: DispatchRequest.Share] = [:], defaultClass: String = "standard",
+    classes: [String: UserClass] = [:], defaultClass: String = "standard",
     anonymousClass: String = "standard"
   ) {
     self.classes = classes
@@ -101,15 +107,26 @@ package struct AccessRules: Hashable, Sendable {
     return caller(.anonymous, Caller.addressPrefix + claim.address, .user, anonymousClass)
   }
 
-  private func caller(_ grant: KeyGrant) -> Caller {
-    caller(.key(grant.name), Caller.keyPrefix + grant.name, grant.role, grant.className ?? defaultClass)
+  package func caller(_ grant: KeyGrant) -> Caller {
+    var caller = caller(
+      .key(id: grant.id, name: grant.name), Caller.keyPrefix + grant.name, grant.role, grant.className ?? defaultClass)
+    caller.share.limits.override(by: grant.limits)
+    return caller
   }
 
   /// A class that the configuration has no longer is the default one.
   private func caller(_ proof: Caller.Proof, _ user: String, _ role: Caller.Role, _ className: String) -> Caller {
-    let known = classes[className] == nil ? defaultClass : className
-    var share = classes[known] ?? DispatchRequest.Share()
-    share.user = UserID(user)
-    return Caller(proof: proof, role: role, className: known, share: share)
+    let userClass = classes[className] ?? classes[defaultClass] ?? UserClass(name: defaultClass)
+    return Caller(
+      proof: proof, role: role, className: userClass.name,
+      share: DispatchRequest.Share(user: UserID(user), in: userClass))
+  }
+}
+
+extension AccessRules {
+  /// Somebody whose request outlived the dispatcher that took it. What was proved then is believed.
+  package func caller(_ user: UserID, className: String) -> Caller {
+    let proof: Caller.Proof = user.name.hasPrefix(Caller.userPrefix) ? .proxy : .anonymous
+    return caller(proof, user.name, .user, className)
   }
 }

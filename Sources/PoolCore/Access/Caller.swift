@@ -10,8 +10,8 @@ package struct Caller: Hashable, Sendable {
   package enum Proof: Hashable, Sendable {
     /// Nothing, and nothing is asked for: the endpoint can be reached from this machine alone, and has no keys yet.
     case local
-    /// An API key, by its name.
-    case key(String)
+    /// An API key.
+    case key(id: String, name: String)
     /// The header of a trusted proxy.
     case proxy
     /// Nothing but an address.
@@ -39,7 +39,7 @@ package struct Caller: Hashable, Sendable {
   package var name: String? {
     switch proof {
     case .local, .anonymous: nil
-    case .key(let name): name
+    case .key(_, let name): name
     case .proxy: String(share.user.name.dropFirst(Self.userPrefix.count))
     }
   }

@@ -18,6 +18,14 @@ package struct UserLimits: Hashable, Sendable {
     self.concurrent = concurrent
     self.waiting = waiting
   }
+
+  /// What the other ones settle counts instead.
+  package mutating func override(by other: UserLimits) {
+    requestsPerHour = other.requestsPerHour ?? requestsPerHour
+    tokensPerHour = other.tokensPerHour ?? tokensPerHour
+    concurrent = other.concurrent ?? concurrent
+    waiting = other.waiting ?? waiting
+  }
 }
 
 /// What users of one kind are entitled to, from the configuration.

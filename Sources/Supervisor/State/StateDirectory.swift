@@ -20,7 +20,7 @@ package final class StateDirectory: Sendable {
   private static let largest = 1 << 20
 
   /// From the root, through no link: the units of systemd name it, too.
-  let path: String
+  package let path: String
   /// The open file by which others see that the directory is in use: until ``close()``, or the end of the process,
   /// however it comes.
   private let lock: Mutex<Int32?>

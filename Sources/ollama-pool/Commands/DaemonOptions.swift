@@ -22,8 +22,11 @@ struct StateOptions: ParsableArguments {
   @Option(
     name: .customLong("state"),
     help: ArgumentHelp(
-      "The folder for GPU numbers and what operators ordered: cordons, scale, drains, restarts. No two pools share one.",
+      "The folder for what outlives the daemons. No two pools share one.",
       discussion: """
+        Of the supervisor: GPU numbers, and what operators ordered: cordons, scale, drains, restarts. Of the dispatcher: \
+        questions that wait, API keys by their hashes, sessions with their history, and the secret that signs cookies.
+
         Variables that are configured for instances are in it, too, for units of the system's systemd: one file for \
         each instance, NAME.environment, that root alone reads.
 

@@ -17,12 +17,14 @@ struct DispatcherCommand: AsyncParsableCommand {
 
   @OptionGroup var configuration: ConfigurationOptions
   @OptionGroup var sockets: DaemonSocketOptions
+  @OptionGroup var state: StateOptions
 
   func run() async throws {
     let inherited = ListenSockets.take()
     let signals = await StopSignals()
     let loaded = try configuration.read()
-    var options = DaemonSetup.dispatcher(loaded.settings, sockets: sockets.folder)
+    try Folders.make(state.folder, mode: 0o700)
+    var options = DaemonSetup.dispatcher(loaded.settings, sockets: sockets.folder, stateFolder: state.folder)
     options.inherited = inherited
     options.notifiesServiceManager = true
     options.instanceUserID = DaemonSetup.instanceUserID(loaded.settings)

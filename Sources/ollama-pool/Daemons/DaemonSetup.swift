@@ -7,10 +7,12 @@ import Systemd
 
 /// What the ways of running the daemons have in common.
 enum DaemonSetup {
-  static func dispatcher(_ settings: Settings, sockets: SocketFolder) -> DispatcherOptions {
-    DispatcherOptions(
+  static func dispatcher(_ settings: Settings, sockets: SocketFolder, stateFolder: String) -> DispatcherOptions {
+    var options = DispatcherOptions(
       settings: settings, controlSocket: sockets.dispatcher,
       journal: Journal(identifier: Daemon.dispatcher.journalIdentifier), version: Version.current)
+    options.stateFolder = stateFolder
+    return options
   }
 
   /// The user of units of the system manager, in numbers.

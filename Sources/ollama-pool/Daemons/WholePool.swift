@@ -24,7 +24,7 @@ struct WholePool: Sendable {
     state: StateDirectory, nextFreePort: Bool
   ) async throws -> WholePool {
     let settings = loaded.settings
-    var options = DaemonSetup.dispatcher(settings, sockets: sockets)
+    var options = DaemonSetup.dispatcher(settings, sockets: sockets, stateFolder: state.path)
     options.nextFreePort = nextFreePort
     if geteuid() == 0 { options.instanceUserID = DaemonSetup.instanceUserID(settings) }
     let dispatcher = try await startDispatcher(options)

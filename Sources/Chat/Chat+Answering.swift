@@ -1,0 +1,127 @@
+import Gateway
+import NIOCore
+import OllamaAPI
+import PoolConfiguration
+import PoolCore
+import QueueStore
+
+/// What the model is told, and how a question ends.
+extension Chat {
+  /// What of a history the model is told again, in bytes: more than most contexts hold.
+  private static let historyBytes = 256 << 10
+
+  /// An instance has a slot for a question.
+  func makeBody(for question: Question, _ done: @escaping (Result<ByteBuffer, PoolError>) -> Void) {
+    question.turnCame()
+    note(store.setRequest(question.id, state: .running, attempts: question.life))
+    store.history(of: question.session, last: settings.historyMessages + 1, bytes: Self.historyBytes)
+      .assumeIsolated().whenComplete { [self] read in
+        switch read {
+        case .success(let messages): done(.success(body(of: question, messages)))
+        case .failure(let error):
+          pool.storeFailed("\(error)")
+          done(.failure(.storeFailed))
+        }
+      }
+  }
+
+  private func body(of question: Question, _ history: [StoredMessage]) -> ByteBuffer {
+    // What was asked and never answered would only confuse.
+    let answered = Set(history.filter { $0.role == .assistant }.compactMap(\.requestID))
+    var json = JSONWriter()
+    json.raw("{\"model\":")
+    json.string(question.model)
+    json.raw(",\"stream\":true,\"messages\":[")
+    var isFirst = true
+    func write(_ role: StaticString, _ content: String) {
+      json.raw(isFirst ? "{\"role\":\"" : ",{\"role\":\"")
+      isFirst = false
+      json.raw(role)
+      json.raw("\",\"content\":")
+      json.string(content)
+      json.raw("}")
+    }
+    if let instructions = settings.instructions { write("system", instructions) }
+    for message in history where message.requestID.map(answered.contains) ?? true {
+      write(message.role == .user ? "user" : "assistant", message.content)
+    }
+    for message in history where message.requestID == question.id && message.role == .user {
+      write("user", message.content)
+    }
+    json.raw("]}")
+    return ByteBuffer(bytes: json.bytes)
+  }
+
+  // MARK: The end
+
+  enum Ending {
+    case answered, stopped
+    case refused(PoolError)
+  }
+
+  /// The pool is done with a question.
+  func answered(_ question: Question, _ outcome: ExchangeOutcome, _ error: PoolError?) {
+    let answer = question.answer
+    if answer.wasStopped {
+      finish(question, .stopped)
+    } else if let error {
+      finish(question, .refused(error))
+    } else if let problem = answer.error {
+      let isUnknown = answer.status == 404
+      finish(
+        question,
+        .refused(
+          PoolError(
+            status: isUnknown ? 404 : 502, code: isUnknown ? "model_not_found" : "upstream_error", message: problem)))
+    } else if outcome == .served, answer.status == 200 {
+      finish(question, .answered)
+    } else {
+      finish(question, .refused(outcome == .failed(.truncated) ? .truncated : .instanceLost))
+    }
+  }
+
+  /// The one place where a question ends.
+  func finish(_ question: Question, _ ending: Ending) {
+    if case .ended = question.phase { return }
+    let wasOpen = !question.viewers.contains { !$0.hasBegun }
+    question.phase = .ended
+    question.deadline = pool.now + settings.resumeWithin
+    let now = WallTime.now
+    let text = question.answer.text.isEmpty ? question.voidedText : question.answer.text
+    if !text.isEmpty {
+      note(
+        store.append(
+          StoredMessage(
+            session: question.session, role: .assistant, content: text, model: question.model, requestID: question.id,
+            sources: AnswerSource.text(of: question.answer.sources), at: now)))
+    }
+    note(store.deleteRequest(question.id))
+    remember(question)
+    switch ending {
+    case .answered: question.tell(.done(at: now.iso8601, model: question.model, wasStopped: false))
+    case .stopped: question.tell(.done(at: now.iso8601, model: question.model, wasStopped: true))
+    case .refused(let error):
+      if wasOpen {
+        question.tell(.failed(message: error.message, code: error.code, retryAfterSeconds: error.retryAfterSeconds))
+      } else {
+        let viewers = question.viewers
+        question.viewers = []
+        forget(question)
+        for viewer in viewers { viewer.refuse(error) }
+      }
+    }
+  }
+
+  /// Keeps an ended question for those who come back.
+  private func remember(_ question: Question) {
+    ended.append(question.id)
+    while ended.count > Self.mostEnded, let oldest = ended.popFirst() { questions[oldest] = nil }
+  }
+
+  func forget(_ question: Question) { questions[question.id] = nil }
+
+  /// What was to be written down and could not be is told; the chat goes on.
+  func note(_ written: EventLoopFuture<Void>) {
+    written.assumeIsolated().whenFailure { [self] error in pool.storeFailed("\(error)") }
+  }
+}

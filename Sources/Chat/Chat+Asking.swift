@@ -1,0 +1,165 @@
+import Credentials
+import Gateway
+import NIOCore
+import OllamaAPI
+import PoolConfiguration
+import PoolCore
+import QueueStore
+
+/// Who asks, whence.
+struct Asker {
+  var caller: Caller
+  var peer: SocketAddress?
+  var language: ChatLanguage
+  /// The one that the cookie names, if it is this caller's.
+  var session: String?
+  /// Whether a proxy says that the browser came by HTTPS.
+  var isSecure: Bool
+}
+
+/// From a request to a place in the queue.
+extension Chat {
+  /// The route by which a question is put to an instance.
+  private static let route: Route = {
+    guard case .route(let route) = RouteTable.ollama.resolve(method: "POST", path: "/api/chat") else {
+      preconditionFailure("Ollama has no chat")
+    }
+    return route
+  }()
+
+  func asker(_ exchange: Exchange) -> Asker? {
+    guard let caller = exchange.caller else { return nil }
+    let named = sessions.session(in: exchange.headers)
+    return Asker(
+      caller: caller, peer: exchange.peerAddress, language: ChatLanguage(accepting: exchange.header("Accept-Language")),
+      session: named.flatMap { sessions.belongs($0, to: Sessions.owner(of: caller)) ? $0 : nil },
+      isSecure: exchange.header("X-Forwarded-Proto") == "https")
+  }
+
+  func ask(_ exchange: Exchange) {
+    guard let asker = asker(exchange) else { return exchange.refuse(.notFound) }
+    do throws(PoolError) {
+      let asked = try AskedQuestion.read(exchange.content)
+      let stream = EventStream(exchange, now: { [pool] in pool.now })
+      streams[exchange.id] = stream
+      ask(asked, asker, viewer: stream)
+    } catch {
+      exchange.refuse(error)
+    }
+  }
+
+  func ask(_ asked: AskedQuestion, _ asker: Asker, viewer: any Viewer) {
+    chooseModel(asked.model) { [self] chosen in
+      switch chosen {
+      case .failure(let error): viewer.refuse(error)
+      case .success(let model): write(asked, asker, model: model, viewer)
+      }
+    }
+  }
+
+  /// Writes a question down, and gives it to the pool.
+  private func write(_ asked: AskedQuestion, _ asker: Asker, model: String, _ viewer: any Viewer) {
+    var asker = asker
+    let now = WallTime.now
+    var writes: [EventLoopFuture<Void>] = []
+    if let session = asker.session {
+      store.touchSession(session, at: now)
+    } else {
+      asker.session = makeSession(asker.caller, at: now, &writes)
+    }
+    guard let session = asker.session else { return }
+    var caller = asker.caller
+    caller.share.priority = max(caller.share.priority, asked.priority ?? 0)
+    let question = Question(
+      self, id: RandomID.make(), session: session, caller: caller, model: model, language: asker.language,
+      isResumable: asked.resumable ?? false, place: nextPlace)
+    nextPlace += 1
+    questions[question.id] = question
+    question.viewers = [viewer]
+    (viewer as? EventStream)?.question = question
+    writes.append(store.add(question.stored(message: asked.message, at: now)))
+    writes.append(
+      store.append(
+        StoredMessage(
+          session: session, role: .user, content: asked.message, model: model, requestID: question.id, at: now)))
+    let bytes = asked.message.utf8.count
+    EventLoopFuture.andAllSucceed(writes, on: loop).assumeIsolated().whenComplete { [self] written in
+      switch written {
+      case .success: open(question, asker, bytes: bytes)
+      case .failure(let error):
+        pool.storeFailed("\(error)")
+        finish(question, .refused(.storeFailed))
+      }
+    }
+  }
+
+  /// Gives a question to the pool.
+  private func open(_ question: Question, _ asker: Asker, bytes: Int) {
+    guard case .saving = question.phase else { return }
+    enter(question, peer: asker.peer, bytes: bytes)
+    guard case .open = question.phase else { return }
+    let headers = sessionHeaders(question.session, asker)
+    for viewer in question.viewers { viewer.begin(question, headers) }
+    if let exchange = question.exchange, let estimate = pool.estimate(for: exchange.id) {
+      question.tellPlace(estimate)
+    }
+    for viewer in question.viewers { question.pump(viewer) }
+    // Its client left while it was being written down.
+    if question.viewers.isEmpty { unwatched(question) }
+  }
+
+  /// - Parameter bytes: about as long as what the model will be told.
+  func enter(_ question: Question, peer: SocketAddress?, bytes: Int) {
+    let exchange = gateway.request(
+      OwnRequest(
+        route: Self.route, model: question.model, streams: true, bodyBytes: bytes, caller: question.caller, peer: peer),
+      reader: question)
+    question.phase = .open
+    question.exchange = exchange
+    exchange.arrive()
+  }
+
+  /// - Parameter writes: gets what has to be written before the session is told.
+  func makeSession(_ caller: Caller, at now: WallTime, _ writes: inout [EventLoopFuture<Void>]) -> String {
+    let id = RandomID.make()
+    let owner = Sessions.owner(of: caller)
+    sessions.add(id, owner: owner)
+    let added = store.add(StoredSession(id: id, owner: owner, createdAt: now, lastUsedAt: now))
+    writes.append(
+      added.assumeIsolated().map { [self] gone in
+        for session in gone { sessions.remove(session) }
+      }.nonisolated())
+    return id
+  }
+
+  func sessionHeaders(_ session: String, _ asker: Asker) -> SessionHeaders {
+    SessionHeaders(fields: [("Set-Cookie", sessions.cookie(session, isSecure: asker.isSecure))])
+  }
+
+  private func chooseModel(_ wanted: String?, _ done: @escaping (Result<String, PoolError>) -> Void) {
+    if wanted == nil, let settled = settings.defaultModel { return done(.success(settled)) }
+    if let wanted, models.knows(wanted) || !pool.hasInstance { return done(.success(wanted)) }
+    listModels { listed in
+      done(listed.flatMap { names in ModelList.choose(wanted, of: names) })
+    }
+  }
+
+  func listModels(_ done: @escaping (Result<[String], PoolError>) -> Void) {
+    models.list(at: pool.now, gateway, done)
+  }
+}
+
+extension Question {
+  func stored(message: String, at time: WallTime) -> StoredRequest {
+    StoredRequest(
+      id: id, place: place, session: session, user: caller.user.name, className: caller.className,
+      keyID: caller.keyID, priority: String(caller.share.priority), model: model, message: message,
+      language: language.rawValue, isResumable: isResumable, arrivedAt: time)
+  }
+}
+
+extension Caller {
+  fileprivate var keyID: String? {
+    if case .key(let id, _) = proof { id } else { nil }
+  }
+}

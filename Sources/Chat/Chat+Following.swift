@@ -1,0 +1,106 @@
+import Gateway
+import NIOCore
+import PoolConfiguration
+import PoolCore
+import QueueStore
+
+/// Who sees what comes of a question, and what becomes of it when nobody does.
+extension Chat {
+  func follow(_ exchange: Exchange) {
+    guard let asker = asker(exchange), let question = question(exchange, asker) else {
+      return exchange.refuse(.notFound)
+    }
+    let stream = EventStream(exchange, seen: Self.lastSeen(exchange), now: { [pool] in pool.now })
+    streams[exchange.id] = stream
+    stream.question = question
+    stream.begin(question, sessionHeaders(question.session, asker))
+    join(question, stream)
+  }
+
+  /// The number of the last event that a client has; what is no number counts as none.
+  private static func lastSeen(_ exchange: Exchange) -> Int {
+    exchange.header("Last-Event-ID").flatMap { Int($0) } ?? 0
+  }
+
+  func join(_ question: Question, _ viewer: any Viewer) {
+    // From another life than its own: all of it is news.
+    if viewer.seen > question.log.last { viewer.seen = 0 }
+    question.viewers.append(viewer)
+    switch question.phase {
+    case .saving: return
+    case .ended: break
+    case .open: question.deadline = nil
+    case .suspended: resume(question)
+    }
+    question.pump(viewer)
+  }
+
+  private func resume(_ question: Question) {
+    guard let exchange = question.exchange else { return }
+    question.phase = .open
+    question.deadline = nil
+    question.told = nil
+    pool.resume(exchange.id)
+    if let estimate = pool.estimate(for: exchange.id) { question.tellPlace(estimate) }
+  }
+
+  func left(_ viewer: any Viewer, _ question: Question) {
+    question.viewers.removeAll { $0 === viewer }
+    if question.viewers.isEmpty { unwatched(question) }
+  }
+
+  /// Nobody follows it any more. Whoever means to come back has the server go on for a while; of anybody else the place
+  /// and the slot are free at once, and the turn is kept for as long.
+  func unwatched(_ question: Question) {
+    guard case .open = question.phase else { return }
+    question.deadline = pool.now + settings.resumeWithin
+    guard !question.isResumable, let exchange = question.exchange else { return }
+    question.phase = .suspended
+    pool.suspend(exchange.id)
+  }
+
+  // MARK: Enough
+
+  func cancel(_ exchange: Exchange) {
+    guard let asker = asker(exchange), let question = question(exchange, asker, mayEnd: true) else {
+      return exchange.refuse(.notFound)
+    }
+    stop(question, because: .enough)
+    exchange.respond(status: 204, headers: [("Cache-Control", "no-store")], body: [])
+  }
+
+  enum StopReason { case enough, unwatched, tooLong }
+
+  /// Ends a question: one that waits gives its place up, one that is answered its slot.
+  func stop(_ question: Question, because reason: StopReason) {
+    switch question.phase {
+    case .ended: return
+    case .saving:
+      question.answer.wasStopped = true
+      finish(question, .stopped)
+    case .open, .suspended:
+      question.answer.wasStopped = true
+      if case .tooLong = reason {
+        question.answer.error = "The answer is longer than the server allows."
+        question.answer.wasStopped = false
+      }
+      question.exchange?.leave()
+    }
+  }
+
+  /// The question that a request's path names, if it is the caller's. A browser sees those of its session alone; whoever
+  /// has no cookie, such as a program with an API key, all of its own.
+  private func question(_ exchange: Exchange, _ asker: Asker, mayEnd: Bool = false) -> Question? {
+    guard let question = exchange.pathVariable.flatMap({ questions[$0] }) else { return nil }
+    return may(asker, see: question, hasCookie: sessions.session(in: exchange.headers) != nil, mayEnd: mayEnd)
+      ? question : nil
+  }
+
+  func may(_ asker: Asker, see question: Question, hasCookie: Bool, mayEnd: Bool) -> Bool {
+    if question.session == asker.session { return true }
+    // Others' requests are the administrator's to end; whoever is one for want of any key is one among others.
+    if mayEnd, asker.caller.isAdministrator, asker.caller.proof != .local { return true }
+    guard !hasCookie, asker.caller.proof != .anonymous else { return false }
+    return question.caller.user == asker.caller.user
+  }
+}

@@ -1,0 +1,32 @@
+import Gateway
+import NIOCore
+import PoolConfiguration
+import PoolCore
+package import QueueStore
+
+/// What waited or ran when the dispatcher ended.
+extension Chat {
+  /// The questions take their places again, in the order in which they are to be served: those that were being answered
+  /// come first, and wait for their clients; those that waited go on, as long as their clients come back.
+  package func restore(_ stored: [StoredRequest]) {
+    nextPlace = (stored.map(\.place).max() ?? 0) + 1
+    for request in stored {
+      let life = request.attempts + 1
+      var caller = pool.caller(UserID(request.user), className: request.className, keyID: request.keyID)
+      caller.share.priority = request.priority.flatMap { Int($0) } ?? caller.share.priority
+      let question = Question(
+        self, id: request.id, session: request.session, caller: caller, model: request.model,
+        language: request.language.flatMap(ChatLanguage.init) ?? .italian, isResumable: request.isResumable,
+        place: request.place, life: life)
+      questions[question.id] = question
+      note(store.setRequest(question.id, state: request.state, attempts: life))
+      enter(question, peer: nil, bytes: request.message.utf8.count)
+      guard case .open = question.phase, let exchange = question.exchange else { continue }
+      question.deadline = pool.now + settings.resumeWithin
+      guard request.state != .waiting else { continue }
+      question.tell(.restart)
+      question.phase = .suspended
+      pool.suspend(exchange.id)
+    }
+  }
+}

@@ -1,0 +1,88 @@
+import FoundationEssentials
+import Gateway
+import NIOCore
+import OllamaAPI
+import PoolConfiguration
+import PoolCore
+import QueueStore
+
+/// Who somebody is, signing in and out.
+extension Chat {
+  func answerSession(_ exchange: Exchange) {
+    guard let asker = asker(exchange) else { return exchange.refuse(.notFound) }
+    listModels { [self] listed in
+      let names = (try? listed.get()) ?? []
+      var json = JSONWriter()
+      json.raw("{\"user\":")
+      json.string(asker.caller.name)
+      json.raw(",\"role\":")
+      json.string(asker.caller.role.rawValue)
+      json.raw(asker.caller.isSignedIn ? ",\"signed_in\":true" : ",\"signed_in\":false")
+      json.raw(",\"models\":[")
+      for (index, name) in names.enumerated() {
+        if index > 0 { json.raw(",") }
+        json.string(name)
+      }
+      json.raw("],\"default_model\":")
+      json.string(settings.defaultModel ?? (names.count == 1 ? names.first : nil))
+      json.raw("}")
+      exchange.respond(status: 200, headers: Self.jsonHeaders, body: json.bytes)
+    }
+  }
+
+  static let jsonHeaders: [(name: String, value: String)] = [
+    ("Content-Type", "application/json; charset=utf-8"), ("Cache-Control", "no-store"),
+  ]
+
+  private struct SignIn: Decodable { var key: String }
+
+  func signIn(_ exchange: Exchange) {
+    guard let wanted = try? JSONDecoder().decode(SignIn.self, from: Data(exchange.content.readableBytesView)) else {
+      return exchange.refuse(
+        PoolError(status: 400, code: "malformed_request", message: "The body has to be {\"key\": \"sk-pool-…\"}."))
+    }
+    guard let caller = pool.caller(withKey: wanted.key) else {
+      return exchange.refuse(
+        PoolError(status: 401, code: "unauthenticated", message: "This key is not known here, or no longer."))
+    }
+    // A new one: whoever knew the old one must not know this one.
+    var writes: [EventLoopFuture<Void>] = []
+    let session = makeSession(caller, at: .now, &writes)
+    let isSecure = exchange.header("X-Forwarded-Proto") == "https"
+    EventLoopFuture.andAllSucceed(writes, on: loop).assumeIsolated().whenComplete { [self] written in
+      switch written {
+      case .success:
+        exchange.respond(
+          status: 204,
+          headers: [("Set-Cookie", sessions.cookie(session, isSecure: isSecure)), ("Cache-Control", "no-store")],
+          body: [])
+      case .failure(let error):
+        pool.storeFailed("\(error)")
+        exchange.refuse(.storeFailed)
+      }
+    }
+  }
+
+  /// Also ends what the session has asked.
+  func signOut(_ exchange: Exchange) {
+    if let session = sessions.session(in: exchange.headers) {
+      sessions.remove(session)
+      for question in questions.values where question.session == session { stop(question, because: .enough) }
+      note(store.deleteSession(session))
+    }
+    let isSecure = exchange.header("X-Forwarded-Proto") == "https"
+    exchange.respond(
+      status: 204,
+      headers: [("Set-Cookie", Sessions.cookie("", seconds: 0, isSecure: isSecure)), ("Cache-Control", "no-store")],
+      body: [])
+  }
+}
+
+extension Caller {
+  fileprivate var isSignedIn: Bool {
+    switch proof {
+    case .key, .proxy: true
+    case .local, .anonymous: false
+    }
+  }
+}

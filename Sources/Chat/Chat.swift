@@ -1,0 +1,103 @@
+package import Credentials
+package import Gateway
+import NIOCore
+package import NIOHTTP1
+package import OllamaAPI
+package import PoolConfiguration
+import PoolCore
+package import QueueStore
+
+/// The chat: questions that wait durably, their events, sessions with their history, and the page. On the gateway's loop.
+///
+/// A question is written down before anybody is told its place, so that no restart loses it; an answer, when it ends.
+/// The parts:
+/// - here: what there is, and what comes from the gateway;
+/// - `Chat+Asking`: from a request to a place in the queue;
+/// - `Chat+Following`: who sees what comes of it;
+/// - `Chat+Answering`: what the model is told, and the end;
+/// - `Chat+Time`: places that change, and what is given up;
+/// - `Chat+Sessions`, `Chat+History`: the rest of the API.
+package final class Chat {
+  /// Ended questions that are kept for those who come back, and the bytes of their events.
+  static let mostEnded = 10_000
+
+  let loop: any EventLoop
+  let store: QueueStore
+  unowned let pool: any ChatPool
+  let gateway: Gateway
+  var settings: ChatSettings
+  var sessions: Sessions
+
+  var questions: [String: Question] = [:]
+  /// Those that have ended, the latest last.
+  var ended: CircularBuffer<String> = []
+  var endedBytes = 0
+  /// By the request through which they follow.
+  var streams: [RequestID: EventStream] = [:]
+  var models: ModelList
+  var nextPlace: Int64 = 1
+
+  // See `Chat+Time`.
+  var updates = PlaceUpdates()
+  var tickTask: RepeatedTask?
+
+  /// - Parameter stored: what was there when the dispatcher began.
+  package init(
+    gateway: Gateway, pool: any ChatPool, store: QueueStore, secret: CookieSecret, settings: ChatSettings,
+    stored: StoredState
+  ) {
+    loop = gateway.loop
+    self.gateway = gateway
+    self.pool = pool
+    self.store = store
+    self.settings = settings
+    sessions = Sessions(secret: secret, lifetime: settings.sessionLifetime, stored: stored.sessions)
+    models = ModelList()
+    startTicking()
+  }
+
+  /// The API key with which the session of a request signed in.
+  package func keyID(of headers: HTTPHeaders) -> String? { sessions.keyID(of: sessions.session(in: headers)) }
+
+  package func adopt(_ settings: ChatSettings) { self.settings = settings }
+
+  package func close() { tickTask?.cancel() }
+
+  // MARK: What the gateway tells
+
+  package func arrived(_ exchange: Exchange, _ endpoint: PoolEndpoint) {
+    switch endpoint {
+    case .page: answerPage(exchange)
+    case .ask: ask(exchange)
+    case .follow: follow(exchange)
+    case .cancel: cancel(exchange)
+    case .history: answerHistory(exchange)
+    case .forgetHistory: forgetHistory(exchange)
+    case .session: answerSession(exchange)
+    case .signIn: signIn(exchange)
+    case .signOut: signOut(exchange)
+    case .socket, .queue, .place: exchange.refuse(.notFound)
+    }
+  }
+
+  /// A request of the chat's is over, maybe because its client left.
+  package func ended(_ exchange: Exchange) {
+    guard let stream = streams.removeValue(forKey: exchange.id) else { return }
+    if let question = stream.question { left(stream, question) }
+  }
+
+  package func caughtUp(_ exchange: Exchange) {
+    guard let stream = streams[exchange.id], let question = stream.question else { return }
+    question.pump(stream)
+  }
+}
+
+extension PoolError {
+  /// Also for what is somebody else's: that it exists is nobody's business.
+  static let notFound = PoolError(
+    status: 404, code: "not_found", message: "There is nothing of that name here, or no longer.")
+
+  static let storeFailed = PoolError(
+    status: 503, code: "storage_failed", message: "The server could not write the question down. Please try again.",
+    retryAfterSeconds: 10)
+}

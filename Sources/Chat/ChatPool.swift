@@ -1,0 +1,20 @@
+package import PoolCore
+
+/// What the chat asks of the pool, on the loop.
+package protocol ChatPool: AnyObject {
+  var now: Instant { get }
+  /// Whether some instance can answer at once what needs no slot.
+  var hasInstance: Bool { get }
+  /// Where a request stands; nil for one that does not wait.
+  func estimate(for id: RequestID) -> WaitingEstimate?
+  /// The client of a request is away: it gives its place or its slot up, and keeps its turn.
+  func suspend(_ id: RequestID)
+  /// It is back.
+  func resume(_ id: RequestID)
+  /// Whoever shows this key; nil for none that was issued.
+  func caller(withKey text: String) -> Caller?
+  /// Somebody who asked before a restart.
+  func caller(_ user: UserID, className: String, keyID: String?) -> Caller
+  /// Something that was to be kept could not be.
+  func storeFailed(_ problem: String)
+}

@@ -1,0 +1,96 @@
+import OllamaAPI
+
+/// What somebody who asked is told, in the order in which it happens.
+enum ChatEvent {
+  /// It waits, or its turn has come.
+  case queue(QueuePlace)
+  case sources([AnswerSource])
+  /// A piece of the answer.
+  case token(String)
+  /// What came of the answer is void: it is given anew.
+  case restart
+  case done(at: String, model: String, wasStopped: Bool)
+  case failed(message: String, code: String, retryAfterSeconds: Int?)
+
+  var isEnd: Bool {
+    switch self {
+    case .done, .failed: true
+    case .queue, .sources, .token, .restart: false
+    }
+  }
+
+  /// In JSON, of one line; whose it is comes with the frame.
+  func encoded(_ language: ChatLanguage) -> [UInt8] {
+    var json = JSONWriter()
+    switch self {
+    case .queue(let place):
+      json.raw("{\"type\":\"queue\",\"position\":")
+      json.text(String(place.position))
+      json.raw(",\"message\":")
+      json.string(language.queued(at: place.position))
+      json.raw(",\"eta_seconds\":")
+      json.text(String(place.etaSeconds))
+      json.raw(",\"eta_p90_seconds\":")
+      json.text(String(place.etaP90Seconds))
+      json.raw(place.isGuess ? ",\"eta_is_guess\":true" : ",\"eta_is_guess\":false")
+    case .sources(let sources):
+      json.raw("{\"type\":\"sources\",\"sources\":")
+      AnswerSource.write(sources, &json)
+    case .token(let token):
+      json.raw("{\"type\":\"token\",\"token\":")
+      json.string(token)
+    case .restart:
+      json.raw("{\"type\":\"restart\"")
+    case .done(let time, let model, let wasStopped):
+      json.raw("{\"type\":\"done\",\"timestamp\":")
+      json.string(time)
+      json.raw(",\"model\":")
+      json.string(model)
+      if wasStopped { json.raw(",\"stopped\":true") }
+    case .failed(let message, let code, let seconds):
+      json.raw("{\"type\":\"error\",\"error\":")
+      json.string(message)
+      json.raw(",\"code\":")
+      json.string(code)
+      if let seconds {
+        json.raw(",\"retry_after\":")
+        json.text(String(seconds))
+      }
+    }
+    json.raw("}")
+    return json.bytes
+  }
+}
+
+/// Where a question stands, as it is told: whole seconds, so that only what somebody would notice is news.
+struct QueuePlace: Hashable {
+  /// From 1.
+  var position: Int
+  var etaSeconds: Int
+  var etaP90Seconds: Int
+  var isGuess: Bool
+}
+
+/// A passage that the answer was given with.
+struct AnswerSource: Hashable {
+  var title: String
+  /// How well it fits, from 0 to 1.
+  var score: Double
+  var excerpt: String
+
+  /// As a JSON array.
+  static func write(_ sources: [AnswerSource], _ json: inout JSONWriter) {
+    json.raw("[")
+    for (index, source) in sources.enumerated() {
+      if index > 0 { json.raw(",") }
+      json.raw("{\"title\":")
+      json.string(source.title)
+      json.raw(",\"score\":")
+      json.text(String(min(1, max(0, (source.score * 100).rounded() / 100))))
+      json.raw(",\"excerpt\":")
+      json.string(source.excerpt)
+      json.raw("}")
+    }
+    json.raw("]")
+  }
+}

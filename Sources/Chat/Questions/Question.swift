@@ -1,0 +1,166 @@
+import Gateway
+import NIOCore
+import OllamaAPI
+import PoolCore
+import QueueStore
+
+/// One question, from being asked to the last moment at which its events can be had again. On the loop.
+final class Question {
+  enum Phase {
+    /// It is being written down; nobody was told a place. → open, ended
+    case saving
+    /// The pool has it: it waits or is answered. → suspended, ended
+    case open
+    /// Its client is away: it has neither a place nor a slot. → open, ended
+    case suspended
+    /// Nothing more comes of it.
+    case ended
+  }
+
+  let id: String
+  let session: String
+  let caller: Caller
+  let model: String
+  let language: ChatLanguage
+  /// Whether it goes on for a while without anybody who follows it.
+  let isResumable: Bool
+  /// In the order of arrival; outlives the dispatcher.
+  let place: Int64
+  /// How many dispatchers have had it before this one.
+  let life: Int
+  unowned let chat: Chat
+
+  var phase = Phase.saving
+  /// From its first arrival in the pool to its end there.
+  var exchange: Exchange?
+  var log: EventLog
+  var viewers: [any Viewer] = []
+  /// The place that was told last.
+  var told: QueuePlace?
+  /// When it is given up for want of a client, or, once it has ended, forgotten.
+  var deadline: Instant?
+  var answer = Answer()
+  /// What came of it before it was to be given anew; it stays if it isn't.
+  var voidedText = ""
+
+  var hasEnded: Bool {
+    if case .ended = phase { true } else { false }
+  }
+
+  /// What came of the answer so far.
+  struct Answer {
+    /// nil before it begins.
+    var status: Int?
+    var text = ""
+    var sources: [AnswerSource] = []
+    var lines = LineSplitter()
+    /// The instance's own error.
+    var error: String?
+    /// Whether somebody said that it is enough.
+    var wasStopped = false
+  }
+
+  init(
+    _ chat: Chat, id: String, session: String, caller: Caller, model: String, language: ChatLanguage,
+    isResumable: Bool, place: Int64, life: Int = 0
+  ) {
+    self.chat = chat
+    self.id = id
+    self.session = session
+    self.caller = caller
+    self.model = model
+    self.language = language
+    self.isResumable = isResumable
+    self.place = place
+    self.life = life
+    log = EventLog(life: life)
+  }
+
+  // MARK: Events
+
+  func tell(_ event: ChatEvent) {
+    let isPlace = if case .queue = event { true } else { false }
+    log.append(event.encoded(language), isPlace: isPlace)
+    for viewer in viewers { pump(viewer) }
+  }
+
+  /// Sends a viewer what is new to it, as far as it takes it.
+  func pump(_ viewer: any Viewer) {
+    log.forEach(after: viewer.seen) { number, json in
+      guard viewer.takesMore else { return false }
+      viewer.seen = number
+      viewer.send(number, json, of: id)
+      return true
+    }
+    guard case .ended = phase, viewer.seen >= log.last else { return }
+    viewers.removeAll { $0 === viewer }
+    viewer.end(id)
+  }
+
+  /// Tells the place, if that is news.
+  func tellPlace(_ estimate: WaitingEstimate) {
+    let place = QueuePlace(estimate)
+    guard place != told else { return }
+    told = place
+    tell(.queue(place))
+  }
+
+  /// Its turn has come; whoever waited hears so.
+  func turnCame() {
+    guard told != nil else { return }
+    told = nil
+    tell(.queue(.turn))
+  }
+}
+
+extension QueuePlace {
+  init(_ estimate: WaitingEstimate) {
+    self.init(
+      position: estimate.position, etaSeconds: Self.seconds(estimate.wait),
+      etaP90Seconds: Self.seconds(estimate.wait90), isGuess: estimate.isGuess)
+  }
+
+  static let turn = QueuePlace(position: 1, etaSeconds: 0, etaP90Seconds: 0, isGuess: false)
+
+  private static func seconds(_ time: Duration) -> Int { Int(min(time.seconds, 1e9).rounded(.up)) }
+}
+
+// MARK: The answer
+
+extension Question: AnswerReader {
+  func requestBody(_ done: @escaping (Result<ByteBuffer, PoolError>) -> Void) { chat.makeBody(for: self, done) }
+
+  func answerBegan(status: Int) { answer.status = status }
+
+  func answerContinued(_ content: ByteBuffer) {
+    // Taken out meanwhile: a line may be the last of this answer.
+    var lines = answer.lines
+    answer.lines = LineSplitter()
+    content.withUnsafeReadableBytes { bytes in lines.split(bytes) { take(ChatLine($0)) } }
+    answer.lines = lines
+  }
+
+  private func take(_ line: ChatLine) {
+    if let error = line.error { answer.error = error }
+    guard !line.content.isEmpty else { return }
+    answer.text += line.content
+    tell(.token(line.content))
+    if log.isFull { chat.stop(self, because: .tooLong) }
+  }
+
+  /// Whoever saw a part of it hears so, once it is answered anew.
+  func answerVoided() {
+    if !answer.text.isEmpty {
+      voidedText = answer.text
+      tell(.restart)
+    }
+    answer = Answer()
+  }
+
+  func answerEnded(_ outcome: ExchangeOutcome, _ error: PoolError?) {
+    var lines = answer.lines
+    lines.finish { take(ChatLine($0)) }
+    exchange = nil
+    chat.answered(self, outcome, error)
+  }
+}

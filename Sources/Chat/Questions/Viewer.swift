@@ -1,0 +1,67 @@
+import Gateway
+import PoolCore
+
+/// Somebody who follows a question.
+protocol Viewer: AnyObject {
+  /// The number of the last event that it was sent.
+  var seen: Int { get set }
+  /// Whether it takes more without anything piling up.
+  var takesMore: Bool { get }
+  /// Whether it was told that events follow.
+  var hasBegun: Bool { get }
+
+  /// Nothing came of what it wanted.
+  func refuse(_ error: PoolError)
+  /// It has what it wanted: events follow.
+  func begin(_ question: Question, _ session: SessionHeaders)
+  func send(_ number: Int, _ json: ArraySlice<UInt8>, of request: String)
+  /// No more events come of this question.
+  func end(_ request: String)
+}
+
+/// Follows a question by server-sent events, as the answer to one request.
+final class EventStream: Viewer {
+  let exchange: Exchange
+  var seen: Int
+  /// When it was last sent something.
+  private(set) var sentAt = Instant(nanoseconds: 0)
+  weak var question: Question?
+  private let now: () -> Instant
+
+  init(_ exchange: Exchange, seen: Int = 0, now: @escaping () -> Instant) {
+    self.exchange = exchange
+    self.seen = seen
+    self.now = now
+  }
+
+  var takesMore: Bool { exchange.takesMore }
+  private(set) var hasBegun = false
+
+  func refuse(_ error: PoolError) { exchange.refuse(error) }
+
+  func begin(_ question: Question, _ session: SessionHeaders) {
+    self.question = question
+    hasBegun = true
+    sentAt = now()
+    exchange.beginStream(
+      status: 200,
+      headers: [
+        ("Content-Type", "text/event-stream; charset=utf-8"), ("Cache-Control", "no-store"),
+        // nginx would collect what comes.
+        ("X-Accel-Buffering", "no"), ("X-Request-Id", question.id),
+      ] + session.fields)
+  }
+
+  func send(_ number: Int, _ json: ArraySlice<UInt8>, of request: String) {
+    sentAt = now()
+    exchange.stream(EventFrame.serverSent(number, json, of: request))
+  }
+
+  func beat() {
+    guard takesMore else { return }
+    sentAt = now()
+    exchange.stream(EventFrame.heartbeat)
+  }
+
+  func end(_ request: String) { exchange.endStream() }
+}

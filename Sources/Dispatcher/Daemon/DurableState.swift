@@ -1,0 +1,76 @@
+import Credentials
+import Glibc
+import NIOCore
+import PoolCore
+import QueueStore
+
+/// What outlives the dispatcher: the database, and the secret by which cookies are signed.
+struct DurableState: Sendable {
+  let store: QueueStore
+  let secret: CookieSecret
+  let stored: StoredState
+
+  private static let databaseName = "pool.sqlite"
+  private static let secretName = "cookie-secret"
+  /// How far back usage counts for the limits, in minutes.
+  private static let usageMinutes: Int64 = 60
+
+  /// - Parameter folder: nil for a state that ends with the process.
+  /// - Throws: `DispatcherError`. Keys that can't be read are not taken for none: anybody would be let in.
+  static func open(_ folder: String?, on loop: any EventLoop) async throws -> DurableState {
+    let secret = try secret(in: folder)
+    do {
+      let store = try await QueueStore.open(folder.map { "\($0)/\(databaseName)" }, on: loop).get()
+      let stored = try await store.load(usageSince: WallTime.now.minute - usageMinutes).get()
+      return DurableState(store: store, secret: secret, stored: stored)
+    } catch let error as QueueStoreError {
+      throw DispatcherError(code: .unusableState, message: error.description)
+    }
+  }
+
+  /// Made at the first start, for this user alone.
+  private static func secret(in folder: String?) throws(DispatcherError) -> CookieSecret {
+    guard let folder else { return CookieSecret(bytes: CookieSecret.randomBytes()) }
+    let path = "\(folder)/\(secretName)"
+    let made = Glibc.open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+    if made >= 0 {
+      defer { close(made) }
+      let bytes = CookieSecret.randomBytes()
+      guard write(made, bytes, bytes.count) == bytes.count, fsync(made) == 0 else {
+        let problem = String(cString: strerror(errno))
+        unlink(path)
+        throw .unusableState(path, "can't be written: \(problem)", remedy: "see whether the disk is full")
+      }
+      return CookieSecret(bytes: bytes)
+    }
+    guard errno == EEXIST else {
+      throw .unusableState(
+        path, "can't be made: \(String(cString: strerror(errno)))",
+        remedy: "its folder must exist, and belong to the user that runs this")
+    }
+    return CookieSecret(bytes: try read(path))
+  }
+
+  private static func read(_ path: String) throws(DispatcherError) -> [UInt8] {
+    let file = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+    guard file >= 0 else {
+      throw .unusableState(
+        path, "can't be read: \(String(cString: strerror(errno)))", remedy: "its user must be able to read it")
+    }
+    defer { close(file) }
+    var bytes = [UInt8](repeating: 0, count: CookieSecret.byteCount + 1)
+    guard Glibc.read(file, &bytes, bytes.count) == CookieSecret.byteCount else {
+      throw .unusableState(
+        path, "is no secret of \(CookieSecret.byteCount) bytes",
+        remedy: "remove it: a new one is made, and whoever is "
+          + "signed in has to do so again")
+    }
+    return Array(bytes.dropLast())
+  }
+}
+
+extension DispatcherError {
+  fileprivate static func unusableState(_ path: String, _ problem: String, remedy: String) -> DispatcherError {
+    DispatcherError(code: .unusableState, message: "\(path) \(problem): \(remedy)")
+  }
+}

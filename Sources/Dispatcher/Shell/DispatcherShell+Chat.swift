@@ -1,0 +1,51 @@
+import Chat
+import Gateway
+import OrderedCollections
+import PoolConfiguration
+import PoolCore
+import QueueStore
+
+extension DispatcherShell {
+  /// Takes up what outlived the dispatcher before this one. Before anybody is let in.
+  func begin(with state: DurableState, settings: Settings, _ gateway: Gateway) {
+    for key in state.stored.keys where key.revokedAt == nil { access.add(AccessControl.IssuedKey(key)) }
+    let chat = Chat(
+      gateway: gateway, pool: self, store: state.store, secret: state.secret, settings: settings.chat,
+      stored: state.stored)
+    self.chat = chat
+    chat.restore(state.stored.requests)
+  }
+}
+
+extension AccessControl.IssuedKey {
+  init(_ key: StoredKey) {
+    self.init(
+      id: key.id, hash: key.hash,
+      grant: AccessRules.KeyGrant(
+        id: key.id, name: key.name, role: key.role == .administrator ? .administrator : .user,
+        className: key.className,
+        limits: UserLimits(
+          requestsPerHour: key.limits.requestsPerHour, tokensPerHour: key.limits.tokensPerHour,
+          concurrent: key.limits.concurrent, waiting: key.limits.waiting)))
+  }
+}
+
+/// What the chat asks.
+extension DispatcherShell: ChatPool {
+  var now: Instant { .now }
+
+  var hasInstance: Bool { core.instances.values.contains(where: \.isInRotation) }
+
+  func estimate(for id: RequestID) -> WaitingEstimate? { core.estimate(for: id, at: .now) }
+
+  func suspend(_ id: RequestID) { apply { core, now in core.suspend(id, at: now) } }
+  func resume(_ id: RequestID) { apply { core, now in core.resume(id, at: now) } }
+
+  func caller(withKey text: String) -> Caller? { access.key(text).map { access.rules.caller($0.grant) } }
+
+  func caller(_ user: UserID, className: String, keyID: String?) -> Caller {
+    access.caller(user, className: className, keyID: keyID)
+  }
+
+  func storeFailed(_ problem: String) { tell(.storeFailed(problem: problem)) }
+}
