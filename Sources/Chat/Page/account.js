@@ -1,0 +1,75 @@
+/** Who asks: signing in with a key, signing out, and the choice of a model. */
+
+import { label, strings } from "./strings.js";
+
+const element = (id) => document.getElementById(id);
+
+export class Account {
+  #chat;
+  #hooks;
+  #session;
+
+  /** @param hooks `signingOut()`: before it, awaited; `changed()`: after signing in or out */
+  constructor(chat, hooks) {
+    this.#chat = chat;
+    this.#hooks = hooks;
+    const dialog = element("sign-in");
+    element("account").addEventListener("click", () => (this.#session?.signed_in ? this.#signOut() : this.ask()));
+    dialog.querySelector("form").addEventListener("submit", (event) => this.#signIn(event));
+    dialog.querySelector(".cancel").addEventListener("click", () => dialog.close());
+    // Where nobody anonymous may ask there is nothing behind the form.
+    dialog.addEventListener("cancel", (event) => {
+      if (!this.#session) event.preventDefault();
+    });
+    element("model").addEventListener("change", ({ target }) => localStorage.setItem("model", target.value));
+  }
+
+  /** The model for the next question; undefined leaves it to the server. */
+  get model() {
+    return element("model").hidden ? undefined : element("model").value;
+  }
+
+  show(session) {
+    this.#session = session;
+    const { user, signed_in: signedIn, models, default_model: defaultModel } = session;
+    element("user").textContent = user ?? "";
+    element("user").hidden = !signedIn || !user;
+    element("account").hidden = false;
+    element("account").textContent = signedIn ? strings.signOut : strings.signIn;
+    if (signedIn && user) label(element("account"), `${strings.signOut} (${user})`);
+    const select = element("model");
+    select.replaceChildren(...models.map((name) => new Option(name, name)));
+    const chosen = [localStorage.getItem("model"), defaultModel, models[0]].find((name) => models.includes(name));
+    if (chosen) select.value = chosen;
+    select.hidden = models.length < 2;
+  }
+
+  /** @param required whether nothing can be done without */
+  ask(required = false) {
+    const dialog = element("sign-in");
+    if (required) this.#session = undefined;
+    dialog.querySelector(".cancel").hidden = required;
+    element("sign-in-error").textContent = "";
+    element("key").value = "";
+    if (!dialog.open) dialog.showModal();
+    element("key").focus();
+  }
+
+  async #signIn(event) {
+    event.preventDefault();
+    try {
+      await this.#chat.signIn(element("key").value.trim());
+      this.#hooks.changed();
+    } catch (error) {
+      const text = error.status === 401 ? strings.wrongKey : error.status ? error.message : strings.errors.unreachable;
+      element("sign-in-error").textContent = text;
+      element("key").select();
+    }
+  }
+
+  async #signOut() {
+    await this.#hooks.signingOut();
+    await this.#chat.signOut();
+    this.#hooks.changed();
+  }
+}

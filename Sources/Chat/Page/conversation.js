@@ -1,0 +1,204 @@
+/** The questions and answers on the page: what is under way, what waits for that, and what can be tried again. */
+
+import { strings } from "./strings.js";
+import { Turn } from "./turn.js";
+
+export class Conversation {
+  #chat;
+  #list;
+  #hooks;
+  #turns = [];
+  /** Turns whose answers are under way, each with what stops it and its end. */
+  #open = new Map();
+  /** Turns that are sent once no answer is under way: so each question has the answers before it. */
+  #held = [];
+  #disconnected = new Set();
+  #frame;
+
+  /**
+   * @param hooks `model()`: for the next question; `announce(text)`: to a screen reader; `changed(isQuestion)`: what is
+   *   shown has changed; `position(place)`: in the queue, or undefined; `connection(state)`: "lost", "back";
+   *   `signIn(question)`: it was refused without a key
+   */
+  constructor(chat, list, hooks) {
+    this.#chat = chat;
+    this.#list = list;
+    this.#hooks = hooks;
+  }
+
+  get isEmpty() {
+    return this.#turns.length === 0;
+  }
+
+  get isOpen() {
+    return this.#open.size > 0;
+  }
+
+  /** Questions that are not sent yet. */
+  get held() {
+    return this.#held.map(({ question }) => question);
+  }
+
+  /** Shows what the server knows, and goes on with what is under way there. */
+  show({ messages, open }) {
+    let turn;
+    for (const { role, content, request_id: requestId, ...more } of messages) {
+      if (role === "user" || !turn) turn = this.#add(role === "user" ? content : "", requestId);
+      if (role === "user") continue;
+      if (more.sources) turn.sources(more.sources);
+      turn.token(content);
+      turn.done(more);
+      turn = undefined;
+    }
+    for (const { request_id: requestId, message } of open) {
+      const known = this.#turns.find((turn) => turn.requestId === requestId && turn.text === "");
+      this.#resume(known ?? this.#add(message, requestId), requestId);
+    }
+    for (const turn of this.#turns) {
+      if (turn.text || this.#open.has(turn)) continue;
+      turn.failed({ error: strings.noAnswer }, strings.retry);
+      turn.onRetry = () => this.#send(turn);
+    }
+    this.#hooks.changed(true);
+  }
+
+  ask(question) {
+    this.#send(this.#add(question));
+  }
+
+  /** Stops what is under way. What waits for it comes next. */
+  stop() {
+    for (const { stop } of this.#open.values()) stop.abort();
+  }
+
+  /** Stops all, and forgets it here; resolves when the server has done so too. */
+  async clear() {
+    const ends = [...this.#open.values()].map(({ end }) => end);
+    for (const turn of this.#held.splice(0)) this.#remove(turn);
+    this.stop();
+    await Promise.all(ends);
+    for (const turn of [...this.#turns]) this.#remove(turn);
+  }
+
+  #add(question, requestId) {
+    const turn = new Turn(question, requestId);
+    this.#turns.push(turn);
+    this.#list.append(turn.element);
+    return turn;
+  }
+
+  #remove(turn) {
+    turn.element.remove();
+    this.#turns = this.#turns.filter((other) => other !== turn);
+    this.#held = this.#held.filter((other) => other !== turn);
+    this.#hooks.changed(false);
+  }
+
+  #send(turn) {
+    turn.hold(() => this.#remove(turn));
+    this.#held.push(turn);
+    this.#next();
+    this.#hooks.changed(true);
+  }
+
+  #next() {
+    if (this.isOpen || this.#held.length === 0) return;
+    const turn = this.#held.shift();
+    this.#follow(turn, (options) => this.#chat.ask(turn.question, { ...options, model: this.#hooks.model() }));
+  }
+
+  #resume(turn, requestId) {
+    this.#follow(turn, (options) => this.#chat.resume(requestId, options));
+  }
+
+  #follow(turn, start) {
+    const stop = new AbortController();
+    turn.begin();
+    const end = this.#untilEnd(turn, start({ ...this.#callbacks(turn), signal: stop.signal }));
+    this.#open.set(turn, { stop, end });
+    this.#hooks.changed(false);
+  }
+
+  #callbacks(turn) {
+    let announced;
+    return {
+      onQueue: (event) => {
+        turn.queue(event);
+        this.#hooks.position(event.position > 1 ? event.position : undefined);
+        if (event.position !== announced && event.position > 1) this.#hooks.announce(strings.position(event.position));
+        announced = event.position;
+        this.#hooks.changed(false);
+      },
+      onSources: (sources) => {
+        turn.sources(sources);
+        this.#hooks.changed(false);
+      },
+      onToken: (token) => {
+        turn.token(token);
+        this.#hooks.position(undefined);
+        this.#frame ??= requestAnimationFrame(() => this.#draw());
+      },
+      onRestart: () => {
+        turn.restart();
+        this.#hooks.changed(false);
+      },
+      onReconnect: ({ connected }) => this.#reconnected(turn, connected),
+    };
+  }
+
+  /** However fast the tokens come, the page is drawn once a frame. */
+  #draw() {
+    this.#frame = undefined;
+    for (const turn of this.#open.keys()) turn.draw();
+    this.#hooks.changed(false);
+  }
+
+  #reconnected(turn, connected) {
+    const wasEmpty = this.#disconnected.size === 0;
+    if (connected) this.#disconnected.delete(turn);
+    else this.#disconnected.add(turn);
+    const isEmpty = this.#disconnected.size === 0;
+    if (wasEmpty !== isEmpty) this.#hooks.connection(isEmpty ? "back" : "lost");
+  }
+
+  async #untilEnd(turn, ending) {
+    const end = await ending;
+    this.#hooks.position(undefined);
+    if (end.type === "done") {
+      turn.done(end);
+      if (end.stopped) turn.onRetry = () => this.#send(turn);
+      this.#hooks.announce(end.stopped ? strings.stopped : strings.answered(turn.spoken));
+    } else {
+      await this.#failed(turn, end);
+    }
+    this.#open.delete(turn);
+    if (this.#disconnected.delete(turn) && this.#disconnected.size === 0) this.#hooks.connection();
+    this.#hooks.changed(false);
+    this.#next();
+  }
+
+  async #failed(turn, error) {
+    if (error.status === 401) {
+      this.#remove(turn);
+      return this.#hooks.signIn(turn.question);
+    }
+    if (error.code === "forgotten" && (await this.#foundInHistory(turn, error.request_id))) return;
+    const resumes = error.code === "unreachable" && error.request_id;
+    turn.failed(error, resumes ? strings.reconnect : strings.retry);
+    turn.onRetry = () => (resumes ? this.#resume(turn, error.request_id) : this.#send(turn));
+    this.#hooks.announce(turn.outcome);
+  }
+
+  /** The answer may have ended while this page slept. */
+  async #foundInHistory(turn, requestId) {
+    const { messages } = await this.#chat.history().catch(() => ({ messages: [] }));
+    const answer = messages.find((message) => message.role === "assistant" && message.request_id === requestId);
+    if (!answer) return false;
+    turn.begin();
+    if (answer.sources) turn.sources(answer.sources);
+    turn.token(answer.content);
+    turn.done(answer);
+    this.#hooks.announce(strings.answered(turn.spoken));
+    return true;
+  }
+}

@@ -1,0 +1,156 @@
+/** The chat page: puts its parts together. All that it asks of the server goes through client.js. */
+
+import { Account } from "./account.js";
+import { PoolChat } from "./client.js";
+import { Conversation } from "./conversation.js";
+import { Scrolling } from "./scrolling.js";
+import { fill, label, strings } from "./strings.js";
+
+const element = (id) => document.getElementById(id);
+const question = element("question");
+const root = document.documentElement;
+
+const chat = new PoolChat();
+const scrolling = new Scrolling(element("scroller"), element("to-end"));
+const conversation = new Conversation(chat, element("turns"), {
+  model: () => account.model,
+  announce: (text) => (element("announcer").textContent = text),
+  changed,
+  position: (place) => (document.title = place ? `⏳ ${place} · ${strings.title}` : strings.title),
+  connection,
+  signIn(text) {
+    write(question.value ? `${question.value}\n${text}` : text);
+    account.ask(true);
+  },
+});
+const account = new Account(chat, {
+  signingOut: () => conversation.clear(),
+  changed: () => location.reload(),
+});
+
+fill(document);
+showTheme();
+write(sessionStorage.getItem("draft") ?? "");
+load();
+
+/** Tries until it can. */
+async function load() {
+  for (let seconds = 0.5; ; seconds = Math.min(seconds * 2, 5)) {
+    try {
+      account.show(await chat.session());
+      const held = JSON.parse(sessionStorage.getItem("held") ?? "[]");
+      conversation.show(await chat.history());
+      for (const text of held) conversation.ask(text);
+      connection();
+      if (!isTouch()) question.focus();
+      return;
+    } catch (error) {
+      if (error.status === 401) return account.ask(true);
+      connection("lost");
+      await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+    }
+  }
+}
+
+/** @param isQuestion whether the reader asked for it, and wants to see it */
+function changed(isQuestion) {
+  element("welcome").hidden = !conversation.isEmpty;
+  element("delete").hidden = conversation.isEmpty;
+  element("stop").hidden = !conversation.isOpen;
+  sessionStorage.setItem("held", JSON.stringify(conversation.held));
+  if (isQuestion) scrolling.toEnd();
+  else scrolling.update();
+}
+
+let connectionTimer;
+function connection(state) {
+  clearTimeout(connectionTimer);
+  element("connection").textContent = { lost: strings.reconnecting, back: strings.reconnected }[state] ?? "";
+  if (state === "back") connectionTimer = setTimeout(connection, 3000);
+}
+
+// The composer
+
+element("composer").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const text = question.value.trim();
+  if (!text) return;
+  write("");
+  conversation.ask(text);
+});
+
+question.addEventListener("input", () => write(question.value));
+
+question.addEventListener("keydown", (event) => {
+  // On a telephone there is no Shift+Enter, and the button is near.
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing || isTouch()) return;
+  event.preventDefault();
+  element("composer").requestSubmit();
+});
+
+function write(text) {
+  if (question.value !== text) question.value = text;
+  sessionStorage.setItem("draft", text);
+  element("send").disabled = text.trim() === "";
+  question.style.height = "auto";
+  question.style.height = `${question.scrollHeight}px`;
+}
+
+function isTouch() {
+  return matchMedia("(hover: none) and (pointer: coarse)").matches;
+}
+
+element("stop").addEventListener("click", () => {
+  conversation.stop();
+  question.focus();
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || event.isComposing || !conversation.isOpen) return;
+  if (document.querySelector("dialog[open]")) return;
+  event.preventDefault();
+  conversation.stop();
+});
+
+// Deleting the history
+
+const deletion = element("deletion");
+element("delete").addEventListener("click", () => deletion.showModal());
+deletion.querySelector(".cancel").addEventListener("click", () => deletion.close());
+deletion.querySelector(".danger").addEventListener("click", async () => {
+  deletion.close();
+  await conversation.clear();
+  await chat.deleteHistory().catch(() => location.reload());
+  question.focus();
+});
+
+// Light and dark: as the system has it, unless the reader chose otherwise
+
+function showTheme() {
+  const chosen = localStorage.getItem("theme");
+  const shown = chosen ?? systemTheme();
+  if (chosen) root.dataset.theme = chosen;
+  else delete root.dataset.theme;
+  root.dataset.shown = shown;
+  label(element("theme"), shown === "dark" ? strings.toLight : strings.toDark);
+}
+
+function systemTheme() {
+  return matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+}
+
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showTheme);
+element("theme").addEventListener("click", () => {
+  const next = root.dataset.shown === "dark" ? "light" : "dark";
+  if (next === systemTheme()) localStorage.removeItem("theme");
+  else localStorage.setItem("theme", next);
+  showTheme();
+});
+
+// A telephone's keyboard covers the page where it doesn't make it smaller
+
+visualViewport?.addEventListener("resize", () => {
+  if (visualViewport.scale === 1) root.style.setProperty("--visible-height", `${visualViewport.height}px`);
+  else root.style.removeProperty("--visible-height");
+  scrollTo(0, 0);
+});

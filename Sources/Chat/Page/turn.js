@@ -1,0 +1,205 @@
+/** One question with its answer, as the conversation shows it. */
+
+import { copy, MarkdownView } from "./markdown.js";
+import { Place } from "./place.js";
+import { duration, fill, language, strings } from "./strings.js";
+
+const time = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" });
+const dayAndTime = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
+
+export class Turn {
+  question;
+  requestId;
+  element;
+  /** What the button beside the outcome does. */
+  onRetry = () => {};
+  #place;
+  #view;
+  #text = "";
+  #drawn = 0;
+  #countdown;
+
+  constructor(question, requestId) {
+    this.question = question;
+    this.requestId = requestId;
+    this.element = document.getElementById("turn").content.cloneNode(true).firstElementChild;
+    fill(this.element);
+    this.#find(".question-text").textContent = question;
+    this.#place = new Place(this.#find(".place"));
+    this.#view = new MarkdownView(this.#find(".text"), strings);
+    this.#find(".retry").addEventListener("click", () => this.onRetry());
+    this.#find(".copy").addEventListener("click", (event) => this.#copy(event.currentTarget));
+  }
+
+  get text() {
+    return this.#text;
+  }
+
+  /** What a screen reader says of the finished answer. */
+  get spoken() {
+    return this.#find(".text").innerText;
+  }
+
+  /** What is said of an answer that failed. */
+  get outcome() {
+    return this.#find(".outcome-text").textContent;
+  }
+
+  // What comes of the question
+
+  /** It is not sent yet. */
+  hold(onRemove) {
+    this.onRetry = onRemove;
+    this.#outcome(strings.held, strings.remove);
+  }
+
+  /** It is sent, for the first time or again. */
+  begin() {
+    this.void();
+    this.#find(".sources").hidden = true;
+    this.#find(".restarted").hidden = true;
+    this.#prepare(strings.preparing);
+  }
+
+  /** What came of the answer so far doesn't count. */
+  void() {
+    clearInterval(this.#countdown);
+    this.#text = "";
+    this.#drawn = 0;
+    this.#view.clear();
+    for (const part of [".outcome", ".meta"]) this.#find(part).hidden = true;
+  }
+
+  restart() {
+    this.void();
+    this.#find(".sources").hidden = true;
+    this.#find(".restarted").hidden = false;
+    this.#prepare(strings.preparing);
+  }
+
+  /** Position 1 is the start. */
+  queue(event) {
+    if (event.position === 1) return this.#prepare(strings.yourTurn);
+    this.#find(".preparing").hidden = true;
+    this.#place.show(event);
+  }
+
+  sources(sources) {
+    const list = this.#find(".sources");
+    const excerpt = document.createElement("blockquote");
+    excerpt.className = "excerpt";
+    excerpt.hidden = true;
+    const buttons = sources.map((source) => sourceButton(source, excerpt));
+    const line = document.createElement("div");
+    line.className = "sources-list";
+    const icon = document.createElement("span");
+    icon.setAttribute("aria-hidden", "true");
+    icon.textContent = "📚 ";
+    const title = document.createElement("span");
+    title.append(icon, `${strings.sources} `);
+    line.append(title, ...buttons);
+    list.replaceChildren(line, excerpt);
+    list.hidden = sources.length === 0;
+  }
+
+  token(token) {
+    this.#text += token;
+  }
+
+  /** Shows what came since the last time. */
+  draw(open = true) {
+    if (open && this.#drawn === this.#text.length) return;
+    if (this.#text) this.#settle();
+    this.#view.append(this.#text.slice(this.#drawn));
+    this.#drawn = this.#text.length;
+    this.#view.render(open);
+  }
+
+  done({ model, timestamp, stopped }) {
+    this.draw(false);
+    this.#settle();
+    if (stopped) this.#outcome(strings.stopped, strings.retry);
+    this.#meta(model, timestamp);
+  }
+
+  failed({ error, code, retry_after: retryAfter }, action) {
+    this.draw(false);
+    this.#settle();
+    this.#outcome(strings.errors[code] ?? error ?? strings.failed, action, true);
+    this.#meta();
+    if (retryAfter > 0) this.#countDown(retryAfter);
+  }
+
+  // Its parts
+
+  #find(selector) {
+    return this.element.querySelector(selector);
+  }
+
+  #prepare(text) {
+    this.#place.hide();
+    this.#find(".preparing-text").textContent = text;
+    this.#find(".preparing").hidden = false;
+  }
+
+  #settle() {
+    this.#place.hide();
+    this.#find(".preparing").hidden = true;
+  }
+
+  #outcome(text, action, isError = false) {
+    const outcome = this.#find(".outcome");
+    outcome.classList.toggle("is-error", isError);
+    this.#find(".outcome-text").textContent = text;
+    this.#find(".retry").textContent = action;
+    this.#find(".retry").disabled = false;
+    outcome.hidden = false;
+  }
+
+  /** The button waits as long as the server asks for. */
+  #countDown(seconds) {
+    const text = this.#find(".outcome-text");
+    const said = text.textContent;
+    const end = performance.now() + seconds * 1000;
+    const update = () => {
+      const left = (end - performance.now()) / 1000;
+      this.#find(".retry").disabled = left > 0;
+      text.textContent = left > 0 ? `${said} ${strings.retryIn(duration(left))}.` : said;
+      if (left <= 0) clearInterval(this.#countdown);
+    };
+    this.#countdown = setInterval(update, 1000);
+    update();
+  }
+
+  #meta(model, timestamp) {
+    const date = timestamp && new Date(timestamp);
+    const isToday = date && date.toDateString() === new Date().toDateString();
+    const when = date && (isToday ? time : dayAndTime).format(date);
+    this.#find(".meta-text").textContent = [model, when].filter(Boolean).join(" · ");
+    this.#find(".meta").hidden = this.#text === "";
+  }
+
+  async #copy(button) {
+    await copy(this.#text);
+    button.textContent = strings.copied;
+    setTimeout(() => (button.textContent = strings.copy), 2000);
+  }
+}
+
+/** Shows and hides its excerpt in the place that all of them share. */
+function sourceButton({ title, score, excerpt: text }, excerpt) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = `${title} (${Math.round(score * 100)}%)`;
+  button.setAttribute("aria-expanded", "false");
+  button.disabled = !text;
+  button.addEventListener("click", () => {
+    const opens = button.getAttribute("aria-expanded") === "false";
+    for (const other of button.parentElement.querySelectorAll("button")) other.setAttribute("aria-expanded", "false");
+    button.setAttribute("aria-expanded", String(opens));
+    excerpt.textContent = text;
+    excerpt.setAttribute("aria-label", strings.excerpt(title));
+    excerpt.hidden = !opens;
+  });
+  return button;
+}
