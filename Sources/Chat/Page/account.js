@@ -2,6 +2,9 @@
 
 import { label, strings } from "./strings.js";
 
+/** Ollama's default tag says nothing to people. */
+export const shownName = (model) => model.replace(/:latest$/, "");
+
 const element = (id) => document.getElementById(id);
 
 export class Account {
@@ -38,7 +41,7 @@ export class Account {
     element("account").textContent = signedIn ? strings.signOut : strings.signIn;
     if (signedIn && user) label(element("account"), `${strings.signOut} (${user})`);
     const select = element("model");
-    select.replaceChildren(...models.map((name) => new Option(name, name)));
+    select.replaceChildren(...models.map((name) => new Option(shownName(name), name)));
     const chosen = [localStorage.getItem("model"), defaultModel, models[0]].find((name) => models.includes(name));
     if (chosen) select.value = chosen;
     select.hidden = models.length < 2;

@@ -23,9 +23,10 @@ const indentOf = (line) => line.length - line.trimStart().length;
 export class MarkdownView {
   #element;
   #labels;
-  /** The text from the start of the last block on. */
+  /** The text from the start of the first block on that may still change. */
   #tail = "";
-  #last = [];
+  /** What is shown of it. */
+  #nodes = [];
   #lastBlock;
 
   /**
@@ -43,7 +44,7 @@ export class MarkdownView {
 
   clear() {
     this.#tail = "";
-    this.#last = [];
+    this.#nodes = [];
     this.#lastBlock = undefined;
     this.#element.replaceChildren();
   }
@@ -55,14 +56,16 @@ export class MarkdownView {
     const last = blocks.at(-1);
     if (!last) return;
     if (blocks.length === 1 && this.#extendCode(last)) return;
-    for (const node of this.#last) node.remove();
-    for (const block of blocks) {
-      const node = this.#build(block, open && block === last);
-      this.#element.append(node);
-      this.#last = [node];
-    }
-    this.#lastBlock = last;
-    this.#tail = lines.slice(last.line).join("\n");
+    for (const node of this.#nodes) node.remove();
+    const nodes = this.#buildAll(blocks, open);
+    this.#element.append(...nodes);
+    // Two lines decide what a block is. Until they are there, what goes before it may turn out to go on.
+    const before = blocks.at(-2);
+    const isDecided = !before || last.line < lines.length - 2 || ["code", "heading", "rule"].includes(before.type);
+    const kept = isDecided ? 1 : 2;
+    this.#lastBlock = isDecided ? last : undefined;
+    this.#nodes = nodes.slice(-kept);
+    this.#tail = lines.slice(blocks.at(-kept).line).join("\n");
   }
 
   /** A long listing only gets what is new: what is there stays selected, and costs nothing. */
@@ -70,7 +73,7 @@ export class MarkdownView {
     const before = this.#lastBlock;
     if (block.type !== "code" || before?.type !== "code" || before.language !== block.language) return false;
     if (!block.text.startsWith(before.text)) return false;
-    this.#last[0].querySelector("code").append(block.text.slice(before.text.length));
+    this.#nodes[0].querySelector("code").append(block.text.slice(before.text.length));
     this.#lastBlock = block;
     return true;
   }
@@ -97,9 +100,10 @@ export class MarkdownView {
     for (const blocks of items) {
       const isOpen = open && blocks === items.at(-1);
       const item = element("li");
+      const isTight = !loose && blocks.filter(({ type }) => type === "paragraph").length === 1;
       for (const block of blocks) {
         const ends = isOpen && block === blocks.at(-1);
-        const bare = block.type === "paragraph" && !loose;
+        const bare = block.type === "paragraph" && isTight;
         item.append(bare ? inline(block.text, ends) : this.#build(block, ends));
       }
       list.append(item);
@@ -196,7 +200,7 @@ function parseBlock(lines, at, open, depth) {
     if (MARKER.test(line)) return parseList(lines, at, open, depth);
   }
   if (startsTable(lines, at, open)) return parseTable(lines, at);
-  return parseParagraph(lines, at, open, depth);
+  return parseParagraph(lines, at, depth);
 }
 
 function parseCode(lines, at, [, fence, language], open) {
@@ -219,16 +223,16 @@ function parseQuote(lines, at, open, depth) {
   return { type: "quote", blocks: parse(inner, open && end === lines.length, depth + 1), end };
 }
 
-function parseParagraph(lines, at, open, depth) {
+function parseParagraph(lines, at, depth) {
   let end = at + 1;
-  while (end < lines.length && !isBlank(lines[end]) && !interrupts(lines, end, open, depth)) end += 1;
+  while (end < lines.length && !isBlank(lines[end]) && !interrupts(lines, end, depth)) end += 1;
   const text = lines.slice(at, end).map((line) => line.trim()).join("\n");
   return { type: "paragraph", text, end };
 }
 
-function interrupts(lines, at, open, depth) {
+function interrupts(lines, at, depth) {
   const line = lines[at];
-  if (FENCE.test(line) || HEADING.test(line) || RULE.test(line) || startsTable(lines, at, open)) return true;
+  if (FENCE.test(line) || HEADING.test(line) || RULE.test(line) || startsTable(lines, at, false)) return true;
   if (depth >= NESTING_LIMIT) return false;
   const marker = MARKER.exec(line);
   // A year at the start of a line is no list.
@@ -272,7 +276,7 @@ function itemBody(lines, at, marker) {
     if (indent >= marker.indent + 2) {
       for (; end < next; end += 1) body.push("");
       body.push(line.slice(Math.min(indent, marker.content)));
-    } else if (next > end || markerOf(line) || interrupts(lines, next, false, 0)) {
+    } else if (next > end || markerOf(line) || interrupts(lines, next, 0)) {
       return { lines: body, end: next, blankAfter: next > end };
     } else {
       body.push(line.trim());

@@ -1,5 +1,6 @@
 /** One question with its answer, as the conversation shows it. */
 
+import { shownName } from "./account.js";
 import { copy, MarkdownView } from "./markdown.js";
 import { Place } from "./place.js";
 import { duration, fill, language, strings } from "./strings.js";
@@ -175,7 +176,7 @@ export class Turn {
     const date = timestamp && new Date(timestamp);
     const isToday = date && date.toDateString() === new Date().toDateString();
     const when = date && (isToday ? time : dayAndTime).format(date);
-    this.#find(".meta-text").textContent = [model, when].filter(Boolean).join(" · ");
+    this.#find(".meta-text").textContent = [model && shownName(model), when].filter(Boolean).join(" · ");
     this.#find(".meta").hidden = this.#text === "";
   }
 

@@ -1,0 +1,375 @@
+"""The chat page as users have it: headless Chromium, driven through the PyPI package `selenium`.
+
+    browser.py SCENARIO BASE-URL SCREENSHOTS [KEY]
+
+BASE-URL is a pool's, without /chat. SCREENSHOTS is a folder for PNG files. Each scenario says below what pool it needs.
+`restart` prints the line `restart`, and waits for a line: meanwhile the pool is stopped and started again. Ends with a
+traceback at the first surprise.
+"""
+
+import random
+import re
+import sys
+import time
+
+from selenium.webdriver.common.keys import Keys
+
+from browser_page import Page, wait_until
+
+SCRIPT = "<script>document.title = 'hacked'</script><img src=x onerror=\"document.title='hacked'\">"
+CONNECTION_ERRORS = ("net::ERR_CONNECTION_REFUSED", "net::ERR_CONNECTION_RESET", "net::ERR_INCOMPLETE_CHUNKED_ENCODING",
+                     "net::ERR_EMPTY_RESPONSE", "net::ERR_HTTP2_PROTOCOL_ERROR")
+
+
+def whole_answers(page):
+    """The texts of this user's answers as the server kept them, without blanks, which Markdown changes."""
+    messages = page.fetch("chat/history")["messages"]
+    return [unformatted(m["content"]) for m in messages if m["role"] == "assistant"]
+
+
+def unformatted(text):
+    """Letters and digits alone, in their order: of Markdown and of what it is shown as they are the same."""
+    return "".join(re.findall(r"\w", re.sub(r"\]\(\S*\)|^```\w*|^\d+\.|^\|[-:|\s]+$", "", text, flags=re.M)))
+
+
+def two_users(base, folder):
+    """One instance with one slot, whose answers take four seconds or more; anonymous users may ask."""
+    with Page(base) as first, Page(base) as second:
+        first.ask("Come sostituisco la guarnizione della TK3+ 130bar?")
+        wait_until("the first is answered at once", lambda: first.answer() != "")
+        assert not first.shown(".place"), "whoever starts at once hears of no queue"
+
+        second.ask(f"Che cosa vuol dire {SCRIPT}?")
+        wait_until("the second waits", lambda: second.turn(1, ".place"))
+        place = second.turn(1, ".place").splitlines()
+        assert place[:2] == ["⏳ In coda: posizione 2", "Ci sono altri utenti in attesa."], place
+        assert re.match(r"Tempo stimato: (~\d|in calcolo|pochi secondi)", place[2]), place
+        assert ("progressbar", "Attesa in coda") in second.controls()
+        assert "⏳ 2" in second.driver.title and second.script("return announcer.textContent") == "In coda: posizione 2"
+        second.expect_accessible()
+        second.screenshot(folder, "queue")
+        assert second.turn(1, ".question-text") == f"Che cosa vuol dire {SCRIPT}?", "what users write is text"
+
+        length = len(first.answer())
+        wait_until("the answer grows", lambda: len(first.answer()) > length)
+        assert first.script("return announcer.textContent") == "", "a screen reader hears no single tokens"
+
+        second.click("#stop")
+        wait_until("who waits can stop", lambda: second.turn(1, ".outcome-text") == "Risposta interrotta.", 3)
+        second.click(".retry")
+        wait_until("and ask again", lambda: "posizione 2" in second.turn(1, ".place"))
+
+        first.find("#question").send_keys(Keys.ESCAPE)
+        wait_until("Escape stops an answer", lambda: first.turn(1, ".outcome-text") == "Risposta interrotta.", 3)
+        wait_until("the next one starts", lambda: second.answer() != "", 10)
+        assert not second.shown(".place")
+        wait_until("and is answered", lambda: second.is_done(), 60)
+        assert second.driver.title == "Chat" and "Risposta completata." in second.script("return announcer.textContent")
+
+        first.ask("E poi?")
+        first.ask("E infine?")
+        wait_until("one's second question waits for the first", lambda: first.turn(3, ".outcome"))
+        assert first.turn(3, ".outcome-text") == "In attesa della risposta precedente"
+        wait_until("both are answered in turn", lambda: first.is_done(3), 90)
+        assert unformatted(first.answer(3)) == whole_answers(first)[-1]
+
+        first.reload()
+        wait_until("the history is there", lambda: first.is_done(3) and first.answer(2))
+        second.reload()
+        wait_until("each has his own", lambda: second.is_done(2) or second.is_done(1))
+        assert "TK3+" not in second.text("#turns") and "Che cosa" not in first.text("#turns")
+        assert second.driver.title == "Chat", "what came from the server is text too"
+
+        first.click("#delete")
+        first.expect_accessible()
+        first.click("#deletion .danger")
+        wait_until("the history is deleted", lambda: first.shown("#welcome"))
+        first.reload()
+        assert first.shown("#welcome") and not first.shown(".turn") and whole_answers(first) == []
+        for page in (first, second):
+            page.expect_no_faults()
+
+
+def restart(base, folder):
+    """As `two-users`; the answers take six seconds or more."""
+    with Page(base) as first, Page(base) as second:
+        first.ask("La prima?")
+        wait_until("the first is answered", lambda: first.answer() != "")
+        second.ask("La seconda?")
+        wait_until("the second waits", lambda: "posizione 2" in second.turn(1, ".place"))
+        print("restart", flush=True)
+        wait_until("the connection is seen to be lost", lambda: first.text("#connection") != "", 30)
+        assert first.text("#connection") == "Connessione persa. Nuovo tentativo in corso…"
+        first.screenshot(folder, "reconnecting")
+        sys.stdin.readline()
+        wait_until("it is answered anew", lambda: first.is_done(), 90)
+        assert first.shown(".restarted") and first.text("#connection") == ""
+        wait_until("so is who waited", lambda: second.is_done(), 90)
+        for page in (first, second):
+            assert not page.shown(".outcome.is-error")
+            assert [unformatted(page.answer())] == whole_answers(page), "nothing is lost, nothing twice"
+            page.expect_no_faults(CONNECTION_ERRORS)
+
+
+def reattach(base, folder):
+    """Answers take four seconds or more. A page that is closed and opened again goes on with its open question."""
+    with Page(base) as page:
+        page.ask("Che ore sono?")
+        wait_until("it is answered", lambda: page.answer() != "")
+        page.reload()
+        wait_until("it goes on", lambda: page.answer() != "" and not page.is_done())
+        wait_until("to its end", lambda: page.is_done(), 60)
+        assert [unformatted(page.answer())] == whole_answers(page)
+        page.expect_no_faults()
+
+
+def look(base, folder):
+    """Anonymous users may ask; an answer is done within a minute."""
+    with Page(base, language="en-GB,en") as page:
+        assert page.script("return document.documentElement.lang") == "en"
+        wait_until("it welcomes in English", lambda: page.text("#welcome h2") == "How can I help you?")
+        assert ("textbox", "Your question") in page.controls() and ("button", "Send") in page.controls()
+        page.expect_accessible()
+        page.expect_no_faults()
+    with Page(base, language="it-IT,it") as page:
+        assert page.script("return document.documentElement.lang") == "it"
+        page.expect_accessible()
+        page.find("#question").send_keys("Una riga", Keys.SHIFT, Keys.ENTER)
+        page.find("#question").send_keys("e un'altra", Keys.ENTER)
+        wait_until("it is answered", lambda: page.is_done(), 90)
+        assert page.turn(1, ".question-text") == "Una riga\ne un'altra"
+        show_sample(page)
+        page.expect_accessible()
+        page.screenshot(folder, "light")
+        focused = page.expect_visible_focus()
+        for wanted in ("theme", "delete", "question", "code-copy"):
+            assert any(name.startswith(wanted) for name in focused), (wanted, focused)
+
+        page.prefer("color-scheme", "dark")
+        wait_until("it follows the system", lambda: page.script("return document.documentElement.dataset.shown") == "dark")
+        assert brightness(page) < 60
+        page.expect_accessible()
+        page.screenshot(folder, "dark")
+        page.click("#theme")
+        assert brightness(page) > 200, "the reader's choice wins"
+        page.reload()
+        assert brightness(page) > 200, "and is kept"
+
+        page.prefer("reduced-motion", "reduce")
+        page.ask("Ancora")
+        wait_until("it begins", lambda: page.shown("#stop"))
+        assert page.script("return document.getAnimations().length") == 0
+        wait_until("it is answered", lambda: page.is_done(2), 90)
+
+        page.resize(320, 640, telephone=True)
+        show_sample(page)
+        page.expect_accessible()
+        page.screenshot(folder, "telephone")
+        page.script("scroller.scrollTop = 0; scroller.dispatchEvent(new Event('scroll'))")
+        wait_until("there is a way back to the end", lambda: page.shown("#to-end"))
+        page.expect_accessible()
+        page.click("#to-end")
+        wait_until("and it works", lambda: page.script(
+            "return scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 2"))
+        page.expect_no_faults()
+
+
+def brightness(page):
+    colour = page.script("return getComputedStyle(document.documentElement).backgroundColor")
+    return max(int(part) for part in re.findall(r"\d+", colour)[:3])
+
+
+SAMPLE = """\
+Per sostituire la guarnizione della **TK3+ 130bar** servono circa *dieci minuti*:
+
+1. Spegni la macchina e **scarica la pressione** con la leva.
+2. Svita i quattro dadi della testata (chiave da `13 mm`):
+   - pulisci la sede con un panno asciutto;
+   - controlla che non ci siano graffi.
+
+### Coppie di serraggio
+
+| Vite | Coppia | Chiave | Codice del ricambio |
+|:-----|-------:|:------:|---------------------|
+| M8   | 24 Nm  | 13 mm  | 4711-0815-M8-ZINC   |
+| M10  | 48 Nm  | 17 mm  | 4711-0815-M10-ZINC  |
+
+```python
+def pressure_holds(readings, limit=130):
+    return all(bar >= limit for bar in readings)  # in every reading that came from the bench
+```
+
+> Non superare mai i 130 bar durante la prova.
+
+Altri dettagli nel [manuale](https://example.org/manuale)."""
+
+# Shows Markdown through the page's own renderer as the last answer, as if it had come from a model.
+SHOW = """
+const [text, done] = arguments;
+import("/chat/markdown.js").then(({ MarkdownView }) => {
+  const element = [...document.querySelectorAll(".answer .text")].at(-1);
+  element.replaceChildren();
+  const view = new MarkdownView(element, { copy: "Copia", copied: "Copiato", table: "Tabella" });
+  for (const character of text) { view.append(character); view.render(true); }
+  view.render(false);
+  scroller.scrollTop = scroller.scrollHeight;
+}).then(() => done(""), (error) => done(String(error)));
+"""
+
+
+def show_sample(page):
+    assert page.driver.execute_async_script(SHOW, SAMPLE) == ""
+
+
+def sign_in(base, folder, key):
+    """Anonymous users may ask, and KEY is a valid key of a user."""
+    with Page(base) as page:
+        page.ask("Senza nome")
+        wait_until("an anonymous user is answered", lambda: page.is_done(), 90)
+        page.click("#account")
+        page.find("#key").send_keys("wrong", Keys.ENTER)
+        wait_until("a wrong key is refused", lambda: page.text("#sign-in-error") == "Questa chiave non è valida.")
+        page.expect_accessible()
+        enter(page, key)
+        assert page.text("#account") == "Esci" and not page.shown(".turn"), "a key has a conversation of its own"
+        page.click("#account")
+        wait_until("one can sign out", lambda: page.text("#account") == "Accedi")
+        page.expect_no_faults(("401",))
+
+
+def closed(base, folder, key):
+    """Nobody anonymous may ask; KEY is a valid key of a user."""
+    with Page(base) as page:
+        wait_until("the page asks for a key", lambda: page.shown("#sign-in"))
+        page.expect_accessible()
+        page.screenshot(folder, "sign-in")
+        page.press(Keys.ESCAPE)
+        page.press(Keys.ESCAPE)
+        assert page.shown("#sign-in"), "there is nothing behind it"
+        enter(page, key)
+        page.ask("Con un nome")
+        wait_until("the user is answered", lambda: page.is_done(), 90)
+        page.reload()
+        wait_until("and knows it later", lambda: page.is_done())
+        page.click("#account")
+        wait_until("nobody sees it then", lambda: page.shown("#sign-in") and not page.shown(".turn"))
+        page.expect_no_faults(("401",))
+
+
+def enter(page, key):
+    page.find("#key").clear()
+    page.find("#key").send_keys(key, Keys.ENTER)
+    wait_until("the right key is taken", lambda: not page.shown("#sign-in") and page.text("#account") == "Esci")
+
+
+def sources(base, folder):
+    """The pool has documents, and finds some for any question."""
+    with Page(base) as page:
+        page.ask("Quale guarnizione ha la TK3+ 130bar?")
+        wait_until("the sources are there", lambda: page.turn(1, ".sources"))
+        said = page.turn(1, ".sources").replace("\n", " ")
+        assert re.match(r"📚 Fonti: .+ \(\d{1,3}%\)", said), said
+        page.click(".sources button")
+        assert page.text(".excerpt") and page.find(".sources button").get_attribute("aria-expanded") == "true"
+        wait_until("it is answered", lambda: page.is_done(), 60)
+        page.expect_accessible()
+        page.screenshot(folder, "sources")
+        page.reload()
+        wait_until("they are kept", lambda: page.turn(1, ".sources"))
+        page.expect_no_faults()
+
+
+# Renders each text whole and in pieces; answers with [whole, in pieces, milliseconds] of each.
+RENDER = """
+const [cases, done] = arguments;
+import("/chat/markdown.js").then(({ MarkdownView }) => cases.map((pieces) => {
+  const elements = [document.createElement("div"), document.createElement("div")];
+  const views = elements.map((e) => new MarkdownView(e, { copy: "Copy", copied: "", table: "Table" }));
+  views[0].append(pieces.join(""));
+  views[0].render(false);
+  const begin = performance.now();
+  for (const piece of pieces) { views[1].append(piece); views[1].render(true); }
+  views[1].render(false);
+  for (const element of elements) element.normalize();
+  return [...elements.map((e) => e.innerHTML), performance.now() - begin];
+})).then(done, (error) => done(String(error)));
+"""
+
+RENDERED = [
+    ("# One\ntext", "<h3>One</h3><p>text</p>"),
+    ("a **b *c* d** e", "<p>a <strong>b <em>c</em> d</strong> e</p>"),
+    ("snake_case_name, 2 * 3 * 4, ~~no~~", "<p>snake_case_name, 2 * 3 * 4, <del>no</del></p>"),
+    ("***x*** `a *b* <i>` \\*y\\*", "<p><em><strong>x</strong></em> <code>a *b* &lt;i&gt;</code> *y*</p>"),
+    ("one\ntwo<br>three &lt; &amp;", "<p>one<br>two<br>three &lt; &amp;</p>"),
+    (SCRIPT, "<p>" + SCRIPT.replace("<", "&lt;").replace(">", "&gt;") + "</p>"),
+    ("[x](javascript:alert(1)) [y](/chat)", "<p>[x](javascript:alert(1)) [y](/chat)</p>"),
+    ("[z](https://e.org/a_(b) \"t\")",
+     '<p><a href="https://e.org/a_(b)" target="_blank" rel="noopener noreferrer">z</a></p>'),
+    ("see https://e.org/x, (https://e.org/y).",
+     '<p>see <a href="https://e.org/x" target="_blank" rel="noopener noreferrer">https://e.org/x</a>, '
+     '(<a href="https://e.org/y" target="_blank" rel="noopener noreferrer">https://e.org/y</a>).</p>'),
+    ("![pixel](https://evil.org/p.png)",
+     '<p><a href="https://evil.org/p.png" target="_blank" rel="noopener noreferrer">pixel</a></p>'),
+    ("- a\n- b\n  - c\n\n    d\n- e\n\nafter",
+     "<ul><li>a</li><li>b<ul><li><p>c</p><p>d</p></li></ul></li><li>e</li></ul><p>after</p>"),
+    ("3. a\n4. b\n- [x] c\n- [ ] d", '<ol start="3"><li>a</li><li>b</li></ol><ul><li>☑ c</li><li>☐ d</li></ul>'),
+    ("> a\n> - b\n\n---\n1984. was", "<blockquote><p>a</p><ul><li>b</li></ul></blockquote><hr>"
+     '<ol start="1984"><li>was</li></ol>'),
+    ("| a | b |\n|---|--:|\n| `x` | y \\| z |\n\nend",
+     '<div class="table" tabindex="0" role="region" aria-label="Table"><table><thead><tr><th scope="col">a</th>'
+     '<th scope="col" class="align-right">b</th></tr></thead><tbody><tr><td><code>x</code></td>'
+     '<td class="align-right">y | z</td></tr></tbody></table></div><p>end</p>'),
+    ("1. a\n   ```sh\n   ls | wc\n   ```\n2. b",
+     '<ol><li>a<div class="code"><div class="code-head"><span class="code-language">sh</span>'
+     '<button type="button" class="code-copy">Copy</button></div><pre tabindex="0"><code>ls | wc</code></pre></div></li>'
+     "<li>b</li></ol>"),
+]
+# Each would be slow, or deep, in a careless renderer.
+HOSTILE = ["*" * 20_000, "**a " * 8_000, "[" * 20_000, "](" * 10_000, "`" * 9_999, "".join("`" * n + "a" for n in range(150)),
+           "> " * 8_000, "- " * 8_000, "| a " * 4_000 + "\n" + "|-" * 4_000 + "|", "<a" * 10_000, "![a" * 5_000 + "](b)" * 5_000,
+           "_a*b" * 6_000, "&" * 20_000, "https://" * 2_000, "```\n" + "x\n" * 20_000, "1. " * 8_000, "#" * 20_000, "\\" * 20_001]
+ALLOWED = {"h3", "h4", "h5", "h6", "p", "hr", "blockquote", "ul", "ol", "li", "table", "thead", "tbody", "tr", "th", "td",
+           "div", "pre", "code", "span", "button", "em", "strong", "del", "a", "br"}
+
+
+def rendering(base, folder):
+    """Any pool. Markdown is shown as it should be, the same in pieces as whole, and nothing in it becomes HTML."""
+    with Page(base) as page:
+        page.driver.set_script_timeout(120)
+
+        def render(cases):
+            results = page.driver.execute_async_script(RENDER, cases)
+            assert not isinstance(results, str), results
+            for _, pieces in zip(cases, results):
+                names = set(re.findall(r"<(\w+)", pieces[0] + pieces[1]))
+                assert names <= ALLOWED and "onerror=" not in re.sub(r">[^<]*<", "><", pieces[0]), names - ALLOWED
+            return results
+
+        for (text, expected), (whole, in_pieces, _) in zip(RENDERED, render([list(text) for text, _ in RENDERED])):
+            assert whole == expected, (text, whole)
+            assert in_pieces == expected, (text, in_pieces)
+
+        seed = random.randrange(2**32)
+        generator = random.Random(seed)
+        parts = ["\n", "\n\n", "  ", "   ", "- ", "1. ", "> ", "# ", "```", "```js\n", "|", "|---|", "**", "*", "_", "`", "~~",
+                 "[", "](", "https://e.org", ")", "a", "word ", "<script>", "<br>", "&lt;", "\\", "---", "\t", "!"]
+        cases = [[generator.choice(parts) for _ in range(generator.randrange(1, 60))] for _ in range(1500)]
+        for pieces, (whole, in_pieces, _) in zip(cases, render(cases)):
+            assert whole == in_pieces, (seed, "".join(pieces), whole, in_pieces)
+
+        def in_twenty(text):
+            size = len(text) // 20 + 1
+            return [text[at:at + size] for at in range(0, len(text), size)]
+
+        for text, (_, _, milliseconds) in zip(HOSTILE, render([in_twenty(text) for text in HOSTILE])):
+            assert milliseconds < 4000, f"{milliseconds} ms for 20 times {text[:20]!r}"
+        page.expect_no_faults()
+
+
+SCENARIOS = {
+    "two-users": two_users, "restart": restart, "reattach": reattach, "look": look, "sign-in": sign_in, "closed": closed,
+    "sources": sources, "rendering": rendering,
+}
+
+if __name__ == "__main__":
+    SCENARIOS[sys.argv[1]](*sys.argv[2:])
