@@ -24,6 +24,10 @@ export class Account {
     dialog.addEventListener("cancel", (event) => {
       if (!this.#session) event.preventDefault();
     });
+    // A second Escape can't be prevented.
+    dialog.addEventListener("close", () => {
+      if (!this.#session) this.ask(true);
+    });
     element("model").addEventListener("change", ({ target }) => localStorage.setItem("model", target.value));
   }
 
