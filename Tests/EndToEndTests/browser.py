@@ -3,8 +3,8 @@
     browser.py SCENARIO BASE-URL SCREENSHOTS [KEY]
 
 BASE-URL is a pool's, without /chat. SCREENSHOTS is a folder for PNG files. Each scenario says below what pool it needs.
-`restart` prints the line `restart`, and waits for a line: meanwhile the pool is stopped and started again. Ends with a
-traceback at the first surprise.
+`restart` prints the lines `stop` and `start` in turn, and after each waits for a line that says that the pool is stopped
+or started. Ends with a traceback at the first surprise.
 """
 
 import random
@@ -110,11 +110,11 @@ def restart(base, folder):
         wait_until("the first is answered", lambda: first.answer() != "")
         second.ask("La seconda?")
         wait_until("the second waits", lambda: "posizione 2" in second.turn(1, ".place"))
-        print("restart", flush=True)
+        let("stop")
         wait_until("the connection is seen to be lost", lambda: first.text("#connection") != "", 30)
         assert first.text("#connection") == "Connessione persa. Nuovo tentativo in corso…"
         first.screenshot(folder, "reconnecting")
-        sys.stdin.readline()
+        let("start")
         wait_until("it is answered anew", lambda: first.is_done(), 90)
         assert first.shown(".restarted") and first.text("#connection") == ""
         wait_until("so is who waited", lambda: second.is_done(), 90)
@@ -122,7 +122,20 @@ def restart(base, folder):
             assert not page.shown(".outcome.is-error")
             assert len(answers(page)) == 1
             expect_whole(page, 1, answers(page)[0])
+        let("stop")
+        first.ask("E adesso?")
+        wait_until("a question waits for the server", lambda: first.text("#connection") != "")
+        let("start")
+        wait_until("and is answered", lambda: first.is_done(2), 90)
+        questions = [m["content"] for m in first.fetch("chat/history")["messages"] if m["role"] == "user"]
+        assert questions == ["La prima?", "E adesso?"], questions
+        for page in (first, second):
             page.expect_no_faults(CONNECTION_ERRORS)
+
+
+def let(what):
+    print(what, flush=True)
+    assert sys.stdin.readline()
 
 
 def reattach(base, folder):
@@ -148,10 +161,11 @@ def look(base, folder):
     with Page(base, language="it-IT,it") as page:
         assert page.script("return document.documentElement.lang") == "it"
         page.expect_accessible()
-        page.find("#question").send_keys("Una riga", Keys.SHIFT, Keys.ENTER)
-        page.find("#question").send_keys("e un'altra", Keys.ENTER)
+        page.resize(1100, 920)
+        page.find("#question").send_keys("Come sostituisco la guarnizione della TK3+ 130bar?", Keys.SHIFT, Keys.ENTER)
+        page.find("#question").send_keys("E con quale coppia la stringo?", Keys.ENTER)
         wait_until("it is answered", lambda: page.is_done(), 90)
-        assert page.turn(1, ".question-text") == "Una riga\ne un'altra"
+        assert len(page.turn(1, ".question-text").splitlines()) == 2
         show_sample(page)
         page.expect_accessible()
         page.screenshot(folder, "light")
@@ -170,7 +184,7 @@ def look(base, folder):
         assert brightness(page) > 200, "and is kept"
 
         page.prefer("reduced-motion", "reduce")
-        page.ask("Ancora")
+        page.ask("Puoi ripetere?")
         wait_until("it begins", lambda: page.shown("#stop"))
         assert page.script("return document.getAnimations().length") == 0
         wait_until("it is answered", lambda: page.is_done(2), 90)

@@ -68,11 +68,14 @@ class Page:
 
     def open(self):
         self.driver.get(self.base + "/chat")
-        wait_until("the page is there", lambda: self.shown("#account, #sign-in"))
+        self.await_page()
 
     def reload(self):
         self.driver.refresh()
-        wait_until("the page is there again", lambda: self.shown("#account"))
+        self.await_page()
+
+    def await_page(self):
+        wait_until("the page is there", lambda: self.shown("main:not([aria-busy]), #sign-in"))
 
     def resize(self, width, height, telephone=False):
         self.cdp("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=telephone)
@@ -98,12 +101,12 @@ class Page:
         return self.driver.find_element(By.CSS_SELECTOR, selector)
 
     def shown(self, selector):
-        return any(element.is_displayed() for element in self.driver.find_elements(By.CSS_SELECTOR, selector))
+        return self.script(SHOWN + "return shown.length > 0", selector)
 
     def text(self, selector):
-        """As it is shown; empty where nothing is."""
-        elements = [e for e in self.driver.find_elements(By.CSS_SELECTOR, selector) if e.is_displayed()]
-        return elements[0].text if elements else ""
+        """As it is shown, without empty lines; empty where nothing is."""
+        shown = self.script(SHOWN + "return shown[0]?.innerText ?? ''", selector)
+        return "\n".join(line for line in shown.splitlines() if line.strip())
 
     def turn(self, number, part):
         """The text of a part of the question with this number, from 1."""
@@ -162,6 +165,8 @@ class Page:
                 return seen
             seen.append(name)
 
+
+SHOWN = "const shown = [...document.querySelectorAll(arguments[0])].filter((e) => e.checkVisibility());"
 
 FOCUSED = """
 const element = document.activeElement;

@@ -3,6 +3,9 @@
 import { strings } from "./strings.js";
 import { Turn } from "./turn.js";
 
+/** Milliseconds of a frame beyond which drawing leaves the following ones out. */
+const SLOW_DRAWING = 8;
+
 export class Conversation {
   #chat;
   #list;
@@ -14,6 +17,8 @@ export class Conversation {
   #held = [];
   #disconnected = new Set();
   #frame;
+  /** Before this time of the page's clock, in milliseconds, nothing is drawn. */
+  #drawsFrom = 0;
 
   /**
    * @param hooks `model()`: for the next question; `announce(text)`: to a screen reader; `changed(isQuestion)`: what is
@@ -71,12 +76,15 @@ export class Conversation {
     for (const { stop } of this.#open.values()) stop.abort();
   }
 
-  /** Stops all, and forgets it here; resolves when the server has done so too. */
-  async clear() {
+  /** Stops all, and sends nothing more; resolves once all has ended on the server too. */
+  async stopAll() {
     const ends = [...this.#open.values()].map(({ end }) => end);
-    for (const turn of this.#held.splice(0)) this.#remove(turn);
+    for (const turn of [...this.#held]) this.#remove(turn);
     this.stop();
     await Promise.all(ends);
+  }
+
+  clear() {
     for (const turn of [...this.#turns]) this.#remove(turn);
   }
 
@@ -136,7 +144,7 @@ export class Conversation {
       onToken: (token) => {
         turn.token(token);
         this.#hooks.position(undefined);
-        this.#frame ??= requestAnimationFrame(() => this.#draw());
+        this.#drawSoon();
       },
       onRestart: () => {
         turn.restart();
@@ -146,11 +154,19 @@ export class Conversation {
     };
   }
 
-  /** However fast the tokens come, the page is drawn once a frame. */
+  /** However fast the tokens come, they are drawn once a frame; where that takes long, more rarely, to stay smooth. */
   #draw() {
     this.#frame = undefined;
+    const begin = performance.now();
+    if (begin < this.#drawsFrom) return this.#drawSoon();
     for (const turn of this.#open.keys()) turn.draw();
     this.#hooks.changed(false);
+    const end = performance.now();
+    if (end - begin > SLOW_DRAWING) this.#drawsFrom = end + 4 * (end - begin);
+  }
+
+  #drawSoon() {
+    this.#frame ??= requestAnimationFrame(() => this.#draw());
   }
 
   #reconnected(turn, connected) {

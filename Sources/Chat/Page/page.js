@@ -24,7 +24,7 @@ const conversation = new Conversation(chat, element("turns"), {
   },
 });
 const account = new Account(chat, {
-  signingOut: () => conversation.clear(),
+  signingOut: () => conversation.stopAll(),
   changed: () => location.reload(),
 });
 
@@ -40,6 +40,7 @@ async function load() {
       account.show(await chat.session());
       const held = JSON.parse(sessionStorage.getItem("held") ?? "[]");
       conversation.show(await chat.history());
+      element("scroller").removeAttribute("aria-busy");
       for (const text of held) conversation.ask(text);
       connection();
       if (!isTouch()) question.focus();
@@ -119,8 +120,13 @@ element("delete").addEventListener("click", () => deletion.showModal());
 deletion.querySelector(".cancel").addEventListener("click", () => deletion.close());
 deletion.querySelector(".danger").addEventListener("click", async () => {
   deletion.close();
-  await conversation.clear();
-  await chat.deleteHistory().catch(() => location.reload());
+  await conversation.stopAll();
+  try {
+    await chat.deleteHistory();
+    conversation.clear();
+  } catch {
+    location.reload();
+  }
   question.focus();
 });
 
