@@ -48,13 +48,19 @@ let adapters: [Target] = [
     dependencies: ["Accepting", "PoolCore", "OllamaAPI", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1")]),
 ]
 
+let chatPage = [
+  "account.js", "client.js", "conversation.js", "icon.svg", "inline.js", "markdown.js", "page.css", "page.html",
+  "page.js", "place.js", "scrolling.js", "strings.js", "turn.js",
+]
+
 let pages: [Target] = [
   .target(
     name: "Chat",
     dependencies: [
       "Credentials", "PoolCore", "PoolConfiguration", "OllamaAPI", "QueueStore", "Gateway", nio("NIOCore"),
       nio("NIOHTTP1"),
-    ]),
+    ],
+    resources: chatPage.map { .embedInCode("Page/\($0)") }),
   .target(
     name: "Console",
     dependencies: ["Accepting", "PoolCore", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1")]),
