@@ -45,7 +45,10 @@ let adapters: [Target] = [
   .target(name: "Launching", dependencies: ["CLinux", "PoolCore", "PoolConfiguration", "Systemd", "GPUInventory"]),
   .target(
     name: "Gateway",
-    dependencies: ["Accepting", "PoolCore", "OllamaAPI", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1")]),
+    dependencies: [
+      "Accepting", "Credentials", "PoolCore", "OllamaAPI", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"),
+      nio("NIOWebSocket"),
+    ]),
 ]
 
 let chatPage = [

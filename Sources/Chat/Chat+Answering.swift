@@ -64,6 +64,8 @@ extension Chat {
     let answer = question.answer
     if answer.wasStopped {
       finish(question, .stopped)
+    } else if isStopping, error != nil, question.wasTold {
+      leaveForNext(question)
     } else if let error {
       finish(question, .refused(error))
     } else if let problem = answer.error {
@@ -83,7 +85,6 @@ extension Chat {
   /// The one place where a question ends.
   func finish(_ question: Question, _ ending: Ending) {
     if case .ended = question.phase { return }
-    let wasOpen = !question.viewers.contains { !$0.hasBegun }
     question.phase = .ended
     question.deadline = pool.now + settings.resumeWithin
     let now = WallTime.now
@@ -101,7 +102,7 @@ extension Chat {
     case .answered: question.tell(.done(at: now.iso8601, model: question.model, wasStopped: false))
     case .stopped: question.tell(.done(at: now.iso8601, model: question.model, wasStopped: true))
     case .refused(let error):
-      if wasOpen {
+      if question.wasTold {
         question.tell(.failed(message: error.message, code: error.code, retryAfterSeconds: error.retryAfterSeconds))
       } else {
         let viewers = question.viewers
@@ -110,6 +111,15 @@ extension Chat {
         for viewer in viewers { viewer.refuse(error) }
       }
     }
+  }
+
+  /// The pool stops before its answer has ended: it stays written down, and the next dispatcher goes on with it.
+  private func leaveForNext(_ question: Question) {
+    question.phase = .ended
+    let viewers = question.viewers
+    question.viewers = []
+    forget(question)
+    for viewer in viewers { viewer.cut() }
   }
 
   /// Keeps an ended question for those who come back.

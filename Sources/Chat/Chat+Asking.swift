@@ -52,7 +52,7 @@ extension Chat {
     chooseModel(asked.model) { [self] chosen in
       switch chosen {
       case .failure(let error): viewer.refuse(error)
-      case .success(let model): write(asked, asker, model: model, viewer)
+      case .success(let model): if viewer.isThere { write(asked, asker, model: model, viewer) }
       }
     }
   }
@@ -76,7 +76,7 @@ extension Chat {
     nextPlace += 1
     questions[question.id] = question
     question.viewers = [viewer]
-    (viewer as? EventStream)?.question = question
+    viewer.question = question
     writes.append(store.add(question.stored(message: asked.message, at: now)))
     writes.append(
       store.append(
@@ -98,8 +98,9 @@ extension Chat {
     guard case .saving = question.phase else { return }
     enter(question, peer: asker.peer, bytes: bytes)
     guard case .open = question.phase else { return }
+    question.wasTold = true
     let headers = sessionHeaders(question.session, asker)
-    for viewer in question.viewers { viewer.begin(question, headers) }
+    for viewer in question.viewers { viewer.begin(headers) }
     if let exchange = question.exchange, let estimate = pool.estimate(for: exchange.id) {
       question.tellPlace(estimate)
     }

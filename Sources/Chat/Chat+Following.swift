@@ -13,7 +13,7 @@ extension Chat {
     let stream = EventStream(exchange, seen: Self.lastSeen(exchange), now: { [pool] in pool.now })
     streams[exchange.id] = stream
     stream.question = question
-    stream.begin(question, sessionHeaders(question.session, asker))
+    stream.begin(sessionHeaders(question.session, asker))
     join(question, stream)
   }
 
@@ -21,6 +21,23 @@ extension Chat {
   private static func lastSeen(_ exchange: Exchange) -> Int {
     exchange.header("Last-Event-ID").flatMap { Int($0) } ?? 0
   }
+
+  func openSocket(_ exchange: Exchange) {
+    guard let asker = asker(exchange) else { return exchange.refuse(.notFound) }
+    var asking = asker
+    var writes: [EventLoopFuture<Void>] = []
+    let session = asker.session ?? makeSession(asker.caller, at: .now, &writes)
+    asking.session = session
+    let socket = ChatSocket(self, exchange, asking)
+    guard let opened = exchange.openWebSocket(socket, answerHeaders: sessionHeaders(session, asker).fields) else {
+      return
+    }
+    socket.began(opened)
+    sockets[ObjectIdentifier(socket)] = socket
+    for write in writes { note(write) }
+  }
+
+  func closed(_ socket: ChatSocket) { sockets[ObjectIdentifier(socket)] = nil }
 
   func join(_ question: Question, _ viewer: any Viewer) {
     // From another life than its own: all of it is news.

@@ -19,6 +19,7 @@ extension Chat {
         language: request.language.flatMap(ChatLanguage.init) ?? .italian, isResumable: request.isResumable,
         place: request.place, life: life)
       questions[question.id] = question
+      question.wasTold = true
       note(store.setRequest(question.id, state: request.state, attempts: life))
       enter(question, peer: nil, bytes: request.message.utf8.count)
       guard case .open = question.phase, let exchange = question.exchange else { continue }

@@ -55,6 +55,7 @@ extension Chat {
   private func tick() {
     let now = pool.now
     for stream in streams.values where now - stream.sentAt >= Self.heartbeat && stream.hasBegun { stream.beat() }
+    for socket in sockets.values where now - socket.sentAt >= Self.heartbeat { socket.beat() }
     for question in questions.values {
       guard let deadline = question.deadline, deadline <= now else { continue }
       if case .ended = question.phase {

@@ -34,10 +34,13 @@ package final class Chat {
   var endedBytes = 0
   /// By the request through which they follow.
   var streams: [RequestID: EventStream] = [:]
+  var sockets: [ObjectIdentifier: ChatSocket] = [:]
   var models: ModelList
   var nextPlace: Int64 = 1
 
   // See `Chat+Time`.
+  /// Whether the pool is on its way out.
+  private(set) var isStopping = false
   var updates = PlaceUpdates()
   var tickTask: RepeatedTask?
 
@@ -61,6 +64,12 @@ package final class Chat {
 
   package func adopt(_ settings: ChatSettings) { self.settings = settings }
 
+  /// The pool stops: what waits is left for the next dispatcher.
+  package func stop() {
+    isStopping = true
+    for socket in sockets.values { socket.closeIfIdle() }
+  }
+
   package func close() { tickTask?.cancel() }
 
   // MARK: What the gateway tells
@@ -76,7 +85,8 @@ package final class Chat {
     case .session: answerSession(exchange)
     case .signIn: signIn(exchange)
     case .signOut: signOut(exchange)
-    case .socket, .queue, .place: exchange.refuse(.notFound)
+    case .socket: openSocket(exchange)
+    case .queue, .place: exchange.refuse(.notFound)
     }
   }
 

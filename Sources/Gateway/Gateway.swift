@@ -120,12 +120,14 @@ package final class Gateway {
     var decoderLimits = NIOHTTPDecoderLimitConfiguration()
     decoderLimits.maxHeaderFieldSize = limits.head
     decoderLimits.maxHeaderListSize = limits.head
-    let decoder = HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: decoderLimits)
+    let decoder = HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes, limitConfiguration: decoderLimits)
     let beginning = RequestBeginning()
     try channel.pipeline.syncOperations.addHandler(beginning)
     // The decoder never leaves more undecoded than a head, unless it has stopped, after an upgrade.
-    try channel.pipeline.syncOperations.addHandler(ByteToMessageHandler(decoder, maximumBufferSize: limits.head * 2))
-    try channel.pipeline.syncOperations.addHandler(ClientConnection(self, checksHost: checksHost, beginning: beginning))
+    let handler = ByteToMessageHandler(decoder, maximumBufferSize: limits.head * 2)
+    try channel.pipeline.syncOperations.addHandler(handler)
+    try channel.pipeline.syncOperations.addHandler(
+      ClientConnection(self, checksHost: checksHost, beginning: beginning, decoder: handler))
   }
 
   /// Closes the listeners and the connections without a request. The others close with their answer.

@@ -43,6 +43,9 @@ final class Question {
   /// What came of it before it was to be given anew; it stays if it isn't.
   var voidedText = ""
 
+  /// Whether anybody was told that it was taken.
+  var wasTold = false
+
   var hasEnded: Bool {
     if case .ended = phase { true } else { false }
   }
@@ -94,7 +97,7 @@ final class Question {
     }
     guard case .ended = phase, viewer.seen >= log.last else { return }
     viewers.removeAll { $0 === viewer }
-    viewer.end(id)
+    viewer.end()
   }
 
   /// Tells the place, if that is news.

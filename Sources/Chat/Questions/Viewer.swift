@@ -3,20 +3,25 @@ import PoolCore
 
 /// Somebody who follows a question.
 protocol Viewer: AnyObject {
+  var question: Question? { get set }
   /// The number of the last event that it was sent.
   var seen: Int { get set }
-  /// Whether it takes more without anything piling up.
-  var takesMore: Bool { get }
   /// Whether it was told that events follow.
   var hasBegun: Bool { get }
+  /// Whether it has not left.
+  var isThere: Bool { get }
+  /// Whether it takes more without anything piling up.
+  var takesMore: Bool { get }
 
   /// Nothing came of what it wanted.
   func refuse(_ error: PoolError)
   /// It has what it wanted: events follow.
-  func begin(_ question: Question, _ session: SessionHeaders)
+  func begin(_ session: SessionHeaders)
   func send(_ number: Int, _ json: ArraySlice<UInt8>, of request: String)
-  /// No more events come of this question.
-  func end(_ request: String)
+  /// No more events come.
+  func end()
+  /// No more events come of this dispatcher; the next one will have some.
+  func cut()
 }
 
 /// Follows a question by server-sent events, as the answer to one request.
@@ -35,12 +40,13 @@ final class EventStream: Viewer {
   }
 
   var takesMore: Bool { exchange.takesMore }
+  var isThere: Bool { exchange.isOpen }
   private(set) var hasBegun = false
 
   func refuse(_ error: PoolError) { exchange.refuse(error) }
 
-  func begin(_ question: Question, _ session: SessionHeaders) {
-    self.question = question
+  func begin(_ session: SessionHeaders) {
+    guard let question else { return }
     hasBegun = true
     sentAt = now()
     exchange.beginStream(
@@ -63,5 +69,6 @@ final class EventStream: Viewer {
     exchange.stream(EventFrame.heartbeat)
   }
 
-  func end(_ request: String) { exchange.endStream() }
+  func end() { exchange.endStream() }
+  func cut() { exchange.cutStream() }
 }

@@ -169,6 +169,7 @@ final class DispatcherShell {
   ///
   /// - Returns: completes when no request is left.
   func drain(until deadline: Instant) -> EventLoopFuture<Void> {
+    chat?.stop()
     apply { core, now in core.drain(until: deadline, at: now) }
     return drained.futureResult
   }

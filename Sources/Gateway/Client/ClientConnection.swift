@@ -8,8 +8,9 @@ import PoolCore
 /// Reading goes on while an exchange is under way, since a client that leaves shows by the end of what it sends. What
 /// comes of further requests meanwhile waits, within bounds. The parts:
 /// - here: the channel's events, and reading requests;
-/// - `ClientConnection+Answer`: writing answers, and closing.
-final class ClientConnection: ChannelInboundHandler, ExchangeClient {
+/// - `ClientConnection+Answer`: writing answers, and closing;
+/// - `ClientConnection+Upgrade`: becoming a WebSocket.
+final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler, ExchangeClient {
   typealias InboundIn = HTTPServerRequestPart
   typealias OutboundOut = ByteBuffer
 
@@ -51,7 +52,7 @@ final class ClientConnection: ChannelInboundHandler, ExchangeClient {
   /// Whether what was read last completed anything.
   private var readParts = false
   /// The beginning of a head that isn't whole yet.
-  private let beginning: RequestBeginning
+  let beginning: RequestBeginning
 
   // See `ClientConnection+Answer`.
   /// Whether the channel takes more without piling it up.
@@ -63,10 +64,18 @@ final class ClientConnection: ChannelInboundHandler, ExchangeClient {
   var answerIsSent = false
   var nextKeepsAlive = true
 
-  init(_ gateway: Gateway, checksHost: Bool, beginning: RequestBeginning) {
+  // See `ClientConnection+Upgrade`.
+  let decoder: ByteToMessageHandler<HTTPRequestDecoder>
+  /// Once it is a WebSocket.
+  var socket: WebSocket?
+
+  init(
+    _ gateway: Gateway, checksHost: Bool, beginning: RequestBeginning, decoder: ByteToMessageHandler<HTTPRequestDecoder>
+  ) {
     self.gateway = gateway
     self.checksHost = checksHost
     self.beginning = beginning
+    self.decoder = decoder
   }
 
   // MARK: The channel's events
@@ -208,7 +217,7 @@ final class ClientConnection: ChannelInboundHandler, ExchangeClient {
   }
 
   private func caller(_ head: HTTPRequestHead, _ plan: RequestPlan) throws(RequestFault) -> Caller? {
-    let peer = RequestPeer(address: peerAddress, isOnLoopback: checksHost)
+    let peer = RequestPeer(address: peerAddress, isOnLoopback: plan.isOnLoopback)
     switch gateway.delegate.gatewayAdmits(head, plan.route, from: peer) {
     case .admitted(let caller): return caller
     case .refused(let refusal, let reason):
@@ -393,7 +402,10 @@ final class ClientConnection: ChannelInboundHandler, ExchangeClient {
   }
 
   /// Closes the connection at once; an exchange under way ends as cancelled.
-  func close() { context?.close(promise: nil) }
+  func close() {
+    socket?.close(.poolStops)
+    context?.close(promise: nil)
+  }
 
   /// Takes nothing more for a request.
   func turnDeaf() {

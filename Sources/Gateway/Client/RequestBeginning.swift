@@ -6,7 +6,7 @@ import OllamaAPI
 ///
 /// Stands before the decoder, which tells nothing of a head that it can't read. Of requests that are sent one right
 /// after the other it sees the first alone; the others get Ollama's dialect then.
-final class RequestBeginning: ChannelInboundHandler {
+final class RequestBeginning: ChannelInboundHandler, RemovableChannelHandler {
   typealias InboundIn = ByteBuffer
   typealias InboundOut = ByteBuffer
 

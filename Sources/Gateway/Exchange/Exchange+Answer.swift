@@ -218,7 +218,7 @@ extension Exchange {
     switch stage {
     case .answering(let upstream): upstream.setPaused(false)
     case .streaming: gateway.delegate.exchangeCaughtUp(self)
-    case .receiving, .parked, .preparing, .attempting, .ended: break
+    case .receiving, .parked, .preparing, .attempting, .upgraded, .ended: break
     }
   }
 

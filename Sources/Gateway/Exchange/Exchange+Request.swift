@@ -152,7 +152,7 @@ extension Exchange {
   private var hasInstance: Bool {
     switch stage {
     case .attempting, .answering: true
-    case .receiving, .parked, .preparing, .streaming, .ended: false
+    case .receiving, .parked, .preparing, .streaming, .upgraded, .ended: false
     }
   }
 

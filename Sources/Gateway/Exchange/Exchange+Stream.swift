@@ -45,4 +45,11 @@ extension Exchange {
     client.answerSent(keepsAlive: own.keepsAlive)
     end(.served)
   }
+
+  /// The answer stays incomplete, so that the client can tell.
+  package func cutStream() {
+    guard case .streaming = stage else { return }
+    client?.closeOnceSent()
+    end(.failed(.refused(code: "cut")))
+  }
 }

@@ -55,6 +55,8 @@ package final class Exchange {
     case answering(UpstreamConnection)
     /// An answer of the pool's own goes out piece by piece. → ended
     case streaming(OwnStream)
+    /// Its connection is a WebSocket. → ended
+    case upgraded
     case ended
   }
 
@@ -106,10 +108,19 @@ package final class Exchange {
   private var upstream: UpstreamConnection? {
     switch stage {
     case .attempting(let upstream), .answering(let upstream): upstream
-    case .receiving, .parked, .preparing, .streaming, .ended: nil
+    case .receiving, .parked, .preparing, .streaming, .upgraded, .ended: nil
     }
   }
 
+  package var isOpen: Bool {
+    if case .ended = stage { false } else { true }
+  }
+  /// Whether its request would still be admitted: what it shows may have been revoked since.
+  package var isStillAdmitted: Bool {
+    let peer = RequestPeer(address: peerAddress, isOnLoopback: plan.isOnLoopback)
+    if case .admitted = gateway.delegate.gatewayAdmits(head, route, from: peer) { return true }
+    return false
+  }
   package var headers: HTTPHeaders { head.headers }
   /// A header of the request; of several, the first.
   package func header(_ name: String) -> String? { head.headers.first(name: name) }
@@ -153,7 +164,7 @@ package final class Exchange {
   /// begun ends with the error in its dialect; any other answer breaks off.
   package func refuse(_ error: PoolError) {
     switch stage {
-    case .receiving, .streaming, .ended: return
+    case .receiving, .streaming, .upgraded, .ended: return
     case .answering(let upstream):
       upstream.abandon()
       breakOff(with: error)
@@ -178,7 +189,7 @@ package final class Exchange {
       upstream.abandon()
       answer = nil
       answerStatus = nil
-    case .receiving, .parked, .attempting, .answering, .streaming, .ended: return false
+    case .receiving, .parked, .attempting, .answering, .streaming, .upgraded, .ended: return false
     }
     stage = .parked
     return true
@@ -187,7 +198,7 @@ package final class Exchange {
   /// Gives an answer of the pool's own.
   package func respond(status: Int, headers: [(name: String, value: String)], body: [UInt8]) {
     switch stage {
-    case .receiving, .answering, .streaming, .ended: return
+    case .receiving, .answering, .streaming, .upgraded, .ended: return
     case .parked, .preparing, .attempting:
       upstream?.abandon()
       sendWhole(status: status, headers: headers, body: body)
@@ -297,7 +308,7 @@ package final class Exchange {
       let debt = upstream.debt
       upstream.abandon()
       answerLost(problem: lastProblem ?? "", owed: debt)
-    case .receiving, .parked, .preparing, .streaming, .ended: break
+    case .receiving, .parked, .preparing, .streaming, .upgraded, .ended: break
     }
   }
 
@@ -315,7 +326,7 @@ package final class Exchange {
     switch stage {
     case .ended: return
     case .receiving: hasArrived = false
-    case .parked, .preparing, .attempting, .answering, .streaming: hasArrived = true
+    case .parked, .preparing, .attempting, .answering, .streaming, .upgraded: hasArrived = true
     }
     stage = .ended
     releaseBody()

@@ -58,7 +58,7 @@ extension Gateway {
       headers: request.route.body == .none ? [:] : ["Content-Type": "application/json"])
     let plan = RequestPlan(
       route: request.route, target: request.route.pattern, corsHeaders: [], headBytes: 0, contentLength: nil,
-      isChunked: false, expectsContinue: false, keepsAlive: false)
+      isChunked: false, expectsContinue: false, keepsAlive: false, isOnLoopback: true)
     let exchange = Exchange(
       self, client: ReadingClient(reader), peer: request.peer, caller: request.caller, head: head, plan: plan)
     exchange.model = request.model

@@ -16,6 +16,8 @@ struct RequestPlan {
   let expectsContinue: Bool
   /// Whether another request may follow on the connection.
   let keepsAlive: Bool
+  /// Whether its listener can be reached from this machine alone.
+  let isOnLoopback: Bool
 
   var hasBody: Bool { isChunked || (contentLength ?? 0) > 0 }
 }
@@ -119,7 +121,8 @@ struct RequestRules {
       let plan = RequestPlan(
         route: route, target: target.originForm, corsHeaders: corsHeaders, headBytes: headBytes,
         contentLength: contentLength,
-        isChunked: isChunked, expectsContinue: try expectsContinue(head, dialect), keepsAlive: keepsAlive)
+        isChunked: isChunked, expectsContinue: try expectsContinue(head, dialect), keepsAlive: keepsAlive,
+        isOnLoopback: checksHost)
       return .pass(plan)
     } catch {
       var fault = error

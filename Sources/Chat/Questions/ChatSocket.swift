@@ -1,0 +1,212 @@
+import FoundationEssentials
+import Gateway
+import NIOCore
+import OllamaAPI
+import PoolCore
+
+/// One WebSocket of somebody who chats: many questions at a time, each with its events.
+final class ChatSocket: WebSocketDelegate {
+  /// Questions that one connection may follow at once.
+  static let mostFollowed = 100
+
+  /// What a client says.
+  private struct Order: Decodable {
+    enum Kind: String, Decodable { case ask, cancel, follow }
+
+    var type: Kind
+    /// What the client calls its question until it knows its name.
+    var tag: String?
+    /// Of a question that was asked before.
+    var request_id: String?
+    var last_event_id: Int?
+  }
+
+  let exchange: Exchange
+  private let asker: Asker
+  private unowned let chat: Chat
+  fileprivate var socket: WebSocket?
+  private var viewers: [SocketViewer] = []
+  private(set) var sentAt: Instant
+
+  init(_ chat: Chat, _ exchange: Exchange, _ asker: Asker) {
+    self.chat = chat
+    self.exchange = exchange
+    self.asker = asker
+    sentAt = chat.pool.now
+  }
+
+  func began(_ socket: WebSocket) { self.socket = socket }
+
+  // MARK: What comes
+
+  func socketReceived(_ text: ByteBuffer) {
+    let data = Data(text.readableBytesView)
+    guard let order = try? JSONDecoder().decode(Order.self, from: data) else {
+      return fail(
+        PoolError(
+          status: 400, code: "malformed_request",
+          message: "A message has to be a JSON object whose 'type' is ask, cancel or follow."), tag: nil)
+    }
+    // Its key may have been revoked since.
+    guard exchange.isStillAdmitted else {
+      socket?.close(.notAdmitted)
+      return
+    }
+    switch order.type {
+    case .ask: ask(text, tag: order.tag)
+    case .cancel:
+      guard let question = question(order, mayEnd: true) else { return }
+      chat.stop(question, because: .enough)
+    case .follow:
+      guard let question = question(order), !viewers.contains(where: { $0.question === question }),
+        let viewer = viewer(tag: order.tag, seen: order.last_event_id ?? 0)
+      else { return }
+      viewer.question = question
+      viewer.begin(SessionHeaders())
+      chat.join(question, viewer)
+    }
+  }
+
+  private func ask(_ text: ByteBuffer, tag: String?) {
+    do throws(PoolError) {
+      let asked = try AskedQuestion.read(text)
+      guard let viewer = viewer(tag: tag) else { return }
+      chat.ask(asked, asker, viewer: viewer)
+    } catch {
+      fail(error, tag: tag)
+    }
+  }
+
+  /// nil where there are too many already.
+  private func viewer(tag: String?, seen: Int = 0) -> SocketViewer? {
+    guard viewers.count < Self.mostFollowed else {
+      fail(
+        PoolError(
+          status: 429, code: "too_many_open",
+          message: "This connection has \(Self.mostFollowed) open questions already. Please wait for one to end."),
+        tag: tag)
+      return nil
+    }
+    let viewer = SocketViewer(self, tag: tag, seen: seen)
+    viewers.append(viewer)
+    return viewer
+  }
+
+  private func question(_ order: Order, mayEnd: Bool = false) -> Question? {
+    guard let question = order.request_id.flatMap({ chat.questions[$0] }),
+      chat.may(asker, see: question, hasCookie: asker.session != nil, mayEnd: mayEnd)
+    else {
+      fail(.notFound, tag: order.tag)
+      return nil
+    }
+    return question
+  }
+
+  func socketCaughtUp() {
+    for viewer in viewers where viewer.hasBegun { viewer.question?.pump(viewer) }
+  }
+
+  func socketClosed() {
+    chat.closed(self)
+    let left = viewers
+    viewers = []
+    socket = nil
+    for viewer in left {
+      if let question = viewer.question { chat.left(viewer, question) }
+    }
+  }
+
+  // MARK: What goes
+
+  fileprivate var takesMore: Bool { socket?.takesMore ?? false }
+  fileprivate var isOpen: Bool { socket != nil }
+
+  fileprivate func send(_ message: some Collection<UInt8>) {
+    sentAt = chat.pool.now
+    socket?.send(message)
+  }
+
+  fileprivate func fail(_ error: PoolError, tag: String?) {
+    var json = JSONWriter()
+    json.raw("{\"type\":\"error\",\"error\":")
+    json.string(error.message)
+    json.raw(",\"code\":")
+    json.string(error.code)
+    if let seconds = error.retryAfterSeconds {
+      json.raw(",\"retry_after\":")
+      json.text(String(seconds))
+    }
+    Self.write(tag, &json)
+    send(json.bytes)
+  }
+
+  /// Tells the name of a question that was taken.
+  fileprivate func accept(_ question: Question, tag: String?) {
+    var json = JSONWriter()
+    json.raw("{\"type\":\"accepted\",\"request_id\":")
+    json.string(question.id)
+    Self.write(tag, &json)
+    send(json.bytes)
+  }
+
+  private static func write(_ tag: String?, _ json: inout JSONWriter) {
+    if let tag {
+      json.raw(",\"tag\":")
+      json.string(tag)
+    }
+    json.raw("}")
+  }
+
+  fileprivate func ended(_ viewer: SocketViewer) {
+    viewers.removeAll { $0 === viewer }
+    if chat.isStopping { closeIfIdle() }
+  }
+
+  func beat() {
+    sentAt = chat.pool.now
+    socket?.ping()
+  }
+
+  /// The pool stops: nothing more is taken.
+  func closeIfIdle() {
+    if viewers.isEmpty { socket?.close(.poolStops) }
+  }
+}
+
+/// Follows one question over a WebSocket.
+final class SocketViewer: Viewer {
+  private weak var socket: ChatSocket?
+  private let tag: String?
+  weak var question: Question?
+  var seen: Int
+  private(set) var hasBegun = false
+
+  init(_ socket: ChatSocket, tag: String?, seen: Int) {
+    self.socket = socket
+    self.tag = tag
+    self.seen = seen
+  }
+
+  var takesMore: Bool { socket?.takesMore ?? false }
+  var isThere: Bool { socket?.isOpen ?? false }
+
+  func refuse(_ error: PoolError) {
+    socket?.fail(error, tag: tag)
+    socket?.ended(self)
+  }
+
+  func begin(_ session: SessionHeaders) {
+    guard let question else { return }
+    hasBegun = true
+    socket?.accept(question, tag: tag)
+  }
+
+  func send(_ number: Int, _ json: ArraySlice<UInt8>, of request: String) {
+    socket?.send(EventFrame.message(number, json, of: request))
+  }
+
+  func end() { socket?.ended(self) }
+
+  /// Its connection ends with the pool.
+  func cut() { socket?.ended(self) }
+}

@@ -1,0 +1,36 @@
+import Credentials
+import NIOCore
+import NIOHTTP1
+import NIOWebSocket
+
+extension Exchange {
+  /// Turns the request's connection into a WebSocket.
+  ///
+  /// - Parameter answerHeaders: go with the answer.
+  /// - Returns: nil where the client asked for something else, and was answered so.
+  package func openWebSocket(
+    _ delegate: any WebSocketDelegate, answerHeaders: [(name: String, value: String)]
+  ) -> WebSocket? {
+    guard case .parked = stage, let connection = client as? ClientConnection else { return nil }
+    let headers = head.headers
+    guard headers[canonicalForm: "upgrade"].contains(where: { $0.lowercased() == "websocket" }),
+      headers[canonicalForm: "connection"].contains(where: { $0.lowercased() == "upgrade" }), head.version == .http1_1
+    else {
+      respond(
+        status: 426, headers: [("Upgrade", "websocket"), ("Content-Type", "text/plain; charset=utf-8")],
+        body: Array("Here is a WebSocket.\n".utf8))
+      return nil
+    }
+    let keys = headers["sec-websocket-key"]
+    guard headers["sec-websocket-version"] == ["13"], keys.count == 1, let accept = WebSocketKey.accept(keys[0]) else {
+      respond(
+        status: 400, headers: [("Sec-WebSocket-Version", "13"), ("Content-Type", "text/plain; charset=utf-8")],
+        body: Array("The request has to bring one Sec-WebSocket-Key, and version 13.\n".utf8))
+      return nil
+    }
+    let socket = WebSocket(connection, self, delegate)
+    stage = .upgraded
+    guard connection.upgrade(to: socket, accept: accept, headers: answerHeaders) else { return nil }
+    return socket
+  }
+}
