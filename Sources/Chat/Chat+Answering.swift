@@ -60,7 +60,8 @@ extension Chat {
   }
 
   /// The pool is done with a question.
-  func answered(_ question: Question, _ outcome: ExchangeOutcome, _ error: PoolError?) {
+  func answered(_ question: Question, _ id: RequestID?, _ outcome: ExchangeOutcome, _ error: PoolError?) {
+    if let id { pool.unwatchPlace(of: id) }
     let answer = question.answer
     if answer.wasStopped {
       finish(question, .stopped)

@@ -101,9 +101,7 @@ extension Chat {
     question.wasTold = true
     let headers = sessionHeaders(question.session, asker)
     for viewer in question.viewers { viewer.begin(headers) }
-    if let exchange = question.exchange, let estimate = pool.estimate(for: exchange.id) {
-      question.tellPlace(estimate)
-    }
+    watchPlace(of: question)
     for viewer in question.viewers { question.pump(viewer) }
     // Its client left while it was being written down.
     if question.viewers.isEmpty { unwatched(question) }
@@ -118,6 +116,14 @@ extension Chat {
     question.phase = .open
     question.exchange = exchange
     exchange.arrive()
+  }
+
+  func watchPlace(of question: Question) {
+    guard let exchange = question.exchange else { return }
+    pool.watchPlace(of: exchange.id) { [unowned question] estimate in
+      // Who follows it later hears the place then.
+      if !question.viewers.isEmpty { question.tellPlace(estimate) }
+    }
   }
 
   /// - Parameter writes: gets what has to be written before the session is told.

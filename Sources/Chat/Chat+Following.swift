@@ -46,7 +46,9 @@ extension Chat {
     switch question.phase {
     case .saving: return
     case .ended: break
-    case .open: question.deadline = nil
+    case .open:
+      question.deadline = nil
+      watchPlace(of: question)
     case .suspended: resume(question)
     }
     question.pump(viewer)
@@ -58,7 +60,7 @@ extension Chat {
     question.deadline = nil
     question.told = nil
     pool.resume(exchange.id)
-    if let estimate = pool.estimate(for: exchange.id) { question.tellPlace(estimate) }
+    watchPlace(of: question)
   }
 
   func left(_ viewer: any Viewer, _ question: Question) {
@@ -73,6 +75,7 @@ extension Chat {
     question.deadline = pool.now + settings.resumeWithin
     guard !question.isResumable, let exchange = question.exchange else { return }
     question.phase = .suspended
+    pool.unwatchPlace(of: exchange.id)
     pool.suspend(exchange.id)
   }
 

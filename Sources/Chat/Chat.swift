@@ -15,7 +15,7 @@ package import QueueStore
 /// - `Chat+Asking`: from a request to a place in the queue;
 /// - `Chat+Following`: who sees what comes of it;
 /// - `Chat+Answering`: what the model is told, and the end;
-/// - `Chat+Time`: places that change, and what is given up;
+/// - `Chat+Time`: what is given up, and what keeps connections alive;
 /// - `Chat+Sessions`, `Chat+History`: the rest of the API.
 package final class Chat {
   /// Ended questions that are kept for those who come back, and the bytes of their events.
@@ -38,10 +38,8 @@ package final class Chat {
   var models: ModelList
   var nextPlace: Int64 = 1
 
-  // See `Chat+Time`.
   /// Whether the pool is on its way out.
   private(set) var isStopping = false
-  var updates = PlaceUpdates()
   var tickTask: RepeatedTask?
 
   /// - Parameter stored: what was there when the dispatcher began.

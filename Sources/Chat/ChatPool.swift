@@ -5,8 +5,9 @@ package protocol ChatPool: AnyObject {
   var now: Instant { get }
   /// Whether some instance can answer at once what needs no slot.
   var hasInstance: Bool { get }
-  /// Where a request stands; nil for one that does not wait.
-  func estimate(for id: RequestID) -> WaitingEstimate?
+  /// Tells at once where a request stands, if it waits, and then whenever that changes, until it is said otherwise.
+  func watchPlace(of id: RequestID, _ tell: @escaping (WaitingEstimate) -> Void)
+  func unwatchPlace(of id: RequestID)
   /// The client of a request is away: it gives its place or its slot up, and keeps its turn.
   func suspend(_ id: RequestID)
   /// It is back.

@@ -1,4 +1,5 @@
 import OllamaAPI
+import PoolCore
 
 /// What somebody who asked is told, in the order in which it happens.
 enum ChatEvent {
@@ -24,15 +25,10 @@ enum ChatEvent {
     var json = JSONWriter()
     switch self {
     case .queue(let place):
-      json.raw("{\"type\":\"queue\",\"position\":")
-      json.text(String(place.position))
+      json.raw("{\"type\":\"queue\",")
+      json.text(place.members)
       json.raw(",\"message\":")
       json.string(language.queued(at: place.position))
-      json.raw(",\"eta_seconds\":")
-      json.text(String(place.etaSeconds))
-      json.raw(",\"eta_p90_seconds\":")
-      json.text(String(place.etaP90Seconds))
-      json.raw(place.isGuess ? ",\"eta_is_guess\":true" : ",\"eta_is_guess\":false")
     case .sources(let sources):
       json.raw("{\"type\":\"sources\",\"sources\":")
       AnswerSource.write(sources, &json)
@@ -60,15 +56,6 @@ enum ChatEvent {
     json.raw("}")
     return json.bytes
   }
-}
-
-/// Where a question stands, as it is told: whole seconds, so that only what somebody would notice is news.
-struct QueuePlace: Hashable {
-  /// From 1.
-  var position: Int
-  var etaSeconds: Int
-  var etaP90Seconds: Int
-  var isGuess: Bool
 }
 
 /// A passage that the answer was given with.

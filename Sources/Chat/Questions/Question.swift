@@ -116,18 +116,6 @@ final class Question {
   }
 }
 
-extension QueuePlace {
-  init(_ estimate: WaitingEstimate) {
-    self.init(
-      position: estimate.position, etaSeconds: Self.seconds(estimate.wait),
-      etaP90Seconds: Self.seconds(estimate.wait90), isGuess: estimate.isGuess)
-  }
-
-  static let turn = QueuePlace(position: 1, etaSeconds: 0, etaP90Seconds: 0, isGuess: false)
-
-  private static func seconds(_ time: Duration) -> Int { Int(min(time.seconds, 1e9).rounded(.up)) }
-}
-
 // MARK: The answer
 
 extension Question: AnswerReader {
@@ -163,7 +151,8 @@ extension Question: AnswerReader {
   func answerEnded(_ outcome: ExchangeOutcome, _ error: PoolError?) {
     var lines = answer.lines
     lines.finish { take(ChatLine($0)) }
+    let id = exchange?.id
     exchange = nil
-    chat.answered(self, outcome, error)
+    chat.answered(self, id, outcome, error)
   }
 }

@@ -63,6 +63,7 @@ extension DispatcherShell: GatewayDelegate {
           id: id, need: need, model: model, options: exchange.options, streams: exchange.wantsStream,
           share: exchange.caller?.share ?? DispatchRequest.Share(), inputTokens: exchange.questionTokens), at: now)
     }
+    if need == .slot { commentPlace(of: exchange) }
   }
 
   private func modelKey(of exchange: Exchange) -> String? {
@@ -70,6 +71,7 @@ extension DispatcherShell: GatewayDelegate {
   }
 
   func exchangeReceivedFirstByte(_ exchange: Exchange) {
+    uncomment(exchange.id)
     apply { core, now in core.begin(exchange.id, status: exchange.answerStatus ?? 200, at: now) }
   }
 
@@ -98,6 +100,7 @@ extension DispatcherShell: GatewayDelegate {
       chat?.ended(exchange)
       return
     }
+    uncomment(exchange.id)
     let decided = ended.decided ?? RequestOutcome(outcome)
     if ended.decided == nil, case .failed(.requestBody(let refusal)) = outcome {
       // The same fault in a body that is read whole never gets as far as here.

@@ -17,6 +17,8 @@ import PoolCore
 /// - `DispatcherShell+Instances`: probes, loads and the lists of what is loaded;
 /// - `DispatcherShell+Reloads`: loads that clients' options cost;
 /// - `DispatcherShell+Control`: what the control socket asks;
+/// - `DispatcherShell+Places`: who hears where a request stands;
+/// - `DispatcherShell+Chat`: what the chat asks;
 /// - `DispatcherShell+Metrics`: what the metrics say.
 final class DispatcherShell {
   let loop: any EventLoop
@@ -43,6 +45,7 @@ final class DispatcherShell {
   /// Clients that wait for the process list that is being asked for.
   var processListClients: [Exchange] = []
   var control = ControlState()
+  var places = PlaceWatch()
 
   private var pending = CircularBuffer<DispatchAction>()
   private var isCarryingOut = false
@@ -88,7 +91,7 @@ final class DispatcherShell {
     guard !isClosed else { return }
     scheduleTick()
     schedulePush()
-    chat?.queueChanged()
+    placesChanged()
   }
 
   private func carryOut(_ action: DispatchAction) {
@@ -144,6 +147,7 @@ final class DispatcherShell {
       core.tick(at: now) { carried[$0].map { Instant($0.exchange.lastProgress) } }
     }
     journal.tick(at: .now)
+    beat()
     status?.update(statusText, at: .now)
   }
 

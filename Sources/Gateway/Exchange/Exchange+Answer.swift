@@ -10,8 +10,11 @@ struct AnswerRelay {
     case verbatim
     /// What ends with the instance's connection goes in chunks.
     case inChunks
-    /// A client of HTTP/1.0 gets the content alone, up to the end of the connection.
+    /// The content alone: up to the end of the connection for a client of HTTP/1.0, in chunks of its own behind what
+    /// the pool has said before.
     case content
+    /// The instance's error becomes one of a stream that the pool has begun.
+    case failure
   }
 
   let transport: Transport
@@ -43,6 +46,7 @@ extension Exchange {
     guard case .attempting = stage else { return false }
     if head.status >= 500, !shouldPassOn(status: head.status, from: upstream) { return false }
     guard let client else { return false }
+    if let early { return answerFollows(head, bytes, early, from: upstream) }
 
     let (transport, end) = framing(of: head)
     let keepsAlive = client.answerMayKeepAlive(self) && transport != .content
@@ -82,7 +86,10 @@ extension Exchange {
   func observe(_ content: UnsafeRawBufferPointer) {
     answer?.end.consume(content)
     answer?.lastByte = content.last
-    if answer?.transport == .content { answer?.content.writeBytes(content) }
+    switch answer?.transport {
+    case .content, .failure: answer?.content.writeBytes(content)
+    case .verbatim, .inChunks, nil: break
+    }
   }
 
   /// Passes on the bytes of the body that the scanner consumed.
@@ -108,7 +115,14 @@ extension Exchange {
     case .content:
       guard let content = answer?.content, content.readableBytes > 0 else { return }
       answer?.content = ByteBuffer()
-      client.send(content)
+      if answer?.isChunked == true {
+        var chunk = ByteBufferAllocator().buffer(capacity: content.readableBytes + 16)
+        HTTPText.writeChunk(content.readableBytesView, into: &chunk)
+        client.send(chunk)
+      } else {
+        client.send(content)
+      }
+    case .failure: if (answer?.content.readableBytes ?? 0) > Self.fillLimit { answer?.content.clear() }
     }
   }
 
@@ -121,8 +135,9 @@ extension Exchange {
   /// The answer came to its end as HTTP.
   func answerEnded() {
     guard case .answering = stage, let answer, let client else { return }
+    if answer.transport == .failure { tellFailure(answer, to: client) }
     if answer.transport != .verbatim {
-      if answer.isTruncated { explain(.truncated, owed: .none, to: client) }
+      if answer.isTruncated, answer.transport != .failure { explain(.truncated, owed: .none, to: client) }
       if answer.isChunked { client.send(ByteBuffer(string: HTTPText.lastChunk)) }
     }
     client.answerSent(keepsAlive: answer.keepsAlive)
@@ -130,6 +145,7 @@ extension Exchange {
   }
 
   private func outcome(of answer: AnswerRelay) -> ExchangeOutcome {
+    if answer.transport == .failure { return .failed(.reportedInStream) }
     if let answerStatus, answerStatus >= 500 { return .failed(.status(answerStatus)) }
     return switch answer.end.outcome {
     case .complete: .served
@@ -169,7 +185,7 @@ extension Exchange {
   }
 
   /// A chunk that the instance began is filled up with blanks to this length; more is not worth it.
-  private static let fillLimit = 64 << 10
+  static let fillLimit = 64 << 10
 
   /// Adds an error to a stream.
   ///
@@ -229,6 +245,7 @@ extension Exchange {
     guard let client else { return }
     answerStatus = error.status
     self.error = error
+    if let early { return endEarly(early, with: error, client) }
     client.sendError(error, dialect: dialect, headers: headers, isHead: route.isHead, tail: ownTail(client))
   }
 

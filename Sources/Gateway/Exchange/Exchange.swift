@@ -10,7 +10,8 @@ package import PoolCore
 /// - here: what the delegate sees and says, and the stages;
 /// - `Exchange+Request`: the request's body, and sending it to an instance;
 /// - `Exchange+Answer`: passing the answer on;
-/// - `Exchange+Stream`: answers of the pool's own that take their time.
+/// - `Exchange+Stream`: answers of the pool's own that take their time;
+/// - `Exchange+Early`: what is said before an instance's answer.
 package final class Exchange {
   /// In the order of arrival.
   package internal(set) var id = RequestID(0)
@@ -83,6 +84,8 @@ package final class Exchange {
 
   // The answer; see `Exchange+Answer`.
   var answer: AnswerRelay?
+  /// What the pool has begun before there is one; see `Exchange+Early`.
+  var early: OwnStream?
 
   init(
     _ gateway: Gateway, client: any ExchangeClient, peer: SocketAddress?, caller: Caller?, head: HTTPRequestHead,
