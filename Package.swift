@@ -118,7 +118,9 @@ let tests: [Target] = [
   .testTarget(name: "OllamaAPITests", dependencies: ["OllamaAPI", "PoolCore"]),
   .testTarget(
     name: "QueueStoreTests",
-    dependencies: ["QueueStore", "TestSupport", grdb, nio("NIOCore"), nio("NIOEmbedded"), nio("NIOPosix")]),
+    dependencies: [
+      "QueueStore", "Simulation", "TestSupport", grdb, nio("NIOCore"), nio("NIOEmbedded"), nio("NIOPosix"),
+    ]),
   .testTarget(name: "SystemdTests", dependencies: ["CSystemd", "Systemd", "TestSupport"]),
   .testTarget(name: "GPUInventoryTests", dependencies: ["GPUInventory", "PoolCore", "TestSupport"]),
   .testTarget(

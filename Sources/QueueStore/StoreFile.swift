@@ -30,8 +30,6 @@ enum StoreFile {
       let database = try DatabaseQueue(path: path, configuration: configuration)
       try database.writeWithoutTransaction { database in
         try check(database, path)
-        // Refuses a file that can only be read: SQLite would have opened it all the same.
-        try database.inTransaction(.immediate) { .commit }
         let mode = try String.fetchOne(database, sql: "PRAGMA journal_mode = WAL")
         guard mode == "wal" else {
           throw QueueStoreError(
@@ -54,11 +52,13 @@ enum StoreFile {
     let descriptor = Glibc.open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
     if descriptor >= 0 {
       close(descriptor)
-    } else if errno != EEXIST {
+    } else if errno != EEXIST || access(path, W_OK) != 0 {
+      // SQLite would open a file that can only be read, and fail to lock it.
       let cause = String(cString: strerror(errno))
       throw QueueStoreError(
         .unusable,
-        "\(path) can't be made: its folder must exist, and belong to the user that runs this", cause: cause)
+        "\(path) can't be opened for writing: its folder must exist, and both must belong to the user that runs this",
+        cause: cause)
     }
   }
 

@@ -2,6 +2,7 @@ import Dispatch
 import GRDB
 import Glibc
 import NIOCore
+import Simulation
 import TestSupport
 import Testing
 
@@ -47,25 +48,32 @@ struct DurabilityTests {
     }
   }
 
-  /// Goes on after the first `done` calls, up to 64 at a time, until it is killed; for each that is confirmed a byte
-  /// goes into a file.
-  static func work(_ path: String, seed: UInt64, done: Int, killedAfter delay: Duration) async throws {
-    var calls = Calls(seed: seed)
-    for _ in 0..<done { _ = calls.next() }
+  /// Goes on after the first `done` calls, up to 64 at a time, until it is killed: some time after one of the calls, or
+  /// after it began to open the store. For each call that is confirmed a byte goes into a file.
+  private static func work(
+    _ path: String, seed: UInt64, done: Int, killedAfter calls: Int, and delay: Duration
+  ) async throws {
+    var list = Calls(seed: seed)
+    for _ in 0..<done { _ = list.next() }
     let confirmations = open(path + ".confirmed", O_WRONLY | O_CREAT | O_APPEND, 0o600)
     try #require(confirmations >= 0)
-    DispatchQueue(label: "killer").asyncAfter(deadline: .now() + delay / .seconds(1)) { kill(getpid(), SIGKILL) }
+    func getKilled() {
+      DispatchQueue(label: "killer").asyncAfter(deadline: .now() + delay / .seconds(1)) { kill(getpid(), SIGKILL) }
+    }
+    if calls == 0 { getKilled() }
     let store = try await QueueStore.open(path, on: StoreFixture.eventLoop).get()
+    var asked: [EventLoopFuture<Void>] = []
     while true {
-      let asked = (0..<64).map { _ in
-        switch calls.next() {
+      let call =
+        switch list.next() {
         case .add(let request): store.add(request)
         case .run(let id, let attempts): store.setRequest(id, state: .running, attempts: attempts)
         case .delete(let id): store.deleteRequest(id)
         }
-      }
-      for call in asked { call.whenSuccess { _ in _ = write(confirmations, ".", 1) } }
-      for call in asked { try await call.get() }
+      call.whenSuccess { _ in _ = write(confirmations, ".", 1) }
+      if list.count == done + calls { getKilled() }
+      asked.append(call)
+      if asked.count == 64 { try await asked.removeFirst().get() }
     }
   }
 
@@ -76,24 +84,31 @@ struct DurabilityTests {
     var generator = SeededGenerator(seed: seed)
     var done = 0
     var progress: [Int] = []
-    for _ in 0..<10 {
-      let delay = Duration.microseconds(Int.random(in: 0..<80_000, using: &generator))
+    for round in 0..<10 {
+      // Every fifth time while the store is being opened.
+      let calls = round % 5 == 0 ? 0 : Int.random(in: 1..<400, using: &generator)
+      let delay = Duration.microseconds(Int.random(in: 0..<5000, using: &generator))
       unlink(path + ".confirmed")
       await #expect(processExitsWith: .signal(SIGKILL)) {
-        [path = path as String, seed = seed as UInt64, done = done as Int, delay = delay as Duration] in
-        try await Self.work(path, seed: seed, done: done, killedAfter: delay)
+        [
+          path = path as String, seed = seed as UInt64, done = done as Int, calls = calls as Int,
+          delay = delay as Duration
+        ]
+        in
+        try await Self.work(path, seed: seed, done: done, killedAfter: calls, and: delay)
       }
       let confirmed = done + ((try? fixture.size(of: "pool.sqlite.confirmed")) ?? 0)
       let store = try await fixture.open()
       let stored = try await store.state.requests
       try await store.close().get()
-      var calls = Calls(seed: seed)
-      while calls.count < confirmed { _ = calls.next() }
+      var list = Calls(seed: seed)
+      while list.count < confirmed { _ = list.next() }
       // At most what was under way when it was killed.
-      while calls.inOrderOfService != stored && calls.count < confirmed + 64 { _ = calls.next() }
-      #expect(calls.inOrderOfService == stored, "seed \(seed): \(done) calls, then \(confirmed) were confirmed")
-      progress.append(calls.count - done)
-      done = calls.count
+      while list.inOrderOfService != stored && list.count < confirmed + 64 { _ = list.next() }
+      let isThere = list.inOrderOfService == stored
+      try #require(isThere, "seed \(seed): of \(confirmed) confirmed calls, \(done) before, not all are there")
+      progress.append(list.count - done)
+      done = list.count
     }
     print("seed \(seed): calls that were carried out before each kill: \(progress)")
     #expect(done > 0)

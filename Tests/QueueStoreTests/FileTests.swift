@@ -142,13 +142,16 @@ struct FileTests {
   @Test func `what can only be read is refused, new or not`() async throws {
     let fixture = try StoreFixture()
     _ = try await fixture.reopened { try await $0.add(.sample(1)).get() }
+    let writable = fixture.folder.path(to: "writable.sqlite")
+    try FileManager.default.copyItem(atPath: fixture.path, toPath: writable)
     chmod(fixture.path, 0o444)
+    chmod(writable, 0o666)
     chmod(fixture.folder.path, 0o555)
     let folder = fixture.folder.path
     await #expect(processExitsWith: .success) { [folder = folder as String] in
       // The superuser may write everywhere.
       if geteuid() == 0 { try #require(setgid(65534) == 0 && setuid(65534) == 0) }
-      for name in ["pool.sqlite", "new.sqlite"] {
+      for name in ["pool.sqlite", "new.sqlite", "writable.sqlite"] {
         let error = try await failure {
           _ = try await QueueStore.open("\(folder)/\(name)", on: StoreFixture.eventLoop).get()
         }

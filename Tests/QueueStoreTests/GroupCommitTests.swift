@@ -14,8 +14,13 @@ struct GroupCommitTests {
     private let passed: EventLoopFuture<Void>
     private let semaphore = DispatchSemaphore(value: 0)
 
-    init(_ store: QueueStore) {
-      passed = store.call("waiting") { [semaphore] _ in semaphore.wait() }
+    init(_ store: QueueStore) async throws {
+      let held = StoreFixture.eventLoop.makePromise(of: Void.self)
+      passed = store.call("waiting") { [semaphore] _ in
+        held.succeed()
+        semaphore.wait()
+      }
+      try await held.futureResult.get()
     }
 
     func open() async throws {
@@ -75,7 +80,7 @@ struct GroupCommitTests {
     let fixture = try StoreFixture()
     let answered = Answers()
     let state = try await fixture.reopened { store in
-      let gate = Gate(store)
+      let gate = try await Gate(store)
       let calls = [1, 2, 1, 3, 3, 4].enumerated().map { number, place in
         store.add(.sample(place)).always { result in
           answered.add("\(number) \((try? result.get()) == nil ? "failed" : "done")")
@@ -101,7 +106,7 @@ struct GroupCommitTests {
   @Test func `where a transaction fails as a whole, its calls are tried one by one`() async throws {
     let fixture = try StoreFixture()
     let state = try await fixture.reopened { store in
-      let gate = Gate(store)
+      let gate = try await Gate(store)
       let first = store.add(.sample(1))
       let giveUp: EventLoopFuture<Void> = store.call("giving up") { database in
         try database.execute(sql: "ROLLBACK")
@@ -118,23 +123,12 @@ struct GroupCommitTests {
 
   @Test func `more calls than may wait are refused, and the rest is done`() async throws {
     let store = try await QueueStore.inMemory(QueueStoreLimits(pending: 3))
-    let isHeld = DispatchSemaphore(value: 0)
-    let mayGo = DispatchSemaphore(value: 0)
-    let held: EventLoopFuture<Void> = store.call("waiting") { _ in
-      isHeld.signal()
-      mayGo.wait()
-    }
-    await withCheckedContinuation { continuation in
-      DispatchQueue.global().async {
-        isHeld.wait()
-        continuation.resume()
-      }
-    }
+    let gate = try await Gate(store)
     let calls = (1...5).map { store.add(.sample($0)) }
     let refused = try await failure { try await calls[3].get() }
     #expect(refused?.code == .overloaded && refused?.message.contains("3 calls wait") == true)
-    mayGo.signal()
-    try await held.get()
+    try await gate.open()
+    for call in calls[..<3] { try await call.get() }
     #expect(try await store.state.requests.map(\.place) == [1, 2, 3])
     try await store.close().get()
   }

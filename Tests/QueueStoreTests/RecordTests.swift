@@ -90,7 +90,7 @@ struct RecordTests {
     let sessions = strangeTexts.map { StoredSession(id: $0, owner: $0, createdAt: 1, lastUsedAt: 2) }
     let usage = strangeTexts.map { StoredUsage(user: $0, minute: 5, requests: 1, tokens: 1) }
     let keys = strangeTexts.enumerated().map { Self.key($1, hash: UInt8($0)) }
-    let state = try await StoreFixture().reopened { store in
+    let state = try await StoreFixture().reopened(QueueStoreLimits(bytesPerSession: 1 << 22)) { store in
       for request in requests { try await store.add(request).get() }
       for session in sessions { _ = try await store.add(session).get() }
       for key in keys { try await store.add(key).get() }

@@ -80,7 +80,7 @@ extension StoredRequest {
   static func sample(_ place: Int64, session: String = "s", message: String = "Why?") -> StoredRequest {
     StoredRequest(
       id: "r\(place)", place: place, session: session, user: "anna", className: "free", model: "llama3:8b",
-      message: message, isResumable: true, arrivedAt: WallTime(milliseconds: 1_700_000_000_000 + place))
+      message: message, isResumable: true, arrivedAt: WallTime(milliseconds: 1_700_000_000_000 &+ place))
   }
 }
 
