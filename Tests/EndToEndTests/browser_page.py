@@ -1,6 +1,7 @@
 """The chat page in a real browser, headless Chromium: what tests do on it, see of it, and hold it to."""
 
 import json
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -34,7 +35,7 @@ class Page:
         self.base = base.rstrip("/")
         self.profile = tempfile.TemporaryDirectory(prefix="ollama-pool-browser-", ignore_cleanup_errors=True)
         options = webdriver.ChromeOptions()
-        options.binary_location = "/usr/bin/chromium"
+        options.binary_location = shutil.which("chromium")
         for argument in (
             # As root, as in containers, Chromium wants no sandbox; the only pages it sees here are the pool's.
             "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars", "--force-color-profile=srgb",
@@ -44,7 +45,7 @@ class Page:
             options.add_argument(argument)
         options.add_experimental_option("prefs", {"intl.accept_languages": language})
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
+        self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
         self.cdp("Page.addScriptToEvaluateOnNewDocument", source=WATCH)
         self.resize(width, height, telephone)
         if dark:
@@ -111,6 +112,9 @@ class Page:
     def turn(self, number, part):
         """The text of a part of the question with this number, from 1."""
         return self.text(f".turn:nth-child({number}) {part}")
+
+    def last(self, part):
+        return self.text(f".turn:last-child {part}")
 
     def answer(self, number=1):
         return self.turn(number, ".text")

@@ -9,13 +9,13 @@ const element = (id) => document.getElementById(id);
 
 export class Account {
   #chat;
-  #hooks;
+  #changed;
   #session;
 
-  /** @param hooks `signingOut()`: before it, awaited; `changed()`: after signing in or out */
-  constructor(chat, hooks) {
+  /** @param changed called after signing in or out */
+  constructor(chat, changed) {
     this.#chat = chat;
-    this.#hooks = hooks;
+    this.#changed = changed;
     const dialog = element("sign-in");
     element("account").addEventListener("click", () => (this.#session?.signed_in ? this.#signOut() : this.ask()));
     dialog.querySelector("form").addEventListener("submit", (event) => this.#signIn(event));
@@ -38,10 +38,11 @@ export class Account {
 
   show(session) {
     this.#session = session;
-    const { user, signed_in: signedIn, models, default_model: defaultModel } = session;
+    const { user, role, signed_in: signedIn, models, default_model: defaultModel } = session;
     element("user").textContent = user ?? "";
     element("user").hidden = !signedIn || !user;
-    element("account").hidden = false;
+    // Where everyone is administrator there are no keys.
+    element("account").hidden = !signedIn && role === "administrator";
     element("account").textContent = signedIn ? strings.signOut : strings.signIn;
     if (signedIn && user) label(element("account"), `${strings.signOut} (${user})`);
     const select = element("model");
@@ -66,7 +67,7 @@ export class Account {
     event.preventDefault();
     try {
       await this.#chat.signIn(element("key").value.trim());
-      this.#hooks.changed();
+      this.#changed();
     } catch (error) {
       const text = error.status === 401 ? strings.wrongKey : error.status ? error.message : strings.errors.unreachable;
       element("sign-in-error").textContent = text;
@@ -75,8 +76,7 @@ export class Account {
   }
 
   async #signOut() {
-    await this.#hooks.signingOut();
     await this.#chat.signOut();
-    this.#hooks.changed();
+    this.#changed();
   }
 }

@@ -19,7 +19,7 @@
  *     signal: stop.signal,                             // stop.abort() stops the question, also on the server
  *   });
  *
- * A page of another origin needs that origin under the pool's `allowed_origins`.
+ * A page of another origin needs that origin among the pool's `origins`.
  *
  * Options of `ask` and `resume`, each of which may be left out:
  *   model, priority      of `ask` only: the model's name, and the priority class, where one may choose it
@@ -242,14 +242,15 @@ class Exchange {
   }
 
   #receive(id, data) {
-    const number = Number(id);
     let event;
     try {
       event = JSON.parse(data);
     } catch {
       return this.#fail("unexpected_answer", "The server sent an event that is no JSON.");
     }
-    if (event.type !== "restart" && number <= this.#lastEventId) return;
+    const number = Number(id);
+    // A server that begins again knows nothing of what it said before: that doesn't count any more.
+    if (number <= this.#lastEventId && event.type !== "restart") this.#call("onRestart");
     if (number) this.#lastEventId = number;
     if (event.request_id && !this.#requestId) this.#see(event.request_id);
     switch (event.type) {

@@ -23,10 +23,7 @@ const conversation = new Conversation(chat, element("turns"), {
     account.ask(true);
   },
 });
-const account = new Account(chat, {
-  signingOut: () => conversation.stopAll(),
-  changed: () => location.reload(),
-});
+const account = new Account(chat, () => location.reload());
 
 fill(document);
 showTheme();
