@@ -289,8 +289,9 @@ class Exchange {
     await new Promise((resolve) => {
       this.#wake = resolve;
       setTimeout(resolve, seconds * 1000);
-      globalThis.addEventListener("online", resolve, { once: true });
+      globalThis.addEventListener?.("online", resolve);
     });
+    globalThis.removeEventListener?.("online", this.#wake);
   }
 
   #stop() {
@@ -319,7 +320,7 @@ class Exchange {
     try {
       this.#options[name]?.(...values);
     } catch (error) {
-      globalThis.reportError(error);
+      (globalThis.reportError ?? console.error)(error);
     }
   }
 }
