@@ -2,9 +2,8 @@
 
     browser.py SCENARIO BASE-URL SCREENSHOTS [KEY]
 
-BASE-URL is a pool's, without /chat. SCREENSHOTS is a folder for PNG files. Each scenario says below what pool it needs.
-`restart` prints the lines `stop` and `start` in turn, and after each waits for a line that says that the pool is stopped
-or started. Ends with a traceback at the first surprise.
+BASE-URL is a pool's, without /chat. SCREENSHOTS is a folder for PNG files. Each scenario says what pool it needs.
+`restart` prints the lines `stop` and `start` in turn, and after each waits for a line that says that it was done. Ends with a traceback at the first surprise.
 """
 
 import random
@@ -59,7 +58,8 @@ def two_users(base, folder):
         assert place[:2] == ["⏳ In coda: posizione 2", "Ci sono altri utenti in attesa."], place
         assert re.match(r"Tempo stimato: (~\d|in calcolo|pochi secondi)", place[2]), place
         assert ("progressbar", "Attesa in coda") in second.controls()
-        assert "⏳ 2" in second.driver.title and second.script("return announcer.textContent") == "In coda: posizione 2"
+        assert "⏳ 2" in second.driver.title
+        assert second.script("return announcer.textContent") == "In coda: posizione 2"
         second.expect_accessible()
 
         length = len(first.answer())
@@ -78,7 +78,8 @@ def two_users(base, folder):
         wait_until("the next one starts", lambda: second.answer() != "", 10)
         assert not second.shown(".place")
         wait_until("and is answered", lambda: second.is_done(), 60)
-        assert second.driver.title == "Chat" and "Risposta completata." in second.script("return announcer.textContent")
+        assert second.driver.title == "Chat"
+        assert "Risposta completata." in second.script("return announcer.textContent")
 
         first.ask("E poi?")
         first.ask("E infine?")
@@ -181,8 +182,7 @@ def look(base, folder):
             assert any(name.startswith(wanted) for name in focused), (wanted, focused)
 
         page.prefer("color-scheme", "dark")
-        wait_until("it follows the system", lambda: page.script("return document.documentElement.dataset.shown") == "dark")
-        assert brightness(page) < 60
+        wait_until("it follows the system", lambda: brightness(page) < 60)
         page.expect_accessible()
         page.screenshot(folder, "dark")
         page.click("#theme")
@@ -356,15 +356,18 @@ RENDERED = [
      '<td class="align-right">y | z</td></tr></tbody></table></div><p>end</p>'),
     ("1. a\n   ```sh\n   ls | wc\n   ```\n2. b",
      '<ol><li>a<div class="code"><div class="code-head"><span class="code-language">sh</span>'
-     '<button type="button" class="code-copy">Copy</button></div><pre tabindex="0"><code>ls | wc</code></pre></div></li>'
-     "<li>b</li></ol>"),
+     '<button type="button" class="code-copy">Copy</button></div>'
+     '<pre tabindex="0"><code>ls | wc</code></pre></div></li><li>b</li></ol>'),
 ]
 # Each would be slow, or deep, in a careless renderer.
-HOSTILE = ["*" * 20_000, "**a " * 8_000, "[" * 20_000, "](" * 10_000, "`" * 9_999, "".join("`" * n + "a" for n in range(150)),
-           "> " * 8_000, "- " * 8_000, "| a " * 4_000 + "\n" + "|-" * 4_000 + "|", "<a" * 10_000, "![a" * 5_000 + "](b)" * 5_000,
-           "_a*b" * 6_000, "&" * 20_000, "https://" * 2_000, "```\n" + "x\n" * 20_000, "1. " * 8_000, "#" * 20_000, "\\" * 20_001]
-ALLOWED = {"h3", "h4", "h5", "h6", "p", "hr", "blockquote", "ul", "ol", "li", "table", "thead", "tbody", "tr", "th", "td",
-           "div", "pre", "code", "span", "button", "em", "strong", "del", "a", "br"}
+HOSTILE = [
+    "*" * 20_000, "**a " * 8_000, "_a*b" * 6_000, "[" * 20_000, "](" * 10_000, "![a" * 5_000 + "](b)" * 5_000,
+    "`" * 9_999, "".join("`" * n + "a" for n in range(150)), "<a" * 10_000, "&" * 20_000, "https://" * 2_000,
+    "\\" * 20_001, "> " * 8_000, "- " * 8_000, "1. " * 8_000, "#" * 20_000, "```\n" + "x\n" * 20_000,
+    "| a " * 4_000 + "\n" + "|-" * 4_000 + "|",
+]
+ALLOWED = set("h3 h4 h5 h6 p hr blockquote ul ol li table thead tbody tr th td div pre code span button em strong del a br"
+              .split())
 
 
 def rendering(base, folder):
@@ -386,8 +389,10 @@ def rendering(base, folder):
 
         seed = random.randrange(2**32)
         generator = random.Random(seed)
-        parts = ["\n", "\n\n", "  ", "   ", "- ", "1. ", "> ", "# ", "```", "```js\n", "|", "|---|", "**", "*", "_", "`", "~~",
-                 "[", "](", "https://e.org", ")", "a", "word ", "<script>", "<br>", "&lt;", "\\", "---", "\t", "!"]
+        parts = [
+            "\n", "\n\n", "  ", "   ", "\t", "- ", "1. ", "> ", "# ", "---", "```", "```js\n", "|", "|---|", "**", "*", "_",
+            "`", "~~", "!", "[", "](", ")", "https://e.org", "a", "word ", "<script>", "<br>", "&lt;", "\\",
+        ]
         cases = [[generator.choice(parts) for _ in range(generator.randrange(1, 60))] for _ in range(1500)]
         for pieces, (whole, in_pieces, _) in zip(cases, render(cases)):
             assert whole == in_pieces, (seed, "".join(pieces), whole, in_pieces)
@@ -402,8 +407,8 @@ def rendering(base, folder):
 
 
 SCENARIOS = {
-    "two-users": two_users, "restart": restart, "reattach": reattach, "look": look, "sign-in": sign_in, "closed": closed,
-    "sources": sources, "rendering": rendering,
+    "two-users": two_users, "restart": restart, "reattach": reattach, "look": look, "sign-in": sign_in,
+    "closed": closed, "sources": sources, "rendering": rendering,
 }
 
 if __name__ == "__main__":

@@ -38,8 +38,8 @@ class Page:
         options.binary_location = shutil.which("chromium")
         for argument in (
             # As root, as in containers, Chromium wants no sandbox; the only pages it sees here are the pool's.
-            "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars", "--force-color-profile=srgb",
-            "--disable-background-networking", "--disable-component-update", "--no-first-run",
+            "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars", "--no-first-run",
+            "--force-color-profile=srgb", "--disable-background-networking", "--disable-component-update",
             f"--user-data-dir={self.profile.name}",
         ):
             options.add_argument(argument)
@@ -79,7 +79,8 @@ class Page:
         wait_until("the page is there", lambda: self.shown("main:not([aria-busy]), #sign-in"))
 
     def resize(self, width, height, telephone=False):
-        self.cdp("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=telephone)
+        self.cdp(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=telephone)
 
     def prefer(self, feature, value):
         self.cdp("Emulation.setEmulatedMedia", features=[{"name": f"prefers-{feature}", "value": value}])
@@ -133,7 +134,8 @@ class Page:
         """No error on the console but those with one of these parts, nothing against the policy, no outside request."""
         faults = self.script("return window.faults")
         assert not faults, faults
-        errors = [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+        entries = self.driver.get_log("browser")
+        errors = [entry["message"] for entry in entries if entry["level"] in ("SEVERE", "WARNING")]
         unexpected = [error for error in errors if not any(part in error for part in expected)]
         assert not unexpected, unexpected
         here = urlsplit(self.base).netloc
@@ -141,9 +143,10 @@ class Page:
             message = json.loads(entry["message"])["message"]
             if message["method"] != "Network.requestWillBeSent":
                 continue
-            address = urlsplit(message["params"]["request"]["url"])
+            address = message["params"]["request"]["url"]
             # Before the page, Chromium shows one of its own.
-            assert address.scheme in ("data", "chrome") or address.netloc == here, f"outside request: {address.geturl()}"
+            is_inside = urlsplit(address).scheme in ("data", "chrome") or urlsplit(address).netloc == here
+            assert is_inside, f"outside request: {address}"
 
     def expect_accessible(self):
         """What axe would look for: names, roles, headings, contrast, sizes, and that nothing is wider than the page."""
@@ -236,7 +239,8 @@ const ids = [...document.querySelectorAll("[id]")].map(({ id }) => id);
 for (const id of ids) if (ids.indexOf(id) !== ids.lastIndexOf(id)) problems.push(`id ${id} twice`);
 for (const attribute of ["aria-labelledby", "aria-describedby", "for"]) {
   for (const element of document.querySelectorAll(`[${attribute}]`)) {
-    if (!document.getElementById(element.getAttribute(attribute))) problems.push(`${attribute} of ${describe(element)}`);
+    const named = document.getElementById(element.getAttribute(attribute));
+    if (!named) problems.push(`${attribute} of ${describe(element)}`);
   }
 }
 if (!document.documentElement.lang) problems.push("no language");

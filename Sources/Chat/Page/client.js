@@ -1,6 +1,6 @@
 /**
- * The pool's chat for web pages: questions, places in the queue, answers as they grow, without loss over cut connections
- * and restarts of the server. One file, no dependency; the pool's own page at /chat uses nothing else.
+ * The pool's chat for web pages: questions, places in the queue, answers as they grow, without loss over cut
+ * connections and restarts of the server. One file, no dependency; the pool's own page at /chat uses nothing else.
  *
  *   import { PoolChat } from "https://pool.example.org/chat/client.js";
  *
@@ -23,18 +23,19 @@
  *
  * Options of `ask` and `resume`, each of which may be left out:
  *   model, priority      of `ask` only: the model's name, and the priority class, where one may choose it
- *   onQueue(event)       { position, message, eta_seconds, eta_p90_seconds, eta_is_guess }, at each change; position 1: it starts
+ *   onQueue(event)       { position, message, eta_seconds, eta_p90_seconds, eta_is_guess }, at each change; position 1
+ *                        is the start
  *   onSources(sources)   [{ title, score, excerpt }], score from 0 to 1
  *   onToken(token)       the next piece of the answer
  *   onRestart()          what came of this answer is void: it is answered anew
  *   onReconnect(state)   { connected: false, attempt } at each failure, { connected: true } once it goes on
  *   onDone(event)        { request_id, model, timestamp, stopped }
- *   onError(event)       { error, code, retry_after, request_id }: error is a text for people, retry_after is in seconds
+ *   onError(event)       { error, code, retry_after, request_id }: a text for people, a word, seconds
  *   signal               an AbortSignal that stops the question
- * Exactly one of onDone and onError is called, once, at the end. The promise is then fulfilled with the same event, whose
- * `type` is "done" or "error"; it is never rejected. Beside the server's codes there are `unreachable` (a minute of
- * failures in a row: `resume` can go on with its request_id, if it has one), `forgotten` (the server no longer knows the
- * request: the history may have the answer) and `unexpected_answer` (no pool answered).
+ * Exactly one of onDone and onError is called, once, at the end. The promise is then fulfilled with the same event,
+ * whose `type` is "done" or "error"; it is never rejected. Beside the server's codes there are `unreachable` (a minute
+ * of failures in a row: `resume` can go on with its request_id, if it has one), `forgotten` (the server no longer knows
+ * the request: the history may have the answer) and `unexpected_answer` (no pool answered).
  *
  * The other methods throw a PoolChatError { message, code, status, retryAfter }, or a TypeError without a connection.
  */
@@ -203,7 +204,7 @@ class Exchange {
     if (!this.#requestId && this.#attempt > 0) this.#see(await this.#start.lost());
     if (this.#stopping && !this.#requestId) throw new PoolChatError("Stopped before it was asked.");
     if (!this.#requestId) {
-      // Stopping doesn't break this off: a question that the server took is stopped by its id, which comes with the head.
+      // Stopping doesn't break this off: what the server took is stopped by its id, which comes with the head.
       const response = await this.#start.post(signal);
       if (response.ok) this.#see(response.headers.get("X-Request-Id"));
       return response;

@@ -46,18 +46,12 @@ export class Conversation {
 
   /** Shows what the server knows, and goes on with what is under way there. */
   show({ messages, open }) {
-    let turn;
-    for (const { role, content, request_id: requestId, ...more } of messages) {
-      if (role === "user" || !turn) turn = this.#add(role === "user" ? content : "", requestId);
-      if (role === "user") continue;
-      if (more.sources) turn.sources(more.sources);
-      turn.token(content);
-      turn.done(more);
-      turn = undefined;
+    for (const message of messages) {
+      if (message.role === "user") this.#add(message.content, message.request_id);
+      else this.#answered(this.#unanswered(message.request_id) ?? this.#add("", message.request_id), message);
     }
     for (const { request_id: requestId, message } of open) {
-      const known = this.#turns.find((turn) => turn.requestId === requestId && turn.text === "");
-      this.#resume(known ?? this.#add(message, requestId), requestId);
+      this.#resume(this.#unanswered(requestId) ?? this.#add(message, requestId), requestId);
     }
     for (const turn of this.#turns) {
       if (turn.text || this.#open.has(turn)) continue;
@@ -86,6 +80,17 @@ export class Conversation {
 
   clear() {
     for (const turn of [...this.#turns]) this.#remove(turn);
+  }
+
+  /** The last question of this request that has no answer yet. */
+  #unanswered(requestId) {
+    return this.#turns.findLast((turn) => turn.requestId === requestId && turn.text === "");
+  }
+
+  #answered(turn, { content, sources, ...more }) {
+    if (sources) turn.sources(sources);
+    turn.token(content);
+    turn.done(more);
   }
 
   #add(question, requestId) {
@@ -211,9 +216,7 @@ export class Conversation {
     const answer = messages.find((message) => message.role === "assistant" && message.request_id === requestId);
     if (!answer) return false;
     turn.begin();
-    if (answer.sources) turn.sources(answer.sources);
-    turn.token(answer.content);
-    turn.done(answer);
+    this.#answered(turn, answer);
     this.#hooks.announce(strings.answered(turn.spoken));
     return true;
   }

@@ -1,9 +1,9 @@
 /**
- * What stands within a paragraph of Markdown, as DOM nodes: emphasis, code, links, line breaks. Whatever is none of these,
- * HTML above all, is text. Its time grows with the length of the text alone, whatever stands in it.
+ * What stands within a paragraph of Markdown, as DOM nodes: emphasis, code, links, line breaks. Whatever is none of
+ * these, HTML above all, is text. Its time grows with the length of the text alone, whatever stands in it.
  */
 
-/** Openers of emphasis and links that wait for their end; where there are more, the first are text. Bounds the depth of what is built. */
+/** Openers of emphasis and links that wait for their end; where there are more, the first are text. Bounds depth. */
 const NESTING_LIMIT = 32;
 /** Delimiters in a row; more are text. */
 const LONGEST_RUN = 8;

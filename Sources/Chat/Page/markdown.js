@@ -192,7 +192,8 @@ function parseBlock(lines, at, open, depth) {
   if (fence) return parseCode(lines, at, fence, open);
   const heading = HEADING.exec(line);
   if (heading) {
-    return { type: "heading", level: heading[1].length, text: (heading[2] ?? "").replace(/ #{1,6} *$/, ""), end: at + 1 };
+    const text = (heading[2] ?? "").replace(/ #{1,6} *$/, "");
+    return { type: "heading", level: heading[1].length, text, end: at + 1 };
   }
   if (RULE.test(line)) return { type: "rule", end: at + 1 };
   if (depth < NESTING_LIMIT) {
@@ -263,7 +264,7 @@ function parseList(lines, at, open, depth) {
   return { type: "list", ordered: first.ordered, start: first.number, loose, items, end };
 }
 
-/** The lines of one item without their indent: what is indented by two or more, and lines that go on with a paragraph. */
+/** The lines of one item without their indent: what is indented by two or more, and what goes on with a paragraph. */
 function itemBody(lines, at, marker) {
   const body = [marker.text];
   let end = at + 1;

@@ -40,7 +40,7 @@ async function load() {
       element("scroller").removeAttribute("aria-busy");
       for (const text of held) conversation.ask(text);
       connection();
-      if (!isTouch()) question.focus();
+      backToComposer();
       return;
     } catch (error) {
       if (error.status === 401) return account.ask(true);
@@ -80,6 +80,7 @@ element("composer").addEventListener("submit", (event) => {
 question.addEventListener("input", () => write(question.value));
 
 question.addEventListener("keydown", (event) => {
+  if (event.key === "PageUp" || event.key === "PageDown") return turnPage(event);
   // On a telephone there is no Shift+Enter, and the button is near.
   if (event.key !== "Enter" || event.shiftKey || event.isComposing || isTouch()) return;
   event.preventDefault();
@@ -94,13 +95,29 @@ function write(text) {
   question.style.height = `${question.scrollHeight}px`;
 }
 
+/** The keys that one reads with work while one writes. */
+function turnPage(event) {
+  event.preventDefault();
+  const scroller = element("scroller");
+  scroller.scrollBy({ top: (event.key === "PageUp" ? -0.9 : 0.9) * scroller.clientHeight });
+}
+
+/** After a button that goes away; on a telephone this would bring the keyboard up. */
+function backToComposer() {
+  if (!isTouch()) question.focus();
+}
+
 function isTouch() {
   return matchMedia("(hover: none) and (pointer: coarse)").matches;
 }
 
 element("stop").addEventListener("click", () => {
   conversation.stop();
-  question.focus();
+  backToComposer();
+});
+
+element("turns").addEventListener("click", ({ target }) => {
+  if (target.closest(".retry")) backToComposer();
 });
 
 document.addEventListener("keydown", (event) => {
@@ -124,7 +141,7 @@ deletion.querySelector(".danger").addEventListener("click", async () => {
   } catch {
     location.reload();
   }
-  question.focus();
+  backToComposer();
 });
 
 // Light and dark: as the system has it, unless the reader chose otherwise

@@ -3,7 +3,9 @@
 const italian = {
   title: "Chat",
   welcome: "Come posso aiutarti?",
-  welcomeMore: "Scrivi una domanda qui sotto. Se altri utenti stanno aspettando, vedrai subito il tuo posto in coda e il tempo stimato.",
+  welcomeMore:
+    "Scrivi una domanda qui sotto. Se altri utenti stanno aspettando, vedrai subito " +
+    "il tuo posto in coda e il tempo stimato.",
   you: "Tu",
   assistant: "Assistente",
   conversation: "Conversazione",
@@ -63,7 +65,9 @@ const italian = {
 const english = {
   title: "Chat",
   welcome: "How can I help you?",
-  welcomeMore: "Type a question below. If other users are waiting, you will see your place in the queue and the estimated time at once.",
+  welcomeMore:
+    "Type a question below. If other users are waiting, you will see at once your place in the queue " +
+    "and the estimated time.",
   you: "You",
   assistant: "Assistant",
   conversation: "Conversation",

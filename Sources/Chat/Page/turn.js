@@ -26,6 +26,8 @@ export class Turn {
     this.element = document.getElementById("turn").content.cloneNode(true).firstElementChild;
     fill(this.element);
     this.#find(".question-text").textContent = question;
+    // Of an old one the server may have the answer alone.
+    this.#find(".question").hidden = !question;
     this.#place = new Place(this.#find(".place"));
     this.#view = new MarkdownView(this.#find(".text"), strings);
     this.#find(".retry").addEventListener("click", () => this.onRetry());
