@@ -3,7 +3,8 @@
     browser.py SCENARIO BASE-URL SCREENSHOTS [KEY]
 
 BASE-URL is a pool's, without /chat. SCREENSHOTS is a folder for PNG files. Each scenario says what pool it needs.
-`restart` prints the lines `stop` and `start` in turn, and after each waits for a line that says that it was done. Ends with a traceback at the first surprise.
+`restart` prints the lines `stop` and `start` in turn, and after each waits for a line that says that it was done. Ends
+with a traceback at the first surprise.
 """
 
 import random
@@ -366,8 +367,8 @@ HOSTILE = [
     "\\" * 20_001, "> " * 8_000, "- " * 8_000, "1. " * 8_000, "#" * 20_000, "```\n" + "x\n" * 20_000,
     "| a " * 4_000 + "\n" + "|-" * 4_000 + "|",
 ]
-ALLOWED = set("h3 h4 h5 h6 p hr blockquote ul ol li table thead tbody tr th td div pre code span button em strong del a br"
-              .split())
+ALLOWED = set(
+    "h3 h4 h5 h6 p hr blockquote ul ol li table thead tbody tr th td div pre code span button em strong del a br".split())
 
 
 def rendering(base, folder):
@@ -390,8 +391,8 @@ def rendering(base, folder):
         seed = random.randrange(2**32)
         generator = random.Random(seed)
         parts = [
-            "\n", "\n\n", "  ", "   ", "\t", "- ", "1. ", "> ", "# ", "---", "```", "```js\n", "|", "|---|", "**", "*", "_",
-            "`", "~~", "!", "[", "](", ")", "https://e.org", "a", "word ", "<script>", "<br>", "&lt;", "\\",
+            "\n", "\n\n", "  ", "   ", "\t", "- ", "1. ", "> ", "# ", "---", "```", "```js\n", "|", "|---|", "**", "*",
+            "_", "`", "~~", "!", "[", "](", ")", "https://e.org", "a", "word ", "<script>", "<br>", "&lt;", "\\",
         ]
         cases = [[generator.choice(parts) for _ in range(generator.randrange(1, 60))] for _ in range(1500)]
         for pieces, (whole, in_pieces, _) in zip(cases, render(cases)):
