@@ -32,7 +32,8 @@ final class Pool: Sendable {
     "DISCOVERY_SECONDS": "0.01", "PULL_SECONDS": "0.1",
   ]
 
-  let program: RunningProgram
+  private let running: Mutex<RunningProgram>
+  private let launch: @Sendable () throws -> RunningProgram
   let folder: TemporaryDirectory
   let configuration: String
   let port: Int
@@ -70,14 +71,27 @@ final class Pool: Sendable {
       \(environment.map { "  \($0): \"\($1)\"" }.joined(separator: "\n"))
       \(setup.settings)
       """, to: "ollama-pool.yaml")
-    program = try RunningProgram(
-      BuiltProduct.path("ollama-pool"),
-      ["serve", "--config", configuration, "--socket", sockets, "--state", folder.path(to: "state")] + setup.arguments,
-      environment: [
-        "HOME": folder.path, "XDG_RUNTIME_DIR": folder.path, "XDG_STATE_HOME": nil, "XDG_CONFIG_HOME": nil,
-        "LD_LIBRARY_PATH": setup.simulatedGPUs, "OLLAMA_SIMULATOR_GPUS": setup.simulatedGPUs,
-        "OLLAMA_POOL_SOCKET": nil, "OLLAMA_HOST": nil, "NOTIFY_SOCKET": nil, "LISTEN_FDS": nil, "JOURNAL_STREAM": nil,
-      ])
+    launch = { [folder, configuration, sockets] in
+      try RunningProgram(
+        BuiltProduct.path("ollama-pool"),
+        ["serve", "--config", configuration, "--socket", sockets, "--state", folder.path(to: "state")]
+          + setup.arguments,
+        environment: [
+          "HOME": folder.path, "XDG_RUNTIME_DIR": folder.path, "XDG_STATE_HOME": nil, "XDG_CONFIG_HOME": nil,
+          "LD_LIBRARY_PATH": setup.simulatedGPUs, "OLLAMA_SIMULATOR_GPUS": setup.simulatedGPUs,
+          "OLLAMA_POOL_SOCKET": nil, "OLLAMA_HOST": nil, "NOTIFY_SOCKET": nil, "LISTEN_FDS": nil, "JOURNAL_STREAM": nil,
+        ])
+    }
+    running = Mutex(try launch())
+  }
+
+  /// The one that was started last.
+  var program: RunningProgram { running.withLock { $0 } }
+
+  /// Starts it again once it has ended, in the same folders and on the same ports.
+  func startAgain() throws {
+    let program = try launch()
+    running.withLock { $0 = program }
   }
 
   // MARK: Its end

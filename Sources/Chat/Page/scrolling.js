@@ -8,13 +8,14 @@ export class Scrolling {
   #button;
   #follows = true;
   #lastTop = 0;
+  #size = "";
 
   constructor(scroller, button) {
     this.#scroller = scroller;
     this.#button = button;
     scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     button.addEventListener("click", () => this.toEnd());
-    new ResizeObserver(() => this.update()).observe(scroller);
+    new ResizeObserver(() => this.#resized()).observe(scroller);
   }
 
   /** After every change of what is shown. */
@@ -33,7 +34,18 @@ export class Scrolling {
     return scrollHeight - scrollTop - clientHeight;
   }
 
+  #resized() {
+    this.#size = this.#currentSize();
+    this.update();
+  }
+
+  #currentSize() {
+    return `${this.#scroller.clientWidth} ${this.#scroller.clientHeight}`;
+  }
+
   #scrolled() {
+    // A window that changes its size, or a telephone that is turned, moves the text without a wish of anybody's.
+    if (this.#size !== this.#currentSize()) return;
     const top = this.#scroller.scrollTop;
     const near = this.#distance() <= NEAR;
     // Only upwards is a wish to stay: the end runs away downwards by itself.

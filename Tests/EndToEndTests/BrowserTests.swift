@@ -1,0 +1,71 @@
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+
+/// The chat page in a real browser, headless Chromium: `browser.py` says what its users do and see.
+///
+/// The pictures that it takes are left in `$OLLAMA_POOL_SCREENSHOTS`, where that names a folder.
+@Suite(
+  .serialized,
+  .enabled("needs the package chromium-driver and the Python package selenium: see PythonEnvironment") {
+    await PythonEnvironment.isReady(for: "selenium")
+      && FileManager.default.isExecutableFile(atPath: "/usr/bin/chromedriver")
+  }) struct BrowserTests
+{
+  /// One at a time, each for some seconds.
+  private static let slow = Pool.Setup(
+    settings: "chat:\n  default_model: llama3.2", simulator: ["TOKENS": "150", "TOKENS_PER_SECOND": "25"])
+
+  @Test("two users at once: places, answers as they grow, stopping, asking again, each his own history")
+  func twoUsers() async throws { try await withPool(Self.slow) { try await browse("two-users", $0) } }
+
+  @Test("the server is killed and started again: the page reconnects, and no question is lost")
+  func restart() async throws {
+    try await withPool(Self.slow) { pool in
+      let script = try start("restart", pool)
+      for count in 1...4 {
+        try await eventually(within: .seconds(120), "the script says what comes next, or ends: \(script.errorOutput)") {
+          script.outputLines.count >= count || script.end != nil
+        }
+        guard script.end == nil else { break }
+        if script.outputLines[count - 1] == "stop" {
+          pool.program.killTree()
+          try await pool.expectNothingLeft()
+        } else {
+          try pool.startAgain()
+        }
+        script.write("done\n")
+      }
+      try await end(script)
+    }
+  }
+
+  @Test("a page that is closed and opened again goes on with the question under way")
+  func reattaching() async throws { try await withPool(Self.slow) { try await browse("reattach", $0) } }
+
+  @Test("Italian and English, light and dark, by keyboard, for screen readers, on 320 pixels, by a strict policy")
+  func look() async throws {
+    try await withPool(Pool.Setup(settings: "chat:\n  default_model: llama3.2")) { try await browse("look", $0) }
+  }
+
+  @Test("Markdown is shown as it should be, however it comes, and nothing in it becomes HTML")
+  func rendering() async throws { try await withPool { try await browse("rendering", $0) } }
+
+  private func start(_ scenario: String, _ pool: Pool) throws -> RunningProgram {
+    let script = PackageRoot.path(to: "Tests/EndToEndTests/browser.py")
+    let pictures = ProcessInfo.processInfo.environment["OLLAMA_POOL_SCREENSHOTS"] ?? pool.folder.path
+    return try RunningProgram(
+      PythonEnvironment.interpreter, ["-B", script, scenario, "http://127.0.0.1:\(pool.port)", pictures])
+  }
+
+  private func browse(_ scenario: String, _ pool: Pool) async throws {
+    try await end(try start(scenario, pool))
+    try await pool.expectIdle()
+  }
+
+  private func end(_ script: RunningProgram) async throws {
+    let end = try await script.wait(within: .seconds(240))
+    #expect(end == .exited(0), "\(script.errorOutput)")
+  }
+}
