@@ -30,7 +30,9 @@ struct DocumentationTests {
   }
 
   @Test func `files that the pages link to are there`() throws {
-    for page in ["README.md", "docs/handbook.md", "docs/performance.md", "Benchmarks/README.md"] {
+    for page in [
+      "README.md", "docs/handbook.md", "docs/performance.md", "docs/flask/README.md", "Benchmarks/README.md",
+    ] {
       let folder = page.split(separator: "/").dropLast().map { $0 + "/" }.joined()
       for link in try Repository.text(page).matches(of: /\]\(([^):#]+)\)/) {
         #expect(throws: Never.self, "\(page): \(link.1)") { try Repository.text(folder + link.1) }
