@@ -15,7 +15,7 @@ import Testing
       #expect(
         result.output == """
           Pool      degraded: 1 instance ready, 1 backing off, 1 starting
-          Queue     3 waiting, the oldest for 12s; 1 in flight of at most 1 at once; 7 more in front ends
+          Queue     3 waiting, the oldest for 12s; 1 in flight of at most 1 at once; 7 more in front ends (web 7)
           Scale     2 instances wanted (1 to 4): the requests of now need 2
           Endpoint  http://127.0.0.1:11434, metrics at http://127.0.0.1:11435/metrics
           Models    /srv/models (by models_path), owned by ollama; written by gpu0 alone

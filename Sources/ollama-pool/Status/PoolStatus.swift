@@ -63,6 +63,7 @@ struct PoolStatus: Encodable, Equatable, Sendable {
   @OrNull var inFlight: Int?
   /// What front ends with queues of their own have reported.
   @OrNull var outsideDepth: Int?
+  @OrNull var frontEnds: [DispatcherTypes.FrontEnd]?
   @OrNull var desired: Int?
   @OrNull var desiredReason: String?
   @OrNull var minimum: Int?
@@ -103,6 +104,7 @@ extension PoolStatus {
     oldestWaitSeconds = queue?.oldestWaitSeconds
     inFlight = queue?.inFlight
     outsideDepth = queue.map { $0.frontEnds.reduce(0) { $0 &+ max(0, $1.depth) } }
+    frontEnds = queue?.frontEnds
     desired = wanted?.desired
     desiredReason = wanted?.desiredReason
     minimum = wanted?.minimum

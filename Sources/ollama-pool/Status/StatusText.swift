@@ -1,3 +1,5 @@
+import ControlInterface
+
 /// The status as people read it: what matters first, then a line for each instance.
 enum StatusText {
   /// - Parameter namesMissing: whether a daemon that can't be asked is named here too, and not only by the command's
@@ -38,8 +40,15 @@ enum StatusText {
       return nil
     }
     let wait = status.oldestWaitSeconds.map { ", the oldest for \(Quantity.duration(seconds: $0))" } ?? ""
-    let outside = status.outsideDepth.flatMap { $0 > 0 ? "; \($0) more in front ends" : nil } ?? ""
+    let outside = status.outsideDepth.flatMap { $0 > 0 ? "; \($0) more in front ends" + names(status) : nil } ?? ""
     return "\(depth) waiting\(wait); \(inFlight) in flight of at most \(most) at once\(outside)"
+  }
+
+  /// The front ends in which requests wait, the first three of them.
+  private static func names(_ status: PoolStatus) -> String {
+    let waiting = (status.frontEnds ?? []).filter { $0.depth > 0 }
+    let named = waiting.prefix(3).map { "\(Printable.text($0.name)) \($0.depth)" } + (waiting.count > 3 ? ["…"] : [])
+    return named.isEmpty ? "" : " (\(named.joined(separator: ", ")))"
   }
 
   private static func scale(_ status: PoolStatus) -> String? {
