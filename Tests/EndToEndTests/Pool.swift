@@ -41,6 +41,8 @@ final class Pool: Sendable {
   let instancePorts: Int
   /// The folder of both control sockets.
   let sockets: String
+  private let arguments: [String]
+  private let environment: [String: String?]
 
   /// Starts one, and waits for nothing.
   init(_ setup: Setup = Setup()) throws {
@@ -52,7 +54,7 @@ final class Pool: Sendable {
     try folder.write(setup.faults, to: "faults")
     var variables = Self.quick.merging(setup.simulator) { $1 }
     variables["FAULTS"] = folder.path(to: "faults")
-    let environment = variables.map { ("OLLAMA_SIMULATOR_\($0)", $1) } + setup.ollamaVariables.map { ($0, $1) }
+    let ofInstances = variables.map { ("OLLAMA_SIMULATOR_\($0)", $1) } + setup.ollamaVariables.map { ($0, $1) }
     let gpus =
       setup.simulatedGPUs != nil
       ? "gpus: auto"
@@ -68,7 +70,7 @@ final class Pool: Sendable {
       models_path: \(folder.path(to: "models"))
       \(gpus)
       environment:
-      \(environment.map { "  \($0): \"\($1)\"" }.joined(separator: "\n"))
+      \(ofInstances.map { "  \($0): \"\($1)\"" }.joined(separator: "\n"))
       \(setup.settings)
       """, to: "ollama-pool.yaml")
     launch = { [folder, configuration, sockets] in
@@ -89,9 +91,11 @@ final class Pool: Sendable {
   var program: RunningProgram { running.withLock { $0 } }
 
   /// Starts it again once it has ended, in the same folders and on the same ports.
-  func startAgain() throws {
+  @discardableResult
+  func startAgain() throws -> RunningProgram {
     let program = try launch()
     running.withLock { $0 = program }
+    return program
   }
 
   // MARK: Its end
@@ -236,10 +240,16 @@ struct PoolStatus: Decodable, Sendable {
     let active: Int
   }
 
+  struct FrontEnd: Decodable, Equatable, Sendable {
+    let name: String
+    let depth: Int
+  }
+
   let health: String
   let maxConcurrent: Int
   let queueDepth: Int
   let inFlight: Int
+  let frontEnds: [FrontEnd]
   let desired: Int
   let endpoints: [String]
   let instances: [Instance]

@@ -1,20 +1,26 @@
 import Foundation
 package import Testing
 
-/// Prometheus' own checker of rules and metrics: on the PATH, or where scripts/packages puts it.
-package enum Promtool {
-  package static let path: String? = {
+/// A program that only tests use: on the PATH, where servers are, or where scripts/packages puts it.
+package enum Tool {
+  package static func path(_ name: String) -> String? {
     let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map(String.init)
-    return (folders + [PackageRoot.path(to: ".build/tools")]).map { $0 + "/promtool" }
+    return (folders + ["/usr/sbin", PackageRoot.path(to: ".build/tools")]).map { "\($0)/\(name)" }
       .first { FileManager.default.isExecutableFile(atPath: $0) }
-  }()
+  }
 
-  package static let isHere = path != nil
-  package static let remedy: Comment = "needs promtool: scripts/packages test"
+  package static func isHere(_ name: String) -> Bool { path(name) != nil }
+  package static func remedy(_ name: String) -> Comment { "needs \(name): scripts/packages test" }
+}
+
+/// Prometheus' own checker of rules and metrics.
+package enum Promtool {
+  package static let isHere = Tool.isHere("promtool")
+  package static let remedy = Tool.remedy("promtool")
 
   /// What it says to its arguments, and whether it is content.
   package static func ask(_ arguments: String..., input: String = "") async throws -> (text: String, isFine: Bool) {
-    let result = try await run(path ?? "promtool", arguments, input: input)
+    let result = try await run(Tool.path("promtool") ?? "promtool", arguments, input: input)
     return (result.output + result.errorOutput, result.end == .exited(0))
   }
 }
