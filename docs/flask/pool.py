@@ -49,7 +49,7 @@ class Pool:
     def _watch_capacity(self, dispatcher: Any) -> None:
         try:
             for capacity in dispatcher.WatchCapacity(_more=True):
-                self.endpoint = capacity["endpoints"][0]
+                self.endpoint = next(iter(capacity["endpoints"]), "")
                 self.is_there = True
                 self._trouble = ""
                 self._queue.max_concurrent = capacity["maxConcurrent"]

@@ -114,7 +114,7 @@ class RequestQueue:
             return len(self._waiting), oldest
 
     def wait_for_change(self, revision: int, seconds: float) -> int:
-        """Returns the present revision: at once if it isn't `revision`, else after the next change or so many seconds."""
+        """The present revision: at once if it isn't `revision`, else after the next change or so many seconds."""
         with self._changed:
             self._changed.wait_for(lambda: self._revision != revision, seconds)
             return self._revision

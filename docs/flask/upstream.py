@@ -1,13 +1,13 @@
 """The pool's HTTP endpoint: an answer as it grows."""
 
 import json
+import os
 import socket
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from queue import Empty, SimpleQueue
-from typing import Any
 from urllib.parse import urlsplit
 
 CONNECT_SECONDS = 5.0
@@ -32,7 +32,7 @@ class Unavailable(Failed):
 class Upstream:
     """A request whose answer a thread of its own reads, so that whoever waits can look after the client meanwhile."""
 
-    def __init__(self, endpoint: str, path: str, body: Any, headers: dict[str, str] | None = None) -> None:
+    def __init__(self, endpoint: str, path: str, body: bytes, headers: dict[str, str]) -> None:
         """Raises Unavailable where nobody listens."""
         url = urlsplit(endpoint)
         self._connection = HTTPConnection(url.hostname or "", url.port, timeout=CONNECT_SECONDS)
@@ -43,8 +43,10 @@ class Upstream:
         self._socket: socket.socket = self._connection.sock
         self._socket.settimeout(None)  # a request may wait for hours
         self._parts: SimpleQueue[HTTPResponse | bytes | Exception] = SimpleQueue()
-        headers = {"Content-Type": "application/json", **(headers or {})}
-        threading.Thread(target=self._read, args=(path, json.dumps(body).encode(), headers), daemon=True).start()
+        headers = {"Content-Type": "application/json", **headers}
+        if key := os.environ.get("OLLAMA_POOL_KEY"):
+            headers["Authorization"] = f"Bearer {key}"
+        threading.Thread(target=self._read, args=(path, body, headers), daemon=True).start()
 
     def _read(self, path: str, body: bytes, headers: dict[str, str]) -> None:
         with closing(self._connection):
@@ -59,7 +61,7 @@ class Upstream:
                 self._parts.put(error)
 
     def parts(self) -> Iterator[HTTPResponse | bytes | None]:
-        """The head, then each line; None whenever nothing has come for LOOK_SECONDS. OSError, HTTPException: cut off."""
+        """The head, then each line; None whenever nothing has come for LOOK_SECONDS. Raises OSError, HTTPException."""
         while True:
             try:
                 part = self._parts.get(timeout=LOOK_SECONDS)
@@ -78,9 +80,12 @@ class Upstream:
             self._socket.shutdown(socket.SHUT_RDWR)
 
 
-def ask(endpoint: str, model: str, messages: list[dict[str, str]]) -> Generator[str | None, None, None]:
+def ask(
+    endpoint: str, model: str, messages: list[dict[str, str]], headers: dict[str, str] | None = None
+) -> Generator[str | None, None, None]:
     """The answer's tokens; None from time to time while none comes. Raises Failed, Unavailable."""
-    with closing(Upstream(endpoint, "/api/chat", {"model": model, "messages": messages})) as upstream:
+    body = json.dumps({"model": model, "messages": messages}).encode()
+    with closing(Upstream(endpoint, "/api/chat", body, headers or {})) as upstream:
         status, has_begun = 0, False
         try:
             for part in upstream.parts():

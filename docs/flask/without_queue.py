@@ -8,7 +8,7 @@ import sys
 import uuid
 from contextlib import closing
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 
 from browser import DEFAULT_MODEL, Events, done, event_stream, failure, prepare, read_question, serve
 from upstream import Failed, ask
@@ -21,14 +21,16 @@ prepare(app)
 def chat_stream() -> Response:
     question, model = read_question(os.environ.get("CHAT_MODEL", DEFAULT_MODEL))
     request_id = uuid.uuid4().hex
-    return event_stream(answer(request_id, question, model), request_id)
+    # Whom nginx has authenticated; the pool believes it where this address is one of its `trusted_proxies`.
+    headers = {name: request.headers[name] for name in ["X-Forwarded-User"] if name in request.headers}
+    return event_stream(answer(request_id, question, model, headers), request_id)
 
 
-def answer(request_id: str, question: str, model: str) -> Events:
+def answer(request_id: str, question: str, model: str, headers: dict[str, str]) -> Events:
     """Asks at once, so that the order of arrival is the pool's order, and passes on what comes."""
     endpoint = os.environ.get("OLLAMA_POOL_URL", "http://127.0.0.1:11434")
     try:
-        with closing(ask(endpoint, model, [{"role": "user", "content": question}])) as tokens:
+        with closing(ask(endpoint, model, [{"role": "user", "content": question}], headers)) as tokens:
             for token in tokens:
                 yield {"type": "token", "token": token} if token else None
         yield done(request_id)
