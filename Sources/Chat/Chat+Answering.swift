@@ -61,7 +61,10 @@ extension Chat {
 
   /// The pool is done with a question.
   func answered(_ question: Question, _ id: RequestID?, _ outcome: ExchangeOutcome, _ error: PoolError?) {
-    if let id { pool.unwatchPlace(of: id) }
+    if let id {
+      pool.unwatchPlace(of: id)
+      names[id] = nil
+    }
     let answer = question.answer
     if answer.wasStopped {
       finish(question, .stopped)

@@ -116,6 +116,7 @@ extension Chat {
     question.phase = .open
     question.exchange = exchange
     exchange.arrive()
+    if question.exchange != nil { names[exchange.id] = question.id }
   }
 
   func watchPlace(of question: Question) {

@@ -4,7 +4,7 @@ import NIOCore
 package import NIOHTTP1
 package import OllamaAPI
 package import PoolConfiguration
-import PoolCore
+package import PoolCore
 package import QueueStore
 
 /// The chat: questions that wait durably, their events, sessions with their history, and the page. On the gateway's loop.
@@ -29,6 +29,8 @@ package final class Chat {
   var sessions: Sessions
 
   var questions: [String: Question] = [:]
+  /// Of questions that the pool has.
+  var names: [RequestID: String] = [:]
   /// Those that have ended, the latest last.
   var ended: CircularBuffer<String> = []
   var endedBytes = 0
@@ -70,6 +72,15 @@ package final class Chat {
 
   package func close() { tickTask?.cancel() }
 
+  /// What clients know a request by; nil for one that is no question of the chat's.
+  package func name(of id: RequestID) -> String? { names[id] }
+
+  /// The request of a question, if it is this caller's to see.
+  package func request(named name: String, seenBy exchange: Exchange) -> RequestID? {
+    guard let asker = asker(exchange), let question = question(exchange, asker, mayEnd: true) else { return nil }
+    return question.exchange?.id
+  }
+
   // MARK: What the gateway tells
 
   package func arrived(_ exchange: Exchange, _ endpoint: PoolEndpoint) {
@@ -84,6 +95,7 @@ package final class Chat {
     case .signIn: signIn(exchange)
     case .signOut: signOut(exchange)
     case .socket: openSocket(exchange)
+    // The dispatcher's own.
     case .queue, .place: exchange.refuse(.notFound)
     }
   }

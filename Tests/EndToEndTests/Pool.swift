@@ -41,8 +41,6 @@ final class Pool: Sendable {
   let instancePorts: Int
   /// The folder of both control sockets.
   let sockets: String
-  private let arguments: [String]
-  private let environment: [String: String?]
 
   /// Starts one, and waits for nothing.
   init(_ setup: Setup = Setup()) throws {

@@ -30,7 +30,7 @@ struct BackPressureTests {
       // Its sight of the instance's progress does not age meanwhile.
       let age = try await rig.exchange { NIODeadline.now() - $0.lastProgress }
       #expect(age < .milliseconds(100))
-      let held = try await rig.exchange { $0.client?.backlog.readableBytes }
+      let held = try await rig.exchange { $0.connection?.backlog.readableBytes }
       #expect(try #require(held) <= 128 << 10)
 
       try await client.resumeReading()

@@ -1,4 +1,5 @@
 import NIOCore
+import NIOHTTP1
 import NIOPosix
 import OllamaAPI
 import PoolCore
@@ -146,6 +147,18 @@ final class RecordingDelegate: GatewayDelegate {
   /// The numbers of all that arrived.
   var allArrived: [UInt64] { arrivedBefore + arrived.map(\.id) }
 
+  /// Whoever comes is somebody.
+  static let caller = Caller(
+    proof: .local, role: .administrator, className: "standard", share: DispatchRequest.Share(user: "somebody"))
+  var onAdmission: (HTTPRequestHead, Route, RequestPeer) -> Admission = { _, _, _ in .admitted(caller) }
+  private(set) var caughtUp: [UInt64] = []
+
+  func gatewayAdmits(_ head: HTTPRequestHead, _ route: Route, from peer: RequestPeer) -> Admission {
+    onAdmission(head, route, peer)
+  }
+
+  func exchangeCaughtUp(_ exchange: Exchange) { caughtUp.append(exchange.id.number) }
+
   func exchangeArrived(_ exchange: Exchange) {
     arrived.append((exchange.id.number, exchange))
     onArrival(exchange)
@@ -175,4 +188,8 @@ final class RecordingDelegate: GatewayDelegate {
 extension PoolError {
   static let testRefusal = PoolError(
     status: 503, code: "queue_full", message: "The queue is full.", retryAfterSeconds: 7)
+}
+
+extension Exchange {
+  var connection: ClientConnection? { client as? ClientConnection }
 }

@@ -123,11 +123,11 @@ struct LeavingClientTests {
       }
       // Little at a time, so that the end of what it sends is not behind more than the kernel holds.
       var sent = 0
-      while try await rig.exchange(0, { $0.client?.isReading }) == true {
+      while try await rig.exchange(0, { $0.connection?.isReading }) == true {
         try await client.send(raw: [UInt8](repeating: 7, count: 16_384))
         sent += 16_384
         try await eventually(every: .milliseconds(1), "it is read, or held back") { [sent] in
-          try await rig.exchange(0) { $0.bodyBytes >= sent || $0.client?.isReading == false }
+          try await rig.exchange(0) { $0.bodyBytes >= sent || $0.connection?.isReading == false }
         }
       }
       await client.close()

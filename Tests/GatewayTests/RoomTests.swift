@@ -79,7 +79,7 @@ struct RoomTests {
       try await client.send(raw: request)
       try await rig.waitForArrivals(1)
       let sending = Task { for _ in 1..<count { try await client.send(raw: request) } }
-      try await eventually("the client is no longer read") { try await rig.exchange { $0.client?.isReading } == false }
+      try await eventually("the client is no longer read") { try await rig.exchange { $0.connection?.isReading } == false }
       let held = try await rig.heldBytes
       // The request under way and the next, and what else came in the read that completed that.
       #expect(held > 60_000 && held < 140_000, "\(held)")
@@ -110,7 +110,7 @@ struct RoomTests {
       let small = "GET / HTTP/1.1\r\n\(Self.host)\r\n"
       try await client.send(raw: String(repeating: small, count: 65_536 / small.utf8.count))
       try await eventually("the client is no longer read") {
-        try await rig.exchange(8) { $0.client?.isReading } == false
+        try await rig.exchange(8) { $0.connection?.isReading } == false
       }
       let held = try await rig.heldBytes
       #expect(held > WaitingParts.mostParts * 300 && held < WaitingParts.mostParts * 400, "\(held)")

@@ -49,6 +49,8 @@ extension DispatcherShell: GatewayDelegate {
     case .metadata: admit(exchange, .reference)
     case .modelManagement: admit(exchange, .storeReference)
     case .account: admit(exchange, .networkReference)
+    case .pool(.queue): answerQueue(exchange)
+    case .pool(.place): answerPlace(exchange)
     case .pool(let endpoint): chat?.arrived(exchange, endpoint)
     }
   }

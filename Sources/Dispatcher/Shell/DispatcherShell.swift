@@ -17,6 +17,7 @@ import PoolCore
 /// - `DispatcherShell+Instances`: probes, loads and the lists of what is loaded;
 /// - `DispatcherShell+Reloads`: loads that clients' options cost;
 /// - `DispatcherShell+Control`: what the control socket asks;
+/// - `DispatcherShell+Queue`: what the queue looks like from outside;
 /// - `DispatcherShell+Places`: who hears where a request stands;
 /// - `DispatcherShell+Chat`: what the chat asks;
 /// - `DispatcherShell+Metrics`: what the metrics say.

@@ -13,6 +13,17 @@ extension Dispatch {
     }
   }
 
+  /// For one that would come now, of any model and of a user who waits for nothing; with fairness at most.
+  package func estimateForNext(of priority: Int, at now: Instant) -> WaitingEstimate {
+    let instances = instances.values.filter { $0.retiredBy == nil && [.core, .surplus].contains($0.wanted.role) }
+    let capacity = capacity(of: instances, at: now)
+    // A free slot takes it at once.
+    let isFree = queue.isEmpty && instances.contains { $0.isInRotation && $0.freeSlots > 0 }
+    var estimate = WaitingEstimate(ahead: order.ahead(ofNewcomerAt: priority), capacity, serviceTimes)
+    if isFree { (estimate.position, estimate.wait, estimate.wait90) = (1, .zero, .zero) }
+    return estimate
+  }
+
   /// The models for whose requests these instances are as well; nil for any.
   private func rivals(for instances: [DispatchedInstance], _ model: String?) -> Set<String?>? {
     // Where only others are reserved, one will be started for this model.

@@ -73,6 +73,11 @@ package struct ServiceOrder: Sendable {
     return models.reduce(0) { $0 + (byModel[$1]?.rank(of: key) ?? 0) }
   }
 
+  /// How many would wait before one that came now, at most.
+  package func ahead(ofNewcomerAt level: Int) -> Int {
+    all.rank(of: Key(level: level, turn: .max, id: RequestID(.max)))
+  }
+
   /// The models that requests wait for.
   var models: [String?] { Array(byModel.keys) }
 
