@@ -6,8 +6,8 @@ protocol StoredValue {
   var stored: any DatabaseValueConvertible { get }
 }
 
-/// As its bytes in UTF-8: GRDB and SQLite's functions take a NUL for the end of a text, and two users whose names differ
-/// after it would be one.
+/// As its bytes in UTF-8: GRDB and SQLite's functions take a NUL for the end of a text, and two users whose names
+/// differ after it would be one.
 extension String: StoredValue {
   var stored: any DatabaseValueConvertible { Data(utf8) }
 }
@@ -72,8 +72,8 @@ extension Database {
   }
 }
 
-/// A row whose columns are read one after the other. What isn't of the expected type is damage, and no reason to end the
-/// program, as GRDB's own conversions do.
+/// A row whose columns are read one after the other. What isn't of the expected type is damage, and no reason to end
+/// the program, as GRDB's own conversions do.
 struct StoredRow {
   private let row: Row
   private var column = 0

@@ -6,11 +6,11 @@ import Synchronization
 /// What outlives the dispatcher, in one SQLite database: API keys, sessions and their history, requests that wait or
 /// run, and what users have had.
 ///
-/// It may be called from anywhere and never blocks: a thread of its own works on the database, and futures are completed
-/// on the event loop, in the order of the calls. Calls are carried out in their order, too: what was asked for while a
-/// transaction was under way goes into the next one together. A future succeeds when its change outlives the death of
-/// this process; see ``StoreFile`` for that of the machine. It fails with a ``QueueStoreError``, and then its change was
-/// not made, while those beside it were.
+/// It may be called from anywhere and never blocks: a thread of its own works on the database, and futures are
+/// completed on the event loop, in the order of the calls. Calls are carried out in their order, too: what was asked
+/// for while a transaction was under way goes into the next one together. A future succeeds when its change outlives
+/// the death of this process; see ``StoreFile`` for that of the machine. It fails with a ``QueueStoreError``, and then
+/// its change was not made, while those beside it were.
 ///
 /// It must be closed before its event loop ends.
 package final class QueueStore: Sendable {

@@ -7,8 +7,8 @@ package struct StoredRequest: Equatable, Sendable {
   }
 
   package var id: String
-  /// Its place in the order of arrival: the caller's, who tells it before this is stored. Of one request only, and larger
-  /// than those of all earlier ones that are still here.
+  /// Its place in the order of arrival, which the caller gives: of one request only, and larger than those of all
+  /// earlier ones that are still here.
   package var place: Int64
   package var session: String
   package var user: String

@@ -12,16 +12,16 @@ enum StoreFile {
 
   /// Makes the file where there is none. A file that is refused is as it was before.
   ///
-  /// What is committed outlives this process, however it ends. At a power cut SQLite's write-ahead log may lose the last
-  /// transactions (since the last checkpoint, of 1000 pages, at worst), in the order in which they came and each as a
-  /// whole: `synchronous = NORMAL` waits for the disk at checkpoints alone. See https://sqlite.org/wal.html.
+  /// What is committed outlives this process, however it ends. At a power cut SQLite's write-ahead log may lose the
+  /// last transactions, each as a whole and with all later ones: `synchronous = NORMAL` waits for the disk at
+  /// checkpoints alone, after 1000 pages of the log. See https://sqlite.org/wal.html.
   static func open(_ path: String) throws(QueueStoreError) -> DatabaseQueue {
     do {
       try make(path)
       var configuration = Configuration()
       configuration.label = "ollama-pool.queue-store"
-      // Before anything is read: two dispatchers with one queue would both answer it. The lock is the kernel's, and ends
-      // with this process. Nor is then any memory shared that others could damage.
+      // Before anything is read: two dispatchers with one queue would both answer it. The lock is the kernel's, and
+      // ends with this process.
       configuration.prepareDatabase { database in
         try database.execute(sql: "PRAGMA locking_mode = EXCLUSIVE")
         // What is deleted is gone from the file, too.

@@ -29,8 +29,8 @@ extension StoredKey {
   static func all(_ database: Database) throws -> [StoredKey] {
     try database.rows(
       """
-      SELECT id, name, hash, role, class, requests_per_hour, tokens_per_hour, concurrent, waiting, created_at, revoked_at
-      FROM api_key ORDER BY created_at, id
+      SELECT id, name, hash, role, class, requests_per_hour, tokens_per_hour, concurrent, waiting, created_at,
+        revoked_at FROM api_key ORDER BY created_at, id
       """
     ) { row in
       StoredKey(

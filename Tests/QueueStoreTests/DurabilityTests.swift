@@ -8,7 +8,7 @@ import Testing
 
 @testable import QueueStore
 
-/// What was confirmed outlives a `kill -9` at any moment, and what was not is there from the first call on or not at all.
+/// What was confirmed outlives a `kill -9` at any moment, and nothing is there before which something is missing.
 struct DurabilityTests {
   /// An endless list of calls, the same in every process: requests come, begin to run, and end.
   struct Calls {
