@@ -52,6 +52,9 @@ import Testing
   @Test("Markdown is shown as it should be, however it comes, and nothing in it becomes HTML")
   func rendering() async throws { try await withPool { try await browse("rendering", $0) } }
 
+  @Test("the client file serves a page of another origin")
+  func elsewhere() async throws { try await withPool(Self.slow) { try await browse("elsewhere", $0) } }
+
   private func start(_ scenario: String, _ pool: Pool) throws -> RunningProgram {
     let script = PackageRoot.path(to: "Tests/EndToEndTests/browser.py")
     let pictures = ProcessInfo.processInfo.environment["OLLAMA_POOL_SCREENSHOTS"] ?? pool.folder.path

@@ -7,10 +7,12 @@ BASE-URL is a pool's, without /chat. SCREENSHOTS is a folder for PNG files. Each
 with a traceback at the first surprise.
 """
 
+import functools
+import http.server
 import random
 import re
 import sys
-import time
+import threading
 
 from selenium.webdriver.common.keys import Keys
 
@@ -368,7 +370,8 @@ HOSTILE = [
     "| a " * 4_000 + "\n" + "|-" * 4_000 + "|",
 ]
 ALLOWED = set(
-    "h3 h4 h5 h6 p hr blockquote ul ol li table thead tbody tr th td div pre code span button em strong del a br".split())
+    "h3 h4 h5 h6 p hr blockquote ul ol li table thead tbody tr th td div pre code span button em strong del a br"
+    .split())
 
 
 def rendering(base, folder):
@@ -407,9 +410,50 @@ def rendering(base, folder):
         page.expect_no_faults()
 
 
+# A question of another page's: answers with the names of the callbacks and the last event, once it is stopped or done.
+ASK_ELSEWHERE = """
+const [base, key, stops, done] = arguments;
+import(`${base}/chat/client.js`).then(({ PoolChat }) => {
+  const chat = new PoolChat({ headers: key ? { Authorization: `Bearer ${key}` } : {} });
+  const stop = new AbortController();
+  const heard = new Set();
+  const names = ["onQueue", "onSources", "onToken", "onRestart", "onReconnect", "onDone", "onError"];
+  const callbacks = Object.fromEntries(names.map((name) => [name, () => {
+    heard.add(name);
+    if (stops && name === "onToken") stop.abort();
+  }]));
+  return chat.ask("Da un'altra pagina", { ...callbacks, signal: stop.signal }).then((end) => [[...heard], end]);
+}).then(done, (error) => done(String(error)));
+"""
+
+
+def elsewhere(base, folder, key=None):
+    """Any pool that answers at least for a second: without a key one that wants none, else with the key of a user."""
+    class Empty(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<!doctype html><title>Another page</title><link rel=icon href=data:,>")
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Empty) as server, Page(base) as page:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page.driver.get(f"http://127.0.0.1:{server.server_port}/")
+        page.driver.set_script_timeout(90)
+        ask = functools.partial(page.driver.execute_async_script, ASK_ELSEWHERE, base, key)
+        heard, end = ask(False)
+        assert end["type"] == "done" and heard[-2:] == ["onToken", "onDone"] and "onError" not in heard, (heard, end)
+        heard, end = ask(True)
+        assert end["type"] == "done" and end["stopped"] and end["timestamp"], (heard, end)
+        server.shutdown()
+
+
 SCENARIOS = {
     "two-users": two_users, "restart": restart, "reattach": reattach, "look": look, "sign-in": sign_in,
-    "closed": closed, "sources": sources, "rendering": rendering,
+    "closed": closed, "sources": sources, "rendering": rendering, "elsewhere": elsewhere,
 }
 
 if __name__ == "__main__":
