@@ -121,6 +121,8 @@ class Page:
         return self.turn(number, ".text")
 
     def is_done(self, number=1):
+        error = self.turn(number, ".outcome.is-error")
+        assert not error, error
         return self.turn(number, ".meta") != ""
 
     def fetch(self, path):

@@ -47,8 +47,8 @@ export class Account {
     if (signedIn && user) label(element("account"), `${strings.signOut} (${user})`);
     const select = element("model");
     select.replaceChildren(...models.map((name) => new Option(shownName(name), name)));
-    const chosen = [localStorage.getItem("model"), defaultModel, models[0]].find((name) => models.includes(name));
-    if (chosen) select.value = chosen;
+    const wanted = [localStorage.getItem("model"), defaultModel, `${defaultModel}:latest`];
+    select.value = wanted.find((name) => models.includes(name)) ?? models[0] ?? "";
     select.hidden = models.length < 2;
   }
 
