@@ -82,7 +82,8 @@ final class Pool: Sendable {
           "OLLAMA_POOL_SOCKET": nil, "OLLAMA_HOST": nil, "NOTIFY_SOCKET": nil, "LISTEN_FDS": nil, "JOURNAL_STREAM": nil,
         ])
     }
-    running = Mutex(try launch())
+    let first = try launch()
+    running = Mutex(first)
   }
 
   /// The one that was started last.
