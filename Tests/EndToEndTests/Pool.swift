@@ -82,8 +82,7 @@ final class Pool: Sendable {
           "OLLAMA_POOL_SOCKET": nil, "OLLAMA_HOST": nil, "NOTIFY_SOCKET": nil, "LISTEN_FDS": nil, "JOURNAL_STREAM": nil,
         ])
     }
-    let first = try launch()
-    running = Mutex(first)
+    running = Mutex(try launch())
   }
 
   /// The one that was started last.
