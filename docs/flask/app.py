@@ -98,17 +98,16 @@ def wait_for_turn(request_id: str) -> Events:
     told, revision = None, 0
     while not queue.start_processing(request_id):
         place = (queue.get_position(request_id), pool.is_there)
-        yield place_event(request_id) if place != told else None
+        yield place_event(request_id, *place) if place != told else None
         told = place
         revision = queue.wait_for_change(revision, LOOK_SECONDS)
     if told and told[0] != 1:
-        yield place_event(request_id)
+        yield place_event(request_id, 1, True)
 
 
-def place_event(request_id: str) -> Event:
-    position = queue.get_position(request_id)
+def place_event(request_id: str, position: int | None, pool_is_there: bool) -> Event:
     message = f"In coda: posizione {position}"
-    if not pool.is_there:
+    if not pool_is_there:
         message += ". Il servizio al momento non risponde: la richiesta resta in coda."
     return {"type": "queue", "position": position, "message": message, "eta_seconds": queue.get_eta_seconds(request_id)}
 

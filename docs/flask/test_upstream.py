@@ -61,7 +61,8 @@ class UpstreamTests(unittest.TestCase):
 
     def test_what_was_not_begun_may_be_asked_again(self) -> None:
         busy = b'{"error": "the queue is full"}'
-        for url in ("http://127.0.0.1:1", self.lines(), self.lines(busy, status=503), self.lines(b"no JSON\n")):
+        answers = [self.lines(), self.lines(busy, status=503), self.lines(b"no JSON\n"), self.lines(b"7\n")]
+        for url in ("http://127.0.0.1:1", *answers):
             with self.assertRaises(Unavailable):
                 self.tokens(url)
 

@@ -103,6 +103,6 @@ def ask(
                     yield line["message"]["content"] or None
                     if line["done"]:
                         return
-        except (OSError, HTTPException, ValueError, LookupError) as error:
+        except (OSError, HTTPException, ValueError, LookupError, TypeError) as error:
             raise (Failed if has_begun else Unavailable)(f"the pool's answer broke off: {error}") from error
         raise Failed("the pool's answer broke off") if has_begun else Unavailable("the pool gave no answer")
