@@ -59,11 +59,12 @@ struct Invariants: Sendable {
 
   /// "The order of service": what starts now has nobody before it who could have started there.
   mutating func started(_ id: RequestID, on instance: InstanceID, dispatch: Dispatch?) {
-    guard let dispatch, let own = dispatch.order.lastKey(of: id) else { return }
+    guard let dispatch else { return }
+    var order = dispatch.order
+    guard let own = order.lastKey(of: id) else { return }
     // Past what was put back, which may wait for another instance.
-    let first = (0..<dispatch.order.count).lazy.compactMap { dispatch.order[$0] }
-      .first { dispatch.requests[$0]?.failedOn.isEmpty == true }
-    guard let first, let key = dispatch.order.key(of: first) else { return }
+    let first = order.waiting.first { dispatch.requests[$0]?.failedOn.isEmpty == true }
+    guard let first, let key = order.key(of: first) else { return }
     let isPlain = !dispatch.limits.isFair && key.level == own.level
     guard isPlain ? first < id : key < own else { return }
     guard let record = dispatch.requests[first], record.failedOn.isEmpty else { return }
@@ -104,7 +105,10 @@ struct Invariants: Sendable {
   // MARK: Checked after each step
 
   mutating func check(_ world: PoolSimulation, after event: PoolSimulation.Event) throws(InvariantViolation) {
-    if let dispatch = world.dispatch { check(dispatch) }
+    if let dispatch = world.dispatch {
+      check(dispatch)
+      check(dispatch, world.accounts, step: world.statistics.steps, at: world.now)
+    }
     if let broken { throw InvariantViolation(description: "\(broken); at \(world.now.nanoseconds) ns, after \(event)") }
   }
 
@@ -139,7 +143,7 @@ struct Invariants: Sendable {
       switch record.phase {
       case .waiting:
         waiting += 1
-        if !dispatch.queue.isWaiting(id) || dispatch.order.key(of: id) == nil {
+        if !dispatch.queue.isWaiting(id) || !dispatch.order.isWaiting(id) {
           note("request \(id) waits, but not in the queue")
         }
         // An instance that failed it may serve it only where all have.
@@ -153,6 +157,7 @@ struct Invariants: Sendable {
           note("a free slot beside request \(id), which may use it")
         }
       case .assigned: assigned += 1
+      case .suspended: break
       }
     }
     if waiting != dispatch.order.count { note("\(waiting) requests wait, \(dispatch.order.count) have a turn") }

@@ -19,11 +19,15 @@ extension PoolSimulation {
   mutating func startDispatcher() {
     dispatcherLife += 1
     dispatch = Dispatch(limits: settings.dispatchLimits)
+    dispatch?.restoreUsage(keptUsage.values.flatMap(\.values), at: now)
     shown = [:]
     loads = [:]
     pacing = PushPacing()
     tickDue = nil
     scheduleTick()
+    let earlier = kept.sorted()
+    kept = []
+    for id in earlier { restore(id) }
     let waiting = waitingInSocket
     waitingInSocket = []
     for id in waiting { events.schedule(.arrives(id), at: now) }
@@ -49,7 +53,11 @@ extension PoolSimulation {
   /// follow, as in the shell.
   mutating func apply(dispatch event: (inout Dispatch, Instant) -> [DispatchAction]) {
     guard let before = dispatch?.revision else { return }
-    pending.append(contentsOf: event(&dispatch!, now))
+    let actions = event(&dispatch!, now)
+    for case .start(let id, let instance) in actions where requests[id]?.need == .slot {
+      invariants.started(id, on: instance, dispatch: dispatch)
+    }
+    pending.append(contentsOf: actions)
     if !isCarryingOut {
       isCarryingOut = true
       while !pending.isEmpty { perform(pending.removeFirst()) }

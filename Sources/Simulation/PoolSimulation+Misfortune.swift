@@ -12,6 +12,8 @@ extension PoolSimulation {
     again(faults.specificationChanges, .specificationChanges)
     again(faults.operatorOrders, .operatorOrders)
     again(faults.gpuChanges, .gpuChanges)
+    again(faults.orderChanges, .orderChanges)
+    again(faults.priorityChanges, .priorityChanges)
   }
 
   private mutating func again(_ mean: Duration?, _ event: Event) {
@@ -35,7 +37,11 @@ extension PoolSimulation {
       again(settings.faults.linkBreaks, .linkBreaks)
     case .dispatcherRestarts:
       guard !isCalm, dispatch != nil else { return }
-      for id in dispatch?.requests.keys.sorted() ?? [] where results[id] == nil { results[id] = .connectionLost }
+      for id in dispatch?.requests.keys.sorted() ?? [] where results[id] == nil {
+        if requests[id]?.isDurable == true { kept.insert(id) } else { results[id] = .connectionLost }
+      }
+      for entry in dispatch?.takeUsageChanges() ?? [] { keptUsage[entry.user, default: [:]][entry.minute] = entry }
+      accounts.dispatcherDied()
       attempts = [:]
       dispatch = nil
       disconnect()
@@ -66,6 +72,14 @@ extension PoolSimulation {
       guard !isCalm else { return }
       changeGPU()
       again(settings.faults.gpuChanges, .gpuChanges)
+    case .orderChanges:
+      guard !isCalm else { return }
+      changeOrder()
+      again(settings.faults.orderChanges, .orderChanges)
+    case .priorityChanges:
+      guard !isCalm else { return }
+      changePriority()
+      again(settings.faults.priorityChanges, .priorityChanges)
     case .gpuRecovers(let index, let change): recoverGPU(index, change: change)
     default: break
     }
@@ -76,6 +90,27 @@ extension PoolSimulation {
     isConnected = false
     isLeaving = false
     after(.milliseconds(100)...(.seconds(5)), .supervisorReturns)
+  }
+
+  /// The configuration is read again, with another order of service.
+  private mutating func changeOrder() {
+    switch Int.random(in: 0..<3, using: &random) {
+    case 0: dispatch?.limits.isFair.toggle()
+    case 1: dispatch?.limits.aging = random.happens(0.5) ? random.duration(.seconds(5)...(.seconds(60))) : nil
+    default:
+      let weights = [0.5, 1, 2]
+      let ids = requests.keys.sorted()
+      for id in ids { requests[id]?.share.weight = weights.randomElement(using: &random) ?? 1 }
+      let known = requests
+      apply(dispatch: { $0.reclassify({ known[$0]?.share }, at: $1) })
+    }
+  }
+
+  private mutating func changePriority() {
+    guard let dispatch, let id = dispatch.requests.keys.sorted().randomElement(using: &random) else { return }
+    let priority = Int.random(in: 0..<4, using: &random)
+    guard self.dispatch?.setPriority(id, priority, at: now) == .changed else { return }
+    invariants.moved(id, to: priority, dispatch: self.dispatch)
   }
 
   private mutating func changePlacements() {

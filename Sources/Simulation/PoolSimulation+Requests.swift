@@ -6,13 +6,37 @@ extension PoolSimulation {
   mutating func arrive(_ id: RequestID) {
     guard let request = requests[id] else { return }
     waitingSince[id] = now
-    apply(dispatch: {
-      $0.arrive(
-        DispatchRequest(
-          id: id, need: request.need, model: request.model, options: request.options, streams: request.streams,
-          share: request.share, inputTokens: request.inputTokens),
-        at: $1)
-    })
+    accounts.arrives(id, request, at: now)
+    apply(dispatch: { $0.arrive(request.dispatched(as: id), at: $1) })
+    if request.need == .slot, let dispatch, dispatch.requests[id] != nil {
+      invariants.accepted(request, dispatch, accounts, at: now)
+    }
+  }
+
+  /// A durable request whose dispatcher died; its client comes back in a while.
+  mutating func restore(_ id: RequestID) {
+    guard let request = requests[id], results[id] == nil else { return }
+    waited[id] = .zero
+    apply(dispatch: { $0.restore(request.dispatched(as: id), isSuspended: true, at: $1) })
+    after(.zero...(.seconds(5)), .clientReturns(id))
+  }
+
+  mutating func suspend(_ id: RequestID) {
+    guard results[id] == nil, requests[id]?.isReplayable == true, let record = dispatch?.requests[id] else { return }
+    if case .suspended = record.phase { return }
+    var isWaiting = false
+    if case .waiting = record.phase { isWaiting = true }
+    let tokens = progress(id)?.answerTokens ?? 0
+    accounts.answered(id, tokens, at: now)
+    accounts.answersAnew(id)
+    apply(dispatch: { $0.suspend(id, tokens: tokens, at: $1) ?? [] })
+    waited[id] = isWaiting ? now - (waitingSince[id] ?? now) : .zero
+  }
+
+  mutating func resume(_ id: RequestID) {
+    guard results[id] == nil, case .suspended = dispatch?.requests[id]?.phase else { return }
+    waitingSince[id] = now - (waited.removeValue(forKey: id) ?? .zero)
+    apply(dispatch: { $0.resume(id, at: $1) ?? [] })
   }
 
   mutating func attempt(_ id: RequestID, on instance: InstanceID) {
@@ -20,7 +44,6 @@ extension PoolSimulation {
     guard let request = requests[id], case .assigned(instance, _, _, nil) = dispatch?.requests[id]?.phase else {
       return
     }
-    if request.need == .slot { invariants.started(id, on: instance, dispatch: dispatch) }
     if request.need == .storeReference { invariants.writes(id, on: instance, requests: requests, attempts: attempts) }
     attemptsMade += 1
     let number = attemptsMade
@@ -69,7 +92,8 @@ extension PoolSimulation {
     guard let request = requests[id], let attempt = attempts[id], attempt.number == number, isServing(id) else {
       return
     }
-    attempts[id]?.hasBegun = true
+    attempts[id]?.begunAt = now
+    accounts.begun(id)
     if request.need == .slot {
       units[attempt.instance]?.answered()
       if let model = request.model { shown[attempt.invocation, default: []].insert(model) }
@@ -81,8 +105,9 @@ extension PoolSimulation {
   mutating func answered(_ id: RequestID, _ number: Int) {
     guard attempts[id]?.number == number, isServing(id) else { return }
     attempts[id] = nil
+    let tokens = requests[id]?.outputTokens ?? 0
+    accounts.answered(id, tokens, at: now)
     finish(id, .served)
-    let tokens = requests[id]?.outputTokens
     apply(dispatch: { $0.end(id, .served, tokens: tokens, at: $1) })
   }
 
@@ -144,6 +169,7 @@ extension PoolSimulation {
     let record = dispatch?.requests[id]
     let wait = record.flatMap { record in record.firstAssignedAt.map { $0 - record.arrivedAt } }
     results[id] = .ended(outcome, firstLease: wait, at: now)
+    accounts.ended(id, outcome)
   }
 
   // MARK: What the world knows
@@ -170,11 +196,17 @@ extension PoolSimulation {
   }
 
   /// When a request last moved.
-  var lastProgress: (RequestID) -> Instant? {
+  var progress: (RequestID) -> RequestProgress? {
     { [attempts, units, requests, now] id in
-      guard let attempt = attempts[id], attempt.hasBegun else { return attempts[id]?.since }
+      guard let attempt = attempts[id], attempt.hasBegun else {
+        return attempts[id].map { RequestProgress(movedAt: $0.since) }
+      }
       guard let unit = units[attempt.instance], unit.invocation == attempt.invocation else { return nil }
-      return requests[id]?.need == .slot ? unit.stalledAt ?? now : now
+      guard let request = requests[id], request.need == .slot else { return RequestProgress(movedAt: now) }
+      let movedAt = unit.stalledAt ?? now
+      let part = (movedAt - (attempt.begunAt ?? movedAt)).seconds / max(0.001, request.service.seconds)
+      let tokens = Int(Double(request.outputTokens) * min(1, max(0, request.streams ? part : 1)))
+      return RequestProgress(movedAt: movedAt, answerTokens: tokens)
     }
   }
 }

@@ -15,6 +15,8 @@ extension PoolSimulation {
       attempts[id] = nil
       finish(id, .cancelled)
       apply(dispatch: { $0.end(id, .cancelled, at: $1) })
+    case .clientGoes(let id): suspend(id)
+    case .clientReturns(let id): resume(id)
     case .firstByte(let id, let number): firstByte(id, number)
     case .answered(let id, let number): answered(id, number)
     case .attemptFails(let id, let number, let failure):
@@ -43,8 +45,9 @@ extension PoolSimulation {
     case .dispatcherTicks(let life):
       guard life == dispatcherLife, dispatch != nil, tickDue == now else { return }
       tickDue = nil
-      let lastProgress = lastProgress
-      apply(dispatch: { dispatch, now in dispatch.tick(at: now, lastProgress: lastProgress) })
+      let progress = progress
+      for id in attempts.keys { accounts.answered(id, progress(id)?.answerTokens ?? 0, at: now) }
+      apply(dispatch: { dispatch, now in dispatch.tick(at: now, progress: progress) })
       scheduleTick()
     case .pushDue(let life): push(life)
     case .observation(let observation, let session):
@@ -99,7 +102,9 @@ extension PoolSimulation {
       readGPUs()
       events.schedule(.gpusAreRead(life: life), at: now + .seconds(2))
     case .hangs, .linkBreaks, .linkReturns, .dispatcherRestarts, .dispatcherReturns, .supervisorRestarts,
-      .supervisorLeaves, .supervisorReturns, .specificationChanges, .operatorOrders, .gpuChanges, .gpuRecovers:
+      .supervisorLeaves, .supervisorReturns, .specificationChanges, .operatorOrders, .gpuChanges, .gpuRecovers,
+      .orderChanges,
+      .priorityChanges:
       misfortune(event)
     }
   }

@@ -36,8 +36,16 @@ package struct PoolSimulation: Sendable {
   var supervisorSince = Instant.zero
   var attempts: [RequestID: Attempt] = [:]
   var requests: [RequestID: SimulatedRequest] = [:]
-  /// Since when each that waits has waited, this time.
+  /// Since when each that waits has waited, this time; the time that its client was away is left out.
   var waitingSince: [RequestID: Instant] = [:]
+  /// How long each that is suspended had waited.
+  var waited: [RequestID: Duration] = [:]
+  /// Durable requests of a dispatcher that died.
+  var kept: Set<RequestID> = []
+  /// What the dispatcher has on its disk of what users used.
+  var keptUsage: [UserID: [Int: UsageLedger.Entry]] = [:]
+  /// What users used, by a model of its own.
+  var accounts = Accounts()
   /// What this dispatcher can know to be in a unit's memory, or to have been there.
   var shown: [InvocationID: Set<String>] = [:]
   /// Models that it has ordered to be loaded and that aren't yet.
@@ -128,12 +136,16 @@ package struct PoolSimulation: Sendable {
     /// Whether the request was nowhere before.
     var isFirst: Bool
     var since: Instant
-    var hasBegun = false
+    var begunAt: Instant?
+    var hasBegun: Bool { begunAt != nil }
   }
 
   enum Event: Sendable {
     case arrives(RequestID)
     case clientLeaves(RequestID)
+    /// It may come back.
+    case clientGoes(RequestID)
+    case clientReturns(RequestID)
     case firstByte(RequestID, attempt: Int)
     case answered(RequestID, attempt: Int)
     case attemptFails(RequestID, attempt: Int, AttemptFailure)
@@ -168,6 +180,8 @@ package struct PoolSimulation: Sendable {
     case supervisorReturns
     case specificationChanges
     case operatorOrders
+    case orderChanges
+    case priorityChanges
   }
 
   /// An order to start a unit.
@@ -204,6 +218,10 @@ package struct PoolSimulation: Sendable {
       let id = RequestID(UInt64(number + 1))
       requests[id] = request
       events.schedule(.arrives(id), at: request.arrival)
+      if let absence = request.absence {
+        events.schedule(.clientGoes(id), at: request.arrival + absence.after)
+        events.schedule(.clientReturns(id), at: request.arrival + absence.after + absence.time)
+      }
       if let patience = request.patience { events.schedule(.clientLeaves(id), at: request.arrival + patience) }
     }
     startDispatcher()

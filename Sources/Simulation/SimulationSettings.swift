@@ -65,6 +65,9 @@ package struct SimulationSettings: Sendable {
     package var supervisorRestarts: Duration?
     /// Mean time between changes of the wanted specification and of the placements; nil for never.
     package var specificationChanges: Duration?
+    /// Mean time between changes of fairness, aging and weights, and of a waiting request's priority; nil for never.
+    package var orderChanges: Duration?
+    package var priorityChanges: Duration?
     /// Mean time between orders of an operator (drain, restart, cordon, uncordon, bounds); nil for never.
     package var operatorOrders: Duration?
 
@@ -80,6 +83,10 @@ package struct SimulatedRequest: Hashable, Sendable {
   /// When the client leaves, counted from the arrival; nil for a patient one.
   package var patience: Duration?
   package var need = DispatchRequest.Need.slot
+  /// When its client goes away, counted from the arrival, and for how long; nil for one that stays.
+  package var absence: Absence?
+  /// Whether it outlives the dispatcher that has it: it is suspended then until its client is back.
+  package var isDurable = false
   /// nil where it can't be read.
   package var model: String?
   package var options = RunnerOptions()
@@ -90,6 +97,16 @@ package struct SimulatedRequest: Hashable, Sendable {
   package var inputTokens = 0
   package var outputTokens = 0
 
+  package struct Absence: Hashable, Sendable {
+    var after: Duration
+    var time: Duration
+
+    package init(after: Duration, time: Duration) {
+      self.after = after
+      self.time = time
+    }
+  }
+
   package init(arrival: Instant, service: Duration, patience: Duration? = nil) {
     self.arrival = arrival
     self.service = service
@@ -98,4 +115,9 @@ package struct SimulatedRequest: Hashable, Sendable {
 
   var needsNetwork: Bool { need == .storeReference || need == .networkReference }
   var kind: DispatchRequest.Kind { DispatchRequest.Kind(model: model, options: options) }
+
+  func dispatched(as id: RequestID) -> DispatchRequest {
+    DispatchRequest(
+      id: id, need: need, model: model, options: options, streams: streams, share: share, inputTokens: inputTokens)
+  }
 }

@@ -38,7 +38,7 @@ struct PoolUnderTest {
   mutating func set(session: UInt64, order: [Int]? = nil) {
     let set = (order ?? Array(wanted.indices)).map { wanted[$0] }
     perform(dispatch.setInstances(WantedSet(set, models: servedModels), session: session, at: now))
-    perform(dispatch.tick(at: now, lastProgress: { _ in nil }))
+    perform(dispatch.tick(at: now, progress: { _ in nil }))
   }
 
   /// - Parameters:
@@ -78,7 +78,7 @@ struct PoolUnderTest {
     perform(dispatch.begin(RequestID(number), status: status, at: now))
   }
 
-  mutating func end(_ number: UInt64, _ outcome: RequestOutcome = .served, tokens: Int? = nil) {
+  mutating func end(_ number: UInt64, _ outcome: RequestOutcome = .served, tokens: Int = 0) {
     perform(dispatch.end(RequestID(number), outcome, tokens: tokens, at: now))
   }
 
@@ -88,11 +88,24 @@ struct PoolUnderTest {
     return verdict
   }
 
-  /// - Parameter progress: when streams last moved, counted from now before the step.
-  mutating func advance(_ duration: Duration, progress: [UInt64: Duration] = [:]) {
+  /// - Parameters:
+  ///   - progress: when streams last moved, counted from now before the step.
+  ///   - tokens: of their answers so far.
+  mutating func advance(_ duration: Duration, progress: [UInt64: Duration] = [:], tokens: [UInt64: Int] = [:]) {
     let before = now
     now = now + duration
-    perform(dispatch.tick(at: now) { id in progress[id.number].map { before + $0 } })
+    perform(
+      dispatch.tick(at: now) { id in
+        guard progress[id.number] != nil || tokens[id.number] != nil else { return nil }
+        return RequestProgress(
+          movedAt: progress[id.number].map { before + $0 } ?? now, answerTokens: tokens[id.number] ?? 0)
+      })
+  }
+
+  /// The order of service.
+  var order: [UInt64] {
+    var order = dispatch.order
+    return order.waiting.map(\.number)
   }
 
   mutating func answerProbes() { endProbes { _ in .answered } }

@@ -24,15 +24,14 @@ import Testing
     var served: [UInt64] = []
     while let first = order[0] {
       order.callUp(first)
-      order.finish(first, tokens: output)
-      order.remove(first)
+      order.remove(first, .tokens(output))
       served.append(first.number)
     }
     return served
   }
 
   @Test func whereEveryUserHasOneRequestFirstInIsFirstOut() {
-    let order = order(
+    var order = order(
       request(1, "a", tokens: 900), request(2, "b", tokens: 10), request(3, "c", tokens: 500), request(4, "d"))
     #expect(order.waiting.map(\.number) == [1, 2, 3, 4])
     #expect(order.ahead(of: RequestID(3)) == 2 && order.ahead(of: RequestID(9)) == nil)
@@ -40,7 +39,7 @@ import Testing
   }
 
   @Test func whoBringsManyLetsOthersInBetween() {
-    let order = order(
+    var order = order(
       request(1, "batch", tokens: 100), request(2, "batch", tokens: 100), request(3, "batch", tokens: 100),
       request(4, "eva", tokens: 100), request(5, "ugo", tokens: 100))
     #expect(order.waiting.map(\.number) == [1, 4, 5, 2, 3])
@@ -65,9 +64,9 @@ import Testing
     order.append(request(3, "a", tokens: 10), at: .zero)
     order.append(request(4, "b", tokens: 10), at: .zero)
     #expect(order.waiting.map(\.number) == [3, 4])
-    order.finish(RequestID(1), tokens: 500)
+    order.charge(RequestID(1), tokens: 500)
     #expect(order.waiting.map(\.number) == [4, 3])
-    order.finish(RequestID(2), tokens: 900)
+    order.remove(RequestID(2), .tokens(900))
     #expect(order.waiting.map(\.number) == [3, 4])
   }
 
@@ -77,7 +76,7 @@ import Testing
     for number: UInt64 in 1...20 {
       order.append(request(number, "busy", tokens: 100), at: .zero)
       order.callUp(RequestID(number))
-      order.remove(RequestID(number))
+      order.remove(RequestID(number), .tokens(0))
     }
     order.append(request(21, "busy", tokens: 100), at: .zero)
     order.append(request(22, "busy", tokens: 100), at: .zero)
@@ -140,14 +139,14 @@ import Testing
   }
 
   @Test func theFirstOfAKindAndOfAModelIsFoundInTheOrderOfService() {
-    let order = order(
+    var order = order(
       request(1, "a", tokens: 100, model: "m"), request(2, "a", tokens: 100, model: "n"),
       request(3, "b", tokens: 100, model: "n"), request(4, "b", tokens: 100, model: "m"))
     #expect(order.first(ofModel: "n") { _ in true }?.id.number == 3)
     #expect(order.first(of: DispatchRequest.Kind(model: "m")) { $0.number != 1 }?.id.number == 4)
     #expect(order.first(ofModel: "o") { _ in true } == nil && order.first { $0.number > 3 }?.id.number == 4)
     #expect(order.ahead(of: RequestID(4), among: ["n"]) == 2 && order.ahead(of: RequestID(4), among: ["m", "o"]) == 1)
-    #expect(Set(order.models) == ["m", "n"] && order.waiting(forModel: "n").map(\.number) == [3, 2])
+    #expect(Set(order.waitingModels) == ["m", "n"] && Set(order.waiting(forModel: "n").map(\.number)) == [3, 2])
   }
 
   /// Against what the paper says: at each turn, of the users who wait, the one who has had the least, and of that user
@@ -195,9 +194,9 @@ import Testing
       case 8..<10 where !running.isEmpty:
         let (over, charged) = running.remove(at: Int.random(in: 0..<running.count, using: &random))
         let tokens = Int.random(in: 0..<800, using: &random)
-        order.finish(over.id, tokens: tokens)
-        order.remove(over.id)
-        outputs.add(tokens)
+        order.learn(outputTokens: tokens)
+        order.remove(over.id, .tokens(tokens))
+        if tokens > 0 { outputs.add(tokens) }
         had[over.share.user, default: 0] += cost(over, tokens) - charged
       default: break
       }

@@ -69,7 +69,8 @@ import Testing
 /// What of a pool counts for the estimate of one that waits in it.
 @Suite struct EstimateTests {
   private func position(_ number: UInt64, in pool: PoolUnderTest) -> Int? {
-    pool.dispatch.estimate(for: RequestID(number), at: pool.now)?.position
+    var dispatch = pool.dispatch
+    return dispatch.estimate(for: RequestID(number), at: pool.now)?.position
   }
 
   @Test func aDrainingInstanceIsNoCapacity() {

@@ -95,6 +95,8 @@ struct HistoryOfSeed {
     if random.happens(0.2) { faults.supervisorRestarts = .seconds(20) }
     if random.happens(0.2) { faults.specificationChanges = .seconds(25) }
     if random.happens(0.2) { faults.operatorOrders = .seconds(10) }
+    if random.happens(0.2) { faults.orderChanges = .seconds(Int.random(in: 3...20, using: &random)) }
+    if random.happens(0.2) { faults.priorityChanges = .seconds(Int.random(in: 1...10, using: &random)) }
     // What goes wrong around the supervisor goes wrong at the same time.
     if random.happens(0.1) {
       settings.unitStart = .milliseconds(5)...(.seconds(8))
@@ -136,13 +138,18 @@ struct HistoryOfSeed {
       }
     }
     let (users, priorities) = (Int.random(in: 1...8, using: &random), random.happens(0.3) ? 3 : 1)
+    let limits = (0...users).map { _ in random.happens(0.3) ? Self.limits(&random) : UserLimits() }
+    let absences = random.happens(0.3) ? 0.3 : 0
+    let durable = random.happens(0.5) ? 0.5 : 0
     let lengths = random.happens(0.5) ? [nil, 8192, 32768] : [nil]
     let workload = (0..<count).map { _ in
       var request = SimulatedRequest(
         arrival: Instant(nanoseconds: Int64.random(in: 0...spread, using: &random)),
         service: random.duration(.milliseconds(50)...(random.happens(0.5) ? .seconds(2) : .seconds(40))),
         patience: random.happens(0.2) ? random.duration(.zero...(.seconds(60))) : nil)
-      request.share.user = UserID("user\(Int.random(in: 1...users, using: &random))")
+      let user = Int.random(in: 1...users, using: &random)
+      request.share.user = UserID("user\(user)")
+      request.share.limits = limits[user]
       request.share.priority = Int.random(in: 0..<priorities, using: &random)
       request.share.weight = [0.5, 1, 2].randomElement(using: &random) ?? 1
       request.inputTokens = Int.random(in: 0...2000, using: &random)
@@ -150,6 +157,11 @@ struct HistoryOfSeed {
       request.streams = !random.happens(others)
       request.model = models.randomElement(using: &random)
       request.options.contextLength = lengths.randomElement(using: &random) ?? nil
+      if random.happens(absences) {
+        request.absence = SimulatedRequest.Absence(
+          after: random.duration(.zero...(.seconds(40))), time: random.duration(.zero...(.seconds(60))))
+      }
+      request.isDurable = random.happens(durable)
       if random.happens(others) {
         request.need = random.happens(0.5) ? .reference : random.happens(0.5) ? .storeReference : .networkReference
         request.isReplayable = request.need != .storeReference || random.happens(0.5)
@@ -157,6 +169,15 @@ struct HistoryOfSeed {
       return request
     }
     simulation = PoolSimulation(settings: settings, workload: workload, seed: random.next())
+  }
+
+  private static func limits(_ random: inout SeededGenerator) -> UserLimits {
+    func some(_ range: ClosedRange<Int>, _ random: inout SeededGenerator) -> Int? {
+      random.happens(0.5) ? Int.random(in: range, using: &random) : nil
+    }
+    return UserLimits(
+      requestsPerHour: some(1...20, &random), tokensPerHour: some(1...30_000, &random),
+      concurrent: some(1...6, &random), waiting: some(0...4, &random))
   }
 
   /// Runs the history, lets it come to rest, and looks at what is left.

@@ -89,9 +89,10 @@ extension DispatcherShell {
   /// - Returns: false if there is no such request.
   func cancel(_ id: RequestID, byUserID userID: UInt32) -> Bool {
     let facts = carried[id].map(requestFacts)
+    let tokens = carried[id]?.exchange.answerTokens ?? 0
     var isKnown = false
     apply { core, now in
-      let actions = core.cancel(id, at: now)
+      let actions = core.cancel(id, tokens: tokens, at: now)
       isKnown = actions != nil
       return actions ?? []
     }
@@ -156,7 +157,7 @@ extension DispatcherShell {
         hasBegun = begun != nil
       }
       return DispatcherTypes.Request(
-        id: id.number, estimate: core.estimate(for: id, at: now), method: exchange.route.method,
+        id: id.number, estimate: estimate(for: id), method: exchange.route.method,
         path: exchange.route.pattern,
         model: record.request.model, client: exchange.peerAddress.map(Self.text) ?? "unknown",
         ageSeconds: (now - record.arrivedAt).seconds, instance: instance, begun: hasBegun)

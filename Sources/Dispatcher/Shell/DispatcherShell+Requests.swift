@@ -110,10 +110,7 @@ extension DispatcherShell: GatewayDelegate {
     } else {
       count(ended, decided)
     }
-    // What was refused for its model's name or the like says nothing of how long a service takes.
-    let isWell = decided == .served && exchange.answerStatus.map { $0 < 400 } == true
-    let tokens = isWell && ended.needsSlot ? exchange.answerTokens : nil
-    apply { core, now in core.end(exchange.id, decided, tokens: tokens, at: now) }
+    apply { core, now in core.end(exchange.id, decided, tokens: exchange.answerTokens, at: now) }
   }
 
   func gatewayRefused(_ refusal: GatewayRefusal, from peer: SocketAddress?) {

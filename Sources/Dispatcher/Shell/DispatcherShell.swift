@@ -84,6 +84,9 @@ final class DispatcherShell {
     carryOutPending()
   }
 
+  /// Where a request stands and how long it still waits; nil where it does not wait for a slot.
+  func estimate(for id: RequestID) -> WaitingEstimate? { core.estimate(for: id, at: .now) }
+
   private func carryOutPending() {
     guard !isCarryingOut else { return }
     isCarryingOut = true
@@ -145,7 +148,11 @@ final class DispatcherShell {
     tickTimer = nil
     let carried = carried
     apply { core, now in
-      core.tick(at: now) { carried[$0].map { Instant($0.exchange.lastProgress) } }
+      core.tick(at: now) { id in
+        carried[id].map {
+          RequestProgress(movedAt: Instant($0.exchange.lastProgress), answerTokens: $0.exchange.answerTokens)
+        }
+      }
     }
     journal.tick(at: .now)
     beat()

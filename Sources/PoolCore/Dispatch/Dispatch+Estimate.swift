@@ -3,7 +3,7 @@ import OrderedCollections
 /// How long those that wait still will.
 extension Dispatch {
   /// nil where the request does not wait for a slot.
-  package func estimate(for id: RequestID, at now: Instant) -> WaitingEstimate? {
+  package mutating func estimate(for id: RequestID, at now: Instant) -> WaitingEstimate? {
     guard let request = requests[id]?.request, request.need == .slot else { return nil }
     let instances = instances.values.filter { instance in
       instance.retiredBy == nil && [.core, .surplus].contains(instance.wanted.role) && instance.serves(request.model)

@@ -18,6 +18,7 @@ extension Dispatch {
       instances[id] = nil
       actions += evicted + [.report(.instanceDeregistered(id, interrupted: cut, putBack: back))]
     }
+    order.pools = Pools(wanted.filter { [.core, .surplus].contains($0.role) }.map(\.models))
     usualSlots = wanted.map(\.slots).max() ?? usualSlots
     for want in wanted where keep[want.id] == want.invocation {
       if instances[want.id] != nil {

@@ -4,12 +4,14 @@ import OrderedCollections
 extension Dispatch {
   /// Time has passed: probes fall due, limits run out.
   ///
-  /// - Parameter lastProgress: when a request last moved, in either direction, or its client last held it back; nil
-  ///   where there was nothing yet.
-  package mutating func tick(at now: Instant, lastProgress: (RequestID) -> Instant?) -> [DispatchAction] {
+  /// - Parameter progress: of a request that is being served; nil where there was nothing yet.
+  package mutating func tick(at now: Instant, progress: (RequestID) -> RequestProgress?) -> [DispatchAction] {
     order.age(at: now)
+    for instance in instances.values {
+      for id in instance.leases { progress(id).map { progressed(id, answerTokens: $0.answerTokens, at: now) } }
+    }
     var actions = expire(at: now) + refuseUnserved(at: now) + refuseWaitingWriters(at: now)
-    for id in instances.keys { actions += overruns(of: id, at: now, lastProgress) }
+    for id in instances.keys { actions += overruns(of: id, at: now) { progress($0)?.movedAt } }
     return actions + probesDue(at: now) + listsDue(at: now) + assignFreeSlots(at: now) + preloadsDue(at: now)
       + reportIfDrained()
   }

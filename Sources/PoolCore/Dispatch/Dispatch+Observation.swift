@@ -20,13 +20,13 @@ extension Dispatch {
     [queue, callers, writers, leavers].compactMap(longestWaiting).min().map { now - $0 }
   }
 
-  /// Since when the one that waits longest has waited: behind the first that was never put back all came later.
+  /// Since when the one that waits longest has waited: behind the first that has waited since it came all came later.
   private func longestWaiting(in line: WaitingLine) -> Instant? {
     var earliest: Instant?
     for rank in 0..<line.count {
       guard let id = line[rank], let record = requests[id], case .waiting(let since) = record.phase else { break }
       earliest = min(earliest ?? since, since)
-      if record.firstAssignedAt == nil { break }
+      if since <= record.arrivedAt { break }
     }
     return earliest
   }

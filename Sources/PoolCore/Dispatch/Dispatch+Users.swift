@@ -47,13 +47,29 @@ extension Dispatch {
     requests[request.id]?.countedIn = UsageLedger.minute(of: now)
   }
 
-  /// More of its answer has come.
-  mutating func use(answerTokens tokens: Int, of id: RequestID, at now: Instant) {
-    guard let record = requests[id], record.request.need == .slot, tokens > record.answerTokens else { return }
+  /// So many tokens of its answer have come: its user is charged for them while it runs.
+  mutating func progressed(_ id: RequestID, answerTokens tokens: Int, at now: Instant) {
+    // An error is no answer.
+    guard let record = requests[id], record.request.need == .slot, tokens > record.answerTokens,
+      record.answerStatus.map({ $0 < 400 }) ?? true
+    else { return }
     let more = UsageLedger.Usage(tokens: OutputLengths.bounded(tokens) - OutputLengths.bounded(record.answerTokens))
     requests[id]?.answerTokens = tokens
+    order.charge(id, tokens: tokens)
     let share = record.request.share
     if more.tokens > 0 { usage.add(more, of: share.user, share.limits, at: now) }
+  }
+
+  /// What a request has had in the attempt that ends, with which its user is charged.
+  func taken(by record: Record, _ outcome: RequestOutcome) -> ServiceOrder.Taken {
+    guard case .assigned(_, _, _, let begun) = record.phase else { return .nothing }
+    if let status = record.answerStatus, status >= 400 { return .nothing }
+    switch outcome {
+    case .served: return .tokens(record.answerTokens)
+    case _ where begun != nil: return .tokens(record.answerTokens)
+    case .cancelled: return record.request.streams ? .tokens(0) : .unknown
+    case .expired, .failed: return .nothing
+    }
   }
 
   /// What ended through the pool's fault before any of its answer came costs its user nothing.

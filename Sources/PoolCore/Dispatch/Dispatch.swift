@@ -15,6 +15,7 @@ package import OrderedCollections
 /// - `Dispatch+Loaded`: what instances hold in memory, and models that are loaded again;
 /// - `Dispatch+Limits`: what has gone on for too long;
 /// - `Dispatch+Health`: what speaks against an instance, and what follows from it;
+/// - `Dispatch+Suspension`: requests whose clients are away, and other changes from outside;
 /// - `Dispatch+Users`: what users may ask, have open, and used;
 /// - `Dispatch+Observation`: what the supervisor and the operators see.
 package struct Dispatch: Sendable {
@@ -49,6 +50,8 @@ package struct Dispatch: Sendable {
   /// Waiting and running inference by model, for the supervisor's view; entries at zero are removed, since clients
   /// make the names up.
   package internal(set) var demand: [String: Demand] = [:]
+  /// Those whose client is away.
+  package internal(set) var suspended: Set<RequestID> = []
   /// By user, of what needs a slot; entries at zero are removed.
   package internal(set) var openByUser: [UserID: OpenRequests] = [:]
   /// What each user used in the last hour.
@@ -75,6 +78,8 @@ package struct Dispatch: Sendable {
     package var request: DispatchRequest
     package var arrivedAt: Instant
     package var phase: RequestPhase
+    /// How long it had waited when it was suspended, for the maximum wait.
+    var waited: Duration = .zero
     /// When it was first given a slot; what it waited is measured to here.
     package var firstAssignedAt: Instant?
     /// What its answer began with; nil where it has not.
@@ -114,13 +119,11 @@ package struct Dispatch: Sendable {
     guard request.need != .storeReference || storeRefusal == nil else { return refuse(request.id, .storeRefused) }
     let record = Record(request: request, arrivedAt: now, phase: .waiting(since: now))
     if let refusal = refusal(of: record, at: now) { return refuse(request.id, refusal.failure, refusal.retryAfter) }
-    guard depth < limits.waitingRequests || needsNoPlace(record) else { return refuse(request.id, .queueFull) }
-    requests[request.id] = record
+    guard depth + suspended.count < limits.waitingRequests || needsNoPlace(record) else {
+      return refuse(request.id, .queueFull)
+    }
+    enter(record, at: now)
     use(request, at: now)
-    revision += 1
-    line(of: request) { $0.append(request.id) }
-    count(request, waiting: 1)
-    if request.need == .slot { order.append(request, at: now) }
     // Whoever waits already finds no slot that is free, so that this one is the only one to look at.
     if request.need == .slot, let place = leastBusy(for: record) {
       let start = assign(request.id, to: place, at: now)
@@ -128,6 +131,38 @@ package struct Dispatch: Sendable {
       return [start]
     }
     return assignFreeSlots(at: now)
+  }
+
+  /// A request of an earlier life of this dispatcher, which was accepted then. Those come in the order of their numbers,
+  /// and keep it.
+  ///
+  /// - Parameter isSuspended: whether its client is not there yet.
+  package mutating func restore(
+    _ request: DispatchRequest, isSuspended: Bool, at now: Instant
+  ) -> [DispatchAction] {
+    guard requests[request.id] == nil else { return [] }
+    totals.arrivals += 1
+    guard drainDeadline == nil else { return refuse(request.id, .shuttingDown) }
+    enter(
+      Record(request: request, arrivedAt: now, phase: isSuspended ? .suspended(since: now) : .waiting(since: now)),
+      at: now)
+    return isSuspended ? [] : refuseUnserved(at: now) + assignFreeSlots(at: now)
+  }
+
+  private mutating func enter(_ record: Record, at now: Instant) {
+    let request = record.request
+    requests[request.id] = record
+    revision += 1
+    line(of: request) { $0.append(request.id) }
+    if case .suspended = record.phase {
+      line(of: request) { $0.callUp(request.id) }
+      suspended.insert(request.id)
+      count(request, suspended: 1)
+      if request.need == .slot { order.append(request, at: now, isSuspended: true) }
+    } else {
+      count(request, waiting: 1)
+      if request.need == .slot { order.append(request, at: now) }
+    }
   }
 
   /// The first byte of the answer, which has this status, went to the client.
@@ -179,14 +214,17 @@ package struct Dispatch: Sendable {
 
   /// The exchange is over: the shell tells how. Of a request that has ended already this does nothing.
   ///
-  /// - Parameter tokens: of an answer that was given as it should be, 0 where it has none; else nil.
+  /// - Parameter tokens: of its answer, about, whatever became of that.
   package mutating func end(
-    _ id: RequestID, _ outcome: RequestOutcome, tokens: Int? = nil, at now: Instant
+    _ id: RequestID, _ outcome: RequestOutcome, tokens: Int = 0, at now: Instant
   ) -> [DispatchAction] {
+    progressed(id, answerTokens: tokens, at: now)
     guard let record = requests[id] else { return [] }
-    if let tokens { use(answerTokens: tokens, of: id, at: now) }
-    if let tokens, record.request.need == .slot, case .assigned(_, _, let since, _) = record.phase {
-      order.finish(id, tokens: tokens)
+    // What was refused for its model's name or the like says nothing of how long a service takes.
+    if outcome == .served, record.request.need == .slot, record.answerStatus.map({ $0 < 400 }) ?? true,
+      case .assigned(_, _, let since, _) = record.phase
+    {
+      order.learn(outputTokens: record.answerTokens)
       serviceTimes.add(now - since)
     }
     forget(id, outcome, at: now)
@@ -195,11 +233,13 @@ package struct Dispatch: Sendable {
     return erred.flatMap { self.erred($0, at: now) } + assignFreeSlots(at: now) + reportIfDrained()
   }
 
-  /// An operator cancels a request, waiting or running.
+  /// An operator or its user cancels a request, waiting, running or suspended.
   ///
+  /// - Parameter tokens: of its answer so far, about.
   /// - Returns: nil if there is no such request.
-  package mutating func cancel(_ id: RequestID, at now: Instant) -> [DispatchAction]? {
+  package mutating func cancel(_ id: RequestID, tokens: Int = 0, at now: Instant) -> [DispatchAction]? {
     guard requests[id] != nil else { return nil }
+    progressed(id, answerTokens: tokens, at: now)
     forget(id, .cancelled, at: now)
     return [.end(id, .cancelled)] + assignFreeSlots(at: now) + reportIfDrained()
   }
@@ -213,7 +253,7 @@ package struct Dispatch: Sendable {
     }
     drainDeadline = deadline
     revision += 1
-    let refused = [queue, callers, writers, leavers].flatMap(\.waiting)
+    let refused = [queue, callers, writers, leavers].flatMap(\.waiting) + suspended.sorted()
     for id in refused { forget(id, .failed(.shuttingDown), at: now) }
     return refused.map { .end($0, .failed(.shuttingDown)) }
       + [.report(.drainBegan(running: requests.count, refused: refused.count))] + reportIfDrained()
@@ -259,7 +299,7 @@ package struct Dispatch: Sendable {
   }
 
   /// Takes the slot back, wherever the request stands.
-  private mutating func release(_ id: RequestID, at now: Instant) {
+  mutating func release(_ id: RequestID, at now: Instant) {
     guard let record = requests[id], case .assigned(let instance, let invocation, _, _) = record.phase else { return }
     count(record.request, running: -1)
     guard instances[instance]?.wanted.invocation == invocation else { return }
@@ -284,9 +324,15 @@ package struct Dispatch: Sendable {
 
   mutating func forget(_ id: RequestID, _ outcome: RequestOutcome, at now: Instant) {
     guard let record = requests[id] else { return }
-    if case .waiting = record.phase { count(record.request, waiting: -1) } else { release(id, at: now) }
+    switch record.phase {
+    case .waiting: count(record.request, waiting: -1)
+    case .suspended:
+      suspended.remove(id)
+      count(record.request, suspended: -1)
+    case .assigned: release(id, at: now)
+    }
     line(of: record.request) { $0.remove(id) }
-    order.remove(id)
+    order.remove(id, taken(by: record, outcome))
     giveBack(record, outcome)
     requests[id] = nil
     totals.completions += 1
@@ -336,7 +382,7 @@ package struct Dispatch: Sendable {
     return [.end(id, .failed(failure), retryAfter: retryAfter)]
   }
 
-  private mutating func line(of request: DispatchRequest, _ change: (inout WaitingLine) -> Void) {
+  mutating func line(of request: DispatchRequest, _ change: (inout WaitingLine) -> Void) {
     switch request.need {
     case .slot: change(&queue)
     case .reference: change(&callers)

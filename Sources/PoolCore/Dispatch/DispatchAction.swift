@@ -2,7 +2,7 @@
 package enum DispatchAction: Hashable, Sendable {
   /// Send the request to this instance.
   case start(RequestID, on: InstanceID)
-  /// Drop the attempt that has not given a byte: the request waits again.
+  /// Drop the attempt: the request waits again, or is suspended. Only of one that is suspended an answer may have begun.
   case withdraw(RequestID)
   /// The request has ended: answer with the error, or end the stream that had begun with it.
   ///

@@ -78,11 +78,26 @@ package struct DispatchRequest: Hashable, Sendable {
 
 /// Where a request stands between its arrival and its end.
 package enum RequestPhase: Hashable, Sendable {
-  /// In the queue; nobody is tied to an instance before a slot is free. → assigned, or the end
+  /// In the queue; nobody is tied to an instance before a slot is free. → assigned, suspended, or the end
   case waiting(since: Instant)
   /// Holds a lease (or a reference) of an instance. `begun`: the first byte of the answer went to the client, so it
-  /// can't be served elsewhere any more. → waiting where it isn't, or the end
+  /// can't be served elsewhere any more. → waiting where it isn't, suspended, or the end
   case assigned(InstanceID, InvocationID, since: Instant, begun: Instant?)
+  /// Its client is away: it neither waits nor is served, and keeps its place. → waiting where it isn't, or the end
+  case suspended(since: Instant)
+}
+
+/// How far an exchange has come.
+package struct RequestProgress: Hashable, Sendable {
+  /// When it last moved, in either direction, or its client last held it back.
+  package var movedAt: Instant
+  /// Tokens of its answer so far, about.
+  package var answerTokens: Int
+
+  package init(movedAt: Instant, answerTokens: Int = 0) {
+    self.movedAt = movedAt
+    self.answerTokens = answerTokens
+  }
 }
 
 /// How a request ended. Each accepted one ends exactly once.

@@ -83,6 +83,52 @@ struct RankedSet<Element: Comparable & Sendable>: Sendable {
   /// Does nothing where it is not there.
   mutating func remove(_ element: Element) { root = removed(element, below: root) }
 
+  /// Does the same for many at once: removes those of `old`, then inserts `new`. O(n) at worst, however many they are.
+  mutating func replace(_ old: [Element], with new: [Element]) {
+    guard (old.count + new.count) * Self.costOfOne > count else {
+      for element in old { remove(element) }
+      for element in new { insert(element) }
+      return
+    }
+    let (old, new) = (old.sorted(), new.sorted())
+    var (gone, come) = (old.startIndex, new.startIndex)
+    var elements: [Element] = []
+    elements.reserveCapacity(count + new.count)
+    for element in self.elements {
+      while gone < old.endIndex, old[gone] < element { gone += 1 }
+      if gone < old.endIndex, old[gone] == element { continue }
+      while come < new.endIndex, new[come] < element {
+        elements.append(new[come])
+        come += 1
+      }
+      if come < new.endIndex, new[come] == element { come += 1 }
+      elements.append(element)
+    }
+    elements.append(contentsOf: new[come...])
+    self = RankedSet(ascending: elements)
+  }
+
+  /// About how many elements of a tree that is made anew cost as much as one that is inserted or removed.
+  private static var costOfOne: Int { 8 }
+
+  /// - Parameter elements: in ascending order, each once.
+  private init(ascending elements: [Element]) {
+    nodes.reserveCapacity(elements.count)
+    root = built(from: elements[...])
+  }
+
+  private mutating func built(from elements: ArraySlice<Element>) -> Link {
+    guard !elements.isEmpty else { return Self.nothing }
+    let middle = elements.startIndex + elements.count / 2
+    let link = newNode(elements[middle])
+    let left = built(from: elements[..<middle])
+    let right = built(from: elements[(middle + 1)...])
+    nodes[Int(link)].left = left
+    nodes[Int(link)].right = right
+    nodes[Int(link)].weight = Int32(elements.count)
+    return link
+  }
+
   // MARK: The tree
 
   private func weight(of link: Link) -> Int32 { link == Self.nothing ? 0 : nodes[Int(link)].weight }

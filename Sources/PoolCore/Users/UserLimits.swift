@@ -30,6 +30,9 @@ package struct UserLimits: Hashable, Sendable {
 
 /// What users of one kind are entitled to, from the configuration.
 package struct UserClass: Hashable, Sendable {
+  /// Each has its own order of service.
+  package static let priorities = 0...99
+
   package var name: String
   /// All of a priority are served before those of the next; 0 is the first.
   package var priority: Int
@@ -43,6 +46,8 @@ package struct UserClass: Hashable, Sendable {
     self.weight = weight
     self.limits = limits
   }
+
+  static func bounded(priority: Int) -> Int { min(max(priorities.lowerBound, priority), priorities.upperBound) }
 }
 
 /// How much of a limit by the hour is left: what RateLimit headers say.
@@ -62,9 +67,11 @@ package struct LimitStanding: Hashable, Sendable {
 
 /// A user's open requests, of those that need a slot.
 package struct OpenRequests: Hashable, Sendable {
-  package internal(set) var waiting = 0
-  package internal(set) var running = 0
-  package internal(set) var suspended = 0
+  package var waiting = 0
+  package var running = 0
+  package var suspended = 0
+
+  package init() {}
 
   package var total: Int { waiting + running + suspended }
 }

@@ -1,0 +1,191 @@
+/// What happens to those that wait.
+extension ServiceOrder {
+  /// A request begins to wait.
+  ///
+  /// - Precondition: it is not there yet.
+  package mutating func append(_ request: DispatchRequest, at now: Instant, isSuspended: Bool = false) {
+    precondition(entries[request.id] == nil, "request \(request.id) has a place already")
+    entries[request.id] = Entry(
+      request: request, level: UserClass.bounded(priority: request.share.priority),
+      pool: pools.number(of: request.model),
+      kind: kinds.join(request.kind), model: models.join(request.model), state: isSuspended ? .suspended : .waiting,
+      since: now)
+    if !isSuspended { enter(request.id, at: now) }
+  }
+
+  /// A request is given a slot.
+  package mutating func callUp(_ id: RequestID) {
+    guard let entry = entries[id], entry.state == .waiting, let key = key(of: id) else { return }
+    remove(key, entry.kind, entry.model)
+    entries[id]?.state = .served
+    entries[id]?.turn = key.turn
+    guard entry.chargedIn == nil else { return }
+    entries[id]?.chargedIn = entry.lane
+    guard isFair else { return }
+    let place = change(entry.lane) { $0.serve(id, of: entry.request.share.user) }
+    entries[id]?.charged = place?.cost ?? 0
+  }
+
+  /// A request that was being served waits again, with the turn that it had: what it would have been given has not been
+  /// had.
+  package mutating func putBack(_ id: RequestID, at now: Instant) {
+    guard let entry = entries[id], entry.state == .served else { return }
+    entries[id]?.state = .waiting
+    stay(id, at: now)
+    insert(Key(level: entry.level, turn: entry.turn, id: id), entry.kind, entry.model)
+  }
+
+  /// A request neither waits nor is served for now. Those behind it move up.
+  ///
+  /// - Parameter taken: what it has had, if it was being served.
+  package mutating func suspend(_ id: RequestID, _ taken: Taken) {
+    guard let entry = entries[id], entry.state != .suspended else { return }
+    if entry.state == .waiting {
+      leave(id)
+    } else {
+      let spent = entry.spent + cost(of: taken, entry)
+      entries[id]?.spent = spent
+      // As of one that was put back: it will be served once more, and is charged for that already.
+      charge(id, spent + expectedCost(of: entry.request))
+    }
+    entries[id]?.state = .suspended
+  }
+
+  /// A suspended request waits again where it stood.
+  package mutating func resume(_ id: RequestID, at now: Instant) {
+    guard let entry = entries[id], entry.state == .suspended else { return }
+    entries[id]?.state = .waiting
+    enter(id, at: now, stoodBefore: true)
+  }
+
+  /// A request has ended, wherever it stood.
+  package mutating func remove(_ id: RequestID, _ taken: Taken = .nothing) {
+    guard let entry = entries[id] else { return }
+    if entry.state == .waiting { leave(id) }
+    if let lane = entry.chargedIn, isFair {
+      charge(id, entry.spent + (entry.state == .served ? cost(of: taken, entry) : 0))
+      change(lane) { $0.end(of: entry.request.share.user) }
+    }
+    kinds.leave(entry.kind)
+    models.leave(entry.model)
+    entries[id] = nil
+  }
+
+  /// Gives a request that waits or is suspended another level.
+  mutating func move(_ id: RequestID, toLevel level: Int, at now: Instant) {
+    guard let entry = entries[id], entry.state != .served, entry.level != level else { return }
+    guard entry.state == .waiting else {
+      entries[id]?.level = level
+      return
+    }
+    leave(id)
+    entries[id]?.level = level
+    // What had a turn has none in this level: it comes among the next.
+    if entry.chargedIn != nil, isFair { entries[id]?.turn = counters[Lane(level: level, pool: entry.pool)]?.floor ?? 0 }
+    enter(id, at: now)
+  }
+
+  /// What users are entitled to has changed.
+  mutating func reclassify(_ share: (RequestID) -> DispatchRequest.Share?, at now: Instant) {
+    let changed = entries.keys.sorted().filter { id in share(id).map { $0 != entries[id]?.request.share } ?? false }
+    guard !changed.isEmpty else { return }
+    for id in changed {
+      guard let new = share(id), let old = entries[id]?.request.share else { continue }
+      entries[id]?.request.share = new
+      // Whoever was moved by age or by an operator stays there, unless it is the class that moves.
+      guard new.priority != old.priority else { continue }
+      entries[id]?.level = UserClass.bounded(priority: new.priority)
+      stay(id, at: now)
+    }
+    renew()
+  }
+
+  /// Lifts those that have waited for long.
+  /// - Returns: those that were lifted, in the order in which their time came.
+  @discardableResult
+  package mutating func age(at now: Instant) -> [RequestID] {
+    guard let aging else { return [] }
+    var lifted: [RequestID] = []
+    for stay in stays.due(aging, at: now) {
+      guard let entry = entries[stay.id], Self.isStay(stay, entry), entry.level > 0 else { continue }
+      move(stay.id, toLevel: entry.level - 1, at: now)
+      lifted.append(stay.id)
+    }
+    return lifted
+  }
+
+  // MARK: The line
+
+  /// - Parameter stoodBefore: whether it stands before users who have had the same, since its user had had less.
+  private mutating func enter(_ id: RequestID, at now: Instant, stoodBefore: Bool = false) {
+    stay(id, at: now)
+    enterLine(id) { $0.floor - (stoodBefore ? 1 : 0) }
+  }
+
+  private mutating func enterLine(_ id: RequestID, floor: (TokenCounters) -> Int) {
+    guard let entry = entries[id] else { return }
+    guard isInLine(entry) else {
+      return insert(Key(level: entry.level, turn: entry.turn, id: id), entry.kind, entry.model)
+    }
+    let place = TokenCounters.Place(
+      id: id, cost: expectedCost(of: entry.request), kind: entry.kind, model: entry.model)
+    let turn = change(entry.lane) { counters in
+      let floor = floor(counters)
+      return counters.enter(place, of: entry.request.share.user, floor: floor)
+    }
+    insert(Key(level: entry.level, turn: turn, id: id), entry.kind, entry.model)
+  }
+
+  /// Takes a waiting request out, wherever it stands. Its key may be an old one.
+  private mutating func leave(_ id: RequestID) {
+    guard let entry = entries[id] else { return }
+    var turn = entry.turn
+    if isInLine(entry) { turn = change(entry.lane) { $0.leave(id, of: entry.request.share.user) }?.turn ?? turn }
+    remove(Key(level: entry.level, turn: turn, id: id), entry.kind, entry.model)
+  }
+
+  private mutating func stay(_ id: RequestID, at now: Instant) {
+    entries[id]?.since = now
+    guard let level = entries[id]?.level, level > 0 else { return }
+    stays.append(id, since: now)
+    guard stays.count > 2 * entries.count + 100 else { return }
+    let known = entries
+    stays.keep { Self.isStay($0, known[$0.id]) }
+  }
+
+  /// Whether it has been in its level since then.
+  private static func isStay(_ stay: AgingLine.Stay, _ entry: Entry?) -> Bool {
+    entry?.state == .waiting && entry?.since == stay.since
+  }
+
+  // MARK: Beginning anew
+
+  /// What the order goes by has changed: as if it had been so since those came who are here. Whoever is being served
+  /// has had what that is expected to take, and nobody is lifted: all have waited together.
+  mutating func renew() {
+    (all, counters, shifted) = (RankedSet(), [:], [])
+    kinds.removeAllKeys()
+    models.removeAllKeys()
+    let ids = entries.keys.sorted()
+    for id in ids {
+      guard let entry = entries[id], entry.chargedIn != nil else { continue }
+      entries[id]?.pool = pools.number(of: entry.request.model)
+      takeTurn(id)
+    }
+    for id in ids {
+      guard let entry = entries[id] else { continue }
+      entries[id]?.pool = pools.number(of: entry.request.model)
+      if entry.state == .waiting { enterLine(id) { _ in .min } }
+    }
+  }
+
+  private mutating func takeTurn(_ id: RequestID) {
+    guard let entry = entries[id] else { return }
+    let cost = expectedCost(of: entry.request)
+    entries[id]?.chargedIn = entry.lane
+    entries[id]?.charged = cost
+    entries[id]?.spent = 0
+    let turn = isFair ? change(entry.lane) { $0.takeOver(cost, of: entry.request.share.user) } : 0
+    entries[id]?.turn = turn
+  }
+}
