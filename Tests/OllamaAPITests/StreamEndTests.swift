@@ -146,6 +146,30 @@ import OllamaAPI
     }
   }
 
+  @Test(arguments: [
+    (#"{"response":"x","context":[1,2,3,4,5,6,7,8,9],"prompt_eval_count":7,"eval_count":4,"eval_duration":9}"#, 4),
+    (#"{"choices":[],"usage":{"prompt_tokens":26,"completion_tokens": 12,"total_tokens":38}}"#, 12),
+    (#"{"content":[],"usage":{"input_tokens":9,"output_tokens":3}}"#, 3),
+    // No answer makes its own count up, and none is longer than the message.
+    (#"{"response":"\"eval_count\":1","done":true}"#, 10), (#"{"eval_count":99999999999999}"#, 29),
+    (#"{"eval_count":-1}"#, 4), (#"{"eval_count":"#, 3),
+  ]) func `a whole message says how many tokens it has`(text: String, tokens: Int) {
+    for size in [1, 9, 5000] {
+      var end = StreamEnd(.wholeMessage)
+      for start in stride(from: 0, to: text.utf8.count, by: size) {
+        end.consume(Array(text.utf8.dropFirst(start).prefix(size)))
+      }
+      #expect(end.tokens == tokens, "by \(size)")
+    }
+  }
+
+  @Test func `a context counts for nothing`() {
+    var end = StreamEnd(.wholeMessage)
+    end.consume((#"{"response":"x","context":["# + String(repeating: "12345,", count: 5000)).utf8)
+    end.consume(#"1],"total_duration":5,"prompt_eval_count":4998,"eval_count":3,"eval_duration":9}"#.utf8)
+    #expect(end.tokens == 3)
+  }
+
   @Test func `the pool's own endings are recognised as failures`() {
     for format in StreamFormat.allCases where format != .wholeMessage {
       var end = StreamEnd(format)

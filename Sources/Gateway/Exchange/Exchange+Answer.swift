@@ -34,10 +34,7 @@ struct AnswerRelay {
 /// Passing an instance's answer on to the client.
 extension Exchange {
   /// Of the answer so far, about; 0 before it begins.
-  package var answerTokens: Int { answer?.end.tokens ?? 0 }
-
-  /// Of the question, about: four bytes of text are one.
-  package var questionTokens: Int { bodyBytes / 4 }
+  package var answerTokens: Int { route.generates ? answer?.end.tokens ?? 0 : 0 }
 
   /// The head of an answer came. Passes it on, unless the delegate wants the request served elsewhere.
   ///

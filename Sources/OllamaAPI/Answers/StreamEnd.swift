@@ -18,11 +18,11 @@ package struct StreamEnd: Sendable {
   package static let windowBytes = 65_536
 
   package let format: StreamFormat
-  /// How many pieces of an answer have come, which are nearly its tokens: lines, or events. Of a whole message, a
-  /// fourth of its bytes.
-  package var tokens: Int { format == .wholeMessage ? bytes / 4 : pieces }
+  /// How many pieces of an answer have come, which are nearly its tokens: lines, or events. Of a whole message, what it
+  /// says at its end, or a fourth of its bytes.
+  package var tokens: Int { format == .wholeMessage ? tail.tokens : pieces }
   private var pieces = 0
-  private var bytes = 0
+  private var tail = MessageTail()
   private var verdict = Outcome.truncated
   private var partial = PartialLine()
   /// For events: what the event being received amounts to once its blank line comes.
@@ -36,7 +36,7 @@ package struct StreamEnd: Sendable {
   /// Takes the next bytes of the body (without HTTP's chunk framing).
   package mutating func consume(_ bytes: UnsafeRawBufferPointer) {
     guard format != .wholeMessage, let base = bytes.baseAddress else {
-      self.bytes += bytes.count
+      tail.append(bytes)
       return
     }
     var start = 0

@@ -49,6 +49,11 @@ package struct Route: Sendable, Hashable {
     if case .inference(_, let endpoint) = kind { endpoint.readsOptions } else { false }
   }
 
+  /// Whether its answer has tokens of a model's: embeddings are numbers.
+  package var generates: Bool {
+    if case .inference(_, let endpoint) = kind { endpoint.canStream } else { false }
+  }
+
   /// Whether the answer is a stream, given what the request's body says.
   package func streams(_ fields: RequestFields?) -> Bool {
     guard case .inference(let byDefault, let endpoint) = kind, endpoint.canStream else { return false }
