@@ -31,6 +31,27 @@ import Testing
     #expect(set[-1] == nil && set[model.count] == nil)
   }
 
+  @Test(arguments: [1, 20, 400]) func manyAreReplacedAtOnce(count: Int) {
+    var random = Numbers(seed: UInt64(count))
+    var set = RankedSet<Int>()
+    var model = Set((0..<1_000).map { _ in Int.random(in: 0..<100_000, using: &random) })
+    for element in model { set.insert(element) }
+    for _ in 0..<20 {
+      let old = Array(model.shuffled(using: &random).prefix(count))
+      let new = (0..<count).map { _ in Int.random(in: 0..<100_000, using: &random) }
+      set.replace(old + [-1], with: Array(Set(new)))
+      model.subtract(old)
+      model.formUnion(new)
+      #expect(set.elements == model.sorted())
+      // It goes on as a tree does.
+      for element in new.prefix(10) {
+        set.remove(element)
+        model.remove(element)
+      }
+    }
+    #expect(set.elements == model.sorted() && set.rank(of: 50_000) == model.count { $0 < 50_000 })
+  }
+
   /// Counts how often it is compared.
   private struct Counted: Comparable, Sendable {
     let value: Int

@@ -133,8 +133,8 @@ package struct Dispatch: Sendable {
     return assignFreeSlots(at: now)
   }
 
-  /// A request of an earlier life of this dispatcher, which was accepted then. Those come in the order of their numbers,
-  /// and keep it.
+  /// A request of an earlier life of this dispatcher, which was accepted then: no limit forbids it now. Those come in
+  /// the order of their numbers, and keep it.
   ///
   /// - Parameter isSuspended: whether its client is not there yet.
   package mutating func restore(

@@ -2,7 +2,7 @@
 package enum DispatchAction: Hashable, Sendable {
   /// Send the request to this instance.
   case start(RequestID, on: InstanceID)
-  /// Drop the attempt: the request waits again, or is suspended. Only of one that is suspended an answer may have begun.
+  /// Drop the attempt: the request waits again, or is suspended. Its answer has not begun, unless it is suspended.
   case withdraw(RequestID)
   /// The request has ended: answer with the error, or end the stream that had begun with it.
   ///

@@ -69,6 +69,7 @@ struct TokenCounters: Sendable {
 
   /// What a user has had at least who begins to wait now.
   var floor: Int { contenders.first?.had ?? last.flatMap { users[$0]?.had } ?? 0 }
+  var userCount: Int { users.count }
   var hasShifted: Bool { !shifted.isEmpty }
 
   // MARK: The line
