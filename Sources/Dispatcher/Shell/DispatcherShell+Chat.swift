@@ -36,10 +36,12 @@ extension DispatcherShell: ChatPool {
 
   var hasInstance: Bool { core.instances.values.contains(where: \.isInRotation) }
 
-  func estimate(for id: RequestID) -> WaitingEstimate? { core.estimate(for: id, at: .now) }
+  func suspend(_ id: RequestID) {
+    let tokens = carried[id]?.exchange.answerTokens ?? 0
+    apply { core, now in core.suspend(id, tokens: tokens, at: now) ?? [] }
+  }
 
-  func suspend(_ id: RequestID) { apply { core, now in core.suspend(id, at: now) } }
-  func resume(_ id: RequestID) { apply { core, now in core.resume(id, at: now) } }
+  func resume(_ id: RequestID) { apply { core, now in core.resume(id, at: now) ?? [] } }
 
   func caller(withKey text: String) -> Caller? { access.key(text).map { access.rules.caller($0.grant) } }
 

@@ -57,7 +57,7 @@ extension DispatcherShell {
     json.string(chat?.name(of: id) ?? String(id.number))
     json.raw(",\"state\":")
     json.string(record.phase.word)
-    if let estimate = core.estimate(for: id, at: now) {
+    if let estimate = estimate(for: id) {
       json.raw(",")
       json.text(QueuePlace(estimate).members)
     }
@@ -79,6 +79,7 @@ extension RequestPhase {
     case .waiting: "waiting"
     case .assigned(_, _, _, nil): "starting"
     case .assigned: "answering"
+    case .suspended: "suspended"
     }
   }
 }
