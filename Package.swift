@@ -157,7 +157,8 @@ let tests: [Target] = [
   .testTarget(
     name: "SystemTests", dependencies: ["TestSupport", "ControlInterface", "Varlink", nio("NIOPosix")]),
   .testTarget(
-    name: "EndToEndTests", dependencies: ["TestSupport"], exclude: ["control_socket.py", "official_clients.py"]),
+    name: "EndToEndTests", dependencies: ["TestSupport"],
+    exclude: ["browser.py", "browser_page.py", "chat_socket.py", "control_socket.py", "official_clients.py"]),
   .testTarget(
     name: "ProjectTests", dependencies: ["PoolConfiguration", "TestSupport"], exclude: ["alert-timelines.yaml"]),
 ]
