@@ -74,6 +74,17 @@ extension Invariants {
     if request.need == .slot, request.streams, attempt.isFirst { note("request \(id) was not tried once more") }
   }
 
+  /// Nobody waits longer than is allowed; each second that is looked after.
+  mutating func check(
+    _ dispatch: Dispatch, waitingSince: [RequestID: Instant], _ limits: DispatchLimits, at now: Instant
+  ) {
+    guard let limit = limits.maximumWait else { return }
+    for (id, record) in dispatch.requests {
+      guard case .waiting = record.phase, let since = waitingSince[id] else { continue }
+      if now - since > limit + .milliseconds(1100) { note("request \(id) has waited for \(now - since)") }
+    }
+  }
+
   mutating func expired(_ id: RequestID, after wait: Duration, _ limits: DispatchLimits) {
     if let limit = limits.maximumWait, wait >= limit { return }
     note("request \(id) expired after a wait of \(wait)")

@@ -108,6 +108,7 @@ struct Invariants: Sendable {
     if let dispatch = world.dispatch {
       check(dispatch)
       check(dispatch, world.accounts, step: world.statistics.steps, at: world.now)
+      check(dispatch, waitingSince: world.waitingSince, world.settings.dispatchLimits, at: world.now)
     }
     if let broken { throw InvariantViolation(description: "\(broken); at \(world.now.nanoseconds) ns, after \(event)") }
   }

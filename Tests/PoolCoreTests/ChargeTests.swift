@@ -148,6 +148,37 @@ import Testing
     #expect(pool.order == [2, 5, 6, 7, 3, 4])
   }
 
+  @Test(arguments: [(345, [4, 3]), (360, [3, 4])] as [(Int, [UInt64])])
+  func whatRanTwiceIsChargedTwice(tokens: Int, expected: [UInt64]) {
+    var order = ServiceOrder()
+    for (number, user) in [(1, "a"), (2, "b"), (3, "a"), (4, "b")] as [(UInt64, UserID)] {
+      order.append(DispatchRequest(id: RequestID(number), share: share(user), inputTokens: 100), at: .zero)
+    }
+    for number: UInt64 in 1...2 { order.callUp(RequestID(number)) }
+    // b has 100 and twice its tokens; a has 100, twice 300, and once more 100: 800.
+    order.remove(RequestID(2), .tokens(tokens))
+    order.suspend(RequestID(1), .tokens(300))
+    order.resume(RequestID(1), at: .zero)
+    #expect(order.waiting.map(\.number) == [1] + expected)
+    order.callUp(RequestID(1))
+    order.remove(RequestID(1), .tokens(0))
+    #expect(order.waiting.map(\.number) == expected)
+  }
+
+  @Test func whatIsGivenUpWhileSuspendedIsChargedWhatItHad() {
+    var order = ServiceOrder()
+    for (number, user) in [(1, "a"), (2, "b"), (3, "a"), (4, "b")] as [(UInt64, UserID)] {
+      order.append(DispatchRequest(id: RequestID(number), share: share(user), inputTokens: 100), at: .zero)
+    }
+    for number: UInt64 in 1...2 { order.callUp(RequestID(number)) }
+    order.charge(RequestID(2), tokens: 10)
+    order.suspend(RequestID(1), .tokens(5))
+    // It will be served once more.
+    #expect(order.waiting.map(\.number) == [4, 3])
+    order.remove(RequestID(1))
+    #expect(order.waiting.map(\.number) == [3, 4])
+  }
+
   @Test func whatWasPutBackIsNoFloorForThoseWhoComeAnew() {
     var order = ServiceOrder()
     func request(_ number: UInt64, _ user: UserID) -> DispatchRequest {

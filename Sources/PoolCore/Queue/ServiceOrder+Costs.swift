@@ -40,8 +40,11 @@ extension ServiceOrder {
     guard isFair else { return 0 }
     let tokens = Double(OutputLengths.bounded(request.inputTokens) + 2 * OutputLengths.bounded(output))
     // Not a number is no weight either.
-    return Int(1000 * tokens / (request.share.weight > 0.001 ? request.share.weight : 0.001))
+    return Int(min(Self.most, 1000 * tokens / (request.share.weight > 0.001 ? request.share.weight : 0.001)))
   }
+
+  /// A thousand million tokens: however many requests a dispatcher ever sees, their sum is no end of Int.
+  private static let most = 1e12
 
   /// Makes `cost` what its user is charged for a request that had its turn.
   mutating func charge(_ id: RequestID, _ cost: Int) {
