@@ -232,6 +232,21 @@ import Testing
     #expect(counters.userCount <= 7_000 && counters.userCount > 1_000)
   }
 
+  @Test func alsoThoseAreForgottenWhoseTurnsHadShifted() {
+    var counters = TokenCounters()
+    func user(_ number: UInt64) -> UserID { UserID("u\(number / 2)") }
+    for number: UInt64 in 0..<30_000 {
+      let place = TokenCounters.Place(id: RequestID(number), cost: 10, kind: 0, model: 0)
+      _ = counters.enter(place, of: user(number), floor: 0)
+    }
+    // Each first one goes, then each second one.
+    for number in [0, 1].flatMap({ stride(from: UInt64($0), to: 30_000, by: 2) }) {
+      _ = counters.leave(RequestID(number), of: user(number))
+    }
+    #expect(counters.userCount <= 10_000)
+    #expect(counters.hasShifted && counters.settle().isEmpty && !counters.hasShifted)
+  }
+
   @Test func modelsThatOneInstanceServesAreOnePool() {
     let pools = Pools([["a", "b"], ["c"], ["b", "d"]])
     #expect(["a", "b", "d"].allSatisfy { pools.number(of: $0) == 0 } && pools.number(of: "c") == 1)

@@ -158,7 +158,7 @@ struct TokenCounters: Sendable {
   /// The turns that have changed since the last call.
   mutating func settle() -> [Shift] {
     var shifts: [Shift] = []
-    for user in shifted {
+    for user in shifted where users[user] != nil {
       Self.settle(&users[user, default: User(number: 0)], into: &shifts)
     }
     shifted.removeAll(keepingCapacity: true)
@@ -224,7 +224,7 @@ struct TokenCounters: Sendable {
   }
 
   private mutating func forget() {
-    let idle = users.filter { $0.value.open == 0 && !$0.value.isShifted && $0.key != last }
+    let idle = users.filter { $0.value.open == 0 && $0.key != last }
     let kept = Set(
       idle.sorted { ($0.value.had, $0.value.number) > ($1.value.had, $1.value.number) }
         .prefix(Self.mostIdle / 2).map(\.key))
