@@ -108,15 +108,20 @@ extension Chat {
   }
 
   /// - Parameter bytes: about as long as what the model will be told.
-  func enter(_ question: Question, peer: SocketAddress?, bytes: Int) {
+  private func enter(_ question: Question, peer: SocketAddress?, bytes: Int) {
+    let exchange = exchange(for: question, peer: peer, bytes: bytes)
+    question.phase = .open
+    exchange.arrive()
+    if question.exchange != nil { names[exchange.id] = question.id }
+  }
+
+  func exchange(for question: Question, peer: SocketAddress?, bytes: Int) -> Exchange {
     let exchange = gateway.request(
       OwnRequest(
         route: Self.route, model: question.model, streams: true, bodyBytes: bytes, caller: question.caller, peer: peer),
       reader: question)
-    question.phase = .open
     question.exchange = exchange
-    exchange.arrive()
-    if question.exchange != nil { names[exchange.id] = question.id }
+    return exchange
   }
 
   func watchPlace(of question: Question) {

@@ -21,13 +21,13 @@ extension Chat {
       questions[question.id] = question
       question.wasTold = true
       note(store.setRequest(question.id, state: request.state, attempts: life))
-      enter(question, peer: nil, bytes: request.message.utf8.count)
-      guard case .open = question.phase, let exchange = question.exchange else { continue }
+      let exchange = exchange(for: question, peer: nil, bytes: request.message.utf8.count)
+      let wasRunning = request.state == .running
+      question.phase = wasRunning ? .suspended : .open
       question.deadline = pool.now + settings.resumeWithin
-      guard request.state != .waiting else { continue }
-      question.tell(.restart)
-      question.phase = .suspended
-      pool.suspend(exchange.id)
+      if wasRunning { question.tell(.restart) }
+      pool.restore(exchange, isSuspended: wasRunning)
+      names[exchange.id] = question.id
     }
   }
 }

@@ -1,3 +1,4 @@
+package import Gateway
 package import PoolCore
 
 /// What the chat asks of the pool, on the loop.
@@ -10,6 +11,10 @@ package protocol ChatPool: AnyObject {
   func unwatchPlace(of id: RequestID)
   /// The client of a request is away: it gives its place or its slot up, and keeps its turn.
   func suspend(_ id: RequestID)
+  /// A question that an earlier dispatcher had accepted; no limit forbids it now.
+  ///
+  /// - Parameter isSuspended: whether it waits for its client.
+  func restore(_ exchange: Exchange, isSuspended: Bool)
   /// It is back.
   func resume(_ id: RequestID)
   /// Whoever shows this key; nil for none that was issued.

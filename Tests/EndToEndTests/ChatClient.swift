@@ -93,7 +93,10 @@ final class EventReader {
     let start = events.lastIndex { $0.type == "restart" } ?? 0
     return events[start...].compactMap(\.token).joined()
   }
-  var places: [Int] { events.compactMap(\.position) }
+  /// Each place once; the time left may change without the place.
+  var places: [Int] {
+    events.compactMap(\.position).reduce(into: []) { if $0.last != $1 { $0.append($1) } }
+  }
 
   /// The next event; nil at the end of the stream.
   func next(within limit: Duration = .seconds(30)) async throws -> Event? {

@@ -1,6 +1,7 @@
 import FoundationEssentials
 import Gateway
 import NIOCore
+import PoolCore
 
 /// What somebody asks, as it comes over the wire.
 struct AskedQuestion: Decodable, Equatable {
@@ -24,9 +25,9 @@ struct AskedQuestion: Decodable, Equatable {
     guard question.message.contains(where: { !$0.isWhitespace }) else {
       throw PoolError(status: 400, code: "empty_message", message: "There is no question in 'message'.")
     }
-    guard question.priority.map({ 0...100 ~= $0 }) ?? true else {
+    guard question.priority.map({ UserClass.priorities ~= $0 }) ?? true else {
       throw PoolError(
-        status: 400, code: "malformed_request", message: "The member 'priority' must be from 0, the first, to 100.")
+        status: 400, code: "malformed_request", message: "The member 'priority' must be from 0, the first, to 99.")
     }
     return question
   }

@@ -64,6 +64,12 @@ struct AccessControl {
         isOnLoopback: peer.isOnLoopback))
   }
 
+  /// The same one by the rules as they are now.
+  func renewed(_ caller: Caller) -> Caller {
+    let keyID: String? = if case .key(let id, _) = caller.proof { id } else { nil }
+    return self.caller(caller.user, className: caller.className, keyID: keyID)
+  }
+
   private func isTrusted(_ address: IPAddress) -> Bool { trustedProxies.contains { $0.contains(address) } }
 
   /// As OpenAI's and Ollama's clients show it, and as Anthropic's do.

@@ -56,16 +56,24 @@ extension DispatcherShell: GatewayDelegate {
   }
 
   private func admit(_ exchange: Exchange, _ need: DispatchRequest.Need) {
-    let id = exchange.id
-    carried[id] = Carried(exchange: exchange, arrivedAt: .now, needsSlot: need == .slot)
-    let model = modelKey(of: exchange)
-    apply { core, now in
-      core.arrive(
-        DispatchRequest(
-          id: id, need: need, model: model, options: exchange.options, streams: exchange.wantsStream,
-          share: exchange.caller?.share ?? DispatchRequest.Share(), inputTokens: exchange.questionTokens), at: now)
-    }
+    let request = carry(exchange, need)
+    apply { core, now in core.arrive(request, at: now) }
     if need == .slot { commentPlace(of: exchange) }
+  }
+
+  /// A question that an earlier dispatcher had accepted.
+  func restore(_ exchange: Exchange, isSuspended: Bool) {
+    exchange.park()
+    let request = carry(exchange, .slot)
+    apply { core, now in core.restore(request, isSuspended: isSuspended, at: now) }
+  }
+
+  private func carry(_ exchange: Exchange, _ need: DispatchRequest.Need) -> DispatchRequest {
+    carried[exchange.id] = Carried(exchange: exchange, arrivedAt: .now, needsSlot: need == .slot)
+    return DispatchRequest(
+      id: exchange.id, need: need, model: modelKey(of: exchange), options: exchange.options,
+      streams: exchange.wantsStream, share: exchange.caller?.share ?? DispatchRequest.Share(),
+      inputTokens: exchange.questionTokens)
   }
 
   private func modelKey(of exchange: Exchange) -> String? {

@@ -171,9 +171,10 @@ final class DispatcherShell {
     access.adopt(settings)
     chat?.adopt(settings.chat)
     let limits = settings.dispatchLimits
-    apply { core, _ in
+    let shares = carried.compactMapValues { $0.exchange.caller.map { access.renewed($0).share } }
+    apply { core, now in
       core.limits = limits.preloading(by: modelRules)
-      return []
+      return core.reclassify({ shares[$0] }, at: now)
     }
   }
 

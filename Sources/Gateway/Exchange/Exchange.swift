@@ -216,9 +216,15 @@ package final class Exchange {
   /// The request is there as far as the delegate needs it.
   package func arrive() {
     guard case .receiving = stage else { return }
+    park()
+    gateway.delegate.exchangeArrived(self)
+  }
+
+  /// The delegate has it without being told: it was accepted by an earlier dispatcher.
+  package func park() {
+    guard case .receiving = stage else { return }
     stage = .parked
     id = gateway.nextRequestID()
-    gateway.delegate.exchangeArrived(self)
   }
 
   /// Nobody wants the answer any more.

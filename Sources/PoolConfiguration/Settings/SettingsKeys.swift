@@ -136,7 +136,7 @@ extension SettingsKeys {
 extension SettingsKeys {
   /// Of an entry under `classes`.
   static let userClass: [Key<ClassSettings>] = [
-    .value("priority", \.priority, .integer(0...100)),
+    .value("priority", \.priority, .integer(UserClass.priorities)),
     .value("weight", \.weight, .number(0...1_000)),
     .value("requests_per_hour", \.requestsPerHour, ValueFormat.integer(1...1_000_000).orNone("none")),
     .value("tokens_per_hour", \.tokensPerHour, ValueFormat.integer(1...1_000_000_000).orNone("none")),
