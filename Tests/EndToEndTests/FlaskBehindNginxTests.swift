@@ -23,9 +23,10 @@ struct FlaskBehindNginxTests {
       #expect(Set(try await pool.requests.dropFirst().map(\.position)) == Set(2...10))
       await occupant.close()
       try await eventually("all are answered") { questions.allSatisfy(\.isDone) }
-      let ends = questions.compactMap { $0.events.last?.timestamp }
-      #expect(ends.count == 9 && ends == ends.sorted(), "\(ends)")
-      for question in questions { #expect(question.events.count { $0.type == "token" } == 8) }
+      for (index, question) in questions.enumerated() {
+        #expect(question.positions.first == index + 2 && question.positions.last == 1, "\(question.positions)")
+        #expect(question.events.count { $0.type == "token" } == 8)
+      }
       try await eventually("nginx has written of all of them") { nginx.served.count == 9 }
       let turns = nginx.served
       #expect(Set(turns.prefix(3)).count == 3)
@@ -61,14 +62,15 @@ struct FlaskBehindNginxTests {
       }
       #expect(Set(nginx.served).count >= 2)
       let bad = try await nginx.post("no JSON")
-      #expect(bad.status == 400 && bad.object["code"] as? String == "bad_request")
+      #expect(bad.status == 400 && bad.object["code"] as? String == "malformed_request")
       let huge = try await nginx.post(#"{"message": "\#(String(repeating: "x", count: 300_000))"}"#)
       #expect(huge.status == 413 && huge.object["error"] is String)
       let unknown = try await nginx.post(#"{"message": "hello", "model": "nope"}"#)
-      #expect(ChatEvent.all(in: unknown.text).last?.code == "model_not_found")
+      #expect(unknown.status == 404 && unknown.object["code"] as? String == "model_not_found")
       try await pool.stop()
       let gone = try await nginx.post(#"{"message": "hello"}"#)
-      #expect(ChatEvent.all(in: gone.text).last?.code == "pool_unavailable", "\(gone.text)")
+      #expect(gone.status == 503 && gone.head["Retry-After"] != nil, "\(gone.text)")
+      #expect(gone.object["code"] as? String == "service_unavailable")
     }
   }
 
@@ -76,47 +78,14 @@ struct FlaskBehindNginxTests {
   private func withNginx(
     _ setup: Pool.Setup = Pool.Setup(), _ body: (Pool, Nginx, [FlaskApplication]) async throws -> Void
   ) async throws {
+    var setup = setup
+    setup.settings = "chat:\n  default_model: llama3.2"
     let pool = try Pool(setup)
     defer { pool.kill() }
     try await pool.isReady()
     let applications = try await (1...3).asyncMap { _ in try await FlaskApplication.withoutQueue(before: pool) }
-    let nginx = try await Nginx(before: applications)
+    let nginx = try await Nginx.ofFlask(before: applications)
     try await body(pool, nginx, applications)
     if pool.program.end == nil { try await pool.stop() }
-  }
-}
-
-/// nginx with the configuration of `docs/flask`, on other ports.
-private final class Nginx: Sendable {
-  let port: Int
-  private let folder: TemporaryDirectory
-  private let program: RunningProgram
-
-  init(before applications: [FlaskApplication]) async throws {
-    folder = try TemporaryDirectory()
-    port = try freePort()
-    var configuration = try String(contentsOfFile: FlaskApplication.folder + "/nginx.conf", encoding: .utf8)
-    for (documented, own) in zip(5000..., [port] + applications.map(\.port)) {
-      let address = "127.0.0.1:\(documented)"
-      guard configuration.contains(address) else { throw SystemCallFailed("nginx.conf names no \(address)", errno: 0) }
-      configuration.replace(address, with: "127.0.0.1:\(own)")
-    }
-    let file = try folder.write(configuration, to: "nginx.conf")
-    program = try RunningProgram(Tool.path("nginx") ?? "nginx", ["-e", "stderr", "-p", folder.path, "-c", file])
-    try await eventually("nginx answers") {
-      try await HTTPProbe.exchange("GET", "/", port: port).status == 404
-    }
-  }
-
-  func post(_ body: String) async throws -> HTTPProbe.Answer {
-    try await HTTPProbe.exchange("POST", "/chat/stream", port: port, body: body, within: .seconds(30))
-  }
-
-  /// The process that answered, for each question that has ended.
-  var served: [String] {
-    let log = (try? String(contentsOfFile: folder.path(to: "access.log"), encoding: .utf8)) ?? ""
-    return log.split(separator: "\n").filter { $0.contains(#""POST "#) }.compactMap {
-      $0.firstMatch(of: #/ by .*?([\d.:]+) in /#).map { String($0.1) }
-    }
   }
 }

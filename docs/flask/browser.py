@@ -6,10 +6,11 @@ import time
 from collections.abc import Generator
 from datetime import datetime, timezone
 from typing import Any
+from urllib.parse import urlsplit
 
 import waitress
 from flask import Flask, Response, jsonify, request
-from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, RequestEntityTooLarge
 
 from upstream import Failed
 
@@ -26,6 +27,11 @@ Events = Generator[Event | None, None, None]
 def prepare(app: Flask) -> None:
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
     app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
+
+    @app.before_request
+    def refuse_other_sites() -> None:
+        if urlsplit(request.headers.get("Origin", "")).netloc not in ("", request.host):
+            raise Forbidden("A page of another site may not ask.")
 
     @app.errorhandler(HTTPException)
     def explain(error: HTTPException) -> Response:

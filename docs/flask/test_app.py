@@ -87,6 +87,11 @@ class AppTests(unittest.TestCase):
         self.assertEqual(self.ask(client, "two")[-1]["code"], "pool_unavailable")
         self.assertEqual(app.queue.depth(), (0, None))
 
+    def test_pages_of_other_sites_are_refused(self) -> None:
+        for origin, status in (("http://localhost", 200), ("https://elsewhere.example", 403)):
+            answer = app.app.test_client().post("/chat/stream", json={"message": "a"}, headers={"Origin": origin})
+            self.assertEqual(answer.status_code, status, answer.text)
+
     def test_a_full_queue_is_told_as_json(self) -> None:
         ids = [f"other {number}" for number in range(browser.THREADS)]
         with self.assertRaises(QueueFull):

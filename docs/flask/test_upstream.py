@@ -50,14 +50,14 @@ class UpstreamTests(unittest.TestCase):
         return self.serve(answer)
 
     def tokens(self, url: str) -> list[str]:
-        return [part for part in ask(url, "llama3.2", MESSAGES, {"X-Forwarded-User": "ada"}) if part]
+        return [part for part in ask(url, "llama3.2", MESSAGES) if part]
 
     def test_tokens_come_one_by_one(self) -> None:
         url = self.lines(token("Hel"), token(""), token("lo"), token("", done=True))
         with patch.dict(os.environ, OLLAMA_POOL_KEY="sk-pool-1"):
             self.assertEqual(self.tokens(url), ["Hel", "lo"])
         self.assertEqual(self.asked, {"model": "llama3.2", "messages": MESSAGES})
-        self.assertEqual((self.headers["Authorization"], self.headers["X-Forwarded-User"]), ("Bearer sk-pool-1", "ada"))
+        self.assertEqual(self.headers["Authorization"], "Bearer sk-pool-1")
 
     def test_what_was_not_begun_may_be_asked_again(self) -> None:
         busy = b'{"error": "the queue is full"}'

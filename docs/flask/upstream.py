@@ -32,7 +32,7 @@ class Unavailable(Failed):
 class Upstream:
     """A request whose answer a thread of its own reads, so that whoever waits can look after the client meanwhile."""
 
-    def __init__(self, endpoint: str, path: str, body: bytes, headers: dict[str, str]) -> None:
+    def __init__(self, endpoint: str, method: str, path: str, body: bytes, headers: dict[str, str]) -> None:
         """Raises Unavailable where nobody listens."""
         url = urlsplit(endpoint)
         self._connection = HTTPConnection(url.hostname or "", url.port, timeout=CONNECT_SECONDS)
@@ -43,15 +43,15 @@ class Upstream:
         self._socket: socket.socket = self._connection.sock
         self._socket.settimeout(None)  # a request may wait for hours
         self._parts: SimpleQueue[HTTPResponse | bytes | Exception] = SimpleQueue()
-        headers = {"Content-Type": "application/json", **headers}
+        headers = dict(headers)
         if key := os.environ.get("OLLAMA_POOL_KEY"):
             headers["Authorization"] = f"Bearer {key}"
-        threading.Thread(target=self._read, args=(path, body, headers), daemon=True).start()
+        threading.Thread(target=self._read, args=(method, path, body, headers), daemon=True).start()
 
-    def _read(self, path: str, body: bytes, headers: dict[str, str]) -> None:
+    def _read(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> None:
         with closing(self._connection):
             try:
-                self._connection.request("POST", path, body, headers)
+                self._connection.request(method, path, body, headers)
                 response = self._connection.getresponse()
                 self._parts.put(response)
                 for line in response:
@@ -80,12 +80,10 @@ class Upstream:
             self._socket.shutdown(socket.SHUT_RDWR)
 
 
-def ask(
-    endpoint: str, model: str, messages: list[dict[str, str]], headers: dict[str, str] | None = None
-) -> Generator[str | None, None, None]:
+def ask(endpoint: str, model: str, messages: list[dict[str, str]]) -> Generator[str | None, None, None]:
     """The answer's tokens; None from time to time while none comes. Raises Failed, Unavailable."""
     body = json.dumps({"model": model, "messages": messages}).encode()
-    with closing(Upstream(endpoint, "/api/chat", body, headers or {})) as upstream:
+    with closing(Upstream(endpoint, "POST", "/api/chat", body, {"Content-Type": "application/json"})) as upstream:
         status, has_begun = 0, False
         try:
             for part in upstream.parts():
