@@ -21,6 +21,10 @@ import OllamaAPI
 }
 
 @Suite struct OriginRuleTests {
+  let exposed = (
+    name: "Access-Control-Expose-Headers",
+    value: "X-Request-Id,Retry-After,RateLimit-Limit,RateLimit-Remaining,RateLimit-Reset"
+  )
   let rule = OriginRule(extra: ["https://chat.example.com", "https://*.corp.example"])
 
   @Test(arguments: [
@@ -31,7 +35,7 @@ import OllamaAPI
   func `known pages get their headers`(origin: String) {
     #expect(
       rule.verdict(origin: origin, host: "pool:11434", isPreflight: false)
-        == .allowed(headers: [("Access-Control-Allow-Origin", origin), ("Vary", "Origin")]))
+        == .allowed(headers: [exposed, ("Access-Control-Allow-Origin", origin), ("Vary", "Origin")]))
   }
 
   @Test(arguments: [
@@ -58,12 +62,14 @@ import OllamaAPI
     #expect(names.contains("Access-Control-Allow-Methods"))
     #expect(headers.first { $0.name == "Access-Control-Max-Age" }?.value == "43200")
     let allowed = try #require(headers.first { $0.name == "Access-Control-Allow-Headers" }?.value)
-    #expect(allowed.contains("Authorization") && allowed.contains("x-stainless-retry-count"))
+    for name in ["Authorization", "x-stainless-retry-count", "Last-Event-ID", "X-Api-Key", "X-Pool-Progress"] {
+      #expect(allowed.split(separator: ",").contains(Substring(name)))
+    }
   }
 
   @Test func `a star allows everyone`() {
     #expect(
       OriginRule(extra: ["*"]).verdict(origin: "https://any.example", host: "x", isPreflight: false)
-        == .allowed(headers: [("Access-Control-Allow-Origin", "*")]))
+        == .allowed(headers: [exposed, ("Access-Control-Allow-Origin", "*")]))
   }
 }

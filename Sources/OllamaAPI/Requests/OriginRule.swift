@@ -33,11 +33,16 @@ package struct OriginRule: Sendable {
     } + ["app://*", "file://*", "tauri://*", "vscode-webview://*", "vscode-file://*"]
 
   private static let allowedHeaders = [
-    "Authorization", "Content-Type", "User-Agent", "Accept", "X-Requested-With", "OpenAI-Beta", "x-stainless-arch",
+    "Authorization", "Content-Type", "User-Agent", "Accept", "X-Requested-With", "OpenAI-Beta", "X-Api-Key",
+    "Last-Event-ID", "X-Pool-Progress", "x-stainless-arch",
     "x-stainless-async", "x-stainless-custom-poll-interval", "x-stainless-helper-method", "x-stainless-lang",
     "x-stainless-os", "x-stainless-poll-helper", "x-stainless-package-version", "x-stainless-retry-count",
     "x-stainless-runtime", "x-stainless-runtime-version", "x-stainless-timeout",
   ].joined(separator: ",")
+
+  /// What of an answer a page may read, beside what any page may: the pool's own.
+  private static let exposedHeaders =
+    "X-Request-Id,Retry-After,RateLimit-Limit,RateLimit-Remaining,RateLimit-Reset"
 
   private let patterns: [String]
   private let allowsAll: Bool
@@ -61,6 +66,8 @@ package struct OriginRule: Sendable {
       headers.append(("Access-Control-Allow-Headers", Self.allowedHeaders))
       // Seconds: twelve hours.
       headers.append(("Access-Control-Max-Age", "43200"))
+    } else {
+      headers.append(("Access-Control-Expose-Headers", Self.exposedHeaders))
     }
     headers.append(("Access-Control-Allow-Origin", allowsAll ? "*" : origin))
     if !allowsAll { headers.append(("Vary", "Origin")) }
