@@ -69,7 +69,7 @@ extension Chat {
     }
     guard let session = asker.session else { return }
     var caller = asker.caller
-    caller.share.priority = max(caller.share.priority, asked.priority ?? 0)
+    caller.share.priority = max(caller.share.priority, Int(asked.priority ?? 0))
     let question = Question(
       self, id: RandomID.make(), session: session, caller: caller, model: model, language: asker.language,
       isResumable: asked.resumable ?? false, place: nextPlace)
@@ -153,11 +153,11 @@ extension Chat {
     if wanted == nil, let settled = settings.defaultModel { return done(.success(settled)) }
     if let wanted, models.knows(wanted) || !pool.hasInstance { return done(.success(wanted)) }
     listModels { listed in
-      done(listed.flatMap { names in ModelList.choose(wanted, of: names) })
+      done(listed.flatMap { models in ModelList.choose(wanted, of: models) })
     }
   }
 
-  func listModels(_ done: @escaping (Result<[String], PoolError>) -> Void) {
+  func listModels(_ done: @escaping (Result<InstalledModels, PoolError>) -> Void) {
     models.list(at: pool.now, gateway, done)
   }
 }

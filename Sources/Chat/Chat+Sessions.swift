@@ -11,13 +11,16 @@ extension Chat {
   func answerSession(_ exchange: Exchange) {
     guard let asker = asker(exchange) else { return exchange.refuse(.notFound) }
     listModels { [self] listed in
-      let names = (try? listed.get()) ?? []
+      let names = (try? listed.get())?.ofChat ?? []
       var json = JSONWriter()
       json.raw("{\"user\":")
       json.string(asker.caller.name)
       json.raw(",\"role\":")
       json.string(asker.caller.role.rawValue)
       json.raw(asker.caller.isSignedIn ? ",\"signed_in\":true" : ",\"signed_in\":false")
+      // Whom a proxy names, or who shows a key each time, has no session to leave.
+      let hasSignedIn = sessions.keyID(of: sessions.session(in: exchange.headers)) != nil
+      json.raw(hasSignedIn ? ",\"sign_out\":true" : ",\"sign_out\":false")
       json.raw(",\"models\":[")
       for (index, name) in names.enumerated() {
         if index > 0 { json.raw(",") }

@@ -38,11 +38,11 @@ export class Account {
 
   show(session) {
     this.#session = session;
-    const { user, role, signed_in: signedIn, models, default_model: defaultModel } = session;
+    const { user, role, signed_in: signedIn, sign_out: maySignOut, models, default_model: defaultModel } = session;
     element("user").textContent = user ?? "";
     element("user").hidden = !signedIn || !user;
-    // Where everyone is administrator there are no keys.
-    element("account").hidden = !signedIn && role === "administrator";
+    // Where everyone is administrator there are no keys; whom a proxy has signed in, it signs out.
+    element("account").hidden = signedIn ? !maySignOut : role === "administrator";
     element("account").textContent = signedIn ? strings.signOut : strings.signIn;
     if (signedIn && user) label(element("account"), `${strings.signOut} (${user})`);
     const select = element("model");

@@ -102,7 +102,7 @@ export class PoolChat {
     return this.#json("chat/history", { method: "DELETE" });
   }
 
-  /** `{ user, role, signed_in, anonymous_allowed, models, default_model }` */
+  /** `{ user, role, signed_in, sign_out, models, default_model }` */
   session() {
     return this.#json("chat/session");
   }
