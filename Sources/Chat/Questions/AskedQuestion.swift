@@ -8,7 +8,7 @@ struct AskedQuestion: Decodable, Equatable {
   var message: String
   var model: String?
   /// A later one than that of the caller's class; an earlier one counts as that.
-  var priority: Int?
+  var priority: Double?
   /// Whether the answer goes on for a while without anybody who follows it, since its client will come back.
   var resumable: Bool?
 
@@ -22,12 +22,13 @@ struct AskedQuestion: Decodable, Equatable {
     } catch {
       throw PoolError(status: 400, code: "malformed_request", message: "The body is no JSON.")
     }
-    guard question.message.contains(where: { !$0.isWhitespace }) else {
+    guard question.message.unicodeScalars.contains(where: { !$0.properties.isWhitespace }) else {
       throw PoolError(status: 400, code: "empty_message", message: "There is no question in 'message'.")
     }
-    guard question.priority.map({ UserClass.priorities ~= $0 }) ?? true else {
+    guard question.priority.map({ 0...Double(UserClass.priorities.upperBound) ~= $0 && $0 == $0.rounded() }) ?? true else {
       throw PoolError(
-        status: 400, code: "malformed_request", message: "The member 'priority' must be from 0, the first, to 99.")
+        status: 400, code: "malformed_request",
+        message: "The member 'priority' must be a whole number from 0, the first, to \(UserClass.priorities.upperBound).")
     }
     return question
   }

@@ -65,6 +65,8 @@ extension ClientConnection {
   ) {
     var headers = headers
     headers.append(("Content-Type", ErrorBody.contentType))
+    // RFC 9110, 15.5.2.
+    if error.status == 401 { headers.append(("WWW-Authenticate", "Bearer realm=\"ollama-pool\"")) }
     if let seconds = error.retryAfterSeconds { headers.append(("Retry-After", String(seconds))) }
     let body = ErrorBody.make(
       dialect, status: error.status, message: error.message, code: error.code,

@@ -222,7 +222,6 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler, Ex
     case .admitted(let caller): return caller
     case .refused(let refusal, let reason):
       var fault = RequestFault(dialect: plan.route.dialect, refusal: refusal, message: reason)
-      if refusal == .unauthenticated { fault.headers.append(("WWW-Authenticate", "Bearer realm=\"ollama-pool\"")) }
       fault.headers += plan.corsHeaders
       throw fault
     }

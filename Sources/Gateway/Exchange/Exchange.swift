@@ -167,7 +167,9 @@ package final class Exchange {
 
   /// Ends the exchange with an error of the pool's own and closes its connection to the instance. A stream that has
   /// begun ends with the error in its dialect; any other answer breaks off.
-  package func refuse(_ error: PoolError) {
+  ///
+  /// - Parameter headers: go with an error that is the whole answer.
+  package func refuse(_ error: PoolError, headers: [(name: String, value: String)] = []) {
     switch stage {
     case .receiving, .streaming, .upgraded, .ended: return
     case .answering(let upstream):
@@ -176,7 +178,7 @@ package final class Exchange {
       end(.failed(.refused(code: error.code)))
     case .parked, .preparing, .attempting:
       upstream?.abandon()
-      send(error, headers: [])
+      send(error, headers: headers)
       end(.failed(.refused(code: error.code)))
     }
   }

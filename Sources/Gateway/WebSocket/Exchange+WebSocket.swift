@@ -16,16 +16,20 @@ extension Exchange {
     guard headers[canonicalForm: "upgrade"].contains(where: { $0.lowercased() == "websocket" }),
       headers[canonicalForm: "connection"].contains(where: { $0.lowercased() == "upgrade" }), head.version == .http1_1
     else {
-      respond(
-        status: 426, headers: [("Upgrade", "websocket"), ("Content-Type", "text/plain; charset=utf-8")],
-        body: Array("Here is a WebSocket.\n".utf8))
+      refuse(
+        PoolError(
+          status: 426, code: "websocket_needed",
+          message: "Here is a WebSocket: ask with 'Upgrade: websocket', 'Connection: Upgrade' and HTTP/1.1."),
+        headers: [("Upgrade", "websocket")])
       return nil
     }
     let keys = headers["sec-websocket-key"]
     guard headers["sec-websocket-version"] == ["13"], keys.count == 1, let accept = WebSocketKey.accept(keys[0]) else {
-      respond(
-        status: 400, headers: [("Sec-WebSocket-Version", "13"), ("Content-Type", "text/plain; charset=utf-8")],
-        body: Array("The request has to bring one Sec-WebSocket-Key, and version 13.\n".utf8))
+      refuse(
+        PoolError(
+          status: 400, code: "malformed_request",
+          message: "A WebSocket takes one Sec-WebSocket-Key of 16 bytes in base64, and Sec-WebSocket-Version 13."),
+        headers: [("Sec-WebSocket-Version", "13")])
       return nil
     }
     let socket = WebSocket(connection, self, delegate)
