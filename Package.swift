@@ -63,7 +63,7 @@ let pages: [Target] = [
       "Credentials", "PoolCore", "PoolConfiguration", "OllamaAPI", "QueueStore", "Gateway", nio("NIOCore"),
       nio("NIOHTTP1"),
     ],
-    resources: chatPage.map { .embedInCode("Page/\($0)") }),
+    resources: chatPage.map { .embedInCode("Page/\($0)") } + [.embedInCode("openapi.yaml")]),
   .target(
     name: "Console",
     dependencies: ["Accepting", "PoolCore", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1")]),
@@ -158,9 +158,14 @@ let tests: [Target] = [
     name: "SystemTests", dependencies: ["TestSupport", "ControlInterface", "Varlink", nio("NIOPosix")]),
   .testTarget(
     name: "EndToEndTests", dependencies: ["TestSupport"],
-    exclude: ["browser.py", "browser_page.py", "chat_socket.py", "control_socket.py", "official_clients.py"]),
+    exclude: [
+      "browser.py", "browser_page.py", "chat_socket.py", "control_socket.py", "official_clients.py", "openapi.py",
+      "schemathesis.toml",
+    ]),
   .testTarget(
-    name: "ProjectTests", dependencies: ["PoolConfiguration", "TestSupport"], exclude: ["alert-timelines.yaml"]),
+    name: "ProjectTests",
+    dependencies: ["Gateway", "OllamaAPI", "PoolConfiguration", "PoolCore", "TestSupport", yams],
+    exclude: ["alert-timelines.yaml"]),
 ]
 
 let package = Package(

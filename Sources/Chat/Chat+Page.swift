@@ -2,7 +2,7 @@ import Gateway
 import NIOCore
 import OllamaAPI
 
-/// The chat page.
+/// The chat page, and the description of the API.
 extension Chat {
   /// Nothing but what the page brings itself: no script of a message's, no outside request, no frame around it.
   private static let policy =
@@ -23,5 +23,13 @@ extension Chat {
         ("Content-Type", file.contentType), ("Cache-Control", "no-cache"), ("Content-Security-Policy", Self.policy),
         ("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"), ("Vary", "Accept-Language"),
       ], body: content)
+  }
+
+  /// `docs/openapi.yaml`.
+  func answerDocument(_ exchange: Exchange) {
+    // RFC 9512.
+    exchange.respond(
+      status: 200, headers: [("Content-Type", "application/yaml"), ("Cache-Control", "no-cache")],
+      body: PackageResources.openapi_yaml)
   }
 }

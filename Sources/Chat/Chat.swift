@@ -86,6 +86,7 @@ package final class Chat {
   package func arrived(_ exchange: Exchange, _ endpoint: PoolEndpoint) {
     switch endpoint {
     case .page: answerPage(exchange)
+    case .document: answerDocument(exchange)
     case .ask: ask(exchange)
     case .follow: follow(exchange)
     case .cancel: cancel(exchange)

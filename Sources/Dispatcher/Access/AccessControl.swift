@@ -124,7 +124,7 @@ extension Route {
 
   var audience: Audience {
     switch kind {
-    case .root, .pool(.page), .pool(.signIn), .pool(.signOut): .anyone
+    case .root, .pool(.page), .pool(.document), .pool(.signIn), .pool(.signOut): .anyone
     case .modelManagement, .account: .administrators
     case .inference, .metadata, .processList, .pool: .users
     }

@@ -6,7 +6,7 @@ package enum Dialect: String, Sendable, Hashable, CaseIterable {
   case openAI
   /// Anthropic's: `/v1/messages…`.
   case anthropic
-  /// The pool's own: `/chat…`, `/queue…`.
+  /// The pool's own: `/chat…`, `/queue…`, `/openapi.yaml`.
   case pool
 
   /// The dialect in which to answer for a request's target, known or not.
@@ -17,7 +17,9 @@ package enum Dialect: String, Sendable, Hashable, CaseIterable {
     let bytes = path.utf8
     if has(prefix: "/v1/messages", bytes) { return .anthropic }
     if has(prefix: "/v1", bytes) { return .openAI }
-    if has(prefix: "/chat", bytes) || has(prefix: "/queue", bytes) { return .pool }
+    if has(prefix: "/chat", bytes) || has(prefix: "/queue", bytes) || has(prefix: "/openapi.yaml", bytes) {
+      return .pool
+    }
     return .ollama
   }
 

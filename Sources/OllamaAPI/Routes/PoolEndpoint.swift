@@ -15,6 +15,8 @@ package enum PoolEndpoint: Sendable, Hashable, CaseIterable {
   case queue
   /// The place of one request.
   case place
+  /// The description of all this, in OpenAPI.
+  case document
 }
 
 extension Route {
@@ -33,6 +35,7 @@ extension Route {
     pool(["DELETE"], "/chat/session", .signOut),
     pool(["GET"], "/queue", .queue),
     pool(["GET"], "/queue/:request", .place),
+    pool(["GET", "HEAD"], "/openapi.yaml", .document),
   ].flatMap { $0 }
 
   private static func pool(_ methods: [String], _ pattern: String, _ endpoint: PoolEndpoint) -> [Route] {
