@@ -144,8 +144,9 @@ let tests: [Target] = [
   .testTarget(
     name: "DispatcherTests",
     dependencies: [
-      "Console", "ControlInterface", "Dispatcher", "Gateway", "OllamaAPI", "PoolConfiguration", "PoolCore", "Systemd",
-      "TestSupport", "Varlink", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"),
+      "Addresses", "Console", "ControlInterface", "Credentials", "Dispatcher", "Gateway", "OllamaAPI",
+      "PoolConfiguration", "PoolCore", "QueueStore", "Systemd", "TestSupport", "Varlink", nio("NIOCore"),
+      nio("NIOPosix"), nio("NIOHTTP1"),
     ]),
   .testTarget(name: "SimulatorTests", dependencies: ["ollama-simulator", "GPUInventory", "TestSupport"]),
   .testTarget(

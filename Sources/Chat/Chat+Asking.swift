@@ -13,7 +13,7 @@ struct Asker {
   var language: ChatLanguage
   /// The one that the cookie names, if it is this caller's.
   var session: String?
-  /// Whether a proxy says that the browser came by HTTPS.
+  /// Whether the browser came by HTTPS.
   var isSecure: Bool
 }
 
@@ -33,7 +33,7 @@ extension Chat {
     return Asker(
       caller: caller, peer: exchange.peerAddress, language: ChatLanguage(accepting: exchange.header("Accept-Language")),
       session: named.flatMap { sessions.belongs($0, to: Sessions.owner(of: caller)) ? $0 : nil },
-      isSecure: exchange.header("X-Forwarded-Proto") == "https")
+      isSecure: pool.cameByHTTPS(exchange))
   }
 
   func ask(_ exchange: Exchange) {

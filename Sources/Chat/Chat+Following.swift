@@ -108,8 +108,8 @@ extension Chat {
     }
   }
 
-  /// The question that a request's path names, if it is the caller's. A browser sees those of its session alone; whoever
-  /// has no cookie, such as a program with an API key, all of its own.
+  /// The question that a request's path names, if it is the caller's. A browser sees those of its session alone;
+  /// whoever has no cookie, such as a program with an API key, all of its own.
   func question(_ exchange: Exchange, _ asker: Asker, mayEnd: Bool = false) -> Question? {
     guard let question = exchange.pathVariable.flatMap({ questions[$0] }) else { return nil }
     return may(asker, see: question, hasCookie: sessions.session(in: exchange.headers) != nil, mayEnd: mayEnd)

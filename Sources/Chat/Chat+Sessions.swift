@@ -51,7 +51,7 @@ extension Chat {
     // A new one: whoever knew the old one must not know this one.
     var writes: [EventLoopFuture<Void>] = []
     let session = makeSession(caller, at: .now, &writes)
-    let isSecure = exchange.header("X-Forwarded-Proto") == "https"
+    let isSecure = pool.cameByHTTPS(exchange)
     EventLoopFuture.andAllSucceed(writes, on: loop).assumeIsolated().whenComplete { [self] written in
       switch written {
       case .success:
@@ -73,7 +73,7 @@ extension Chat {
       for question in questions.values where question.session == session { stop(question, because: .enough) }
       note(store.deleteSession(session))
     }
-    let isSecure = exchange.header("X-Forwarded-Proto") == "https"
+    let isSecure = pool.cameByHTTPS(exchange)
     exchange.respond(
       status: 204,
       headers: [("Set-Cookie", Sessions.cookie("", seconds: 0, isSecure: isSecure)), ("Cache-Control", "no-store")],

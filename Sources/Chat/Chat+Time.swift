@@ -1,10 +1,14 @@
 import NIOCore
+import PoolConfiguration
 import PoolCore
+import QueueStore
 
 /// What is given up, and what keeps connections alive.
 extension Chat {
   /// Without an event, a stream gets a line that says nothing.
   private static let heartbeat = Duration.seconds(13)
+  /// Between two looks for sessions that have expired.
+  private static let expiryPause = Duration.seconds(60)
 
   func startTicking() {
     let chat = NIOLoopBound(self, eventLoop: loop)
@@ -24,5 +28,18 @@ extension Chat {
       }
     }
     while let oldest = ended.first, questions[oldest] == nil { ended.removeFirst() }
+    if now - expiredAt >= min(Self.expiryPause, sessions.lifetime) {
+      expiredAt = now
+      forgetExpiredSessions()
+    }
+  }
+
+  private func forgetExpiredSessions() {
+    store.deleteSessions(lastUsedBefore: .now - sessions.lifetime).assumeIsolated().whenComplete { [self] gone in
+      switch gone {
+      case .success(let gone): for session in gone { sessions.remove(session) }
+      case .failure(let error): pool.storeFailed("\(error)")
+      }
+    }
   }
 }

@@ -7,7 +7,8 @@ package import PoolConfiguration
 package import PoolCore
 package import QueueStore
 
-/// The chat: questions that wait durably, their events, sessions with their history, and the page. On the gateway's loop.
+/// The chat: questions that wait durably, their events, sessions with their history, and the page. On the gateway's
+/// loop.
 ///
 /// A question is written down before anybody is told its place, so that no restart loses it; an answer, when it ends.
 /// The parts:
@@ -43,6 +44,8 @@ package final class Chat {
   /// Whether the pool is on its way out.
   private(set) var isStopping = false
   var tickTask: RepeatedTask?
+  /// When it was last looked for sessions that have expired.
+  var expiredAt: Instant
 
   /// - Parameter stored: what was there when the dispatcher began.
   package init(
@@ -56,13 +59,17 @@ package final class Chat {
     self.settings = settings
     sessions = Sessions(secret: secret, lifetime: settings.sessionLifetime, stored: stored.sessions)
     models = ModelList()
+    expiredAt = pool.now
     startTicking()
   }
 
   /// The API key with which the session of a request signed in.
   package func keyID(of headers: HTTPHeaders) -> String? { sessions.keyID(of: sessions.session(in: headers)) }
 
-  package func adopt(_ settings: ChatSettings) { self.settings = settings }
+  package func adopt(_ settings: ChatSettings) {
+    self.settings = settings
+    sessions.lifetime = settings.sessionLifetime
+  }
 
   /// The pool stops: what waits is left for the next dispatcher.
   package func stop() {

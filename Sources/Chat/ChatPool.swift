@@ -21,6 +21,8 @@ package protocol ChatPool: AnyObject {
   func caller(withKey text: String) -> Caller?
   /// Somebody who asked before a restart.
   func caller(_ user: UserID, className: String, keyID: String?) -> Caller
+  /// Whether a proxy that is trusted says that the client of a request came to it by HTTPS.
+  func cameByHTTPS(_ exchange: Exchange) -> Bool
   /// Something that was to be kept could not be.
   func storeFailed(_ problem: String)
 }

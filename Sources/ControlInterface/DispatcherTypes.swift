@@ -83,13 +83,15 @@ package enum DispatcherTypes {
     package var path: String
     package var model: String?
     package var client: String
+    package var user: String?
+    package var `class`: String?
     package var ageSeconds: Double
     package var instance: String?
     package var begun: Bool
 
     package init(
       id: UInt64, estimate: WaitingEstimate?, method: String, path: String, model: String?, client: String,
-      ageSeconds: Double, instance: String?, begun: Bool
+      user: String?, className: String?, ageSeconds: Double, instance: String?, begun: Bool
     ) {
       self.id = id
       position = estimate?.position
@@ -100,6 +102,8 @@ package enum DispatcherTypes {
       self.path = path
       self.model = model
       self.client = client
+      self.user = user
+      self.`class` = className
       self.ageSeconds = ageSeconds
       self.instance = instance
       self.begun = begun
@@ -241,6 +245,15 @@ package enum DispatcherCalls {
 
     package var requests: [DispatcherTypes.Request]
     package init(requests: [DispatcherTypes.Request]) { self.requests = requests }
+  }
+
+  package struct SetPriority: Codable, Equatable, Sendable {
+    package var id: UInt64
+    package var priority: Int
+    package init(id: UInt64, priority: Int) {
+      self.id = id
+      self.priority = priority
+    }
   }
 
   package struct CancelRequest: Codable, Equatable, Sendable {

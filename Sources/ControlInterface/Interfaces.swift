@@ -14,13 +14,17 @@ package enum DispatcherInterface {
     case getStatus = "GetStatus"
     case listRequests = "ListRequests"
     case cancelRequest = "CancelRequest"
+    case setPriority = "SetPriority"
+    case addKey = "AddKey"
+    case listKeys = "ListKeys"
+    case revokeKey = "RevokeKey"
 
     package var qualified: String { "\(DispatcherInterface.name).\(rawValue)" }
     /// Whether it takes the right to change something.
     package var changes: Bool {
       switch self {
-      case .setInstances, .retireInstance, .reportFleet, .cancelRequest: true
-      case .watchQueue, .reportQueueDepth, .watchCapacity, .getStatus, .listRequests: false
+      case .setInstances, .retireInstance, .reportFleet, .cancelRequest, .setPriority, .addKey, .revokeKey: true
+      case .watchQueue, .reportQueueDepth, .watchCapacity, .getStatus, .listRequests, .listKeys: false
       }
     }
   }
@@ -56,6 +60,12 @@ package enum SupervisorInterface {
 package enum ControlError {
   package static let noSuchRequest = "ollamapool.Dispatcher.NoSuchRequest"
   package static let tooManyFrontEnds = "ollamapool.Dispatcher.TooManyFrontEnds"
+  package static let notWaiting = "ollamapool.Dispatcher.NotWaiting"
+  package static let unknownClass = "ollamapool.Dispatcher.UnknownClass"
+  package static let keyNameTaken = "ollamapool.Dispatcher.KeyNameTaken"
+  package static let noSuchKey = "ollamapool.Dispatcher.NoSuchKey"
+  package static let tooManyKeys = "ollamapool.Dispatcher.TooManyKeys"
+  package static let keyNotStored = "ollamapool.Dispatcher.NotStored"
   package static let noSuchGPU = "ollamapool.Supervisor.NoSuchGPU"
   package static let noSuchInstance = "ollamapool.Supervisor.NoSuchInstance"
   package static let cannotStart = "ollamapool.Supervisor.CannotStart"

@@ -22,6 +22,9 @@ package protocol GatewayDelegate: AnyObject {
   /// be sent again (``Exchange/isReplayable``), `.wait` means `.passOn`.
   func exchangeAttemptFailed(_ exchange: Exchange, _ failure: AttemptFailure) -> RelayVerdict
 
+  /// Fields that the head of an exchange's answer has besides, whosever answer it is. Asked for when it is written.
+  func answerFields(of exchange: Exchange) -> [(name: String, value: String)]
+
   /// The client of an answer of the pool's own takes more of it again.
   func exchangeCaughtUp(_ exchange: Exchange)
 
@@ -41,10 +44,13 @@ package struct RequestPeer: Sendable {
   package let address: SocketAddress?
   /// Whether its listener can be reached from this machine alone.
   package let isOnLoopback: Bool
+  /// Whether it is no page of some other origin that has a browser send it.
+  package let isSameOrigin: Bool
 
-  package init(address: SocketAddress?, isOnLoopback: Bool) {
+  package init(address: SocketAddress?, isOnLoopback: Bool, isSameOrigin: Bool) {
     self.address = address
     self.isOnLoopback = isOnLoopback
+    self.isSameOrigin = isSameOrigin
   }
 }
 

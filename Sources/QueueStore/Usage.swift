@@ -32,6 +32,11 @@ extension QueueStore {
     }
   }
 
+  /// Deletes what is said to have been used from a minute on, as after the clock was set back.
+  package func deleteUsage(from minute: Int64) -> EventLoopFuture<Void> {
+    call("deleting usage") { database in try database.change("DELETE FROM usage WHERE minute >= ?", minute) }
+  }
+
   /// Deletes what was used before a minute.
   package func deleteUsage(before minute: Int64) -> EventLoopFuture<Void> {
     call("deleting usage") { database in try database.change("DELETE FROM usage WHERE minute < ?", minute) }

@@ -16,5 +16,10 @@ package struct WallTime: Hashable, Comparable, Sendable {
   /// Whole minutes since 1970, in UTC.
   package var minute: Int64 { (milliseconds - (milliseconds % 60_000 + 60_000) % 60_000) / 60_000 }
 
+  package static func - (lhs: WallTime, rhs: Duration) -> WallTime {
+    let (seconds, attoseconds) = rhs.components
+    return WallTime(milliseconds: lhs.milliseconds - seconds * 1000 - attoseconds / 1_000_000_000_000_000)
+  }
+
   package static func < (lhs: WallTime, rhs: WallTime) -> Bool { lhs.milliseconds < rhs.milliseconds }
 }

@@ -17,6 +17,7 @@ import Testing
         "FrontEnd": DispatcherTypes.FrontEnd.self, "GPU": DispatcherTypes.GPU.self,
         "GPUFaults": DispatcherTypes.GPUFaults.self, "Reloads": DispatcherTypes.Reloads.self,
         "Queue": DispatcherTypes.Queue.self, "Request": DispatcherTypes.Request.self,
+        "Key": DispatcherTypes.Key.self,
       ], in: description)
     try expectMethods(
       [
@@ -29,6 +30,10 @@ import Testing
         ("GetStatus", nil, DispatcherCalls.GetStatusReply.self),
         ("ListRequests", nil, DispatcherCalls.ListRequestsReply.self),
         ("CancelRequest", DispatcherCalls.CancelRequest.self, nil),
+        ("SetPriority", DispatcherCalls.SetPriority.self, nil),
+        ("AddKey", DispatcherCalls.AddKey.self, DispatcherCalls.AddKeyReply.self),
+        ("ListKeys", nil, DispatcherCalls.ListKeysReply.self),
+        ("RevokeKey", DispatcherCalls.RevokeKey.self, DispatcherCalls.RevokeKeyReply.self),
       ], in: description)
     #expect(Set(DispatcherInterface.Method.allCases.map(\.rawValue)) == Set(description.methods.keys))
   }
@@ -60,7 +65,10 @@ import Testing
     }
     #expect(
       Set(described) == [
-        ControlError.noSuchRequest, ControlError.tooManyFrontEnds, ControlError.noSuchGPU, ControlError.noSuchInstance,
+        ControlError.notWaiting, ControlError.unknownClass, ControlError.keyNameTaken, ControlError.noSuchKey,
+        ControlError.tooManyKeys,
+        ControlError.keyNotStored, ControlError.noSuchRequest, ControlError.tooManyFrontEnds, ControlError.noSuchGPU,
+        ControlError.noSuchInstance,
         ControlError.cannotStart, ControlError.invalidScale, ControlError.notStored, ControlError.invalidConfiguration,
       ])
   }

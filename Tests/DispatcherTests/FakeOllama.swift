@@ -80,12 +80,14 @@ final class FakeOllama: Sendable {
 final class Asked: Sendable {
   let method: String
   let path: String
+  let headers: HTTPHeaders
   let body: String
   private let channel: any Channel
 
   fileprivate init(_ head: HTTPRequestHead, _ body: String, _ channel: any Channel) {
     method = head.method.rawValue
     path = head.uri
+    headers = head.headers
     self.body = body
     self.channel = channel
   }

@@ -3,6 +3,7 @@ import Gateway
 import NIOCore
 import NIOPosix
 import PoolCore
+import QueueStore
 import Systemd
 import TestSupport
 import Testing
@@ -92,6 +93,34 @@ struct JournalTests {
       .requestLost(RequestFacts(id: RequestID(8), route: "POST /api/chat", hadBegun: false), .expired), .warning,
       "request 8 (POST /api/chat) was not served: it waited longer than queue.maximum_wait allows",
       ["POOL_REQUEST": "8", "POOL_REASON": "it waited longer than queue.maximum_wait allows"]
+    ),
+    (
+      .requestLost(
+        RequestFacts(id: RequestID(8), route: "POST /api/chat", user: "shop", hadBegun: false), .failed(.rateLimited)),
+      .info,
+      "request 8 (POST /api/chat) was not served: its user has made as many requests within an hour as the class allows",
+      [
+        "POOL_REQUEST": "8", "POOL_USER": "shop",
+        "POOL_REASON": "its user has made as many requests within an hour as the class allows",
+      ]
+    ),
+    (
+      .requestMoved(request, priority: 0, byUserID: 5), .info,
+      "request 7 (POST /api/chat) was moved to priority 0 by user 5",
+      ["POOL_REQUEST": "7", "POOL_INSTANCE": "gpu2", "POOL_MODEL": "m:latest", "POOL_REASON": "moved by user 5"]
+    ),
+    (
+      .keyAdded(KeyFacts(id: "1f", name: "shop", role: .user, className: "free"), byUserID: 0), .notice,
+      "user 0 has made the API key shop (1f), of the class free",
+      ["POOL_USER": "shop", "POOL_REASON": "made by user 0"]
+    ),
+    (
+      .keyRevoked(KeyFacts(id: "1f", name: "shop", role: .administrator, className: "free"), byUserID: 990), .notice,
+      "user 990 has revoked the API key shop (1f)", ["POOL_USER": "shop", "POOL_REASON": "revoked by user 990"]
+    ),
+    (
+      .storeFailed(problem: "the disk is full"), .error,
+      "what was to be kept could not be written down: the disk is full", ["POOL_REASON": "the disk is full"]
     ),
     (
       .noRoom(.memoryFull, client: "10.0.0.7"), .warning,
@@ -208,8 +237,10 @@ struct JournalTests {
     let handle = try #require(FileHandle(forWritingAtPath: file))
     let journal = Journal(identifier: "x", destination: .text(descriptor: handle.fileDescriptor))
     let loop = MultiThreadedEventLoopGroup.singleton.next()
+    let store = try await QueueStore.open(nil, on: loop).get()
     try await loop.submit {
-      let shell = DispatcherShell(loop: loop, limits: DispatchLimits(), journal: DispatcherJournal(journal))
+      let shell = DispatcherShell(
+        loop: loop, limits: DispatchLimits(), store: store, journal: DispatcherJournal(journal))
       #expect(!shell.lacksConnection(.failure(UpstreamRequestError.closedEarly)))
       shell.gatewayLacksConnection(problem: "no connection to 127.0.0.1:1: too many open files")
       #expect(shell.lacksConnection(.failure(UpstreamRequestError.lacksConnection("too many open files"))))

@@ -57,7 +57,10 @@ struct RightsTests {
       case .cancelRequest: #"{"id":1}"#
       case .reportFleet: #"{"desired":1,"backingOff":0,"quarantined":0,"cordoned":0}"#
       case .reportQueueDepth: #"{"frontEnd":"f","depth":1}"#
-      case .watchQueue, .watchCapacity, .getStatus, .listRequests: "{}"
+      case .setPriority: #"{"id":1,"priority":0}"#
+      case .addKey: #"{"name":"shop","role":"administrator"}"#
+      case .revokeKey: #"{"key":"shop"}"#
+      case .watchQueue, .watchCapacity, .getStatus, .listRequests, .listKeys: "{}"
       }
     let program = """
       import os, socket, sys

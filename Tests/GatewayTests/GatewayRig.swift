@@ -157,6 +157,9 @@ final class RecordingDelegate: GatewayDelegate {
     onAdmission(head, route, peer)
   }
 
+  var fields: (Exchange) -> [(name: String, value: String)] = { _ in [] }
+  func answerFields(of exchange: Exchange) -> [(name: String, value: String)] { fields(exchange) }
+
   func exchangeCaughtUp(_ exchange: Exchange) { caughtUp.append(exchange.id.number) }
 
   func exchangeArrived(_ exchange: Exchange) {

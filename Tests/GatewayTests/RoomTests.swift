@@ -79,7 +79,9 @@ struct RoomTests {
       try await client.send(raw: request)
       try await rig.waitForArrivals(1)
       let sending = Task { for _ in 1..<count { try await client.send(raw: request) } }
-      try await eventually("the client is no longer read") { try await rig.exchange { $0.connection?.isReading } == false }
+      try await eventually("the client is no longer read") {
+        try await rig.exchange { $0.connection?.isReading } == false
+      }
       let held = try await rig.heldBytes
       // The request under way and the next, and what else came in the read that completed that.
       #expect(held > 60_000 && held < 140_000, "\(held)")

@@ -78,6 +78,10 @@ struct RecordTests {
     #expect(try await store.load(usageSince: 102).get().usage.map(\.requests) == [7, 3, 4])
     try await store.deleteUsage(before: 104).get()
     #expect(try await store.state.usage == [usage[4]])
+    try await store.deleteUsage(from: usage[4].minute + 1).get()
+    #expect(try await store.state.usage == [usage[4]])
+    try await store.deleteUsage(from: usage[4].minute).get()
+    #expect(try await store.state.usage == [])
     try await store.close().get()
   }
 

@@ -9,7 +9,8 @@ struct Sessions {
   private static let keyPrefix = "key:"
 
   private let secret: CookieSecret
-  private let lifetime: Duration
+  /// Whatever was not used for so long is forgotten.
+  var lifetime: Duration
   private var owners: [String: String] = [:]
 
   init(secret: CookieSecret, lifetime: Duration, stored: [StoredSession]) {

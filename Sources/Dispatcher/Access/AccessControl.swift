@@ -6,6 +6,7 @@ import NIOHTTP1
 import OllamaAPI
 import PoolConfiguration
 import PoolCore
+import QueueStore
 
 /// Finds in a request's head what tells who sent it, and has the rules say who that is. Lives on the loop.
 struct AccessControl {
@@ -13,6 +14,7 @@ struct AccessControl {
   struct IssuedKey: Hashable, Sendable {
     let id: String
     let hash: [UInt8]
+    let createdAt: WallTime
     let grant: AccessRules.KeyGrant
   }
 
@@ -45,6 +47,14 @@ struct AccessControl {
 
   func key(_ text: String) -> IssuedKey? { APIKey(text: text).flatMap { keysByHash[$0.hash] } }
 
+  /// In the order in which they were issued.
+  var keys: [IssuedKey] { keysByID.values.sorted { ($0.createdAt, $0.id) < ($1.createdAt, $1.id) } }
+
+  /// The key of this id, else that of this name.
+  func key(idOrName word: String) -> IssuedKey? {
+    keysByID[word] ?? keysByID.values.first { $0.grant.name == word }
+  }
+
   // MARK: Who somebody is
 
   /// Somebody who asked before a restart. A key that was revoked since is only a user like others.
@@ -54,7 +64,7 @@ struct AccessControl {
 
   /// - Parameter sessionKeyID: the key with which the session of the request signed in.
   func identify(_ head: HTTPRequestHead, from peer: RequestPeer, sessionKeyID: String?) -> Caller? {
-    let address = peer.address?.ipAddress.flatMap { IPAddress($0) }
+    let address = Self.address(of: peer.address)
     let isProxy = address.map(isTrusted) ?? false
     return rules.identify(
       AccessRules.Claim(
@@ -70,17 +80,32 @@ struct AccessControl {
     return self.caller(caller.user, className: caller.className, keyID: keyID)
   }
 
+  /// Whether a head shows a key that was never issued, or was revoked.
+  func showsUnknownKey(_ headers: HTTPHeaders) -> Bool { shownKey(headers) == .unknown }
+
+  /// Whether a trusted proxy says that the client came to it by HTTPS. Anybody else's word counts for nothing, and
+  /// neither does what leaves open which proxy has written it.
+  func saysHTTPS(_ headers: HTTPHeaders, from peer: SocketAddress?) -> Bool {
+    guard let address = Self.address(of: peer), isTrusted(address) else { return false }
+    return headers["x-forwarded-proto"].map { $0.lowercased() } == ["https"]
+  }
+
+  private static func address(of peer: SocketAddress?) -> IPAddress? { peer?.ipAddress.flatMap { IPAddress($0) } }
+
   private func isTrusted(_ address: IPAddress) -> Bool { trustedProxies.contains { $0.contains(address) } }
 
-  /// As OpenAI's and Ollama's clients show it, and as Anthropic's do.
+  /// As OpenAI's and Ollama's clients show it, and as Anthropic's do. Of several the first that was issued counts.
   private func shownKey(_ headers: HTTPHeaders) -> AccessRules.Claim.Key {
     var shown = headers["x-api-key"]
     for value in headers["authorization"] {
-      let words = value.split(separator: " ", maxSplits: 1)
+      let words = value.split(whereSeparator: \.isWhitespace)
       if words.count == 2, words[0].lowercased() == "bearer" { shown.append(String(words[1])) }
     }
     if shown.isEmpty { return .none }
-    return shown.lazy.compactMap(key).first.map { .known($0.grant) } ?? .unknown
+    for text in shown {
+      if let known = key(text) { return .known(known.grant) }
+    }
+    return .unknown
   }
 
   /// Two headers would leave open which one the proxy has written.
@@ -96,7 +121,8 @@ struct AccessControl {
   private func clientAddress(_ headers: HTTPHeaders) -> IPAddress? {
     let chain = headers["x-forwarded-for"].flatMap { $0.split(separator: ",") }
     for entry in chain.reversed() {
-      guard let address = IPAddress(entry.trimmingWhitespace()) else { return nil }
+      let entry = entry.split(whereSeparator: \.isWhitespace)
+      guard entry.count == 1, let address = IPAddress(entry[0]) else { return nil }
       if !isTrusted(address) { return address }
     }
     return nil
@@ -106,15 +132,6 @@ struct AccessControl {
   private static func bucket(_ address: IPAddress?) -> String {
     guard let address else { return "local" }
     return address.isIPv4 || address.isLoopback ? "\(address)" : "\(IPNetwork(address, prefix: 64))"
-  }
-}
-
-extension Substring {
-  fileprivate func trimmingWhitespace() -> Substring {
-    var text = self
-    while text.first?.isWhitespace == true { text.removeFirst() }
-    while text.last?.isWhitespace == true { text.removeLast() }
-    return text
   }
 }
 

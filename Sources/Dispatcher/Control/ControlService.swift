@@ -46,6 +46,21 @@ struct ControlService: VarlinkInterface {
         throw VarlinkErrorReply(ControlError.noSuchRequest, ["id": .integer(Int64(clamping: id))])
       }
       call.reply()
+    case .setPriority: try setPriority(call, shell)
+    case .addKey: try shell.addKey(call)
+    case .listKeys: call.reply(DispatcherCalls.ListKeysReply(keys: shell.keys))
+    case .revokeKey: try shell.revokeKey(call)
+    }
+  }
+
+  private func setPriority(_ call: VarlinkCall, _ shell: DispatcherShell) throws(VarlinkErrorReply) {
+    let order = try call.parameters(as: DispatcherCalls.SetPriority.self)
+    guard UserClass.priorities.contains(order.priority) else { throw .invalidParameter("priority") }
+    let id: [String: JSONValue] = ["id": .integer(Int64(clamping: order.id))]
+    switch shell.setPriority(order.priority, of: RequestID(order.id), byUserID: call.peer.userID) {
+    case .changed: call.reply()
+    case .notWaiting: throw VarlinkErrorReply(ControlError.notWaiting, id)
+    case .unknown: throw VarlinkErrorReply(ControlError.noSuchRequest, id)
     }
   }
 

@@ -77,7 +77,7 @@ package final class DispatcherDaemon: Sendable {
     DescriptorLimit.raise()
     let parts: NIOLoopBound<DispatcherParts>
     do {
-      let state = try await DurableState.open(options.stateFolder, on: loop)
+      let state = try await DurableState.open(options.stateFolder, options.settings, on: loop)
       parts = try await loop.submit { NIOLoopBound(DispatcherParts(loop: loop, options, state), eventLoop: loop) }.get()
     } catch {
       try? await group.shutdownGracefully()
@@ -222,18 +222,16 @@ package final class DispatcherDaemon: Sendable {
 struct DispatcherParts {
   let shell: DispatcherShell
   let gateway: Gateway
-  private let store: QueueStore
 
   /// On `loop`.
   init(loop: any EventLoop, _ options: DispatcherOptions, _ state: DurableState) {
     let limits = GatewayLimits(options.settings)
     shell = DispatcherShell(
       loop: loop, limits: options.settings.dispatchLimits, modelRules: limits.modelRules,
-      access: AccessControl(options.settings), journal: DispatcherJournal(options.journal))
+      access: AccessControl(options.settings), store: state.store, journal: DispatcherJournal(options.journal))
     gateway = Gateway(
       loop: loop, delegate: shell, limits: limits, hosts: .ofThisMachine,
       origins: OriginRule(extra: options.settings.origins))
-    store = state.store
     shell.begin(with: state, settings: options.settings, gateway)
   }
 
@@ -247,7 +245,12 @@ struct DispatcherParts {
     shell.status?.close()
     let closed = gateway.close()
     shell.close()
-    return closed.flatMap { [store] in store.close() }
+    let shell = NIOLoopBound(shell, eventLoop: shell.loop)
+    return closed.flatMap {
+      // What the last exchanges took is told as they end.
+      shell.value.saveUsage()
+      return shell.value.store.close()
+    }
   }
 }
 

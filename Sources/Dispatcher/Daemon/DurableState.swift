@@ -1,7 +1,7 @@
 import Credentials
 import Glibc
 import NIOCore
-import PoolCore
+import PoolConfiguration
 import QueueStore
 
 /// What outlives the dispatcher: the database, and the secret by which cookies are signed.
@@ -12,43 +12,41 @@ struct DurableState: Sendable {
 
   private static let databaseName = "pool.sqlite"
   private static let secretName = "cookie-secret"
-  /// How far back usage counts for the limits, in minutes.
-  private static let usageMinutes: Int64 = 60
-
   /// - Parameter folder: nil for a state that ends with the process.
   /// - Throws: `DispatcherError`. Keys that can't be read are not taken for none: anybody would be let in.
-  static func open(_ folder: String?, on loop: any EventLoop) async throws -> DurableState {
+  static func open(_ folder: String?, _ settings: Settings, on loop: any EventLoop) async throws -> DurableState {
     let secret = try secret(in: folder)
     do {
       let store = try await QueueStore.open(folder.map { "\($0)/\(databaseName)" }, on: loop).get()
-      let stored = try await store.load(usageSince: WallTime.now.minute - usageMinutes).get()
+      _ = try await store.deleteSessions(lastUsedBefore: .now - settings.chat.sessionLifetime).get()
+      let stored = try await store.load(usageSince: WallTime.now.minute - UsageKeeping.minutes).get()
       return DurableState(store: store, secret: secret, stored: stored)
     } catch let error as QueueStoreError {
       throw DispatcherError(code: .unusableState, message: error.description)
     }
   }
 
-  /// Made at the first start, for this user alone.
+  /// Made at the first start, for this user alone; whole, or not at all.
   private static func secret(in folder: String?) throws(DispatcherError) -> CookieSecret {
     guard let folder else { return CookieSecret(bytes: CookieSecret.randomBytes()) }
     let path = "\(folder)/\(secretName)"
-    let made = Glibc.open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
-    if made >= 0 {
-      defer { close(made) }
-      let bytes = CookieSecret.randomBytes()
-      guard write(made, bytes, bytes.count) == bytes.count, fsync(made) == 0 else {
-        let problem = String(cString: strerror(errno))
-        unlink(path)
-        throw .unusableState(path, "can't be written: \(problem)", remedy: "see whether the disk is full")
-      }
-      return CookieSecret(bytes: bytes)
-    }
-    guard errno == EEXIST else {
+    if access(path, F_OK) == 0 { return CookieSecret(bytes: try read(path)) }
+    let new = path + ".new"
+    unlink(new)
+    let made = Glibc.open(new, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+    guard made >= 0 else {
       throw .unusableState(
         path, "can't be made: \(String(cString: strerror(errno)))",
         remedy: "its folder must exist, and belong to the user that runs this")
     }
-    return CookieSecret(bytes: try read(path))
+    defer { close(made) }
+    let bytes = CookieSecret.randomBytes()
+    guard write(made, bytes, bytes.count) == bytes.count, fsync(made) == 0, rename(new, path) == 0 else {
+      let problem = String(cString: strerror(errno))
+      unlink(new)
+      throw .unusableState(path, "can't be written: \(problem)", remedy: "see whether the disk is full")
+    }
+    return CookieSecret(bytes: bytes)
   }
 
   private static func read(_ path: String) throws(DispatcherError) -> [UInt8] {
@@ -62,8 +60,7 @@ struct DurableState: Sendable {
     guard Glibc.read(file, &bytes, bytes.count) == CookieSecret.byteCount else {
       throw .unusableState(
         path, "is no secret of \(CookieSecret.byteCount) bytes",
-        remedy: "remove it: a new one is made, and whoever is "
-          + "signed in has to do so again")
+        remedy: "remove it: a new one is made, and whoever is signed in has to do so again")
     }
     return Array(bytes.dropLast())
   }

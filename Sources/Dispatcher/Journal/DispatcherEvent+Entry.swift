@@ -50,6 +50,23 @@ extension DispatcherEvent {
         .info, "request \(request.id) (\(request.route)) was cancelled by user \(userID)",
         request.fields + [("POOL_REASON", "cancelled by user \(userID)")]
       )
+    case .requestMoved(let request, let priority, let userID):
+      return (
+        .info, "request \(request.id) (\(request.route)) was moved to priority \(priority) by user \(userID)",
+        request.fields + [("POOL_REASON", "moved by user \(userID)")]
+      )
+    case .keyAdded(let key, let userID):
+      return (
+        .notice,
+        "user \(userID) has made the API key \(key.name) (\(key.id)), of the class \(key.className)"
+          + (key.role == .administrator ? ", for an administrator" : ""),
+        [("POOL_USER", key.name), ("POOL_REASON", "made by user \(userID)")]
+      )
+    case .keyRevoked(let key, let userID):
+      return (
+        .notice, "user \(userID) has revoked the API key \(key.name) (\(key.id))",
+        [("POOL_USER", key.name), ("POOL_REASON", "revoked by user \(userID)")]
+      )
     case .modelReloaded(let reload):
       return (
         .notice,
@@ -193,6 +210,7 @@ extension RequestFacts {
     var fields = [(name: "POOL_REQUEST", value: id.description)]
     if let instance { fields.append(("POOL_INSTANCE", instance.name)) }
     if let model { fields.append(("POOL_MODEL", model)) }
+    if let user { fields.append(("POOL_USER", user)) }
     return fields
   }
 }

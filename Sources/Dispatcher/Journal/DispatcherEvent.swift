@@ -21,6 +21,10 @@ enum DispatcherEvent {
   /// A request that was not served: refused, expired or failed.
   case requestLost(RequestFacts, RequestOutcome)
   case requestCancelled(RequestFacts, byUserID: UInt32)
+  /// An operator gave a request that waits another priority.
+  case requestMoved(RequestFacts, priority: Int, byUserID: UInt32)
+  case keyAdded(KeyFacts, byUserID: UInt32)
+  case keyRevoked(KeyFacts, byUserID: UInt32)
   /// A client's options cost a load.
   case modelReloaded(ModelReload)
   /// A client was refused before its request was read, because the pool lacks something.
@@ -51,6 +55,9 @@ enum DispatcherEvent {
     case requestExpired = "06669dcd8d034f84b07fb4fd587b51d4"
     case requestFailed = "79c1c0e1c0a74654b21f48645ec2c50f"
     case requestCancelled = "95fe942bd03a41348f3cfd4589ca6b2e"
+    case requestMoved = "e1ded149ea8b41ada57d46df58be7065"
+    case keyAdded = "1c32539ae0c047d9a5b0e296154e56cb"
+    case keyRevoked = "acaeab59d40f43ddbcd65616f6ee138c"
     case modelReloaded = "5743fa35c4904e46883f5fa78812154b"
     case preloadEvicted = "330a59b858694e7f95f2d5691d9cd266"
     case preloadFailed = "07d8974da11c4babb62de0ca0ca88bc6"
@@ -79,12 +86,22 @@ struct RequestFacts: Equatable {
   /// Method and path.
   var route: String
   var model: String?
+  /// Who sent it: a name, or what stands for an address.
+  var user: String?
   /// The instance that it was sent to last.
   var instance: InstanceID?
   /// What went wrong in the last attempt.
   var problem: String?
   /// Whether its answer had begun.
   var hadBegun: Bool
+}
+
+/// What an entry says of an API key. Never the key.
+struct KeyFacts: Equatable {
+  var id: String
+  var name: String
+  var role: Caller.Role
+  var className: String
 }
 
 extension DispatcherEvent {
@@ -99,6 +116,9 @@ extension DispatcherEvent {
     case .supervisorGone: .supervisorGone
     case .permissionDenied: .permissionDenied
     case .requestCancelled: .requestCancelled
+    case .requestMoved: .requestMoved
+    case .keyAdded: .keyAdded
+    case .keyRevoked: .keyRevoked
     case .modelReloaded: .modelReloaded
     case .noRoom: .noRoom
     case .connectionLacked: .connectionLacked
@@ -134,7 +154,7 @@ extension DispatcherEvent {
   var repetition: String? {
     switch self {
     case .started, .portMoved, .socketUnused, .reloaded, .reloadRefused, .supervisorConnected, .supervisorGone,
-      .requestCancelled:
+      .requestCancelled, .requestMoved, .keyAdded, .keyRevoked:
       return nil
     case .noRoom(let refusal, _): return "\(kind) \(refusal)"
     case .connectionLacked, .storeFailed: return "\(kind)"

@@ -9,6 +9,7 @@ extension DispatcherShell {
   /// Takes up what outlived the dispatcher before this one. Before anybody is let in.
   func begin(with state: DurableState, settings: Settings, _ gateway: Gateway) {
     for key in state.stored.keys where key.revokedAt == nil { access.add(AccessControl.IssuedKey(key)) }
+    takeUpUsage(state.stored.usage)
     let chat = Chat(
       gateway: gateway, pool: self, store: state.store, secret: state.secret, settings: settings.chat,
       stored: state.stored)
@@ -20,7 +21,7 @@ extension DispatcherShell {
 extension AccessControl.IssuedKey {
   init(_ key: StoredKey) {
     self.init(
-      id: key.id, hash: key.hash,
+      id: key.id, hash: key.hash, createdAt: key.createdAt,
       grant: AccessRules.KeyGrant(
         id: key.id, name: key.name, role: key.role == .administrator ? .administrator : .user,
         className: key.className,
@@ -48,6 +49,8 @@ extension DispatcherShell: ChatPool {
   func caller(_ user: UserID, className: String, keyID: String?) -> Caller {
     access.caller(user, className: className, keyID: keyID)
   }
+
+  func cameByHTTPS(_ exchange: Exchange) -> Bool { access.saysHTTPS(exchange.headers, from: exchange.peerAddress) }
 
   func storeFailed(_ problem: String) { tell(.storeFailed(problem: problem)) }
 }

@@ -100,6 +100,18 @@ extension DispatcherShell {
     return isKnown
   }
 
+  func setPriority(_ priority: Int, of id: RequestID, byUserID userID: UInt32) -> Dispatch.PriorityAnswer {
+    var answer = Dispatch.PriorityAnswer.unknown
+    apply { core, now in
+      answer = core.setPriority(id, priority, at: now)
+      return []
+    }
+    if answer == .changed, let carried = carried[id] {
+      tell(.requestMoved(requestFacts(carried), priority: priority, byUserID: userID))
+    }
+    return answer
+  }
+
   /// What the supervisor says of its own, for as long as its connection lives.
   func learn(_ report: DispatcherCalls.ReportFleet, from connection: VarlinkConnectionID) {
     control.fleet = (report, .now, connection)
@@ -160,6 +172,7 @@ extension DispatcherShell {
         id: id.number, estimate: estimate(for: id), method: exchange.route.method,
         path: exchange.route.pattern,
         model: record.request.model, client: exchange.peerAddress.map(Self.text) ?? "unknown",
+        user: exchange.caller?.name, className: exchange.caller?.className,
         ageSeconds: (now - record.arrivedAt).seconds, instance: instance, begun: hasBegun)
     }
   }

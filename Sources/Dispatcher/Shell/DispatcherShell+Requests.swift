@@ -25,10 +25,14 @@ extension DispatcherShell: GatewayDelegate {
 
   func gatewayAdmits(_ head: HTTPRequestHead, _ route: Route, from peer: RequestPeer) -> Admission {
     guard route.audience != .anyone else { return .admitted(nil) }
-    guard let caller = access.identify(head, from: peer, sessionKeyID: chat?.keyID(of: head.headers)) else {
+    // A browser sends its cookie with whatever some other page has it ask.
+    let keyID = peer.isSameOrigin ? chat?.keyID(of: head.headers) : nil
+    guard let caller = access.identify(head, from: peer, sessionKeyID: keyID) else {
       return .refused(
         .unauthenticated,
-        because: "This server wants an API key: 'Authorization: Bearer sk-pool-…'. Ask its operator for one.")
+        because: access.showsUnknownKey(head.headers)
+          ? "This API key is not known here, or no longer. Ask the operator of this server for another one."
+          : "This server wants an API key: 'Authorization: Bearer sk-pool-…'. Ask its operator for one.")
     }
     guard route.audience != .administrators || caller.isAdministrator else {
       return .refused(
@@ -103,6 +107,12 @@ extension DispatcherShell: GatewayDelegate {
     }
   }
 
+  func answerFields(of exchange: Exchange) -> [(name: String, value: String)] {
+    guard exchange.route.isLimited, let share = exchange.caller?.share, share.limits.hasHourly else { return [] }
+    let standing = core.standing(of: share.user, share.limits, at: .now)
+    return RateLimitFields.fields(requests: standing.requests, tokens: standing.tokens)
+  }
+
   func exchangeCaughtUp(_ exchange: Exchange) { chat?.caughtUp(exchange) }
 
   func exchangeEnded(_ exchange: Exchange, _ outcome: ExchangeOutcome) {
@@ -146,7 +156,8 @@ extension DispatcherShell: GatewayDelegate {
     let exchange = carried.exchange
     return RequestFacts(
       id: exchange.id, route: "\(exchange.route.method) \(exchange.route.pattern)", model: modelKey(of: exchange),
-      instance: carried.instance, problem: exchange.lastProblem, hadBegun: exchange.hasBegun)
+      user: exchange.caller.map { $0.name ?? $0.user.name }, instance: carried.instance,
+      problem: exchange.lastProblem, hadBegun: exchange.hasBegun)
   }
 
   // MARK: What the core decides

@@ -7,6 +7,7 @@ import OllamaAPI
 import OrderedCollections
 import PoolConfiguration
 import PoolCore
+import QueueStore
 
 /// Links the core's decisions to the world: owns the core's state, tells it what happened, carries out what it decides.
 ///
@@ -19,6 +20,8 @@ import PoolCore
 /// - `DispatcherShell+Control`: what the control socket asks;
 /// - `DispatcherShell+Queue`: what the queue looks like from outside;
 /// - `DispatcherShell+Places`: who hears where a request stands;
+/// - `DispatcherShell+Keys`: API keys, made and revoked there;
+/// - `DispatcherShell+Usage`: what users have used, over a restart;
 /// - `DispatcherShell+Chat`: what the chat asks;
 /// - `DispatcherShell+Metrics`: what the metrics say.
 final class DispatcherShell {
@@ -30,7 +33,9 @@ final class DispatcherShell {
   private(set) var core: Dispatch
   var journal: DispatcherJournal
   var metrics = DispatcherMetrics()
+  let store: QueueStore
   var access: AccessControl
+  var usage: UsageKeeping
   /// There as soon as what was stored has been read.
   var chat: Chat?
   var status: ServiceStatus?
@@ -62,11 +67,13 @@ final class DispatcherShell {
   /// On `loop`.
   init(
     loop: any EventLoop, limits: DispatchLimits, modelRules: ModelRules = ModelRules(),
-    access: AccessControl = AccessControl(Settings()), journal: DispatcherJournal
+    access: AccessControl = AccessControl(Settings()), store: QueueStore, journal: DispatcherJournal
   ) {
     self.loop = loop
     self.access = access
+    self.store = store
     self.journal = journal
+    usage = UsageKeeping(at: .now, .now)
     core = Dispatch(limits: limits.preloading(by: modelRules))
     drained = loop.makePromise()
     var time = timespec()
@@ -132,6 +139,9 @@ final class DispatcherShell {
   /// An observation has been pushed, with the peak.
   func startNewPeak() { core.startNewPeak() }
 
+  func restoreUsage(_ kept: [UsageLedger.Entry]) { core.restoreUsage(kept, at: .now) }
+  func takeUsageChanges() -> [UsageLedger.Entry] { core.takeUsageChanges() }
+
   // MARK: Time
 
   private func scheduleTick() {
@@ -191,6 +201,7 @@ final class DispatcherShell {
   func close() {
     isClosed = true
     chat?.close()
+    usage.task?.cancel()
     tickTimer?.task.cancel()
     control.pushTimer?.task.cancel()
     for load in loads.values { load.request.cancel() }

@@ -217,8 +217,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler, Ex
   }
 
   private func caller(_ head: HTTPRequestHead, _ plan: RequestPlan) throws(RequestFault) -> Caller? {
-    let peer = RequestPeer(address: peerAddress, isOnLoopback: plan.isOnLoopback)
-    switch gateway.delegate.gatewayAdmits(head, plan.route, from: peer) {
+    switch gateway.delegate.gatewayAdmits(head, plan.route, from: plan.peer(at: peerAddress)) {
     case .admitted(let caller): return caller
     case .refused(let refusal, let reason):
       var fault = RequestFault(dialect: plan.route.dialect, refusal: refusal, message: reason)

@@ -258,6 +258,8 @@ extension Exchange {
   }
 
   private func tail(keepsAlive: Bool) -> AnswerTail {
-    AnswerTail(requestID: id.number, corsHeaders: plan.corsHeaders, keepsAlive: keepsAlive, isHTTP10: isHTTP10)
+    AnswerTail(
+      requestID: id.number, fields: plan.corsHeaders + gateway.delegate.answerFields(of: self), keepsAlive: keepsAlive,
+      isHTTP10: isHTTP10)
   }
 }

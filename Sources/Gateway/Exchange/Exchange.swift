@@ -122,9 +122,11 @@ package final class Exchange {
   }
   /// Whether its request would still be admitted: what it shows may have been revoked since.
   package var isStillAdmitted: Bool {
-    let peer = RequestPeer(address: peerAddress, isOnLoopback: plan.isOnLoopback)
-    if case .admitted = gateway.delegate.gatewayAdmits(head, route, from: peer) { return true }
-    return false
+    guard case .admitted(let now) = gateway.delegate.gatewayAdmits(head, route, from: plan.peer(at: peerAddress)) else {
+      return false
+    }
+    // Whoever comes in without the key that was revoked is somebody else.
+    return now?.proof == caller?.proof && now?.user == caller?.user && now?.role == caller?.role
   }
   package var headers: HTTPHeaders { head.headers }
   /// A header of the request; of several, the first.

@@ -1,3 +1,4 @@
+import NIOCore
 import NIOHTTP1
 import OllamaAPI
 
@@ -18,6 +19,10 @@ struct RequestPlan {
   let keepsAlive: Bool
   /// Whether its listener can be reached from this machine alone.
   let isOnLoopback: Bool
+
+  func peer(at address: SocketAddress?) -> RequestPeer {
+    RequestPeer(address: address, isOnLoopback: isOnLoopback, isSameOrigin: corsHeaders.isEmpty)
+  }
 
   var hasBody: Bool { isChunked || (contentLength ?? 0) > 0 }
 }

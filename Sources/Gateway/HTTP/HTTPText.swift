@@ -126,13 +126,13 @@ struct AnswerTail {
   static let requestIDField = "X-Request-Id"
 
   var requestID: UInt64?
-  var corsHeaders: [(name: String, value: String)] = []
+  var fields: [(name: String, value: String)] = []
   var keepsAlive: Bool
   /// A client of HTTP/1.0 has to be told that the connection stays.
   var isHTTP10 = false
 
   func write(into buffer: inout ByteBuffer) {
-    for (name, value) in corsHeaders { HTTPText.writeField(name, value, into: &buffer) }
+    for (name, value) in fields { HTTPText.writeField(name, value, into: &buffer) }
     if let requestID { HTTPText.writeField(Self.requestIDField, String(requestID), into: &buffer) }
     if !keepsAlive {
       buffer.writeString("Connection: close\r\n")

@@ -29,14 +29,11 @@ extension ValueFormat where Value == UInt16 {
 }
 
 extension ValueFormat where Value == Double {
-  static func number(_ bounds: ClosedRange<Int>) -> Self {
-    .scalar(
-      "a number from \(bounds.lowerBound) to \(bounds.upperBound)", plainOnly: true, render: { .number($0) }
-    ) { text in
+  static func number(_ bounds: ClosedRange<Double>) -> Self {
+    let (least, most) = (Rendered.number(bounds.lowerBound).yaml, Rendered.number(bounds.upperBound).yaml)
+    return .scalar("a number from \(least) to \(most)", plainOnly: true, render: { .number($0) }) { text in
       let isDecimal = text.allSatisfy { ($0.isASCII && $0.isNumber) || $0 == "." }
-      return Double(text).flatMap {
-        isDecimal && (Double(bounds.lowerBound)...Double(bounds.upperBound)).contains($0) ? $0 : nil
-      }
+      return Double(text).flatMap { isDecimal && bounds.contains($0) ? $0 : nil }
     }
   }
 }

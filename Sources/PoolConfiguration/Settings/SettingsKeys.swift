@@ -86,7 +86,7 @@ enum SettingsKeys {
     .value("default_model", \.chat.defaultModel, ValueFormat.modelName.orNone("auto")),
     .value("instructions", \.chat.instructions, ValueFormat.instructions.orNone("none")),
     .value("resume_within", \.chat.resumeWithin, .duration(.seconds(1) ... .seconds(3_600))),
-    .value("history_messages", \.chat.historyMessages, .integer(0...10_000)),
+    .value("history_messages", \.chat.historyMessages, .integer(0...200)),
     .value("session_lifetime", \.chat.sessionLifetime, .duration(.seconds(60) ... .seconds(366 * 86_400))),
   ]
 
@@ -137,7 +137,7 @@ extension SettingsKeys {
   /// Of an entry under `classes`.
   static let userClass: [Key<ClassSettings>] = [
     .value("priority", \.priority, .integer(UserClass.priorities)),
-    .value("weight", \.weight, .number(0...1_000)),
+    .value("weight", \.weight, .number(0.001...1_000)),
     .value("requests_per_hour", \.requestsPerHour, ValueFormat.integer(1...1_000_000).orNone("none")),
     .value("tokens_per_hour", \.tokensPerHour, ValueFormat.integer(1...1_000_000_000).orNone("none")),
     .value("concurrent", \.concurrent, ValueFormat.integer(1...1_000_000).orNone("none")),

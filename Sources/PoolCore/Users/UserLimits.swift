@@ -19,6 +19,9 @@ package struct UserLimits: Hashable, Sendable {
     self.waiting = waiting
   }
 
+  /// Whether any of them is by the hour.
+  package var hasHourly: Bool { requestsPerHour != nil || tokensPerHour != nil }
+
   /// What the other ones settle counts instead.
   package mutating func override(by other: UserLimits) {
     requestsPerHour = other.requestsPerHour ?? requestsPerHour
@@ -63,6 +66,9 @@ package struct LimitStanding: Hashable, Sendable {
     self.remaining = remaining
     self.reset = reset
   }
+
+  /// The part of the limit that is left, from 0 to 1.
+  package var remainingPart: Double { limit > 0 ? Double(remaining) / Double(limit) : 0 }
 }
 
 /// A user's open requests, of those that need a slot.

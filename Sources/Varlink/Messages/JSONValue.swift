@@ -19,6 +19,11 @@ package enum JSONValue: Sendable, Equatable {
   package var string: String? {
     if case .string(let text) = self { text } else { nil }
   }
+
+  /// The texts in it, if this is an array.
+  package var strings: [String] {
+    if case .array(let values) = self { values.compactMap(\.string) } else { [] }
+  }
 }
 
 extension JSONValue: Codable {
