@@ -13,9 +13,9 @@ import Varlink
       #expect(result.end == .exited(0))
       #expect(
         result.output == """
-          ID  PLACE  INSTANCE  STATE      AGE   ETA  MODEL     CLIENT     REQUEST
-          41      -  gpu0      answering  31s     -  llama3.2  127.0.0.1  POST /api/chat
-          42      2  -         waiting    12s  ~35s  llama3.2  10.0.0.7   POST /api/chat [2J
+          ID  PLACE  INSTANCE  STATE      AGE   ETA  MODEL     USER  CLASS     CLIENT     REQUEST
+          41      -  gpu0      answering  31s     -  llama3.2  -     -         127.0.0.1  POST /api/chat
+          42      2  -         waiting    12s  ~35s  llama3.2  a b   standard  10.0.0.7   POST /api/chat [2J
 
           """)
       let output = try await pool.run("queue").output
@@ -48,6 +48,26 @@ import Varlink
       let result = try await pool.run("queue", "cancel", "42")
       #expect(result.output == "Request 42 is cancelled.\n")
       #expect(pool.calls["ollamapool.Dispatcher.CancelRequest"] == ["id": 42])
+    }
+  }
+
+  @Test func `a request is moved to another priority, if it waits`() async throws {
+    try await FakePool.run(dispatcher: ["SetPriority": .nothing]) { pool in
+      let result = try await pool.run("queue", "priority", "42", "0")
+      #expect(result.output == "Request 42 waits in priority 0 now.\n")
+      #expect(pool.calls["ollamapool.Dispatcher.SetPriority"] == ["id": 42, "priority": 0])
+    }
+    for (error, text) in [
+      (ControlError.notWaiting, "request 41 does not wait for a slot: it is being served, or needs none"),
+      (ControlError.noSuchRequest, "there is no request 41: there are 41, 42"),
+    ] {
+      try await FakePool.run(dispatcher: [
+        "SetPriority": .error(VarlinkErrorReply(error, ["id": 41])), "ListRequests": Sample.requests,
+      ]) { pool in
+        let result = try await pool.run("queue", "priority", "41", "0")
+        #expect(result.end == .exited(1))
+        #expect(result.complaint == "ollama-pool: \(text)")
+      }
     }
   }
 

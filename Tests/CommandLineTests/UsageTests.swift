@@ -5,7 +5,9 @@ import Testing
 /// What needs no daemon.
 @Suite struct UsageTests {
   private static let commands = [
-    "run", "status", "queue", "queue list", "queue cancel", "gpus", "explain", "logs", "doctor", "scale", "scale reset",
+    "run", "status", "queue", "queue list", "queue cancel", "queue priority", "keys", "keys add", "keys list",
+    "keys revoke", "gpus",
+    "explain", "logs", "doctor", "scale", "scale reset",
     "drain", "restart", "cordon", "uncordon", "config", "config check", "config show", "serve", "dispatcher",
     "supervisor",
   ]
@@ -36,6 +38,10 @@ import Testing
     ["top"], ["simulate"], ["nonsense"], ["status", "--nonsense"], ["queue", "cancel"], ["queue", "cancel", "x"],
     ["drain"], ["scale"], ["scale", "--min", "many"], ["scale", "--min=-1"], ["scale", "--fixed", "1", "--min", "1"],
     ["scale", "--min", "1", "--for", "soon"], ["scale", "--min", "1", "--for", "0s"], ["logs", "-n", "few"],
+    ["queue", "priority", "1"], ["queue", "priority", "1", "100"], ["queue", "priority", "1", "first"],
+    ["keys", "add"], ["keys", "add", "a b"], ["keys", "add", ".a"], ["keys", "add", "a", "--waiting", "0"],
+    ["keys", "add", "a", "--requests-per-hour=-1"], ["keys", "add", "a", "--tokens-per-hour", "many"],
+    ["keys", "revoke"],
     ["config", "nonsense"], ["run"], ["drain", "gpu0", "--timeout", "-1"],
   ])
   func `wrong usage is status 64`(arguments: [String]) async throws {

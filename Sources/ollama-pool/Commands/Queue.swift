@@ -1,11 +1,14 @@
 import ArgumentParser
 import ControlInterface
+import Glibc
+import PoolCore
 import Varlink
 
 struct Queue: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Look into the queue, or take a request out of it.", discussion: "For example: ollama-pool queue list",
-    subcommands: [List.self, Cancel.self], defaultSubcommand: List.self)
+    abstract: "Look into the queue, move a request in it, or take one out of it.",
+    discussion: "For example: ollama-pool queue list",
+    subcommands: [List.self, Priority.self, Cancel.self], defaultSubcommand: List.self)
 
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -13,7 +16,8 @@ struct Queue: AsyncParsableCommand {
       discussion: """
         In order of arrival, at most the \(DispatcherCalls.ListRequestsReply.most) oldest. PLACE is how many must go \
         before it starts, plus 1, and ETA how long that takes as expected; a request that is being served has an \
-        instance instead.
+        instance instead. USER is the name of an API key, or the user whom a trusted proxy names; whoever is neither is \
+        known by the address alone, under CLIENT.
 
         For example, for a program: ollama-pool queue list --json
         """)
@@ -35,8 +39,8 @@ struct Queue: AsyncParsableCommand {
 
     static func table(_ requests: [DispatcherTypes.Request]) -> Table {
       var table = Table([
-        .number("ID"), .number("PLACE"), "INSTANCE", "STATE", .number("AGE"), .number("ETA"), "MODEL", "CLIENT",
-        "REQUEST",
+        .number("ID"), .number("PLACE"), "INSTANCE", "STATE", .number("AGE"), .number("ETA"), "MODEL", "USER",
+        "CLASS", "CLIENT", "REQUEST",
       ])
       table.rows = requests.map { request in
         let state = request.instance == nil ? "waiting" : request.begun ? "answering" : "handed over"
@@ -44,10 +48,49 @@ struct Queue: AsyncParsableCommand {
           Table.Cell("\(request.id)"), Table.Cell(request.position), Table.Cell(request.instance), Table.Cell(state),
           Table.Cell(Quantity.duration(seconds: request.ageSeconds)),
           Table.Cell(request.etaSeconds.map { "~" + Quantity.duration(seconds: $0.rounded()) }),
-          Table.Cell(request.model), Table.Cell(request.client), Table.Cell("\(request.method) \(request.path)"),
+          Table.Cell(request.model), Table.Cell(request.user), Table.Cell(request.class), Table.Cell(request.client),
+          Table.Cell("\(request.method) \(request.path)"),
         ]
       }
       return table
+    }
+  }
+
+  struct Priority: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Give a request that waits another priority.",
+      discussion: """
+        All of a priority are served before those of the next; 0 is the first. Its place there follows from what its \
+        user has had. For example: ollama-pool queue priority 1042 0
+        """)
+
+    @OptionGroup var control: ControlOptions
+    @Argument(help: "The request's ID, as `ollama-pool queue list` shows it.") var id: UInt64
+    @Argument(
+      help: "The priority, from \(UserClass.priorities.lowerBound), the first, to \(UserClass.priorities.upperBound).")
+    var priority: Int
+
+    func run() async throws {
+      guard UserClass.priorities.contains(priority) else {
+        throw CommandFailure(
+          "\(priority) is no priority: it is from \(UserClass.priorities.lowerBound), the first, to "
+            + "\(UserClass.priorities.upperBound)", status: EX_USAGE)
+      }
+      let dispatcher = try await control.connect(to: .dispatcher)
+      let _: NoParameters = try await dispatcher.call(
+        .setPriority, DispatcherCalls.SetPriority(id: id, priority: priority)
+      ) { error throws(CommandFailure) in
+        switch error.name {
+        case ControlError.notWaiting:
+          throw CommandFailure("request \(id) does not wait for a slot: it is being served, or needs none")
+        case ControlError.noSuchRequest:
+          let requests = try await dispatcher.call(
+            DispatcherInterface.Method.listRequests, as: DispatcherCalls.ListRequestsReply.self)
+          throw .unknown("request", "\(id)", known: requests.requests.map { "\($0.id)" })
+        default: break
+        }
+      }
+      Output.say("Request \(id) waits in priority \(priority) now.")
     }
   }
 
