@@ -1,10 +1,14 @@
 import Testing
 
 import PoolConfiguration
+import PoolCore
 
 @Suite struct ContradictionTests {
   private static let open = "can be reached from beyond this machine, without authentication"
-  private static let remedy = "a loopback address, or allow_open_listener: true to let anyone in"
+  private static let ofMetrics = "a loopback address, or allow_open_listener: true to let anyone in"
+  private static let remedy =
+    "a loopback address, access.anonymous: refuse (then whoever has a key comes in), or allow_open_listener: true to let "
+    + "anyone in"
 
   @Test("an open listener is refused unless the file says so")
   func openListeners() {
@@ -13,7 +17,7 @@ import PoolConfiguration
         == ["f:1:23: listen[1]: 0.0.0.0:11434 \(Self.open); expected \(Self.remedy)"])
     #expect(
       problems("metrics_listen: 10.0.0.1:11435")
-        == ["f:1:17: metrics_listen: 10.0.0.1:11435 \(Self.open); expected \(Self.remedy)"])
+        == ["f:1:17: metrics_listen: 10.0.0.1:11435 \(Self.open); expected \(Self.ofMetrics)"])
     #expect(problems("listen: [0.0.0.0:11434]\nallow_open_listener: true") == [])
   }
 
@@ -28,6 +32,37 @@ import PoolConfiguration
     permitting.allowOpenListener = true
     try permitting.listenerCheck(inherited: [open])
     try Settings().listenerCheck(inherited: [.loopback(port: 11434)])
+    var refusing = Settings()
+    refusing.access.anonymous = .refuse
+    try refusing.listenerCheck(inherited: [open])
+  }
+
+  @Test(
+    "a listener is open where somebody without a key or a proxy's word comes in by it",
+    arguments: [
+      ("access: {anonymous: refuse}", 0), ("access: {anonymous: auto}", 1), ("access: {anonymous: allow}", 1),
+      ("access: {trusted_proxies: [10.0.0.1]}", 0), ("access: {trusted_proxies: [10.0.0.1], anonymous: allow}", 1),
+      ("access: {anonymous: allow}\nallow_open_listener: true", 0),
+    ])
+  func listenersAndAccess(access: String, count: Int) {
+    #expect(problems("listen: [0.0.0.0:11434]\n" + access).count == count)
+    // Metrics have no keys.
+    let isAllowed = access.contains("allow_open_listener")
+    #expect(problems("metrics_listen: 0.0.0.0:11435\n" + access).count == (isAllowed ? 0 : 1))
+  }
+
+  @Test("a class that is named is there")
+  func classes() {
+    let known = "expected one of enterprise, free, standard, or an entry under classes"
+    #expect(
+      problems("access: {default_class: gold}") == ["f:1:25: access.default_class: there is no class gold; \(known)"])
+    #expect(
+      problems("access: {anonymous_class: gold}")
+        == ["f:1:27: access.anonymous_class: there is no class gold; \(known)"])
+    #expect(problems("users: {ann: {class: gold}}") == ["f:1:22: users.ann.class: there is no class gold; \(known)"])
+    let settled =
+      "classes: {gold: {}}\naccess: {default_class: gold}\nusers: {ann: {class: gold}, bob: {class: default}}"
+    #expect(problems(settled) == [])
   }
 
   @Test("no address is listened on twice")

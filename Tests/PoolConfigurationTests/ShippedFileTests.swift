@@ -30,7 +30,7 @@ import Testing
     #expect(configuration.settings == Settings())
     let known = Set(SettingsKeys.all.paths)
     #expect(known.subtracting(configuration.positions.keys) == [])
-    #expect(known.count == 53)
+    #expect(known.count == 69)
   }
 
   @Test("the examples for GPUs and placements are valid, and name every key of an entry")
@@ -42,6 +42,8 @@ import Testing
     let positions = try ConfigurationReader.read(text: complete, name: "f").positions
     for key in SettingsKeys.gpu.map(\.name) { #expect(positions["gpus[0].\(key)"] != nil, "\(key)") }
     for key in SettingsKeys.model.map(\.name) { #expect(positions["models.llama3.2:3b.\(key)"] != nil, "\(key)") }
+    for key in SettingsKeys.userClass.map(\.name) { #expect(positions["classes.standard.\(key)"] != nil, "\(key)") }
+    for key in SettingsKeys.user.map(\.name) { #expect(positions["users.alice@example.org.\(key)"] != nil, "\(key)") }
     for key in SettingsKeys.placement.map(\.name) { #expect(positions["placements[0].\(key)"] != nil, "\(key)") }
   }
 

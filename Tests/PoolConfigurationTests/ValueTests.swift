@@ -99,6 +99,40 @@ import Testing
     #expect(limits.assumedService == .seconds(9) && limits.coldStart == .seconds(7))
   }
 
+  @Test("a class is what it was before where the file leaves something out")
+  func classes() throws {
+    let rules = try settings(
+      "classes: {free: {concurrent: 2}, standard: {weight: 0.5}, gold: {priority: 3, tokens_per_hour: 7, waiting: 1}}"
+    ).accessRules
+    #expect(Set(rules.classes.keys) == ["enterprise", "free", "gold", "standard"])
+    #expect(
+      rules.classes["free"]
+        == UserClass(name: "free", priority: 2, limits: UserLimits(requestsPerHour: 10, concurrent: 2)))
+    #expect(rules.classes["standard"] == UserClass(name: "standard", priority: 1, weight: 0.5))
+    #expect(
+      rules.classes["gold"]
+        == UserClass(name: "gold", priority: 3, limits: UserLimits(tokensPerHour: 7, waiting: 1)))
+    let lifted = try settings("classes: {free: {requests_per_hour: none}}").accessRules
+    #expect(lifted.classes["free"]?.limits == UserLimits())
+    #expect(problems("classes: {free: {weight: 0}}").count == 1)
+  }
+
+  @Test("who may come in is as the file says")
+  func access() throws {
+    #expect(Settings().accessRules == AccessRules(classes: Settings().accessRules.classes))
+    let rules = try settings(
+      "access: {anonymous: allow, trusted_proxies: [10.0.0.0/24], default_class: free, anonymous_class: free}\n"
+        + "users: {ann: {role: administrator}, bob: {class: enterprise}}\nallow_open_listener: true"
+    ).accessRules
+    #expect(rules.anonymous == .allow && rules.hasProxies && rules.isOpenToAnyone && !rules.hasKeys)
+    #expect(rules.defaultClass == "free" && rules.anonymousClass == "free")
+    #expect(rules.users["ann"] == AccessRules.UserGrant(role: .administrator))
+    #expect(rules.users["bob"] == AccessRules.UserGrant(className: "enterprise"))
+    for wrong in ["trusted_proxies: [10.0.0.1/24]", "trusted_proxies: [host]", "user_header: 'a b'", "anonymous: yes"] {
+      #expect(problems("access: {\(wrong)}").count == 1, "\(wrong)")
+    }
+  }
+
   @Test(
     "the nearest key is found, and nothing far",
     arguments: [

@@ -41,7 +41,8 @@ extension Settings {
       listener in
       ConfigurationProblem(
         at: positions[listener.key], key: listener.key, Self.isOpen(listener.address),
-        expected: Self.loopbackOrPermission)
+        expected: listener.key == "metrics_listen"
+          ? "a loopback address, or allow_open_listener: true to let anyone in" : Self.loopbackOrPermission)
     }
   }
 

@@ -27,7 +27,7 @@ package struct AccessSettings: Sendable, Equatable {
 package struct ClassSettings: Sendable, Equatable {
   /// All of a priority are served before those of the next; 0 first.
   package var priority = 1
-  /// Of two users of a class, one of twice the weight gets twice as many tokens.
+  /// Of two users of a priority, one of twice the weight gets twice as many tokens where the queue is fair.
   package var weight = 1.0
   /// Limits for each user; `nil` (`none`): no limit.
   package var requestsPerHour: Int?
@@ -71,7 +71,7 @@ package struct ChatSettings: Sendable, Equatable {
   /// How long the server goes on with a question whose client was cut off, and keeps the events of one that has ended.
   package var resumeWithin = Duration.seconds(60)
 
-  /// Questions and answers of a session that are kept, and that the model is told again.
+  /// Questions and answers of a session that are shown again, and that the model is told; the store keeps no more.
   package var historyMessages = 100
 
   /// A session that nobody has used for so long is forgotten.
