@@ -156,7 +156,7 @@ uninstall() {
     echo "Another pool uses $state, such as an \`ollama-pool serve\` of root: end it, and purge again."
     PURGE=
   fi
-  if [[ $PURGE == 1 ]]; then rm -rf "$configuration" "$state" "$state-instance"; fi
+  if [[ $PURGE == 1 ]]; then rm -rf "$configuration" "$state" "$state-dispatcher" "$state-instance"; fi
   if is_live; then
     # What another pool has in it stays.
     rmdir /run/ollama-pool 2>/dev/null || true
