@@ -6,17 +6,18 @@ import Testing
 
 /// What the documentation says is so.
 struct DocumentationTests {
-  /// The README's blocks between ```` ```language ```` and ```` ``` ````.
-  private func blocks(_ language: String) throws -> [String] {
-    try Repository.text("README.md").components(separatedBy: "```\(language)\n").dropFirst()
+  /// A page's blocks between ```` ```language ```` and ```` ``` ````.
+  private func blocks(_ language: String, of page: String) throws -> [String] {
+    try Repository.text(page).components(separatedBy: "```\(language)\n").dropFirst()
       .map { $0.components(separatedBy: "```")[0] }
   }
 
-  @Test func `the configurations in the README are accepted`() throws {
-    let examples = try blocks("yaml")
+  @Test(arguments: ["README.md", "docs/users.md"])
+  func `the configurations in the pages are accepted`(page: String) throws {
+    let examples = try blocks("yaml", of: page)
     #expect(examples.count >= 3)
     for example in examples {
-      #expect(throws: Never.self, "\(example)") { try ConfigurationReader.read(text: example, name: "README.md") }
+      #expect(throws: Never.self, "\(example)") { try ConfigurationReader.read(text: example, name: page) }
     }
   }
 
@@ -31,7 +32,8 @@ struct DocumentationTests {
 
   @Test func `files that the pages link to are there`() throws {
     for page in [
-      "README.md", "docs/handbook.md", "docs/performance.md", "docs/flask/README.md", "Benchmarks/README.md",
+      "README.md", "docs/handbook.md", "docs/performance.md", "docs/users.md", "docs/flask/README.md",
+      "Benchmarks/README.md",
     ] {
       let folder = page.split(separator: "/").dropLast().map { $0 + "/" }.joined()
       for link in try Repository.text(page).matches(of: /\]\(([^):#]+)\)/) {
