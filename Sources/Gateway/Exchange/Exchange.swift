@@ -187,8 +187,8 @@ package final class Exchange {
 
   /// Drops an attempt: the exchange is parked again.
   ///
-  /// - Returns: false if there is none, the client has a part of the answer and can't give it back, or the request can't
-  ///   be sent again; then nothing changed.
+  /// - Returns: false if there is none, the client has a part of the answer and can't give it back, or the request
+  ///   can't be sent again; then nothing changed.
   @discardableResult
   package func withdraw() -> Bool {
     switch stage {

@@ -6,8 +6,8 @@ package import PoolCore
 /// A part of the pool that has a question of its own for an instance, and takes the answer, on the gateway's loop. It
 /// takes whatever comes: nothing is held back for it.
 package protocol AnswerReader: AnyObject {
-  /// An instance has a slot for the request now: its body, in JSON, or why there is none. It need not come at once. Asked
-  /// for again for every attempt.
+  /// An instance has a slot for the request now: its body, in JSON, or why there is none. It need not come at once.
+  /// Asked for again for every attempt.
   func requestBody(_ done: @escaping (Result<ByteBuffer, PoolError>) -> Void)
   /// An instance's answer begins, or one of the pool's own.
   func answerBegan(status: Int)
@@ -47,8 +47,8 @@ package struct OwnRequest {
 
 extension Gateway {
   /// A request of a part of the pool. It goes the way of a client's: the delegate has it as soon as it
-  /// ``Exchange/arrive()``, and ``Exchange/leave()`` ends it. Unlike a client's it can be withdrawn in the middle of its
-  /// answer, and be served anew.
+  /// ``Exchange/arrive()``, and ``Exchange/leave()`` ends it. Unlike a client's it can be withdrawn in the middle of
+  /// its answer, and be served anew.
   ///
   /// - Parameter reader: held until the end.
   package func request(_ request: OwnRequest, reader: any AnswerReader) -> Exchange {

@@ -40,8 +40,8 @@ package struct AccessRules: Hashable, Sendable {
     }
   }
 
-  /// What a request shows. The adapter has checked what can be checked: the key against those that were issued, and that
-  /// it is a trusted proxy that speaks.
+  /// What a request shows. The adapter has checked what can be checked: the key against those that were issued, and
+  /// that it is a trusted proxy that speaks.
   package struct Claim: Hashable, Sendable {
     package enum Key: Hashable, Sendable {
       case none

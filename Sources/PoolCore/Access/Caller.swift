@@ -44,8 +44,8 @@ package struct Caller: Hashable, Sendable {
     }
   }
 
-  /// What begins the identity of a user whom a proxy names, of one with a key, and of an address: no name of one kind is
-  /// one of another.
+  /// What begins the identity of a user whom a proxy names, of one with a key, and of an address: no name of one kind
+  /// is one of another.
   static let userPrefix = "user:"
   static let keyPrefix = "key:"
   static let addressPrefix = "address:"
