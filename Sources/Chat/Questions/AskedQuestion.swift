@@ -25,10 +25,11 @@ struct AskedQuestion: Decodable, Equatable {
     guard question.message.unicodeScalars.contains(where: { !$0.properties.isWhitespace }) else {
       throw PoolError(status: 400, code: "empty_message", message: "There is no question in 'message'.")
     }
-    guard question.priority.map({ 0...Double(UserClass.priorities.upperBound) ~= $0 && $0 == $0.rounded() }) ?? true else {
+    let last = UserClass.priorities.upperBound
+    guard question.priority.map({ 0...Double(last) ~= $0 && $0 == $0.rounded() }) ?? true else {
       throw PoolError(
         status: 400, code: "malformed_request",
-        message: "The member 'priority' must be a whole number from 0, the first, to \(UserClass.priorities.upperBound).")
+        message: "The member 'priority' must be a whole number from 0, the first, to \(last).")
     }
     return question
   }
