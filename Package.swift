@@ -39,6 +39,7 @@ let vocabularies: [Target] = [
   .target(name: "Systemd", dependencies: ["CSystemd"]),
   .target(name: "GPUInventory", dependencies: ["PoolCore", "CNVML"]),
   .target(name: "QueueStore", dependencies: [grdb, nio("NIOCore")]),
+  .target(name: "Retrieval", dependencies: [crypto, grdb, nio("NIOCore")]),
 ]
 
 let adapters: [Target] = [
@@ -60,8 +61,8 @@ let pages: [Target] = [
   .target(
     name: "Chat",
     dependencies: [
-      "Credentials", "PoolCore", "PoolConfiguration", "OllamaAPI", "QueueStore", "Gateway", nio("NIOCore"),
-      nio("NIOHTTP1"),
+      "Credentials", "PoolCore", "PoolConfiguration", "OllamaAPI", "QueueStore", "Retrieval", "Gateway",
+      nio("NIOCore"), nio("NIOHTTP1"),
     ],
     resources: chatPage.map { .embedInCode("Page/\($0)") } + [.embedInCode("openapi.yaml")]),
   .target(
@@ -93,7 +94,7 @@ let executables: [Target] = [
     name: "ollama-pool",
     dependencies: [
       "PoolCore", "PoolConfiguration", "Varlink", "ControlInterface", "Systemd", "GPUInventory", "Launching",
-      "Dispatcher", "Supervisor", argumentParser, signals, nio("NIOCore"), nio("NIOPosix"),
+      "Dispatcher", "Gateway", "Retrieval", "Supervisor", argumentParser, signals, nio("NIOCore"), nio("NIOPosix"),
     ]),
   .executableTarget(
     name: "ollama-simulator",
@@ -121,6 +122,8 @@ let tests: [Target] = [
     dependencies: [
       "QueueStore", "Simulation", "TestSupport", grdb, nio("NIOCore"), nio("NIOEmbedded"), nio("NIOPosix"),
     ]),
+  .testTarget(
+    name: "RetrievalTests", dependencies: ["Retrieval", "TestSupport", nio("NIOCore"), nio("NIOPosix")]),
   .testTarget(name: "SystemdTests", dependencies: ["CSystemd", "Systemd", "TestSupport"]),
   .testTarget(name: "GPUInventoryTests", dependencies: ["GPUInventory", "PoolCore", "TestSupport"]),
   .testTarget(
@@ -199,7 +202,8 @@ for target in package.targets where target.type != .system {
   ]
 }
 
-// Ten thousand simulated histories in each test run want an optimised core, also where the rest is built for debugging.
-for target in package.targets where ["PoolCore", "Simulation"].contains(target.name) {
+// Ten thousand simulated histories in each test run, and a hundred thousand vectors for each question, want optimised
+// code, also where the rest is built for debugging.
+for target in package.targets where ["PoolCore", "Retrieval", "Simulation"].contains(target.name) {
   target.swiftSettings?.append(.unsafeFlags(["-O"], .when(configuration: .debug)))
 }
