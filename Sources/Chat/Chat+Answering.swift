@@ -11,13 +11,16 @@ extension Chat {
   private static let historyBytes = 256 << 10
 
   /// An instance has a slot for a question.
-  func makeBody(for question: Question, _ done: @escaping (Result<ByteBuffer, PoolError>) -> Void) {
+  func makeBody(
+    for question: Question, at address: SocketAddress, _ done: @escaping (Result<ByteBuffer, PoolError>) -> Void
+  ) {
     question.turnCame()
     note(store.setRequest(question.id, state: .running, attempts: question.life))
     store.history(of: question.session, last: settings.historyMessages + 1, bytes: Self.historyBytes)
       .assumeIsolated().whenComplete { [self] read in
         switch read {
-        case .success(let messages): done(.success(body(of: question, messages)))
+        case .success(let messages):
+          findSources(for: question, messages, at: address) { done(.success(self.body(of: question, messages))) }
         case .failure(let error):
           pool.storeFailed("\(error)")
           done(.failure(.storeFailed))
@@ -45,6 +48,7 @@ extension Chat {
     for message in history where message.requestID.map(answered.contains) ?? true {
       write(message.role == .user ? "user" : "assistant", message.content)
     }
+    if let found = question.found, !found.isEmpty { write("system", SourcePrompt.text(found)) }
     for message in history where message.requestID == question.id && message.role == .user {
       write("user", message.content)
     }

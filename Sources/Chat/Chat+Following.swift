@@ -75,6 +75,7 @@ extension Chat {
     question.deadline = pool.now + settings.resumeWithin
     guard !question.isResumable, let exchange = question.exchange else { return }
     question.phase = .suspended
+    question.stopSearch()
     pool.unwatchPlace(of: exchange.id)
     pool.suspend(exchange.id)
   }

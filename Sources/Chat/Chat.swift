@@ -16,6 +16,7 @@ package import QueueStore
 /// - `Chat+Asking`: from a request to a place in the queue;
 /// - `Chat+Following`: who sees what comes of it;
 /// - `Chat+Answering`: what the model is told, and the end;
+/// - `Chat+Sources`: what is looked up before;
 /// - `Chat+Time`: what is given up, and what keeps connections alive;
 /// - `Chat+Sessions`, `Chat+History`: the rest of the API.
 package final class Chat {
@@ -39,6 +40,7 @@ package final class Chat {
   var streams: [RequestID: EventStream] = [:]
   var sockets: [ObjectIdentifier: ChatSocket] = [:]
   var models: ModelList
+  let finder: SourceFinder
   var nextPlace: Int64 = 1
 
   /// Whether the pool is on its way out.
@@ -50,7 +52,7 @@ package final class Chat {
   /// - Parameter stored: what was there when the dispatcher began.
   package init(
     gateway: Gateway, pool: any ChatPool, store: QueueStore, secret: CookieSecret, settings: ChatSettings,
-    stored: StoredState
+    sources: SourcesSettings, stored: StoredState
   ) {
     loop = gateway.loop
     self.gateway = gateway
@@ -60,15 +62,17 @@ package final class Chat {
     sessions = Sessions(secret: secret, lifetime: settings.sessionLifetime, stored: stored.sessions)
     models = ModelList()
     expiredAt = pool.now
+    finder = SourceFinder(gateway: gateway, settings: sources) { [unowned pool] problem in pool.sourcesFailed(problem) }
     startTicking()
   }
 
   /// The API key with which the session of a request signed in.
   package func keyID(of headers: HTTPHeaders) -> String? { sessions.keyID(of: sessions.session(in: headers)) }
 
-  package func adopt(_ settings: ChatSettings) {
+  package func adopt(_ settings: ChatSettings, sources: SourcesSettings) {
     self.settings = settings
     sessions.lifetime = settings.sessionLifetime
+    finder.adopt(sources)
   }
 
   /// The pool stops: what waits is left for the next dispatcher.

@@ -25,4 +25,6 @@ package protocol ChatPool: AnyObject {
   func cameByHTTPS(_ exchange: Exchange) -> Bool
   /// Something that was to be kept could not be.
   func storeFailed(_ problem: String)
+  /// Questions are answered without the sources that they should have, or with fewer.
+  func sourcesFailed(_ problem: String)
 }

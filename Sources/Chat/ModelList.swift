@@ -110,7 +110,9 @@ private final class ListReader: AnswerReader {
 
   init(_ done: @escaping (Result<InstalledModels, PoolError>) -> Void) { self.done = done }
 
-  func requestBody(_ done: @escaping (Result<ByteBuffer, PoolError>) -> Void) { done(.success(ByteBuffer())) }
+  func requestBody(at address: SocketAddress, _ done: @escaping (Result<ByteBuffer, PoolError>) -> Void) {
+    done(.success(ByteBuffer()))
+  }
   func answerBegan(status: Int) { self.status = status }
   func answerContinued(_ content: ByteBuffer) {
     if self.content.readableBytes < Self.limit { self.content.writeImmutableBuffer(content) }

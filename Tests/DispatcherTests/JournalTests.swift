@@ -119,6 +119,11 @@ struct JournalTests {
       "user 990 has revoked the API key shop (1f)", ["POOL_USER": "shop", "POOL_REASON": "revoked by user 990"]
     ),
     (
+      .sourcesFailed(problem: "there is no index"), .warning,
+      "questions are answered without sources, or with fewer: there is no index",
+      ["POOL_REASON": "there is no index"]
+    ),
+    (
       .storeFailed(problem: "the disk is full"), .error,
       "what was to be kept could not be written down: the disk is full", ["POOL_REASON": "the disk is full"]
     ),

@@ -89,6 +89,37 @@ import PoolConfiguration
   }
 
   @Test(
+    "services are named by URLs",
+    arguments: [
+      ("http://localhost:8080/find?x=1", "localhost", 8080, "/find?x=1"), ("http://10.0.0.5", "10.0.0.5", 80, "/"),
+      ("http://[::1]:9/a", "::1", 9, "/a"), ("http://a-b.example?q", "a-b.example", 80, "/?q"),
+    ] as [(String, String, UInt16, String)])
+  func services(text: String, host: String, port: UInt16, path: String) throws {
+    let service = try #require(try settings("sources: {service: \"\(text)\"}").sources.service)
+    #expect(service.host == host && service.port == port && service.path == path)
+    #expect(ServiceAddress(parsing: service.description) == service)
+  }
+
+  @Test(
+    "what is no service is refused",
+    arguments: [
+      "https://a", "a:80", "http://", "http://:80", "http://a:0", "http://a:65536", "http://a:x", "http://u:p@a/",
+      "http://a b", "http://a/#b", "http://[a]", "http://[::1", "http://[::1]x", "http://a\\r\\nX: y",
+      "http://a/" + String(repeating: "b", count: 2_048),
+    ])
+  func noServices(text: String) {
+    #expect(problems("sources: {service: \"\(text)\"}").count == 1)
+  }
+
+  @Test("an index and a service don't go together")
+  func twoSources() {
+    #expect(
+      problems("sources:\n  index: /a/b\n  service: http://a") == [
+        "f:3:12: sources.service: http://a:80/ stands beside sources.index; expected one of them, and none for the other"
+      ])
+  }
+
+  @Test(
     "origins are taken as Ollama takes them",
     arguments: [
       "https://chat.example.org", "http://10.0.0.5:8080", "http://[::1]:3000", "app://obsidian.md", "app://*",

@@ -3,6 +3,7 @@ import NIOCore
 import OllamaAPI
 import PoolCore
 import QueueStore
+import Retrieval
 
 /// One question, from being asked to the last moment at which its events can be had again. On the loop.
 final class Question {
@@ -40,6 +41,10 @@ final class Question {
   /// When it is given up for want of a client, or, once it has ended, forgotten.
   var deadline: Instant?
   var answer = Answer()
+  /// Looks up what it is answered with.
+  var search: SourceSearch?
+  /// What it is answered with; nil before it was looked up.
+  var found: [FoundPassage]?
   /// What came of it before it was to be given anew; it stays if it isn't.
   var voidedText = ""
 
@@ -108,6 +113,12 @@ final class Question {
     tell(.queue(place))
   }
 
+  /// The instance may go on to other things at once.
+  func stopSearch() {
+    search?.cancel()
+    search = nil
+  }
+
   /// Its turn has come; whoever waited hears so.
   func turnCame() {
     guard told != nil else { return }
@@ -119,7 +130,9 @@ final class Question {
 // MARK: The answer
 
 extension Question: AnswerReader {
-  func requestBody(_ done: @escaping (Result<ByteBuffer, PoolError>) -> Void) { chat.makeBody(for: self, done) }
+  func requestBody(at address: SocketAddress, _ done: @escaping (Result<ByteBuffer, PoolError>) -> Void) {
+    chat.makeBody(for: self, at: address, done)
+  }
 
   func answerBegan(status: Int) { answer.status = status }
 
@@ -153,6 +166,7 @@ extension Question: AnswerReader {
     lines.finish { take(ChatLine($0)) }
     let id = exchange?.id
     exchange = nil
+    stopSearch()
     chat.answered(self, id, outcome, error)
   }
 }

@@ -90,6 +90,8 @@ extension DispatcherEvent {
         .warning, "the dispatcher lacks something of its own to reach an instance, and tries again: \(problem)",
         [("POOL_REASON", problem)]
       )
+    case .sourcesFailed(let problem):
+      return (.warning, "questions are answered without sources, or with fewer: \(problem)", [("POOL_REASON", problem)])
     case .storeFailed(let problem):
       return (.error, "what was to be kept could not be written down: \(problem)", [("POOL_REASON", problem)])
     }

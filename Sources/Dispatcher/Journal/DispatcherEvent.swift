@@ -33,6 +33,8 @@ enum DispatcherEvent {
   case connectionLacked(problem: String)
   /// Something that was to outlive the dispatcher could not be written down.
   case storeFailed(problem: String)
+  /// Questions are answered without the sources that they should have, or with fewer.
+  case sourcesFailed(problem: String)
 
   /// The values are MESSAGE_IDs.
   enum Kind: String, CaseIterable {
@@ -65,6 +67,7 @@ enum DispatcherEvent {
     case noRoom = "a7751812e3ba4244b3d8ce85c986c9db"
     case connectionLacked = "b14c493231574134b42da435f0136058"
     case storeFailed = "dc187255a89442f1875318802705ecf2"
+    case sourcesFailed = "3cb7583f34944d6ba082b32b9d818913"
     case drainBegan = "cf622944cb2144d79d5bc8e20f79315b"
     case drained = "a96cf5a434fb46978789e1161dc581f2"
   }
@@ -123,6 +126,7 @@ extension DispatcherEvent {
     case .noRoom: .noRoom
     case .connectionLacked: .connectionLacked
     case .storeFailed: .storeFailed
+    case .sourcesFailed: .sourcesFailed
     case .requestLost(_, let outcome):
       switch outcome {
       case .expired: .requestExpired
@@ -157,7 +161,7 @@ extension DispatcherEvent {
       .requestCancelled, .requestMoved, .keyAdded, .keyRevoked:
       return nil
     case .noRoom(let refusal, _): return "\(kind) \(refusal)"
-    case .connectionLacked, .storeFailed: return "\(kind)"
+    case .connectionLacked, .storeFailed, .sourcesFailed: return "\(kind)"
     case .permissionDenied(_, let userID, _): return "\(kind) \(userID)"
     case .modelReloaded(let reload): return "\(kind) \(reload.model) \(reload.client)"
     case .requestLost(let request, let outcome): return "\(kind) \(outcome) \(request.instance?.name ?? "")"

@@ -12,7 +12,7 @@ extension DispatcherShell {
     takeUpUsage(state.stored.usage)
     let chat = Chat(
       gateway: gateway, pool: self, store: state.store, secret: state.secret, settings: settings.chat,
-      stored: state.stored)
+      sources: settings.sources, stored: state.stored)
     self.chat = chat
     chat.restore(state.stored.requests)
   }
@@ -53,4 +53,5 @@ extension DispatcherShell: ChatPool {
   func cameByHTTPS(_ exchange: Exchange) -> Bool { access.saysHTTPS(exchange.headers, from: exchange.peerAddress) }
 
   func storeFailed(_ problem: String) { tell(.storeFailed(problem: problem)) }
+  func sourcesFailed(_ problem: String) { tell(.sourcesFailed(problem: problem)) }
 }

@@ -179,7 +179,7 @@ final class DispatcherShell {
 
   func adopt(_ settings: Settings, modelRules: ModelRules) {
     access.adopt(settings)
-    chat?.adopt(settings.chat)
+    chat?.adopt(settings.chat, sources: settings.sources)
     let limits = settings.dispatchLimits
     let shares = carried.compactMapValues { $0.exchange.caller.map { access.renewed($0).share } }
     apply { core, now in

@@ -152,7 +152,7 @@ package final class Exchange {
   private func prepare(_ source: any AnswerReader, for address: SocketAddress) {
     let preparation = Preparation()
     stage = .preparing(preparation)
-    source.requestBody { [self] body in
+    source.requestBody(at: address) { [self] body in
       guard case .preparing(let current) = stage, current === preparation else { return }
       stage = .parked
       progressedAt = .now()

@@ -6,9 +6,9 @@ package import PoolCore
 /// A part of the pool that has a question of its own for an instance, and takes the answer, on the gateway's loop. It
 /// takes whatever comes: nothing is held back for it.
 package protocol AnswerReader: AnyObject {
-  /// An instance has a slot for the request now: its body, in JSON, or why there is none. It need not come at once.
-  /// Asked for again for every attempt.
-  func requestBody(_ done: @escaping (Result<ByteBuffer, PoolError>) -> Void)
+  /// The instance at `address` has a slot for the request now: its body, in JSON, or why there is none. It need not
+  /// come at once. Asked for again for every attempt.
+  func requestBody(at address: SocketAddress, _ done: @escaping (Result<ByteBuffer, PoolError>) -> Void)
   /// An instance's answer begins, or one of the pool's own.
   func answerBegan(status: Int)
   /// The next piece of its body, without framing.
@@ -69,6 +69,23 @@ extension Gateway {
       exchange.options = limits.modelRules[model].granted(RunnerOptions())
     }
     return exchange
+  }
+}
+
+extension Gateway {
+  /// Sends an instance what is a part of a request that has a slot of it now, over a connection of its own.
+  ///
+  /// - Parameters:
+  ///   - body: in JSON; gets the options that are settled for the model.
+  ///   - bodyLimit: what the answer's body may take, in bytes.
+  package func sendAside(
+    _ path: String, body: [UInt8], model: String, to address: SocketAddress, within time: TimeAmount, bodyLimit: Int
+  ) -> UpstreamRequest {
+    var body = body
+    for edit in BodyEdit.edits(body, for: limits.modelRules[model]).reversed() {
+      body.replaceSubrange(edit.range, with: edit.replacement)
+    }
+    return UpstreamRequest.send("POST", path, body: body, to: address, within: time, bodyLimit: bodyLimit, on: loop)
   }
 }
 

@@ -1,7 +1,22 @@
 package import NIOCore
 import NIOPosix
 
-/// One request of the pool's own to an instance: a probe, a preload. On the loop.
+/// Where a request of the pool's own goes.
+package enum UpstreamTarget: Hashable, Sendable {
+  case address(SocketAddress)
+  /// A name that is looked up, or an IP address without brackets.
+  case host(String, port: UInt16)
+
+  /// The value of the header `Host`.
+  var header: String {
+    switch self {
+    case .address(let address): UpstreamPool.hostHeader(for: address)
+    case .host(let name, let port): name.contains(":") ? "[\(name)]:\(port)" : "\(name):\(port)"
+    }
+  }
+}
+
+/// One request of the pool's own to an instance, such as a probe, or to a service of the operator's. On the loop.
 package struct UpstreamRequest {
   /// The answer's status and whole body, or what prevented it. Always completes within the time given.
   package let answer: EventLoopFuture<UpstreamAnswer>
@@ -16,11 +31,19 @@ package struct UpstreamRequest {
     _ method: String, _ path: String, body: [UInt8] = [], to address: SocketAddress, within time: TimeAmount,
     bodyLimit: Int = 1 << 20, on loop: any EventLoop
   ) -> UpstreamRequest {
+    send(method, path, body: body, to: .address(address), within: time, bodyLimit: bodyLimit, on: loop)
+  }
+
+  package static func send(
+    _ method: String, _ path: String, headers: [(name: String, value: String)] = [], body: [UInt8] = [],
+    to target: UpstreamTarget, within time: TimeAmount, bodyLimit: Int = 1 << 20, on loop: any EventLoop
+  ) -> UpstreamRequest {
     var request = ByteBuffer()
     request.writeString("\(method) \(path) HTTP/1.1\r\n")
-    HTTPText.writeField("Host", UpstreamPool.hostHeader(for: address), into: &request)
+    HTTPText.writeField("Host", target.header, into: &request)
     HTTPText.writeField("User-Agent", "ollama-pool", into: &request)
     HTTPText.writeField("Connection", "close", into: &request)
+    for (name, value) in headers { HTTPText.writeField(name, value, into: &request) }
     if !body.isEmpty {
       HTTPText.writeField("Content-Type", "application/json", into: &request)
       HTTPText.writeField("Content-Length", String(body.count), into: &request)
@@ -29,7 +52,7 @@ package struct UpstreamRequest {
     request.writeBytes(body)
 
     let call = UpstreamCall(request, isHead: method == "HEAD", bodyLimit: bodyLimit, on: loop)
-    call.start(address, within: time)
+    call.start(target, within: time)
     return UpstreamRequest(answer: call.promise.futureResult, call: call)
   }
 
@@ -92,24 +115,27 @@ private final class UpstreamCall: ChannelInboundHandler {
     scanner = ResponseScanner(isHead: isHead)
   }
 
-  func start(_ address: SocketAddress, within time: TimeAmount) {
+  func start(_ target: UpstreamTarget, within time: TimeAmount) {
     let isolatedLoop = loop.assumeIsolated()
     timeout = isolatedLoop.scheduleTask(in: time) { [self] in
       end(.failure(.timedOut(time)))
     }
     let handler = NIOLoopBound(self, eventLoop: loop)
-    ClientBootstrap(group: loop)
+    let bootstrap = ClientBootstrap(group: loop)
       .connectTimeout(time)
       .channelOption(.tcpOption(.tcp_nodelay), value: 1)
       .channelInitializer { channel in
         channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(handler.value) }
       }
-      .connect(to: address)
-      .assumeIsolated()
-      .whenFailure { [self] error in
-        let reason = "\(error)"
-        end(.failure(UpstreamPool.isOwnWant(error) ? .lacksConnection(reason) : .noConnection(reason)))
+    let connected =
+      switch target {
+      case .address(let address): bootstrap.connect(to: address)
+      case .host(let name, let port): bootstrap.connect(host: name, port: Int(port))
       }
+    connected.assumeIsolated().whenFailure { [self] error in
+      let reason = "\(error)"
+      end(.failure(UpstreamPool.isOwnWant(error) ? .lacksConnection(reason) : .noConnection(reason)))
+    }
   }
 
   /// Completes the answer; the first result counts.

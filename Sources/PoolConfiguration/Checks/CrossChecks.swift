@@ -8,7 +8,7 @@ extension Settings {
   func contradictions(_ positions: Positions) -> [ConfigurationProblem] {
     openListeners(positions) + overlaps(positions) + bounds(positions) + duplicateGPUs(positions)
       + unknownClasses(positions) + placementsWithoutGPUs(positions) + groupsBesidePlacements(positions)
-      + modelContradictions(positions)
+      + modelContradictions(positions) + twoSources(positions)
       + placementProblems(knownGPUs: listedUUIDs, memory: listedMemory, positions: positions).map(\.problem)
   }
 
@@ -28,6 +28,15 @@ extension Settings {
   private static let loopbackOrPermission =
     "a loopback address, access.anonymous: refuse (then whoever has a key comes in), or allow_open_listener: true to let "
     + "anyone in"
+
+  private func twoSources(_ positions: Positions) -> [ConfigurationProblem] {
+    guard sources.index != nil, let service = sources.service else { return [] }
+    return [
+      ConfigurationProblem(
+        at: positions["sources.service"], key: "sources.service", "\(service) stands beside sources.index",
+        expected: "one of them, and none for the other")
+    ]
+  }
 
   private var listeners: [(key: String, address: ListenAddress)] {
     listen.enumerated().map { (key: "listen[\($0)]", address: $1) }

@@ -70,6 +70,14 @@ extension ValueFormat where Value == ListenAddress {
   }
 }
 
+extension ValueFormat where Value == ServiceAddress {
+  static var serviceAddress: Self {
+    .scalar("a URL such as http://127.0.0.1:8080/search, without https", render: { .text($0.description) }) {
+      ServiceAddress(parsing: $0)
+    }
+  }
+}
+
 extension ValueFormat where Value == IPNetwork {
   static var network: Self {
     .scalar("an address such as 127.0.0.1 or a network such as 10.0.0.0/8", render: { .text($0.description) }) {

@@ -60,6 +60,29 @@ package struct UserSettings: Sendable, Equatable {
   package init() {}
 }
 
+/// What is looked up before the chat answers.
+package struct SourcesSettings: Sendable, Equatable {
+  /// Absolute path of the file that `ollama-pool index` writes; `nil` (`none`): no documents.
+  package var index: String?
+
+  /// The model by which `ollama-pool index` makes embeddings.
+  package var model = "nomic-embed-text"
+
+  /// Passages that a question gets at most.
+  package var passages = 4
+
+  /// Passages that fit less, from 0 to 1, are left out.
+  package var leastScore = 0.3
+
+  /// An HTTP service that finds passages instead; `nil` (`none`): the index does.
+  package var service: ServiceAddress?
+
+  /// After which a question is answered with what was found.
+  package var timeout = Duration.seconds(5)
+
+  package init() {}
+}
+
 /// The chat.
 package struct ChatSettings: Sendable, Equatable {
   /// The model of questions that name none; `nil` (`auto`): the only one that is installed.

@@ -88,6 +88,7 @@ package struct Settings: Sendable, Equatable {
   package var scaling = ScalingKeys()
   package var queue = QueueSettings()
   package var chat = ChatSettings()
+  package var sources = SourcesSettings()
   package var health = HealthSettings()
   package var restarts = RestartSettings()
 

@@ -43,6 +43,7 @@ enum SettingsKeys {
     .group("scaling", scaling),
     .group("queue", queue),
     .group("chat", chat),
+    .group("sources", sources),
     .group("health", health),
     .group("restarts", restarts),
     .value("drain_timeout", \.drainTimeout, .duration(.zero ... .seconds(86_400))),
@@ -88,6 +89,15 @@ enum SettingsKeys {
     .value("resume_within", \.chat.resumeWithin, .duration(.seconds(1) ... .seconds(3_600))),
     .value("history_messages", \.chat.historyMessages, .integer(0...200)),
     .value("session_lifetime", \.chat.sessionLifetime, .duration(.seconds(60) ... .seconds(366 * 86_400))),
+  ]
+
+  private static let sources: [Key<Settings>] = [
+    .value("index", \.sources.index, ValueFormat.absolutePath.orNone("none")),
+    .value("model", \.sources.model, .modelName),
+    .value("passages", \.sources.passages, .integer(1...20)),
+    .value("least_score", \.sources.leastScore, .number(0...1)),
+    .value("service", \.sources.service, ValueFormat.serviceAddress.orNone("none")),
+    .value("timeout", \.sources.timeout, .duration(.milliseconds(50) ... .seconds(60))),
   ]
 
   private static let health: [Key<Settings>] = [

@@ -1,0 +1,199 @@
+import Gateway
+import NIOCore
+import OllamaAPI
+import PoolConfiguration
+import PoolCore
+import Retrieval
+
+/// Finds passages for a question: in the index that `ollama-pool index` wrote, or by the operator's service. On the
+/// loop.
+final class SourceFinder {
+  /// What of a question is looked for, in characters.
+  private static let questionLength = 4_000
+  /// The part of the time that its embedding may take; with the rest its words can still be looked for.
+  private static let partForEmbedding = 0.8
+  /// Of an embedding model's answer, in bytes.
+  private static let embeddingLimit = 1 << 20
+
+  private let gateway: Gateway
+  private let report: (String) -> Void
+  private var settings: SourcesSettings
+  private var index: DocumentIndex?
+  /// The model of an index that was told to be another one's than the configuration's.
+  private var toldModel: String?
+
+  init(gateway: Gateway, settings: SourcesSettings, report: @escaping (String) -> Void) {
+    self.gateway = gateway
+    self.settings = settings
+    self.report = report
+    index = settings.index.map { DocumentIndex($0, on: gateway.loop) }
+  }
+
+  func adopt(_ settings: SourcesSettings) {
+    if settings.index != index?.path { index = settings.index.map { DocumentIndex($0, on: gateway.loop) } }
+    self.settings = settings
+  }
+
+  var isConfigured: Bool { index != nil || settings.service != nil }
+
+  /// Calls `done` within the configured time, in whatever state things are, unless it is cancelled before.
+  ///
+  /// - Parameter address: of an instance that has a slot for the question now.
+  func find(
+    _ question: String, session: String, at address: SocketAddress, _ done: @escaping ([FoundPassage]) -> Void
+  ) -> SourceSearch {
+    let question = String(question.prefix(Self.questionLength))
+    let search = SourceSearch(within: settings.timeout, on: gateway.loop, report: report, done)
+    if let service = settings.service {
+      ask(service, question, session: session, search)
+    } else if let index {
+      look(in: index, question, at: address, search)
+    } else {
+      search.end(with: [])
+    }
+    return search
+  }
+
+  // MARK: The index
+
+  private func look(in index: DocumentIndex, _ question: String, at address: SocketAddress, _ search: SourceSearch) {
+    index.model().assumeIsolated().whenComplete { [self] opened in
+      guard search.isOpen else { return }
+      switch opened {
+      case .failure(let error): search.fail("\(error)")
+      case .success(let model):
+        note(model)
+        embed(question, model, at: address, search) { [self] vector in
+          rank(in: index, question, vector, search)
+        }
+      }
+    }
+  }
+
+  private func embed(
+    _ question: String, _ model: EmbeddingModel, at address: SocketAddress, _ search: SourceSearch,
+    _ done: @escaping (Vector?) -> Void
+  ) {
+    let request = gateway.sendAside(
+      "/api/embed", body: model.request(question: question), model: model.name, to: address,
+      within: .nanoseconds(Int64(Double(settings.timeout.nanoseconds) * Self.partForEmbedding)),
+      bodyLimit: Self.embeddingLimit)
+    search.request = request
+    request.answer.assumeIsolated().whenComplete { [self] answered in
+      guard search.isOpen else { return }
+      search.request = nil
+      do {
+        let answer = try answered.get()
+        guard answer.status == 200 else { throw SourceProblem(answer) }
+        done(try model.vectors(answer.body, count: 1).first)
+      } catch {
+        report("no embedding by \(model.name), so the documents are searched by words alone: \(error)")
+        done(nil)
+      }
+    }
+  }
+
+  private func rank(in index: DocumentIndex, _ question: String, _ vector: Vector?, _ search: SourceSearch) {
+    let request = SearchRequest(
+      question: question, vector: vector, limit: settings.passages, leastScore: settings.leastScore,
+      deadline: search.deadline)
+    index.search(request).assumeIsolated().whenComplete { found in
+      switch found {
+      case .success(let passages): search.end(with: passages)
+      case .failure(let error): search.fail("\(error)")
+      }
+    }
+  }
+
+  private func note(_ model: EmbeddingModel) {
+    let isTold = toldModel == model.name
+    let differs = ModelName.key(of: model.name) != ModelName.key(of: settings.model)
+    toldModel = differs ? model.name : nil
+    guard differs, !isTold else { return }
+    report(
+      "the index is of the model \(model.name), not of sources.model, \(settings.model): it stays in use until "
+        + "`ollama-pool index` has run again")
+  }
+
+  // MARK: The service
+
+  private func ask(_ service: ServiceAddress, _ question: String, session: String, _ search: SourceSearch) {
+    let request = UpstreamRequest.send(
+      "POST", service.path, body: SourceService.request(question, limit: settings.passages, session: session),
+      to: .host(service.host, port: service.port), within: .nanoseconds(settings.timeout.nanoseconds),
+      bodyLimit: SourceService.answerLimit, on: gateway.loop)
+    search.request = request
+    request.answer.assumeIsolated().whenComplete { [settings] answered in
+      guard search.isOpen else { return }
+      search.request = nil
+      do {
+        let answer = try answered.get()
+        guard answer.status == 200 else { throw SourceProblem(answer) }
+        let found = try SourceService.passages(answer.body, limit: settings.passages)
+        search.end(with: found.filter { $0.score >= settings.leastScore })
+      } catch {
+        search.fail("\(service): \(error)")
+      }
+    }
+  }
+}
+
+/// One search under way, which ends once: with what was found, with a problem, or when its time is up. On the loop.
+final class SourceSearch {
+  let deadline: NIODeadline
+  /// What it waits for.
+  var request: UpstreamRequest?
+  private var done: (([FoundPassage]) -> Void)?
+  private let report: (String) -> Void
+  private var timer: Scheduled<Void>?
+
+  init(
+    within time: Duration, on loop: any EventLoop, report: @escaping (String) -> Void,
+    _ done: @escaping ([FoundPassage]) -> Void
+  ) {
+    self.report = report
+    self.done = done
+    let time = TimeAmount.nanoseconds(time.nanoseconds)
+    deadline = .now() + time
+    // What waits for an answer is told by the request itself, at the same moment and in better words.
+    timer = loop.assumeIsolated().scheduleTask(in: time + .milliseconds(20)) { [self] in
+      fail("it took longer than sources.timeout")
+    }
+  }
+
+  var isOpen: Bool { done != nil }
+
+  func end(with passages: [FoundPassage]) {
+    guard let done else { return }
+    close()
+    done(passages)
+  }
+
+  func fail(_ problem: String) {
+    guard isOpen else { return }
+    report(problem)
+    end(with: [])
+  }
+
+  /// Nobody wants to know any more.
+  func cancel() { close() }
+
+  private func close() {
+    done = nil
+    timer?.cancel()
+    request?.cancel()
+    request = nil
+  }
+}
+
+/// An answer that is none.
+struct SourceProblem: Error, CustomStringConvertible {
+  let description: String
+
+  init(_ answer: UpstreamAnswer) {
+    let body = String(decoding: answer.body.prefix(300), as: UTF8.self)
+    description = "status \(answer.status): \(body)"
+  }
+
+  init(_ description: String) { self.description = description }
+}
