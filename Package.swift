@@ -165,7 +165,7 @@ let tests: [Target] = [
     name: "EndToEndTests", dependencies: ["TestSupport"],
     exclude: [
       "browser.py", "browser_page.py", "chat_socket.py", "control_socket.py", "official_clients.py", "openapi.py",
-      "schemathesis.toml",
+      "schemathesis.toml", "source_service.py",
     ]),
   .testTarget(
     name: "ProjectTests",

@@ -24,7 +24,7 @@ struct OllamaPool: AsyncParsableCommand {
         subcommands: [Status.self, Queue.self, GPUs.self, Explain.self, Logs.self, Doctor.self]),
       CommandGroup(
         name: "Changing it:",
-        subcommands: [Scale.self, Drain.self, Restart.self, Cordon.self, Uncordon.self, Config.self]),
+        subcommands: [Scale.self, Drain.self, Restart.self, Cordon.self, Uncordon.self, Index.self, Config.self]),
       CommandGroup(name: "Who may use it:", subcommands: [Keys.self]),
       CommandGroup(name: "For the units:", subcommands: [Preflight.self]),
     ])

@@ -3,6 +3,7 @@ import Dispatcher
 import Glibc
 import Launching
 import PoolConfiguration
+import Retrieval
 import Supervisor
 import Varlink
 
@@ -37,6 +38,7 @@ extension CommandFailure {
     case let error as ConfigurationError:
       self.init(error.description, status: Self.wrongConfiguration, isComplete: true)
     case let error as DispatcherError: self.init(error.message)
+    case let error as RetrievalError: self.init(error.message)
     case let error as SupervisorError: self.init(error.message)
     case let error as LaunchError: self.init(error.message)
     case let error as VarlinkError: self.init(error.message)

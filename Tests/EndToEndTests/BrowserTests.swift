@@ -52,6 +52,20 @@ import Testing
   @Test("Markdown is shown as it should be, however it comes, and nothing in it becomes HTML")
   func rendering() async throws { try await withPool { try await browse("rendering", $0) } }
 
+  @Test("sources are shown with how well they fit, as text whatever is in them, and kept with the answer")
+  func sources() async throws {
+    let documents = try TemporaryDirectory()
+    let text = "# TK3+ 130bar\n\nLa guarnizione della TK3+ è in <img src=x onerror=alert(1)> NBR, a 130 bar.\n"
+    try documents.write(text, to: "tk3.md")
+    let settings = "chat:\n  default_model: llama3.2\nsources:\n  index: \(documents.path)/documents.sqlite\n"
+    try await withPool(Pool.Setup(settings: settings)) { pool in
+      let index = try await run(
+        BuiltProduct.path("ollama-pool"), ["index", "--config", pool.configuration, documents.path])
+      #expect(index.end == .exited(0), "\(index.errorOutput)")
+      try await browse("sources", pool)
+    }
+  }
+
   @Test("the client file serves a page of another origin")
   func elsewhere() async throws { try await withPool(Self.slow) { try await browse("elsewhere", $0) } }
 

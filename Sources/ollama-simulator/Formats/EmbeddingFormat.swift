@@ -1,7 +1,7 @@
 import FoundationEssentials
 import OllamaAPI
 
-/// Embeddings: vectors of length 1, the same for the same text.
+/// Embeddings: vectors of length 1, the same for the same text, and similar for texts of similar words.
 enum EmbeddingFormat {
   static func answer(
     _ request: InferenceRequest, _ endpoint: InferenceEndpoint, nanoseconds: Int, loadNanoseconds: Int
@@ -31,9 +31,14 @@ enum EmbeddingFormat {
     }
   }
 
+  /// The sum of made-up vectors of its words, so that texts with words in common point into a similar direction.
   private static func vector(_ text: String, _ count: Int) -> [Double] {
-    let words = Words(seed: 0, prompt: text)
-    let numbers = (0..<count).map(words.number)
+    let words = text.lowercased().split { !$0.isLetter && !$0.isNumber }.map(String.init)
+    var numbers = [Double](repeating: 0, count: count)
+    for word in Set(words).sorted() + (words.isEmpty ? [text] : []) {
+      let ofWord = Words(seed: 0, prompt: word)
+      for index in numbers.indices { numbers[index] += ofWord.number(index) }
+    }
     let length = numbers.reduce(0) { $0 + $1 * $1 }.squareRoot()
     return numbers.map { $0 / max(length, .leastNormalMagnitude) }
   }
