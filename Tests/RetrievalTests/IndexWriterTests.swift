@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import TestSupport
 import Testing
 
@@ -55,6 +56,15 @@ struct IndexWriterTests {
     #expect(try IndexContents.read(corpus.path).documents.count == 4)
     try writer.finish()
     #expect(try IndexContents.read(corpus.path) == IndexContents(model: "other", documents: []))
+  }
+
+  @Test("root writes into no folder of somebody else's", .enabled("needs root") { geteuid() == 0 })
+  func rootIsCareful() throws {
+    let corpus = try Corpus()
+    #expect(chown(corpus.folder.path, 65_534, 65_534) == 0)
+    let error = #expect(throws: RetrievalError.self) { try IndexWriter(corpus.path, model: "m") }
+    #expect(error?.message.contains("belongs to the user nobody: run this as that one") == true)
+    #expect(try FileManager.default.contentsOfDirectory(atPath: corpus.folder.path) == [])
   }
 
   @Test("two writers don't meet, and what isn't an index is left alone")

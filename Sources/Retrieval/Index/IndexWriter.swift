@@ -38,7 +38,23 @@ package final class IndexWriter {
 
   deinit { close(lock) }
 
+  /// Root writes nothing where somebody else could put a link in its way.
+  private static func checkOwner(of path: String) throws {
+    var folder = stat()
+    guard geteuid() == 0, stat(self.folder(of: path), &folder) == 0, folder.st_uid != 0 else { return }
+    let owner = getpwuid(folder.st_uid).map { String(cString: $0.pointee.pw_name) } ?? "#\(folder.st_uid)"
+    throw RetrievalError(
+      .failed,
+      "\(self.folder(of: path)) belongs to the user \(owner): run this as that one, with sudo -u '\(owner)', who has to "
+        + "be able to read the documents")
+  }
+
+  private static func folder(of path: String) -> String {
+    "/" + path.split(separator: "/").dropLast().joined(separator: "/")
+  }
+
   private static func locked(_ path: String) throws -> CInt {
+    try checkOwner(of: path)
     let file = Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o640)
     guard file >= 0 else {
       throw RetrievalError(
@@ -182,12 +198,9 @@ package final class IndexWriter {
     } catch {
       throw RetrievalError(error, file: workPath)
     }
-    // As root writes it, whoever owns the folder must be able to read it.
-    if geteuid() == 0 {
-      var folder = stat()
-      let parent = path.split(separator: "/").dropLast().joined(separator: "/")
-      if stat("/" + parent, &folder) == 0 { fchown(lock, folder.st_uid, folder.st_gid) }
-    }
+    // Of a folder of root's the group may be the dispatcher's.
+    var folder = stat()
+    if geteuid() == 0, stat(Self.folder(of: path), &folder) == 0 { fchown(lock, 0, folder.st_gid) }
     guard fsync(lock) == 0, rename(workPath, path) == 0 else {
       throw RetrievalError(.failed, "\(path) can't be put in place: \(String(cString: strerror(errno)))")
     }
