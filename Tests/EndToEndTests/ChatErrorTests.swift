@@ -24,7 +24,7 @@ import Testing
     Refusal(body: "{\"message\":\" \\n\"}", status: 400, code: "empty_message", words: "no question"),
     Refusal(
       body: #"{"message":"a","priority":1.5}"#, status: 400, code: "malformed_request", words: "a whole number from 0"),
-    Refusal(body: #"{"message":"a","priority":101}"#, status: 400, code: "malformed_request", words: "to 100."),
+    Refusal(body: #"{"message":"a","priority":100}"#, status: 400, code: "malformed_request", words: "to 99."),
     Refusal(body: #"{"message":"a"}"#, status: 400, code: "model_needed", words: "There are: "),
     Refusal(body: #"{"message":"a","model":"nope"}"#, status: 404, code: "model_not_found", words: "no model 'nope'"),
     Refusal(

@@ -88,7 +88,7 @@ def bad_orders():
         socket.refusal(order, "malformed_request")
     socket.refusal({"type": "ask", "message": "\t ", "tag": "x"}, "empty_message", "x")
     socket.refusal({"type": "ask", "message": "hello", "model": "nope", "tag": "y"}, "model_not_found", "y")
-    socket.refusal({"type": "ask", "message": "hello", "priority": 101}, "malformed_request")
+    socket.refusal({"type": "ask", "message": "hello", "priority": 100}, "malformed_request")
     for order in ("cancel", "follow"):
         socket.refusal({"type": order}, "not_found")
         socket.refusal({"type": order, "request_id": "nobody's", "tag": "z"}, "not_found", "z")
