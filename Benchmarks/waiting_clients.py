@@ -137,6 +137,11 @@ class Clients:
                     self.lags.append(time.monotonic() - self.departed_at)
                 self.placed.add(key.data)
 
+    def close(self):
+        for key in list(self.selector.get_map().values()):
+            key.fileobj.close()
+        self.selector.close()
+
     def read_for(self, seconds):
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
@@ -183,6 +188,7 @@ def main():
         clients.read_for(seconds)
         taken = (processor_seconds(pool.dispatcher) - processor) / (time.monotonic() - start)
         per_second = clients.departures / seconds
+        clients.close()
         bare = reference(waiting)
         lags = sorted(clients.lags)
         print(f"{count} clients asked and were told their places in {asked:.1f} s, each with a write to the store")
