@@ -84,7 +84,8 @@ package final class Gateway {
       .serverChannelOption(.maxMessagesPerRead, value: 16)
       .childChannelOption(.maxMessagesPerRead, value: 1)
       .childChannelOption(
-        .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 1024, initial: 2048, maximum: 65_536)
+        // The channel keeps its last buffer, also while its client waits for hours: most requests fit into a small one.
+        .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 512, maximum: 65_536)
       )
       .childChannelOption(
         .writeBufferWaterMark,

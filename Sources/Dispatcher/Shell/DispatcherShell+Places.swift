@@ -49,10 +49,7 @@ extension DispatcherShell {
   }
 
   private func tellPlaces() {
-    for id in places.untold.prefix(Self.slice) {
-      guard let tell = places.watchers[id], let estimate = estimate(for: id) else { continue }
-      tell(estimate)
-    }
+    for (id, estimate) in estimates(for: places.untold.prefix(Self.slice)) { places.watchers[id]?(estimate) }
     places.untold = places.untold.dropFirst(Self.slice)
     guard !places.untold.isEmpty, !isClosed else { return }
     loop.assumeIsolated().execute { [self] in tellPlaces() }

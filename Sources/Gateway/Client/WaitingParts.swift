@@ -14,7 +14,8 @@ struct WaitingParts {
   /// Pieces of a body are put together up to this, in bytes.
   private static let joinedPiece = 4 << 10
 
-  private var parts: CircularBuffer<HTTPServerRequestPart> = []
+  /// Room for one: nearly every client waits for its answer, and thousands of them do.
+  private var parts = CircularBuffer<HTTPServerRequestPart>(initialCapacity: 1)
   /// About what they take in memory, in bytes.
   private(set) var cost = 0
 

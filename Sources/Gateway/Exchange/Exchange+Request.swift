@@ -73,7 +73,7 @@ extension Exchange {
   func releaseBody() {
     hold(-body.readableBytes - streamedBytes)
     body = ByteBuffer()
-    streamedParts = []
+    streamedParts = CircularBuffer(initialCapacity: 1)
     streamedBytes = 0
   }
 

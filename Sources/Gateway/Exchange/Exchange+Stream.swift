@@ -18,6 +18,7 @@ extension Exchange {
     let keepsAlive = !isHTTP10 && client.answerMayKeepAlive(self)
     stage = .streaming(OwnStream(isChunked: !isHTTP10, keepsAlive: keepsAlive))
     releaseBody()
+    forgetHeaders()
     answerStatus = status
     var buffer = ByteBufferAllocator().buffer(capacity: 512)
     var tail = ownTail(client)

@@ -67,7 +67,7 @@ package final class Exchange {
   final class Preparation {}
 
   let gateway: Gateway
-  let head: HTTPRequestHead
+  private(set) var head: HTTPRequestHead
   let plan: RequestPlan
   var stage = Stage.receiving
   /// nil once the exchange has ended.
@@ -78,7 +78,8 @@ package final class Exchange {
   var body = ByteBuffer()
   /// Its part of what the gateway holds.
   private(set) var heldBytes = 0
-  var streamedParts: CircularBuffer<ByteBuffer> = []
+  /// Room for one: most bodies are none of these.
+  var streamedParts = CircularBuffer<ByteBuffer>(initialCapacity: 1)
   var streamedBytes = 0
   var bodyIsWhole = false
   var hasSentStreamedBody = false
@@ -103,6 +104,9 @@ package final class Exchange {
     bodyIsWhole = !plan.hasBody
     hold(plan.headBytes)
   }
+
+  /// What nobody asks for any more is not kept while the answer takes its time.
+  func forgetHeaders() { head.headers = HTTPHeaders() }
 
   /// - Parameter bytes: negative for those that are held no longer.
   func hold(_ bytes: Int) {

@@ -2,14 +2,40 @@ import OrderedCollections
 
 /// How long those that wait still will.
 extension Dispatch {
+  /// What of the pool there is for the requests for a model.
+  private struct Outlook {
+    /// The models for whose requests it is as well; nil for any.
+    let rivals: Set<String?>?
+    let capacity: WaitingEstimate.Capacity
+  }
+
+  private func outlook(for model: String?, at now: Instant) -> Outlook {
+    let instances = instances.values.filter { instance in
+      instance.retiredBy == nil && [.core, .surplus].contains(instance.wanted.role) && instance.serves(model)
+    }
+    return Outlook(rivals: rivals(for: instances, model), capacity: capacity(of: instances, at: now))
+  }
+
+  private mutating func estimate(for id: RequestID, _ outlook: Outlook) -> WaitingEstimate? {
+    order.ahead(of: id, among: outlook.rivals).map { WaitingEstimate(ahead: $0, outlook.capacity, serviceTimes) }
+  }
+
   /// nil where the request does not wait for a slot.
   package mutating func estimate(for id: RequestID, at now: Instant) -> WaitingEstimate? {
     guard let request = requests[id]?.request, request.need == .slot else { return nil }
-    let instances = instances.values.filter { instance in
-      instance.retiredBy == nil && [.core, .surplus].contains(instance.wanted.role) && instance.serves(request.model)
-    }
-    return order.ahead(of: id, among: rivals(for: instances, request.model)).map {
-      WaitingEstimate(ahead: $0, capacity(of: instances, at: now), serviceTimes)
+    return estimate(for: id, outlook(for: request.model, at: now))
+  }
+
+  /// Those of many at once; of those that do not wait for a slot, none.
+  package mutating func estimates(
+    for ids: some Sequence<RequestID>, at now: Instant
+  ) -> [(id: RequestID, estimate: WaitingEstimate)] {
+    var outlooks: [String?: Outlook] = [:]
+    return ids.compactMap { id in
+      guard let request = requests[id]?.request, request.need == .slot, order.isWaiting(id) else { return nil }
+      let outlook = outlooks[request.model] ?? outlook(for: request.model, at: now)
+      outlooks[request.model] = outlook
+      return estimate(for: id, outlook).map { (id, $0) }
     }
   }
 
