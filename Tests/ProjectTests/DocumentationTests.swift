@@ -33,12 +33,11 @@ struct DocumentationTests {
   @Test func `files that the pages link to are there`() throws {
     for page in [
       "README.md", "docs/handbook.md", "docs/performance.md", "docs/sources.md", "docs/users.md",
-      "docs/flask/README.md",
-      "Benchmarks/README.md",
+      "docs/flask/README.md", "Benchmarks/README.md",
     ] {
       let folder = page.split(separator: "/").dropLast().map { $0 + "/" }.joined()
       for link in try Repository.text(page).matches(of: /\]\(([^):#]+)\)/) {
-        #expect(throws: Never.self, "\(page): \(link.1)") { try Repository.text(folder + link.1) }
+        #expect(FileManager.default.fileExists(atPath: PackageRoot.path(to: folder + link.1)), "\(page): \(link.1)")
       }
     }
   }
