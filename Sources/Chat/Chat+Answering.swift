@@ -94,6 +94,7 @@ extension Chat {
   func finish(_ question: Question, _ ending: Ending) {
     if case .ended = question.phase { return }
     question.phase = .ended
+    if case .refused(let error) = ending, !question.wasTold { return refuse(question, error) }
     question.deadline = pool.now + settings.resumeWithin
     let now = WallTime.now
     let text = question.answer.text.isEmpty ? question.voidedText : question.answer.text
@@ -110,15 +111,17 @@ extension Chat {
     case .answered: question.tell(.done(at: now.iso8601, model: question.model, wasStopped: false))
     case .stopped: question.tell(.done(at: now.iso8601, model: question.model, wasStopped: true))
     case .refused(let error):
-      if question.wasTold {
-        question.tell(.failed(message: error.message, code: error.code, retryAfterSeconds: error.retryAfterSeconds))
-      } else {
-        let viewers = question.viewers
-        question.viewers = []
-        forget(question)
-        for viewer in viewers { viewer.refuse(error) }
-      }
+      question.tell(.failed(message: error.message, code: error.code, retryAfterSeconds: error.retryAfterSeconds))
     }
+  }
+
+  /// Before anybody was told that it was taken, it is as if it had never been.
+  private func refuse(_ question: Question, _ error: PoolError) {
+    note(store.withdrawRequest(question.id, of: question.session))
+    forget(question)
+    let viewers = question.viewers
+    question.viewers = []
+    for viewer in viewers { viewer.refuse(error) }
   }
 
   /// The pool stops before its answer has ended: it stays written down, and the next dispatcher goes on with it.
@@ -130,10 +133,19 @@ extension Chat {
     for viewer in viewers { viewer.cut() }
   }
 
-  /// Keeps an ended question for those who come back.
+  /// Keeps an ended question for those who come back. Of too many the first ones go, but for those that are being
+  /// followed.
   private func remember(_ question: Question) {
-    ended.append(question.id)
-    while ended.count > Self.mostEnded, let oldest = ended.popFirst() { questions[oldest] = nil }
+    ended.append(EndedQuestion(id: question.id, bytes: question.log.bytes))
+    endedBytes += question.log.bytes
+    while ended.count > Self.mostEnded || endedBytes > Self.mostEndedBytes, let oldest = ended.first {
+      if let question = questions[oldest.id], question.viewers.isEmpty { forget(question) }
+      dropOldestEnded()
+    }
+  }
+
+  func dropOldestEnded() {
+    if let oldest = ended.popFirst() { endedBytes -= oldest.bytes }
   }
 
   func forget(_ question: Question) { questions[question.id] = nil }

@@ -27,7 +27,7 @@ extension Chat {
         stop(question, because: .unwatched)
       }
     }
-    while let oldest = ended.first, questions[oldest] == nil { ended.removeFirst() }
+    while let oldest = ended.first, questions[oldest.id] == nil { dropOldestEnded() }
     if now - expiredAt >= min(Self.expiryPause, sessions.lifetime) {
       expiredAt = now
       forgetExpiredSessions()

@@ -22,6 +22,7 @@ package import QueueStore
 package final class Chat {
   /// Ended questions that are kept for those who come back, and the bytes of their events.
   static let mostEnded = 10_000
+  static let mostEndedBytes = 64 << 20
 
   let loop: any EventLoop
   let store: QueueStore
@@ -34,7 +35,7 @@ package final class Chat {
   /// Of questions that the pool has.
   var names: [RequestID: String] = [:]
   /// Those that have ended, the latest last.
-  var ended: CircularBuffer<String> = []
+  var ended: CircularBuffer<EndedQuestion> = []
   var endedBytes = 0
   /// By the request through which they follow.
   var streams: [RequestID: EventStream] = [:]
@@ -122,6 +123,12 @@ package final class Chat {
     guard let stream = streams[exchange.id], let question = stream.question else { return }
     question.pump(stream)
   }
+}
+
+struct EndedQuestion {
+  let id: String
+  /// Of its events.
+  let bytes: Int
 }
 
 extension PoolError {

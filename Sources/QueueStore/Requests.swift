@@ -80,4 +80,12 @@ extension QueueStore {
   package func deleteRequest(_ id: String) -> EventLoopFuture<Void> {
     call("deleting a request") { database in try database.change("DELETE FROM request WHERE id = ?", id) }
   }
+
+  /// Deletes a request, and what its session's history has of it: it was refused before anybody was told of it.
+  package func withdrawRequest(_ id: String, of session: String) -> EventLoopFuture<Void> {
+    call("withdrawing a request") { database in
+      try database.change("DELETE FROM request WHERE id = ?", id)
+      try database.change("DELETE FROM message WHERE session = ? AND request = ?", session, id)
+    }
+  }
 }

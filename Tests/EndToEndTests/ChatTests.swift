@@ -212,6 +212,22 @@ import Testing
     }
   }
 
+  @Test("A question that is refused leaves no trace")
+  func refused() async throws {
+    var setup = Pool.Setup()
+    setup.settings = "classes: {standard: {requests_per_hour: 2}}"
+    try await withPool(setup) { pool in
+      let user = ChatUser(pool)
+      for message in ["one", "two"] { try await user.ask(message).finish() }
+      let third = try await user.send("POST", "/chat/stream", body: #"{"message":"three","model":"llama3.2"}"#)
+      #expect(third.status == 429 && third.text.contains(#""code":"rate_limited""#), "\(third.text)")
+      #expect(try #require(Int(third.head["Retry-After"] ?? "")) > 3_000)
+      #expect(third.head["RateLimit-Limit"] == "2" && third.head["RateLimit-Remaining"] == "0")
+      let asked = try await user.history().messages.filter { $0.role == "user" }.map(\.content)
+      #expect(asked == ["one", "two"])
+    }
+  }
+
   @Test("Bad questions get an error that helps, and cookies that the pool never gave count for nothing")
   func badInput() async throws {
     var setup = Pool.Setup()

@@ -41,6 +41,26 @@ struct RecordTests {
     try await store.close().get()
   }
 
+  @Test func `a request that is withdrawn takes its own messages along`() async throws {
+    let store = try await QueueStore.inMemory()
+    let session = StoredRequest.sample(1).session
+    if try await store.load(usageSince: 0).get().sessions.isEmpty {
+      _ = try await store.add(StoredSession(id: session, owner: "anonymous", createdAt: 1, lastUsedAt: 1)).get()
+    }
+    for place in [1, 2] as [Int64] {
+      try await store.add(.sample(place)).get()
+      try await store.append(
+        StoredMessage(session: session, role: .user, content: "\(place)", requestID: "r\(place)", at: 1)
+      ).get()
+    }
+    try await store.withdrawRequest("r2", of: session).get()
+    try await store.withdrawRequest("r2", of: session).get()
+    try await store.withdrawRequest("r1", of: "another").get()
+    #expect(try await store.load(usageSince: 0).get().requests.isEmpty)
+    #expect(try await store.history(of: session, last: 9, bytes: 99).get().map(\.content) == ["1"])
+    try await store.close().get()
+  }
+
   @Test func `requests that ran come first, then those that waited, by their places`() async throws {
     var running = StoredRequest.sample(5)
     running.keyID = "k1"
