@@ -157,8 +157,8 @@ import Testing
     for number: UInt64 in 1...2 { order.callUp(RequestID(number)) }
     // b has 100 and twice its tokens; a has 100, twice 300, and once more 100: 800.
     order.remove(RequestID(2), .tokens(tokens))
-    order.suspend(RequestID(1), .tokens(300))
-    order.resume(RequestID(1), at: .zero)
+    order.suspend(RequestID(1), .tokens(300), at: .zero)
+    order.resume(RequestID(1))
     #expect(order.waiting.map(\.number) == [1] + expected)
     order.callUp(RequestID(1))
     order.remove(RequestID(1), .tokens(0))
@@ -172,7 +172,7 @@ import Testing
     }
     for number: UInt64 in 1...2 { order.callUp(RequestID(number)) }
     order.charge(RequestID(2), tokens: 10)
-    order.suspend(RequestID(1), .tokens(5))
+    order.suspend(RequestID(1), .tokens(5), at: .zero)
     // It will be served once more.
     #expect(order.waiting.map(\.number) == [4, 3])
     order.remove(RequestID(1))

@@ -94,6 +94,7 @@ import Testing
 
   @Test func classesComeOneAfterTheOtherAndAgeLiftsFromOneToTheNext() {
     var order = ServiceOrder()
+    order.isFair = false
     order.aging = .seconds(300)
     order.append(request(1, "a", priority: 2), at: .zero)
     order.append(request(2, "b", priority: 1), at: .zero + .seconds(1))
@@ -109,6 +110,91 @@ import Testing
     #expect(order.waiting.map(\.number) == [1, 2, 3, 4])
     order.move(RequestID(2), toLevel: 3, at: .zero)
     #expect(order.waiting.map(\.number) == [1, 3, 4, 2])
+  }
+
+  /// Whoever comes anew has had nothing: without an end to it somebody who has had a lot would never be served.
+  @Test func theFirstOfAUsersRequestsComesBeforeAllTurnsOnceItHasWaitedForLong() {
+    var order = ServiceOrder()
+    order.aging = .seconds(300)
+    for number: UInt64 in 2...4 { order.append(request(number, UserID("light\(number)"), tokens: 10), at: .zero) }
+    order.append(request(1, "heavy", tokens: 9000), at: .zero)
+    order.callUp(RequestID(1))
+    for number: UInt64 in 5...7 { order.append(request(number, "heavy", tokens: 10), at: .zero + .seconds(1)) }
+    order.append(request(8, "free", priority: 1), at: .zero + .seconds(3))
+    var (second, next) = (3, UInt64(10))
+    func served(until end: Int) -> [UInt64] {
+      var served: [UInt64] = []
+      while second < end {
+        order.append(request(next, UserID("new\(next)"), tokens: 10), at: .zero + .seconds(second))
+        order.age(at: .zero + .seconds(second))
+        guard let first = order[0] else { break }
+        order.callUp(first)
+        order.remove(first, .tokens(1))
+        served.append(first.number)
+        second += 1
+        next += 1
+      }
+      return served.filter { $0 < 10 }
+    }
+    #expect(served(until: 301) == [2, 3, 4])
+    #expect(served(until: 302) == [5])
+    // What is lifted by age alone comes before those who came later, and after the one that is past all turns.
+    #expect(served(until: 304) == [8])
+    // A crowd is not lifted at once: the next one was not the first, and has its time again.
+    #expect(served(until: 601) == [])
+    #expect(served(until: 602) == [6])
+    #expect(served(until: 901) == [])
+    #expect(served(until: 902) == [7])
+  }
+
+  @Test func whatWasLiftedBeforeAllTurnsIsChargedLikeAllAndKeepsItsPlace() {
+    var order = ServiceOrder()
+    order.aging = .seconds(10)
+    order.append(request(1, "a", tokens: 500), at: .zero)
+    order.callUp(RequestID(1))
+    order.append(request(2, "a", tokens: 100), at: .zero)
+    order.append(request(3, "b", tokens: 50), at: .zero + .seconds(5))
+    #expect(order.age(at: .zero + .seconds(10)).map(\.number) == [2])
+    #expect(order.waiting.map(\.number) == [2, 3] && order.level(of: RequestID(2)) == 0)
+    order.move(RequestID(2), toLevel: 0, at: .zero + .seconds(10))
+    #expect(order.waiting.map(\.number) == [2, 3])
+    order.callUp(RequestID(2))
+    order.putBack(RequestID(2), at: .zero + .seconds(11))
+    #expect(order.waiting.map(\.number) == [2, 3])
+    order.callUp(RequestID(2))
+    // a has had 600, b is lifted to what that was before.
+    order.append(request(4, "a", tokens: 1), at: .zero + .seconds(12))
+    order.append(request(5, "b", tokens: 1), at: .zero + .seconds(12))
+    #expect(order.waiting.map(\.number) == [3, 5, 4])
+    order.move(RequestID(4), toLevel: 2, at: .zero + .seconds(12))
+    order.isFair = false
+    #expect(order.waiting.map(\.number) == [3, 5, 4])
+  }
+
+  @Test func whereManyHaveShiftedTheOrderIsPutRightNotMoreOftenThanItTakes() {
+    var order = ServiceOrder()
+    order.append(request(1, "crowd", tokens: 10), at: .zero)
+    order.callUp(RequestID(1))
+    for number: UInt64 in 2...1001 { order.append(request(number, "crowd", tokens: 10), at: .zero) }
+    order.append(request(2000, "eva", tokens: 10), at: .zero)
+    func first(_ time: Duration) -> UInt64? {
+      order.settle(at: .zero + time)
+      return order.first { _ in true }?.id.number
+    }
+    #expect(first(.zero) == 2)
+    // More than was expected, so that it is eva's turn.
+    order.charge(RequestID(1), tokens: 50)
+    #expect(first(.microseconds(9_999)) == 2)
+    #expect(first(.microseconds(10_000)) == 2000)
+    // Whoever wants to know exactly does at once.
+    order.remove(RequestID(1), .nothing)
+    #expect(order[0] == RequestID(2))
+    // Few are put right at once.
+    for number: UInt64 in 102...1001 { order.remove(RequestID(number)) }
+    #expect(order[0] == RequestID(2))
+    order.callUp(RequestID(2))
+    order.charge(RequestID(2), tokens: 50)
+    #expect(first(.microseconds(10_001)) == 2000)
   }
 
   @Test func whatIsPutBackHasTheTurnThatItHadAndIsChargedOnce() {
@@ -138,15 +224,17 @@ import Testing
     #expect(order.waiting.map(\.number) == [1, 2, 3, 4])
   }
 
-  @Test func theFirstOfAKindAndOfAModelIsFoundInTheOrderOfService() {
-    var order = order(
+  @Test func theFirstOfAKindAndOfAModelIsFoundInTheOrderOfService() throws {
+    let order = order(
       request(1, "a", tokens: 100, model: "m"), request(2, "a", tokens: 100, model: "n"),
       request(3, "b", tokens: 100, model: "n"), request(4, "b", tokens: 100, model: "m"))
     #expect(order.first(ofModel: "n") { _ in true }?.id.number == 3)
     #expect(order.first(of: DispatchRequest.Kind(model: "m")) { $0.number != 1 }?.id.number == 4)
     #expect(order.first(ofModel: "o") { _ in true } == nil && order.first { $0.number > 3 }?.id.number == 4)
-    #expect(order.ahead(of: RequestID(4), among: ["n"]) == 2 && order.ahead(of: RequestID(4), among: ["m", "o"]) == 1)
-    #expect(Set(order.waitingModels) == ["m", "n"] && Set(order.waiting(forModel: "n").map(\.number)) == [3, 2])
+    let fourth = order.key(of: RequestID(4))
+    let key = try #require(fourth)
+    #expect(order.ahead(of: key, among: ["n"]) == 2 && order.ahead(of: key, among: ["m", "o"]) == 1)
+    #expect(Set(order.waitingModels) == ["m", "n"] && Set(order.keys(ofModel: "n").map(\.id.number)) == [3, 2])
   }
 
   /// Against what the paper says: at each turn, of the users who wait, the one who has had the least, and of that user

@@ -114,5 +114,28 @@ import Testing
       pool.arrive(number, model)
     }
     #expect([2, 3, 5].map { position($0, in: pool) } == [2, 3, 2])
+    let told = pool.dispatch.estimates(at: pool.now)
+    #expect(Dictionary(uniqueKeysWithValues: told.map { ($0.id.number, $0.estimate.position) }) == [2: 2, 3: 3, 5: 2])
+    for (id, estimate) in told { #expect(pool.dispatch.estimate(for: id, at: pool.now) == estimate) }
+  }
+
+  @Test func theNextRequestsPlaceIsThatOfItsUsersTurn() {
+    var limits = DispatchLimits()
+    limits.isFair = true
+    var pool = PoolUnderTest(instances: 1, slots: 1, limits: limits)
+    let crowd = DispatchRequest.Share(user: "crowd")
+    for number: UInt64 in 1...10 { pool.arrive(number, share: crowd, tokens: 100) }
+    pool.arrive(11, share: DispatchRequest.Share(user: "eva"), tokens: 100)
+    func next(_ user: UserID, priority: Int = 0) -> Int {
+      let share = DispatchRequest.Share(user: user, priority: priority)
+      return pool.dispatch.estimateForNext(of: share, at: pool.now).position
+    }
+    #expect(next("ugo") == 4 && next("eva") == 5 && next("crowd") == 12 && next("ugo", priority: 1) == 12)
+    for (number, user) in [(12, "ugo"), (13, "eva")] as [(UInt64, UserID)] {
+      let told = next(user)
+      pool.arrive(number, share: DispatchRequest.Share(user: user), tokens: 100)
+      #expect(position(number, in: pool) == told)
+      pool.end(number, .cancelled)
+    }
   }
 }

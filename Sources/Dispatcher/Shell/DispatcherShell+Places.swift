@@ -1,18 +1,16 @@
 import Gateway
 import NIOCore
-import OrderedCollections
 import PoolCore
 
 /// Who wants to hear where a request stands, and when they hear it.
 struct PlaceWatch {
-  /// By request, in the order in which they began to watch.
-  var watchers: OrderedDictionary<RequestID, (WaitingEstimate) -> Void> = [:]
+  var watchers: [RequestID: (WaitingEstimate) -> Void] = [:]
   /// Requests whose clients hear their place in comments, and when they last heard something.
   var commented: [RequestID: Instant] = [:]
   var lastAt: Instant?
   var isDue = false
-  /// Those that are still to be told this time.
-  var untold: ArraySlice<RequestID> = []
+  /// What is still to be told this time.
+  var untold: ArraySlice<(id: RequestID, estimate: WaitingEstimate)> = []
 }
 
 extension DispatcherShell {
@@ -43,13 +41,15 @@ extension DispatcherShell {
       places.isDue = false
       guard !isClosed else { return }
       places.lastAt = .now
-      places.untold = places.watchers.keys.elements[...]
+      places.untold = estimates()[...]
       tellPlaces()
     }
   }
 
   private func tellPlaces() {
-    for (id, estimate) in estimates(for: places.untold.prefix(Self.slice)) { places.watchers[id]?(estimate) }
+    for (id, estimate) in places.untold.prefix(Self.slice) where core.order.isWaiting(id) {
+      places.watchers[id]?(estimate)
+    }
     places.untold = places.untold.dropFirst(Self.slice)
     guard !places.untold.isEmpty, !isClosed else { return }
     loop.assumeIsolated().execute { [self] in tellPlaces() }

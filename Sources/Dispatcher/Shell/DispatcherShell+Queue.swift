@@ -22,7 +22,7 @@ extension DispatcherShell {
     json.text(
       "{\"waiting\":\(core.queue.count),\"running\":\(core.inFlight),\"max_concurrent\":\(core.maxConcurrent)")
     json.raw(",\"next\":")
-    json.text(QueuePlace(core.estimateForNext(of: caller.share.priority, at: now)).json)
+    json.text(QueuePlace(estimateForNext(of: caller.share)).json)
     json.raw(",\"requests\":[")
     var shown = 0
     for id in core.requests.keys.sorted() where shown < Self.mostShown {

@@ -94,9 +94,10 @@ final class DispatcherShell {
   /// Where a request stands and how long it still waits; nil where it does not wait for a slot.
   func estimate(for id: RequestID) -> WaitingEstimate? { core.estimate(for: id, at: .now) }
 
-  func estimates(for ids: some Sequence<RequestID>) -> [(id: RequestID, estimate: WaitingEstimate)] {
-    core.estimates(for: ids, at: .now)
-  }
+  /// The same for one of this user's that would come now.
+  func estimateForNext(of share: DispatchRequest.Share) -> WaitingEstimate { core.estimateForNext(of: share, at: .now) }
+
+  func estimates() -> [(id: RequestID, estimate: WaitingEstimate)] { core.estimates(at: .now) }
 
   private func carryOutPending() {
     guard !isCarryingOut else { return }

@@ -48,11 +48,11 @@ extension Dispatch {
   // MARK: Slots
 
   /// The first in the queue that some instance takes now, and the best one for it.
-  mutating func nextLease() -> (RequestID, InstanceID)? {
+  mutating func nextLease(at now: Instant) -> (RequestID, InstanceID)? {
     guard !queue.isEmpty else { return nil }
     let free = instances.values.filter { $0.freeSlots > 0 }
     guard !free.isEmpty else { return nil }
-    order.settle()
+    order.settle(at: now)
     var first: ServiceOrder.Key?
     for instance in free {
       guard let candidate = firstWaiting(for: instance), first.map({ candidate < $0 }) ?? true else { continue }
@@ -210,7 +210,7 @@ extension Dispatch {
 
   /// What waits and can't be served any more.
   mutating func refuseUnserved(at now: Instant) -> [DispatchAction] {
-    let refused = order.waitingModels.filter(isUnserved).flatMap { order.waiting(forModel: $0) }.sorted()
+    let refused = order.waitingModels.filter(isUnserved).flatMap { order.keys(ofModel: $0).map(\.id) }.sorted()
     for id in refused { forget(id, .failed(.modelNotServed), at: now) }
     return refused.map { .end($0, .failed(.modelNotServed)) }
   }

@@ -16,36 +16,34 @@ extension Dispatch {
     return Outlook(rivals: rivals(for: instances, model), capacity: capacity(of: instances, at: now))
   }
 
-  private mutating func estimate(for id: RequestID, _ outlook: Outlook) -> WaitingEstimate? {
-    order.ahead(of: id, among: outlook.rivals).map { WaitingEstimate(ahead: $0, outlook.capacity, serviceTimes) }
+  private func estimate(at key: ServiceOrder.Key, _ outlook: Outlook) -> WaitingEstimate {
+    WaitingEstimate(ahead: order.ahead(of: key, among: outlook.rivals), outlook.capacity, serviceTimes)
   }
 
   /// nil where the request does not wait for a slot.
   package mutating func estimate(for id: RequestID, at now: Instant) -> WaitingEstimate? {
-    guard let request = requests[id]?.request, request.need == .slot else { return nil }
-    return estimate(for: id, outlook(for: request.model, at: now))
+    order.settle(at: now)
+    guard let key = order.key(of: id), let request = requests[id]?.request else { return nil }
+    return estimate(at: key, outlook(for: request.model, at: now))
   }
 
-  /// Those of many at once; of those that do not wait for a slot, none.
-  package mutating func estimates(
-    for ids: some Sequence<RequestID>, at now: Instant
-  ) -> [(id: RequestID, estimate: WaitingEstimate)] {
-    var outlooks: [String?: Outlook] = [:]
-    return ids.compactMap { id in
-      guard let request = requests[id]?.request, request.need == .slot, order.isWaiting(id) else { return nil }
-      let outlook = outlooks[request.model] ?? outlook(for: request.model, at: now)
-      outlooks[request.model] = outlook
-      return estimate(for: id, outlook).map { (id, $0) }
+  /// Those of all that wait for a slot; of a model's requests in the order of service. O(log n) for each.
+  package mutating func estimates(at now: Instant) -> [(id: RequestID, estimate: WaitingEstimate)] {
+    order.settle()
+    return order.waitingModels.flatMap { model in
+      let outlook = outlook(for: model, at: now)
+      return order.keys(ofModel: model).map { ($0.id, estimate(at: $0, outlook)) }
     }
   }
 
-  /// For one that would come now, of any model and of a user who waits for nothing; with fairness at most.
-  package func estimateForNext(of priority: Int, at now: Instant) -> WaitingEstimate {
+  /// For one of this user's that would come now, of any model.
+  package mutating func estimateForNext(of share: DispatchRequest.Share, at now: Instant) -> WaitingEstimate {
+    order.settle(at: now)
     let instances = instances.values.filter { $0.retiredBy == nil && [.core, .surplus].contains($0.wanted.role) }
     let capacity = capacity(of: instances, at: now)
     // A free slot takes it at once.
     let isFree = queue.isEmpty && instances.contains { $0.isInRotation && $0.freeSlots > 0 }
-    var estimate = WaitingEstimate(ahead: order.ahead(ofNewcomerAt: priority), capacity, serviceTimes)
+    var estimate = WaitingEstimate(ahead: order.ahead(ofNewcomer: share), capacity, serviceTimes)
     if isFree { (estimate.position, estimate.wait, estimate.wait90) = (1, .zero, .zero) }
     return estimate
   }

@@ -23,7 +23,7 @@ extension Dispatch {
       requests[id]?.waited = .zero
     }
     count(record.request, suspended: 1)
-    order.suspend(id, taken(by: record, .cancelled))
+    order.suspend(id, taken(by: record, .cancelled), at: now)
     suspended.insert(id)
     requests[id]?.phase = .suspended(since: now)
     // Its answer begins anew.
@@ -42,7 +42,7 @@ extension Dispatch {
     suspended.remove(id)
     count(record.request, waiting: 1, suspended: -1)
     line(of: record.request) { $0.putBack(id) }
-    order.resume(id, at: now)
+    order.resume(id)
     requests[id]?.phase = .waiting(since: now - record.waited)
     revision += 1
     return refuseUnserved(at: now) + refuseWaitingWriters(at: now) + assignFreeSlots(at: now)

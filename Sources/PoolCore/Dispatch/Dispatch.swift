@@ -274,7 +274,7 @@ package struct Dispatch: Sendable {
   mutating func assignFreeSlots(at now: Instant) -> [DispatchAction] {
     var actions: [DispatchAction] = []
     while let (id, instance) = nextReference() { actions.append(assign(id, to: instance, at: now)) }
-    while let (id, instance) = nextLease() { actions.append(assign(id, to: instance, at: now)) }
+    while let (id, instance) = nextLease(at: now) { actions.append(assign(id, to: instance, at: now)) }
     peakDemand = max(peakDemand, slotDemand)
     return actions
   }

@@ -6,8 +6,9 @@ package struct DispatchLimits: Hashable, Sendable {
   package var maximumWait: Duration?
   /// Whether of two users in one class the one who has had less comes first.
   package var isFair = false
-  /// After so long in a class a request counts as of the one above: the bound on starvation; nil for never. Shorter
-  /// than what a batch takes, it turns priority back into first in, first out.
+  /// After so long in a class a request counts as of the one above, and past the first class the first of a user's
+  /// comes before all turns: the bound on starvation; nil for never. Shorter than what a batch takes, it turns priority
+  /// back into first in, first out.
   package var aging: Duration? = .seconds(300)
   /// What a request is believed to be served for before any was, and an instance to start for.
   package var assumedService: Duration = .seconds(35)

@@ -19,7 +19,7 @@ package struct DispatchRequest: Hashable, Sendable {
   /// The normalised name of the model, where one could be read.
   package var model: String?
   /// What the model has to be loaded with.
-  package var options: RunnerOptions
+  @Shared package var options: RunnerOptions
   /// Whether the answer comes piece by piece, so that its first byte shows that the instance works.
   package var streams: Bool
   /// Whose it is, and what that one is entitled to.
@@ -34,7 +34,7 @@ package struct DispatchRequest: Hashable, Sendable {
     self.id = id
     self.need = need
     self.model = model
-    self.options = options
+    _options = options.shared
     self.streams = streams
     self.share = share
     self.inputTokens = inputTokens
@@ -47,7 +47,7 @@ package struct DispatchRequest: Hashable, Sendable {
     package var priority: Int
     /// Of two users of a priority, one of twice the weight gets twice as many tokens.
     package var weight: Double
-    package var limits: UserLimits
+    @Shared package var limits: UserLimits
 
     package init(user: UserID = "", priority: Int = 0, weight: Double = 1, limits: UserLimits = UserLimits()) {
       self.user = user
@@ -57,8 +57,10 @@ package struct DispatchRequest: Hashable, Sendable {
     }
 
     package init(user: UserID, in userClass: UserClass) {
-      self.init(
-        user: user, priority: userClass.priority, weight: userClass.weight, limits: userClass.limits)
+      self.user = user
+      priority = userClass.priority
+      weight = userClass.weight
+      _limits = userClass.$limits
     }
   }
 

@@ -17,6 +17,10 @@ package struct RunnerOptions: Hashable, Sendable {
 
   package init(contextLength: Int? = nil) { self.contextLength = contextLength }
 
+  private static let defaults = Shared(wrappedValue: RunnerOptions())
+  /// Nearly all requests have the same.
+  package var shared: Shared<RunnerOptions> { self == RunnerOptions() ? Self.defaults : Shared(wrappedValue: self) }
+
   /// Whether a model that was loaded with `others` has to be loaded anew for these, by all but the context's length.
   ///
   /// As in Ollama's scheduler: a request that leaves the layers to it takes them as they are.

@@ -18,6 +18,9 @@ struct KeyGroups<Name: Hashable & Sendable>: Sendable {
   /// Of groups with somebody who waits.
   var names: [Name] { groups.compactMap { $0?.keys.isEmpty == false ? $0?.name : nil } }
 
+  /// - Parameter number: of a group that has members.
+  func name(of number: Int) -> Name? { groups[number]?.name }
+
   subscript(name: Name) -> RankedSet<Key>? { numbers[name].flatMap { groups[$0]?.keys } }
 
   /// - Returns: the group's number.

@@ -14,7 +14,7 @@ extension ServiceOrder {
   /// Of its answer so many tokens have come so far.
   package mutating func charge(_ id: RequestID, tokens: Int) {
     guard let entry = entries[id], entry.state == .served else { return }
-    let cost = entry.spent + cost(of: entry.request, output: tokens)
+    let cost = entry.spent + cost(of: entry, output: tokens)
     if cost > entry.charged { charge(id, cost) }
   }
 
@@ -25,22 +25,22 @@ extension ServiceOrder {
   }
 
   /// What is expected of a request.
-  func expectedCost(of request: DispatchRequest) -> Int { cost(of: request, output: outputs.mean) }
+  func expectedCost(of entry: Entry) -> Int { cost(of: entry, output: outputs.mean) }
 
   func cost(of taken: Taken, _ entry: Entry) -> Int {
     switch taken {
     case .nothing: 0
-    case .tokens(let tokens): cost(of: entry.request, output: tokens)
+    case .tokens(let tokens): cost(of: entry, output: tokens)
     case .unknown: max(0, entry.charged - entry.spent)
     }
   }
 
   /// In thousandths of virtual tokens: a token of an answer counts as two of a question.
-  private func cost(of request: DispatchRequest, output: Int) -> Int {
+  private func cost(of entry: Entry, output: Int) -> Int {
     guard isFair else { return 0 }
-    let tokens = Double(OutputLengths.bounded(request.inputTokens) + 2 * OutputLengths.bounded(output))
+    let tokens = Double(OutputLengths.bounded(entry.inputTokens) + 2 * OutputLengths.bounded(output))
     // Not a number is no weight either.
-    return Int(min(Self.most, 1000 * tokens / (request.share.weight > 0.001 ? request.share.weight : 0.001)))
+    return Int(min(Self.most, 1000 * tokens / (entry.share.weight > 0.001 ? entry.share.weight : 0.001)))
   }
 
   /// A thousand million tokens: however many requests a dispatcher ever sees, their sum is no end of Int.
@@ -50,6 +50,6 @@ extension ServiceOrder {
   mutating func charge(_ id: RequestID, _ cost: Int) {
     guard let entry = entries[id], let lane = entry.chargedIn, cost != entry.charged else { return }
     entries[id]?.charged = cost
-    change(lane) { $0.charge(entry.request.share.user, cost - entry.charged) }
+    change(lane) { $0.charge(entry.share.user, cost - entry.charged) }
   }
 }

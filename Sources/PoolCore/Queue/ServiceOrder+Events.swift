@@ -6,7 +6,8 @@ extension ServiceOrder {
   package mutating func append(_ request: DispatchRequest, at now: Instant, isSuspended: Bool = false) {
     precondition(entries[request.id] == nil, "request \(request.id) has a place already")
     entries[request.id] = Entry(
-      request: request, level: UserClass.bounded(priority: request.share.priority),
+      share: request.share, inputTokens: request.inputTokens,
+      level: UserClass.bounded(priority: request.share.priority),
       pool: pools.number(of: request.model),
       kind: kinds.join(request.kind), model: models.join(request.model), state: isSuspended ? .suspended : .waiting,
       since: now)
@@ -17,12 +18,18 @@ extension ServiceOrder {
   package mutating func callUp(_ id: RequestID) {
     guard let entry = entries[id], entry.state == .waiting, let key = key(of: id) else { return }
     remove(key, entry.kind, entry.model)
+    if entry.isAged { agedUsers.remove(entry.share.user) }
     entries[id]?.state = .served
     entries[id]?.turn = key.turn
-    guard entry.chargedIn == nil else { return }
+    giveTurn(id)
+  }
+
+  /// Its user is charged for a request in its line.
+  private mutating func giveTurn(_ id: RequestID) {
+    guard let entry = entries[id], entry.chargedIn == nil else { return }
     entries[id]?.chargedIn = entry.lane
     guard isFair else { return }
-    let place = change(entry.lane) { $0.serve(id, of: entry.request.share.user) }
+    let place = change(entry.lane) { $0.serve(id, of: entry.share.user) }
     entries[id]?.charged = place?.cost ?? 0
   }
 
@@ -32,13 +39,13 @@ extension ServiceOrder {
     guard let entry = entries[id], entry.state == .served else { return }
     entries[id]?.state = .waiting
     stay(id, at: now)
-    insert(Key(level: entry.level, turn: entry.turn, id: id), entry.kind, entry.model)
+    enterLine(id) { $0.floor }
   }
 
   /// A request neither waits nor is served for now. Those behind it move up.
   ///
   /// - Parameter taken: what it has had, if it was being served.
-  package mutating func suspend(_ id: RequestID, _ taken: Taken) {
+  package mutating func suspend(_ id: RequestID, _ taken: Taken, at now: Instant) {
     guard let entry = entries[id], entry.state != .suspended else { return }
     if entry.state == .waiting {
       leave(id)
@@ -46,16 +53,18 @@ extension ServiceOrder {
       let spent = entry.spent + cost(of: taken, entry)
       entries[id]?.spent = spent
       // As of one that was put back: it will be served once more, and is charged for that already.
-      charge(id, spent + expectedCost(of: entry.request))
+      charge(id, spent + expectedCost(of: entry))
+      stay(id, at: now)
     }
     entries[id]?.state = .suspended
   }
 
   /// A suspended request waits again where it stood.
-  package mutating func resume(_ id: RequestID, at now: Instant) {
+  package mutating func resume(_ id: RequestID) {
     guard let entry = entries[id], entry.state == .suspended else { return }
     entries[id]?.state = .waiting
-    enter(id, at: now, stoodBefore: true)
+    // Its user had had less than those who have had the same now.
+    enterLine(id) { $0.floor - 1 }
   }
 
   /// A request has ended, wherever it stood.
@@ -64,7 +73,7 @@ extension ServiceOrder {
     if entry.state == .waiting { leave(id) }
     if let lane = entry.chargedIn, isFair {
       charge(id, entry.spent + (entry.state == .served ? cost(of: taken, entry) : 0))
-      change(lane) { $0.end(of: entry.request.share.user) }
+      change(lane) { $0.end(of: entry.share.user) }
     }
     kinds.leave(entry.kind)
     models.leave(entry.model)
@@ -74,6 +83,8 @@ extension ServiceOrder {
   /// Gives a request that waits or is suspended another level.
   mutating func move(_ id: RequestID, toLevel level: Int, at now: Instant) {
     guard let entry = entries[id], entry.state != .served, entry.level != level else { return }
+    // It is past the turns of the first level already.
+    guard !entry.isAged || level > 0 else { return }
     guard entry.state == .waiting else {
       entries[id]?.level = level
       return
@@ -85,13 +96,23 @@ extension ServiceOrder {
     enter(id, at: now)
   }
 
+  /// Puts a request before all turns. Its user is charged for it now: the others of its user's keep theirs.
+  private mutating func liftPastTurns(_ id: RequestID) {
+    guard let key = key(of: id), let entry = entries[id] else { return }
+    remove(key, entry.kind, entry.model)
+    giveTurn(id)
+    entries[id]?.level = Self.aged
+    entries[id]?.turn = 0
+    enterLine(id) { $0.floor }
+  }
+
   /// What users are entitled to has changed.
   mutating func reclassify(_ share: (RequestID) -> DispatchRequest.Share?, at now: Instant) {
-    let changed = entries.keys.sorted().filter { id in share(id).map { $0 != entries[id]?.request.share } ?? false }
+    let changed = entries.keys.sorted().filter { id in share(id).map { $0 != entries[id]?.share } ?? false }
     guard !changed.isEmpty else { return }
     for id in changed {
-      guard let new = share(id), let old = entries[id]?.request.share else { continue }
-      entries[id]?.request.share = new
+      guard let new = share(id), let old = entries[id]?.share else { continue }
+      entries[id]?.share = new
       // Whoever was moved by age or by an operator stays there, unless it is the class that moves.
       guard new.priority != old.priority else { continue }
       entries[id]?.level = UserClass.bounded(priority: new.priority)
@@ -107,31 +128,46 @@ extension ServiceOrder {
     guard let aging else { return [] }
     var lifted: [RequestID] = []
     for stay in stays.due(aging, at: now) {
-      guard let entry = entries[stay.id], Self.isStay(stay, entry), entry.level > 0 else { continue }
-      move(stay.id, toLevel: entry.level - 1, at: now)
+      guard let entry = entries[stay.id], Self.isStay(stay, entry) else { continue }
+      if entry.state == .waiting, entry.level > 0 {
+        move(stay.id, toLevel: entry.level - 1, at: now)
+      } else if entry.state == .waiting, isFirst(entry, stay.id) {
+        liftPastTurns(stay.id)
+      } else {
+        // It is away, or others of its user's come first.
+        self.stay(stay.id, at: now)
+        continue
+      }
       lifted.append(stay.id)
     }
     return lifted
   }
 
+  /// Whether turns alone hold it back, and none of its user's stand before it.
+  private func isFirst(_ entry: Entry, _ id: RequestID) -> Bool {
+    guard isFair, !agedUsers.contains(entry.share.user) else { return false }
+    // What was put back has had its turn.
+    return entry.chargedIn != nil || counters[entry.lane]?.isFirst(id, of: entry.share.user) == true
+  }
+
   // MARK: The line
 
-  /// - Parameter stoodBefore: whether it stands before users who have had the same, since its user had had less.
-  private mutating func enter(_ id: RequestID, at now: Instant, stoodBefore: Bool = false) {
+  private mutating func enter(_ id: RequestID, at now: Instant) {
     stay(id, at: now)
-    enterLine(id) { $0.floor - (stoodBefore ? 1 : 0) }
+    enterLine(id) { $0.floor }
   }
 
   private mutating func enterLine(_ id: RequestID, floor: (TokenCounters) -> Int) {
     guard let entry = entries[id] else { return }
+    if entry.isAged { agedUsers.insert(entry.share.user) }
     guard isInLine(entry) else {
       return insert(Key(level: entry.level, turn: entry.turn, id: id), entry.kind, entry.model)
     }
     let place = TokenCounters.Place(
-      id: id, cost: expectedCost(of: entry.request), kind: entry.kind, model: entry.model)
+      id: id, cost: expectedCost(of: entry), kind: entry.kind, model: entry.model)
     let turn = change(entry.lane) { counters in
       let floor = floor(counters)
-      return counters.enter(place, of: entry.request.share.user, floor: floor)
+      return counters.enter(place, of: entry.share.user, floor: floor)
     }
     insert(Key(level: entry.level, turn: turn, id: id), entry.kind, entry.model)
   }
@@ -140,13 +176,14 @@ extension ServiceOrder {
   private mutating func leave(_ id: RequestID) {
     guard let entry = entries[id] else { return }
     var turn = entry.turn
-    if isInLine(entry) { turn = change(entry.lane) { $0.leave(id, of: entry.request.share.user) }?.turn ?? turn }
+    if isInLine(entry) { turn = change(entry.lane) { $0.leave(id, of: entry.share.user) }?.turn ?? turn }
+    if entry.isAged { agedUsers.remove(entry.share.user) }
     remove(Key(level: entry.level, turn: turn, id: id), entry.kind, entry.model)
   }
 
   private mutating func stay(_ id: RequestID, at now: Instant) {
     entries[id]?.since = now
-    guard let level = entries[id]?.level, level > 0 else { return }
+    guard let entry = entries[id], !entry.isAged else { return }
     stays.append(id, since: now)
     guard stays.count > 2 * entries.count + 100 else { return }
     let known = entries
@@ -155,7 +192,7 @@ extension ServiceOrder {
 
   /// Whether it has been in its level since then.
   private static func isStay(_ stay: AgingLine.Stay, _ entry: Entry?) -> Bool {
-    entry?.state == .waiting && entry?.since == stay.since
+    entry.map { $0.state != .served && $0.since == stay.since } ?? false
   }
 
   // MARK: Beginning anew
@@ -163,29 +200,31 @@ extension ServiceOrder {
   /// What the order goes by has changed: as if it had been so since those came who are here. Whoever is being served
   /// has had what that is expected to take, and nobody is lifted: all have waited together.
   mutating func renew() {
-    (all, counters, shifted) = (RankedSet(), [:], [])
+    (all, counters, shifted, agedUsers) = (RankedSet(), [:], [], [])
     kinds.removeAllKeys()
     models.removeAllKeys()
     let ids = entries.keys.sorted()
     for id in ids {
       guard let entry = entries[id], entry.chargedIn != nil else { continue }
-      entries[id]?.pool = pools.number(of: entry.request.model)
+      entries[id]?.pool = pools.number(of: models.name(of: entry.model) ?? nil)
+      entries[id]?.spent = 0
       takeTurn(id)
     }
     for id in ids {
       guard let entry = entries[id] else { continue }
-      entries[id]?.pool = pools.number(of: entry.request.model)
+      // Without turns nobody is past them.
+      if entry.isAged, !isFair { entries[id]?.level = 0 }
+      entries[id]?.pool = pools.number(of: models.name(of: entry.model) ?? nil)
       if entry.state == .waiting { enterLine(id) { _ in .min } }
     }
   }
 
   private mutating func takeTurn(_ id: RequestID) {
     guard let entry = entries[id] else { return }
-    let cost = expectedCost(of: entry.request)
+    let cost = expectedCost(of: entry)
     entries[id]?.chargedIn = entry.lane
     entries[id]?.charged = cost
-    entries[id]?.spent = 0
-    let turn = isFair ? change(entry.lane) { $0.takeOver(cost, of: entry.request.share.user) } : 0
-    entries[id]?.turn = turn
+    let turn = isFair ? change(entry.lane) { $0.takeOver(cost, of: entry.share.user) } : 0
+    entries[id]?.turn = entry.isAged ? 0 : turn
   }
 }

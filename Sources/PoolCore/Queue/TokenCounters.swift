@@ -64,12 +64,24 @@ struct TokenCounters: Sendable {
   private var idle = 0
   private var contenders = RankedSet<Contender>()
   private var shifted: [UserID] = []
+  /// How many places those have, about, whose turns have shifted.
+  private(set) var shiftedPlaces = 0
   /// Whose turn was last: where nobody waits, whoever comes is lifted to what this one has had.
   private var last: UserID?
 
   /// What a user has had at least who begins to wait now.
   var floor: Int { contenders.first?.had ?? last.flatMap { users[$0]?.had } ?? 0 }
   var userCount: Int { users.count }
+
+  /// The turn of a request that a user would bring now.
+  func nextTurn(of user: UserID) -> Int {
+    guard let record = users[user] else { return floor }
+    return record.line.isEmpty ? max(record.had, floor) : record.had + record.expected
+  }
+
+  /// Whether a request is the first of those that wait of its user.
+  func isFirst(_ id: RequestID, of user: UserID) -> Bool { users[user]?.line.first?.id == id }
+
   var hasShifted: Bool { !shifted.isEmpty }
 
   // MARK: The line
@@ -162,6 +174,7 @@ struct TokenCounters: Sendable {
       Self.settle(&users[user, default: User(number: 0)], into: &shifts)
     }
     shifted.removeAll(keepingCapacity: true)
+    shiftedPlaces = 0
     return shifts
   }
 
@@ -187,17 +200,22 @@ struct TokenCounters: Sendable {
       before.contender.map { contenders.remove($0) }
       after.contender.map { contenders.insert($0) }
     }
-    if after.isShifted, !before.isShifted { shifted.append(user) }
+    if after.isShifted, !before.isShifted {
+      shifted.append(user)
+      shiftedPlaces += after.places
+    }
     return result
   }
 
-  private typealias Standing = (contender: Contender?, isShifted: Bool)
+  private typealias Standing = (contender: Contender?, isShifted: Bool, places: Int)
 
   private static func change<Result>(
     _ user: inout User, _ body: (inout User) -> Result
   ) -> (Result, before: Standing, after: Standing) {
     func standing(_ user: borrowing User) -> Standing {
-      (user.line.isEmpty ? nil : Contender(had: user.had, number: user.number), user.isShifted)
+      (
+        user.line.isEmpty ? nil : Contender(had: user.had, number: user.number), user.isShifted, user.line.count
+      )
     }
     let before = standing(user)
     let result = body(&user)

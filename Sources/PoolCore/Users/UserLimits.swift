@@ -41,7 +41,7 @@ package struct UserClass: Hashable, Sendable {
   package var priority: Int
   /// Of two users of a priority, one of twice the weight gets twice as many tokens. More than 0.
   package var weight: Double
-  package var limits: UserLimits
+  @Shared package var limits: UserLimits
 
   package init(name: String, priority: Int = 0, weight: Double = 1, limits: UserLimits = UserLimits()) {
     self.name = name
