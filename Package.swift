@@ -47,8 +47,8 @@ let adapters: [Target] = [
   .target(
     name: "Gateway",
     dependencies: [
-      "Accepting", "Credentials", "PoolCore", "OllamaAPI", nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"),
-      nio("NIOWebSocket"),
+      "Accepting", "Credentials", "PoolCore", "OllamaAPI", collections("DequeModule"), nio("NIOCore"),
+      nio("NIOPosix"), nio("NIOHTTP1"), nio("NIOWebSocket"),
     ]),
 ]
 

@@ -118,17 +118,7 @@ package final class Gateway {
       try options.setOption(.tcpOption(.init(rawValue: TCP_KEEPINTVL)), value: 15)
       try options.setOption(.tcpOption(.init(rawValue: TCP_KEEPCNT)), value: 4)
     }
-    var decoderLimits = NIOHTTPDecoderLimitConfiguration()
-    decoderLimits.maxHeaderFieldSize = limits.head
-    decoderLimits.maxHeaderListSize = limits.head
-    let decoder = HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes, limitConfiguration: decoderLimits)
-    let beginning = RequestBeginning()
-    try channel.pipeline.syncOperations.addHandler(beginning)
-    // The decoder never leaves more undecoded than a head, unless it has stopped, after an upgrade.
-    let handler = ByteToMessageHandler(decoder, maximumBufferSize: limits.head * 2)
-    try channel.pipeline.syncOperations.addHandler(handler)
-    try channel.pipeline.syncOperations.addHandler(
-      ClientConnection(self, checksHost: checksHost, beginning: beginning, decoder: handler))
+    try RequestDecoding.add(to: channel.pipeline.syncOperations, of: self, checksHost: checksHost)
   }
 
   /// Closes the listeners and the connections without a request. The others close with their answer.

@@ -9,7 +9,7 @@ enum EventFrame {
     var frame: [UInt8] = []
     frame.reserveCapacity(json.count + 80)
     frame += "id: \(number)\ndata: ".utf8
-    frame += json.dropLast()
+    frame += json[..<(json.endIndex - 1)]
     if !json.starts(with: token) { name(request, &frame) }
     frame += "}\n\n".utf8
     return frame
@@ -19,7 +19,7 @@ enum EventFrame {
   static func message(_ number: Int, _ json: ArraySlice<UInt8>, of request: String) -> [UInt8] {
     var frame: [UInt8] = []
     frame.reserveCapacity(json.count + 80)
-    frame += json.dropLast()
+    frame += json[..<(json.endIndex - 1)]
     name(request, &frame)
     frame += ",\"id\":\(number)}".utf8
     return frame

@@ -28,6 +28,11 @@ extension ClientConnection {
 
   func flush() { context?.flush() }
 
+  func sendNow(_ bytes: ByteBuffer) {
+    guard hasTakenAnswers else { return send(bytes) }
+    context?.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
+  }
+
   func writabilityChanged() {
     guard isWritable else {
       if closesOnceSent || currentlyAnswers { expect(.takingAnswer) }

@@ -26,10 +26,10 @@ extension ClientConnection {
       context.close(promise: nil)
       return false
     }
-    pipeline.removeHandler(beginning, promise: nil)
+    pipeline.removeHandler(decoding, promise: nil)
     pipeline.removeHandler(self, promise: nil)
     // The last one: what came behind the request goes to the handlers that are there now.
-    pipeline.removeHandler(decoder, promise: nil)
+    if let decoder = decoding.decoder { pipeline.removeHandler(decoder, promise: nil) }
     return true
   }
 

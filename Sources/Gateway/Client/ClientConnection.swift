@@ -51,8 +51,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler, Ex
   private var bodyIsAwaited = false
   /// Whether what was read last completed anything.
   private var readParts = false
-  /// The beginning of a head that isn't whole yet.
-  let beginning: RequestBeginning
+  let decoding: RequestDecoding
 
   // See `ClientConnection+Answer`.
   /// Whether the channel takes more without piling it up.
@@ -65,17 +64,13 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler, Ex
   var nextKeepsAlive = true
 
   // See `ClientConnection+Upgrade`.
-  let decoder: ByteToMessageHandler<HTTPRequestDecoder>
   /// Once it is a WebSocket.
   var socket: WebSocket?
 
-  init(
-    _ gateway: Gateway, checksHost: Bool, beginning: RequestBeginning, decoder: ByteToMessageHandler<HTTPRequestDecoder>
-  ) {
+  init(_ gateway: Gateway, checksHost: Bool, decoding: RequestDecoding) {
     self.gateway = gateway
     self.checksHost = checksHost
-    self.beginning = beginning
-    self.decoder = decoder
+    self.decoding = decoding
   }
 
   // MARK: The channel's events
@@ -107,10 +102,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler, Ex
     guard context.channel.isActive else { return }
     let part = unwrapInboundIn(data)
     readParts = true
-    switch part {
-    case .head, .body: beginning.isExpected = false
-    case .end: beginning.isExpected = true
-    }
+    decoding.decoded(part)
     if case .deaf = intake { return }
     if waiting.isEmpty, mayTakePart { take(part) } else { hold(part) }
   }
@@ -119,6 +111,9 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler, Ex
     // Bytes that made no part: a head is on its way.
     if !readParts, case .head = intake, case .request = expectation?.what { expect(.headEnd) }
     readParts = false
+    if case .answering(let exchange) = intake, exchange.mayTakeLong, waiting.isEmpty {
+      decoding.rest(afterBodyOf: exchange.plan.bodyLength)
+    }
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
@@ -128,8 +123,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler, Ex
     }
     let fault =
       switch error {
-      case HTTPParserError.headerOverflow: RequestFault.headTooLong.spoken(beginning.dialect)
-      default: RequestFault.malformed("The request breaks the rules of HTTP/1.1: \(error).", beginning.dialect)
+      case HTTPParserError.headerOverflow: RequestFault.headTooLong.spoken(decoding.dialect)
+      default: RequestFault.malformed("The request breaks the rules of HTTP/1.1: \(error).", decoding.dialect)
       }
     switch intake {
     case .deaf: break
@@ -178,6 +173,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler, Ex
         exchange.arrive()
       case (.end, .rest):
         intake = .head
+        decoding.next(afterBodyOf: 0)
         expect(.request)
       case (.head, _), (.body, _), (.end, _): break
       }
@@ -274,7 +270,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler, Ex
   private func hold(_ part: HTTPServerRequestPart) {
     // What follows a fault is no request.
     guard waitingFault == nil else { return }
-    if !changeWaiting({ $0.append(part) }) { waitingFault = .pipelineFull.spoken(beginning.dialect) }
+    if !changeWaiting({ $0.append(part) }) { waitingFault = .pipelineFull.spoken(decoding.dialect) }
     if waiting.isMuch || gateway.freeBytes <= 0 { setReading(false) }
   }
 
@@ -321,6 +317,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler, Ex
       return
     }
     expect(hasTakenAnswers ? .request : .takingAnswer)
+    decoding.next(afterBodyOf: exchange.plan.bodyLength)
     takeWaiting()
   }
 
@@ -388,7 +385,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler, Ex
     guard let expectation, expectation.until <= now else { return }
     self.expectation = nil
     switch expectation.what {
-    case .headEnd, .bodyProgress: fail(.slowRequest.spoken(beginning.dialect))
+    case .headEnd, .bodyProgress: fail(.slowRequest.spoken(decoding.dialect))
     case .uploadProgress: currentExchange?.uploadStalled()
     case .request, .takingAnswer, .closing: close()
     }

@@ -1,3 +1,4 @@
+import DequeModule
 import NIOCore
 import NIOHTTP1
 
@@ -14,8 +15,7 @@ struct WaitingParts {
   /// Pieces of a body are put together up to this, in bytes.
   private static let joinedPiece = 4 << 10
 
-  /// Room for one: nearly every client waits for its answer, and thousands of them do.
-  private var parts = CircularBuffer<HTTPServerRequestPart>(initialCapacity: 1)
+  private var parts: Deque<HTTPServerRequestPart> = []
   /// About what they take in memory, in bytes.
   private(set) var cost = 0
 

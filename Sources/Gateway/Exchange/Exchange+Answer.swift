@@ -3,7 +3,7 @@ import OllamaAPI
 import PoolCore
 
 /// What is known of an answer that is being passed on.
-struct AnswerRelay {
+final class AnswerRelay {
   /// How the body gets from the instance's framing into the client's.
   enum Transport {
     /// Byte for byte: the framing is the same on both sides.
@@ -26,6 +26,13 @@ struct AnswerRelay {
   var lastByte: UInt8?
   /// The content of the bytes just read; only for transports that need it apart.
   var content = ByteBuffer()
+
+  init(transport: Transport, isChunked: Bool, keepsAlive: Bool, end: StreamEnd) {
+    self.transport = transport
+    self.isChunked = isChunked
+    self.keepsAlive = keepsAlive
+    self.end = end
+  }
 
   /// A stream that ended as HTTP but without its end marker.
   var isTruncated: Bool { end.outcome == .truncated }

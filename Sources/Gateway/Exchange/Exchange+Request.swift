@@ -1,3 +1,4 @@
+import DequeModule
 import NIOCore
 import NIOHTTP1
 import OllamaAPI
@@ -56,7 +57,7 @@ extension Exchange {
     // A chunk without content would end the body.
     guard count > 0 else { return }
     if let last = streamedParts.last, last.readableBytes + count <= Self.smallPart {
-      streamedParts[streamedParts.index(before: streamedParts.endIndex)].writeImmutableBuffer(part)
+      streamedParts[streamedParts.count - 1].writeImmutableBuffer(part)
     } else {
       // A small piece of what was read would keep all of it alive.
       streamedParts.append(count <= Self.smallPart ? ByteBuffer(buffer: part) : part)
@@ -73,7 +74,7 @@ extension Exchange {
   func releaseBody() {
     hold(-body.readableBytes - streamedBytes)
     body = ByteBuffer()
-    streamedParts = CircularBuffer(initialCapacity: 1)
+    streamedParts = []
     streamedBytes = 0
   }
 
@@ -89,7 +90,7 @@ extension Exchange {
       model = fields?.model
       wantsStream = route.streams(fields)
       if let fields, route.readsOptions {
-        options = fields.options
+        $options = fields.options.shared
         obeyRule()
       }
     } catch {
@@ -115,7 +116,7 @@ extension Exchange {
     changed.writeBuffer(&body)
     body = changed
     hold(body.readableBytes - before)
-    options = rule.granted(options)
+    $options = rule.granted(options).shared
   }
 
   /// The connection to the instance is there.

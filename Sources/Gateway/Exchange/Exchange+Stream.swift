@@ -35,8 +35,7 @@ extension Exchange {
     guard case .streaming(let own) = stage, let client, !bytes.isEmpty else { return }
     var buffer = ByteBufferAllocator().buffer(capacity: bytes.count + 16)
     if own.isChunked { HTTPText.writeChunk(bytes, into: &buffer) } else { buffer.writeBytes(bytes) }
-    client.send(buffer)
-    client.flush()
+    client.sendNow(buffer)
   }
 
   /// The answer is complete.

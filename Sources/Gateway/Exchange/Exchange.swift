@@ -1,3 +1,4 @@
+import DequeModule
 package import NIOCore
 package import NIOHTTP1
 package import OllamaAPI
@@ -21,7 +22,7 @@ package final class Exchange {
   package internal(set) var model: String?
   package internal(set) var wantsStream = false
   /// What its model has to be loaded with.
-  package internal(set) var options = RunnerOptions()
+  @Shared package internal(set) var options: RunnerOptions
   package let peerAddress: SocketAddress?
   /// nil where the route asks for nobody.
   package let caller: Caller?
@@ -78,8 +79,7 @@ package final class Exchange {
   var body = ByteBuffer()
   /// Its part of what the gateway holds.
   private(set) var heldBytes = 0
-  /// Room for one: most bodies are none of these.
-  var streamedParts = CircularBuffer<ByteBuffer>(initialCapacity: 1)
+  var streamedParts: Deque<ByteBuffer> = []
   var streamedBytes = 0
   var bodyIsWhole = false
   var hasSentStreamedBody = false
@@ -100,6 +100,7 @@ package final class Exchange {
     self.plan = plan
     peerAddress = peer
     self.caller = caller
+    _options = RunnerOptions().shared
     progressedAt = .now()
     bodyIsWhole = !plan.hasBody
     hold(plan.headBytes)
@@ -118,6 +119,14 @@ package final class Exchange {
     switch stage {
     case .attempting(let upstream), .answering(let upstream): upstream
     case .receiving, .parked, .preparing, .streaming, .upgraded, .ended: nil
+    }
+  }
+
+  /// Whether it waits, or its answer takes its time.
+  var mayTakeLong: Bool {
+    switch stage {
+    case .parked, .streaming: !plan.stopsDecoder
+    case .receiving, .preparing, .attempting, .answering, .upgraded, .ended: false
     }
   }
 

@@ -18,6 +18,8 @@ protocol ExchangeClient: AnyObject {
   /// A piece of the answer's body, framed as its head says.
   func send(_ bytes: ByteBuffer)
   func flush()
+  /// Both.
+  func sendNow(_ bytes: ByteBuffer)
   /// A whole answer of the pool's own.
   func sendWhole(
     status: Int, headers: [(name: String, value: String)], body: [UInt8], isHead: Bool, tail: AnswerTail)

@@ -58,7 +58,8 @@ extension Gateway {
       headers: request.route.body == .none ? [:] : ["Content-Type": "application/json"])
     let plan = RequestPlan(
       route: request.route, target: request.route.pattern, corsHeaders: [], headBytes: 0, contentLength: nil,
-      isChunked: false, expectsContinue: false, keepsAlive: false, isOnLoopback: true)
+      isChunked: false, expectsContinue: false, keepsAlive: false, stopsDecoder: false,
+      isOnLoopback: true)
     let exchange = Exchange(
       self, client: ReadingClient(reader), peer: request.peer, caller: request.caller, head: head, plan: plan)
     exchange.model = request.model
@@ -66,7 +67,7 @@ extension Gateway {
     exchange.bodyBytes = request.bodyBytes
     exchange.questionTokens = request.bodyBytes / 4
     if let model = request.model, request.route.readsOptions {
-      exchange.options = limits.modelRules[model].granted(RunnerOptions())
+      exchange.$options = limits.modelRules[model].granted(RunnerOptions()).shared
     }
     return exchange
   }
@@ -107,6 +108,7 @@ private final class ReadingClient: ExchangeClient {
   func sendHead(status: Int, _ head: ByteBuffer) { reader.answerBegan(status: status) }
   func send(_ bytes: ByteBuffer) { reader.answerContinued(bytes) }
   func flush() {}
+  func sendNow(_ bytes: ByteBuffer) { send(bytes) }
 
   func sendWhole(
     status: Int, headers: [(name: String, value: String)], body: [UInt8], isHead: Bool, tail: AnswerTail

@@ -17,6 +17,8 @@ struct RequestPlan {
   let expectsContinue: Bool
   /// Whether another request may follow on the connection.
   let keepsAlive: Bool
+  /// Whether the decoder takes what follows for another protocol.
+  let stopsDecoder: Bool
   /// Whether its listener can be reached from this machine alone.
   let isOnLoopback: Bool
 
@@ -25,6 +27,8 @@ struct RequestPlan {
   }
 
   var hasBody: Bool { isChunked || (contentLength ?? 0) > 0 }
+  /// Of the body, in bytes; nil for one in chunks.
+  var bodyLength: Int? { isChunked ? nil : contentLength ?? 0 }
 }
 
 /// Why a request goes no further than its head, and what the client gets.
@@ -127,7 +131,7 @@ struct RequestRules {
         route: route, target: target.originForm, corsHeaders: corsHeaders, headBytes: headBytes,
         contentLength: contentLength,
         isChunked: isChunked, expectsContinue: try expectsContinue(head, dialect), keepsAlive: keepsAlive,
-        isOnLoopback: checksHost)
+        stopsDecoder: head.stopsDecoder, isOnLoopback: checksHost)
       return .pass(plan)
     } catch {
       var fault = error
