@@ -10,14 +10,29 @@ import Testing
     #expect(QuestionTokens.count([], isJSON: true) == 0)
   }
 
-  @Test(arguments: ["+/AZaz09", "-_AZaz09", #"\/+AZaz09"#]) func `a picture counts as one whatever its size`(
-    part: String
-  ) {
-    let text = #"{"messages":[{"role":"user","content":"What is this?","images":["#
+  @Test(arguments: ["+/AZaz09", #"\/+AZaz09"#]) func `a picture counts as one whatever its size`(part: String) {
+    let text = #"{"messages":[{"role":"user","content":"What is this?","#
     for size in [10_000, 1_000_000] {
-      let picture = #"""# + String(repeating: part, count: size / part.utf8.count) + #"==""#
-      let body = text + picture + "," + picture + "]}]}"
-      #expect((2000...2030).contains(QuestionTokens.count(body.utf8, isJSON: true)))
+      let picture = String(repeating: part, count: size / part.utf8.count) + "=="
+      for pictures in [
+        #""images":["\#(picture)", "\#(picture)"]"#,
+        #""parts":[{"image_url" : {"url":"data:image/png;base64,\#(picture)"}},{"image_url":"\#(picture)"}]"#,
+        #""source":[{"type":"base64","media_type":"image/png","data":"\#(picture)"},{"data":"\#(picture)"}]"#,
+      ] {
+        let body = text + pictures + "}]}"
+        #expect((2000...2060).contains(QuestionTokens.count(body.utf8, isJSON: true)), "\(pictures.prefix(80))")
+      }
+    }
+  }
+
+  @Test func `what only looks like a picture is text`() {
+    let letters = String(repeating: "TheQuickBrownFox", count: 1000)
+    for body in [
+      #"{"prompt":"\#(letters)"}"#, #"{"messages":[{"images":[],"content":"\#(letters)"}]}"#,
+      #"{"images":["\#(letters) and a blank"]}"#, #"{"prompt":"\"images\":[\"\#(letters)\"]"}"#,
+      #"{"prompt":"\#(String(repeating: #"\u7a7a"#, count: 4000))"}"#, #"{"images":["\#(letters)"#,
+    ] {
+      #expect(QuestionTokens.count(body.utf8, isJSON: true) == body.utf8.count / 4, "\(body.prefix(60))")
     }
   }
 

@@ -163,6 +163,36 @@ import OllamaAPI
     }
   }
 
+  private static let questions: [(format: StreamFormat, text: String, tokens: Int?)] = [
+    (.wholeMessage, #"{"response":"x","prompt_eval_count":7,"eval_count":4}"#, 7),
+    (.wholeMessage, #"{"usage":{"prompt_tokens":26,"completion_tokens":12,"total_tokens":38}}"#, 26),
+    (.wholeMessage, #"{"content":[],"usage":{"input_tokens":9,"output_tokens":3}}"#, 9),
+    (.wholeMessage, #"{"response":"x"}"#, nil),
+    (
+      .generation,
+      """
+      {"response":"\\"prompt_eval_count\\":9"}
+      {"done":true,"prompt_eval_count":7}
+
+      """, 7
+    ),
+    (.generation, "{\"prompt_eval_count\":7,\"done\":false}\n", nil),
+    (.generation, "{\"done\":true,\"prompt_eval_count\":\"many\"}\n", nil),
+    (.openAIEvents, "data: [DONE]\n\n", nil),
+  ]
+
+  @Test func `an answer says at its end how many tokens its question had`() {
+    for (format, text, tokens) in Self.questions {
+      for size in [1, 9, 5000] {
+        var end = StreamEnd(format)
+        for start in stride(from: 0, to: text.utf8.count, by: size) {
+          end.consume(Array(text.utf8.dropFirst(start).prefix(size)))
+        }
+        #expect(end.questionTokens == tokens, "\(text) by \(size)")
+      }
+    }
+  }
+
   @Test func `a context counts for nothing`() {
     var end = StreamEnd(.wholeMessage)
     end.consume((#"{"response":"x","context":["# + String(repeating: "12345,", count: 5000)).utf8)

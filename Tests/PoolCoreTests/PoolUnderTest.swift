@@ -78,8 +78,10 @@ struct PoolUnderTest {
     perform(dispatch.begin(RequestID(number), status: status, at: now))
   }
 
-  mutating func end(_ number: UInt64, _ outcome: RequestOutcome = .served, tokens: Int = 0) {
-    perform(dispatch.end(RequestID(number), outcome, tokens: tokens, at: now))
+  mutating func end(
+    _ number: UInt64, _ outcome: RequestOutcome = .served, questionTokens: Int = 0, tokens: Int = 0
+  ) {
+    perform(dispatch.end(RequestID(number), outcome, questionTokens: questionTokens, tokens: tokens, at: now))
   }
 
   mutating func fail(_ number: UInt64, _ failure: AttemptFailure) -> AttemptVerdict {

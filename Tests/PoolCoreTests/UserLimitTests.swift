@@ -46,6 +46,25 @@ import Testing
     #expect(pool.dispatch.standing(of: "eva", hundred.limits, at: pool.now).tokens?.remaining == 0)
   }
 
+  @Test func whatTurnsOutToBeInAQuestionCountsToo() {
+    var pool = PoolUnderTest(instances: 1)
+    let limits = UserLimits(tokensPerHour: 1000)
+    pool.arrive(1, share: share(limits), tokens: 40)
+    pool.begin(1)
+    func used() -> Int { pool.dispatch.usage.usage(of: "eva", at: pool.now).tokens }
+    pool.end(1, questionTokens: 900, tokens: 50)
+    #expect(used() == 950)
+    // It has counted less: it knew a part already.
+    pool.arrive(2, share: share(limits), tokens: 40)
+    pool.begin(2)
+    pool.end(2, questionTokens: 3)
+    #expect(used() == 990)
+    // What fails is given back with all that was found out.
+    pool.arrive(3, share: share(limits), tokens: 5)
+    pool.end(3, .failed(.noAnswer), questionTokens: 700)
+    #expect(used() == 990)
+  }
+
   @Test func asManyAreOpenAndWaitAsMayAndWhatStartsAtOnceDoesNotWait() {
     var pool = PoolUnderTest(instances: 1, slots: 2)
     let limits = share(UserLimits(concurrent: 4, waiting: 1))

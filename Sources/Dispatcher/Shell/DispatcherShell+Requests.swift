@@ -128,7 +128,10 @@ extension DispatcherShell: GatewayDelegate {
     } else {
       count(ended, decided)
     }
-    apply { core, now in core.end(exchange.id, decided, tokens: exchange.answerTokens, at: now) }
+    apply { core, now in
+      core.end(
+        exchange.id, decided, questionTokens: exchange.questionTokens, tokens: exchange.answerTokens, at: now)
+    }
   }
 
   func gatewayRefused(_ refusal: GatewayRefusal, from peer: SocketAddress?) {

@@ -165,7 +165,9 @@ final class DispatcherShell {
     apply { core, now in
       core.tick(at: now) { id in
         carried[id].map {
-          RequestProgress(movedAt: Instant($0.exchange.lastProgress), answerTokens: $0.exchange.answerTokens)
+          RequestProgress(
+            movedAt: Instant($0.exchange.lastProgress), questionTokens: $0.exchange.questionTokens,
+            answerTokens: $0.exchange.answerTokens)
         }
       }
     }

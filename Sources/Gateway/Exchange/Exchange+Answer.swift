@@ -42,6 +42,8 @@ final class AnswerRelay {
 extension Exchange {
   /// Of the answer so far, about; 0 before it begins.
   package var answerTokens: Int { route.generates ? answer?.end.tokens ?? 0 : 0 }
+  /// Of the question, about, or what the instance has counted where that is more: it leaves out what it knew already.
+  package var questionTokens: Int { max(estimatedQuestionTokens, answer?.end.questionTokens ?? 0) }
 
   /// The head of an answer came. Passes it on, unless the delegate wants the request served elsewhere.
   ///

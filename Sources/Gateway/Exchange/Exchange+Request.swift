@@ -86,7 +86,7 @@ extension Exchange {
     guard route.body == .buffered else { return }
     do {
       let fields = try body.withUnsafeReadableBytes { bytes in try RequestFields.scan(bytes) }
-      questionTokens = body.withUnsafeReadableBytes { QuestionTokens.count($0, isJSON: fields != nil) }
+      estimatedQuestionTokens = body.withUnsafeReadableBytes { QuestionTokens.count($0, isJSON: fields != nil) }
       model = fields?.model
       wantsStream = route.streams(fields)
       if let fields, route.readsOptions {

@@ -26,8 +26,8 @@ package final class Exchange {
   package let peerAddress: SocketAddress?
   /// nil where the route asks for nobody.
   package let caller: Caller?
-  /// Of the question, about, see ``QuestionTokens``.
-  package internal(set) var questionTokens = 0
+  /// See ``QuestionTokens``.
+  var estimatedQuestionTokens = 0
   /// Bytes of the request's body so far.
   package internal(set) var bodyBytes = 0
 

@@ -65,7 +65,7 @@ extension Gateway {
     exchange.model = request.model
     exchange.wantsStream = request.streams
     exchange.bodyBytes = request.bodyBytes
-    exchange.questionTokens = request.bodyBytes / 4
+    exchange.estimatedQuestionTokens = request.bodyBytes / 4
     if let model = request.model, request.route.readsOptions {
       exchange.$options = limits.modelRules[model].granted(RunnerOptions()).shared
     }

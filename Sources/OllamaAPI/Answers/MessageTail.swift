@@ -4,6 +4,7 @@ struct MessageTail: Sendable {
   /// In bytes: more than the members behind the count take.
   private static let longest = 512
   private static let names = [#""eval_count":"#, #""completion_tokens":"#, #""output_tokens":"#]
+  private static let questionNames = [#""prompt_eval_count":"#, #""prompt_tokens":"#, #""input_tokens":"#]
 
   private var tail: [UInt8] = []
   private(set) var byteCount = 0
@@ -21,6 +22,9 @@ struct MessageTail: Sendable {
     let told = Self.names.lazy.compactMap { number(behind: $0) }.first
     return min(told ?? byteCount / 4, byteCount)
   }
+
+  /// Of the question, as the message says.
+  var questionTokens: Int? { Self.questionNames.lazy.compactMap { number(behind: $0) }.first }
 
   /// A quote within text has a backslash before it, so that no answer can make its own count up.
   private func number(behind name: String) -> Int? {

@@ -21,6 +21,9 @@ package struct StreamEnd: Sendable {
   /// How many pieces of an answer have come, which are nearly its tokens: lines, or events. Of a whole message, what it
   /// says at its end, or a fourth of its bytes.
   package var tokens: Int { format == .wholeMessage ? tail.tokens : pieces }
+  /// Of the question, as the answer says at its end; OpenAI's and Anthropic's streams say nothing that is looked for.
+  package var questionTokens: Int? { format == .wholeMessage ? tail.questionTokens : toldQuestionTokens }
+  private var toldQuestionTokens: Int?
   private var pieces = 0
   private var tail = MessageTail()
   private var verdict = Outcome.truncated
@@ -80,6 +83,7 @@ package struct StreamEnd: Sendable {
         verdict = .failedInBand
       } else if marks, format == .generation ? StreamLine.isDone(line) : StreamLine.isSuccess(line) {
         verdict = .complete
+        if format == .generation { toldQuestionTokens = StreamLine.questionTokens(line) }
       } else {
         verdict = .truncated
       }

@@ -36,16 +36,32 @@ enum StreamLine {
     return beginsWithError(data) ? .failedInBand : nil
   }
 
+  /// How many tokens the question had, as the last line of generate and chat says.
+  static func questionTokens(_ line: UnsafeRawBufferPointer) -> Int? {
+    var tokens: Int?
+    find("prompt_eval_count", in: line) { value in
+      tokens = JSONText.integer(line[value])
+      return true
+    }
+    return tokens
+  }
+
   private static func member(_ key: StaticString, of line: UnsafeRawBufferPointer, is value: StaticString) -> Bool {
     var found = false
-    var scanner = JSONScanner(line)
-    // The window may have cut the line behind the member, so the object need not be closed.
-    _ = scanner.members { name, content in
-      guard equals(UnsafeRawBufferPointer(rebasing: line[name]), key) else { return true }
+    find(key, in: line) { content in
       found = equals(UnsafeRawBufferPointer(rebasing: line[content]), value)
-      return !found
+      return found
     }
     return found
+  }
+
+  /// - Parameter isEnough: gets the range of each value of this member.
+  private static func find(_ key: StaticString, in line: UnsafeRawBufferPointer, _ isEnough: (Range<Int>) -> Bool) {
+    var scanner = JSONScanner(line)
+    // The window may have cut the line behind the member, so the object need not be closed.
+    _ = scanner.members { name, value in
+      !equals(UnsafeRawBufferPointer(rebasing: line[name]), key) || !isEnough(value)
+    }
   }
 
   /// The value of an event stream's field, without the white space around it.

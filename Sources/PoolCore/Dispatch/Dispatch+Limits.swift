@@ -8,7 +8,10 @@ extension Dispatch {
   package mutating func tick(at now: Instant, progress: (RequestID) -> RequestProgress?) -> [DispatchAction] {
     order.age(at: now)
     for instance in instances.values {
-      for id in instance.leases { progress(id).map { progressed(id, answerTokens: $0.answerTokens, at: now) } }
+      for id in instance.leases {
+        guard let progress = progress(id) else { continue }
+        progressed(id, questionTokens: progress.questionTokens, answerTokens: progress.answerTokens, at: now)
+      }
     }
     var actions = expire(at: now) + refuseUnserved(at: now) + refuseWaitingWriters(at: now)
     for id in instances.keys { actions += overruns(of: id, at: now) { progress($0)?.movedAt } }

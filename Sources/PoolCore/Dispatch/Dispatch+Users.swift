@@ -47,17 +47,26 @@ extension Dispatch {
     requests[request.id]?.countedIn = UsageLedger.minute(of: now)
   }
 
-  /// So many tokens of its answer have come: its user is charged for them while it runs.
-  mutating func progressed(_ id: RequestID, answerTokens tokens: Int, at now: Instant) {
+  /// So many tokens of its answer have come: its user is charged for them while it runs, and for what turned out to be
+  /// in the question.
+  mutating func progressed(_ id: RequestID, questionTokens: Int = 0, answerTokens: Int, at now: Instant) {
     // An error is no answer.
-    guard let record = requests[id], record.request.need == .slot, tokens > record.answerTokens,
-      record.answerStatus.map({ $0 < 400 }) ?? true
-    else { return }
-    let more = UsageLedger.Usage(tokens: OutputLengths.bounded(tokens) - OutputLengths.bounded(record.answerTokens))
-    requests[id]?.answerTokens = tokens
-    order.charge(id, tokens: tokens)
+    guard let record = requests[id], record.request.need == .slot, record.answerStatus.map({ $0 < 400 }) ?? true else {
+      return
+    }
+    func more(_ tokens: Int, than before: Int) -> Int {
+      max(0, OutputLengths.bounded(tokens) - OutputLengths.bounded(before))
+    }
+    let more =
+      more(questionTokens, than: record.request.inputTokens) + more(answerTokens, than: record.answerTokens)
+    guard more > 0 else { return }
+    let question = max(questionTokens, record.request.inputTokens)
+    let answer = max(answerTokens, record.answerTokens)
+    requests[id]?.request.inputTokens = question
+    requests[id]?.answerTokens = answer
+    order.charge(id, inputTokens: question, tokens: answer)
     let share = record.request.share
-    if more.tokens > 0 { usage.add(more, of: share.user, share.limits, at: now) }
+    usage.add(UsageLedger.Usage(tokens: more), of: share.user, share.limits, at: now)
   }
 
   /// What a request has had in the attempt that ends, with which its user is charged.

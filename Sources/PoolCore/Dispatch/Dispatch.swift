@@ -214,11 +214,13 @@ package struct Dispatch: Sendable {
 
   /// The exchange is over: the shell tells how. Of a request that has ended already this does nothing.
   ///
-  /// - Parameter tokens: of its answer, about, whatever became of that.
+  /// - Parameters:
+  ///   - questionTokens: where more is known than when it arrived.
+  ///   - tokens: of its answer, about, whatever became of that.
   package mutating func end(
-    _ id: RequestID, _ outcome: RequestOutcome, tokens: Int = 0, at now: Instant
+    _ id: RequestID, _ outcome: RequestOutcome, questionTokens: Int = 0, tokens: Int = 0, at now: Instant
   ) -> [DispatchAction] {
-    progressed(id, answerTokens: tokens, at: now)
+    progressed(id, questionTokens: questionTokens, answerTokens: tokens, at: now)
     guard let record = requests[id] else { return [] }
     // What was refused for its model's name or the like says nothing of how long a service takes.
     if outcome == .served, record.request.need == .slot, record.answerStatus.map({ $0 < 400 }) ?? true,

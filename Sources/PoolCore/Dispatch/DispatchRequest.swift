@@ -24,7 +24,7 @@ package struct DispatchRequest: Hashable, Sendable {
   package var streams: Bool
   /// Whose it is, and what that one is entitled to.
   package var share: Share
-  /// Tokens of the question, as far as can be told without the model.
+  /// Tokens of the question: as far as can be told without the model, then as it has counted them.
   package var inputTokens: Int
 
   package init(
@@ -93,11 +93,14 @@ package enum RequestPhase: Hashable, Sendable {
 package struct RequestProgress: Hashable, Sendable {
   /// When it last moved, in either direction, or its client last held it back.
   package var movedAt: Instant
+  /// Tokens of its question, where more is known than when it arrived.
+  package var questionTokens: Int
   /// Tokens of its answer so far, about.
   package var answerTokens: Int
 
-  package init(movedAt: Instant, answerTokens: Int = 0) {
+  package init(movedAt: Instant, questionTokens: Int = 0, answerTokens: Int = 0) {
     self.movedAt = movedAt
+    self.questionTokens = questionTokens
     self.answerTokens = answerTokens
   }
 }

@@ -12,7 +12,10 @@ extension ServiceOrder {
   }
 
   /// Of its answer so many tokens have come so far.
-  package mutating func charge(_ id: RequestID, tokens: Int) {
+  ///
+  /// - Parameter inputTokens: of the question, where more is known than when it arrived.
+  package mutating func charge(_ id: RequestID, inputTokens: Int = 0, tokens: Int) {
+    entries[id].map { entries[id]?.inputTokens = max(inputTokens, $0.inputTokens) }
     guard let entry = entries[id], entry.state == .served else { return }
     let cost = entry.spent + cost(of: entry, output: tokens)
     if cost > entry.charged { charge(id, cost) }

@@ -51,7 +51,7 @@ package struct ServiceOrder: Sendable {
     /// What its user is entitled to.
     var share: DispatchRequest.Share
     /// Tokens of the question.
-    let inputTokens: Int
+    var inputTokens: Int
     var level: Int
     /// See ``Pools``.
     var pool: Int
