@@ -92,9 +92,9 @@ extension Chat {
 
   /// The one place where a question ends.
   func finish(_ question: Question, _ ending: Ending) {
-    if case .ended = question.phase { return }
+    guard !question.hasEnded else { return }
+    guard question.wasTold else { return refuse(question, ending) }
     question.phase = .ended
-    if case .refused(let error) = ending, !question.wasTold { return refuse(question, error) }
     question.deadline = pool.now + settings.resumeWithin
     let now = WallTime.now
     let text = question.answer.text.isEmpty ? question.voidedText : question.answer.text
@@ -116,11 +116,20 @@ extension Chat {
   }
 
   /// Before anybody was told that it was taken, it is as if it had never been.
-  private func refuse(_ question: Question, _ error: PoolError) {
-    note(store.withdrawRequest(question.id, of: question.session))
-    forget(question)
+  private func refuse(_ question: Question, _ ending: Ending) {
+    if question.phase != .asked {
+      note(store.withdrawRequest(question.id, of: question.session))
+      if question.beginsSession {
+        sessions.remove(question.session)
+        note(store.deleteSession(question.session))
+      }
+    }
+    question.phase = .ended
+    question.exchange = nil
     let viewers = question.viewers
     question.viewers = []
+    forget(question)
+    let error = if case .refused(let error) = ending { error } else { PoolError.stopped }
     for viewer in viewers { viewer.refuse(error) }
   }
 

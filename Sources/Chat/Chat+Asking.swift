@@ -52,40 +52,48 @@ extension Chat {
     chooseModel(asked.model) { [self] chosen in
       switch chosen {
       case .failure(let error): viewer.refuse(error)
-      case .success(let model): if viewer.isThere { write(asked, asker, model: model, viewer) }
+      case .success(let model): if viewer.isThere { take(asked, asker, model: model, viewer) }
       }
     }
   }
 
-  /// Writes a question down, and gives it to the pool.
-  private func write(_ asked: AskedQuestion, _ asker: Asker, model: String, _ viewer: any Viewer) {
-    var asker = asker
-    let now = WallTime.now
-    var writes: [EventLoopFuture<Void>] = []
-    if let session = asker.session {
-      store.touchSession(session, at: now)
-    } else {
-      asker.session = makeSession(asker.caller, at: now, &writes)
-    }
-    guard let session = asker.session else { return }
+  private func take(_ asked: AskedQuestion, _ asker: Asker, model: String, _ viewer: any Viewer) {
     var caller = asker.caller
     caller.share.priority = max(caller.share.priority, Int(asked.priority ?? 0))
+    // It may have gone since somebody came with it.
+    let session = asker.session.flatMap { sessions.belongs($0, to: Sessions.owner(of: caller)) ? $0 : nil }
     let question = Question(
-      self, id: RandomID.make(), session: session, caller: caller, model: model, language: asker.language,
-      isResumable: asked.resumable ?? false, place: nextPlace)
+      self, id: RandomID.make(), session: session ?? RandomID.make(), beginsSession: session == nil, caller: caller,
+      model: model, language: asker.language, isResumable: asked.resumable ?? false, place: nextPlace)
     nextPlace += 1
     questions[question.id] = question
     question.viewers = [viewer]
     viewer.question = question
-    writes.append(store.add(question.stored(message: asked.message, at: now)))
+    let exchange = exchange(for: question, peer: asker.peer, bytes: asked.message.utf8.count)
+    // Whoever asks too often costs no writing.
+    guard !pool.refuses(exchange) else { return }
+    write(question, message: asked.message) { [self] in open(question, exchange, asker) }
+  }
+
+  /// Writes a question down before it waits.
+  private func write(_ question: Question, message: String, _ done: @escaping () -> Void) {
+    question.phase = .saving
+    let now = WallTime.now
+    var writes: [EventLoopFuture<Void>] = []
+    if question.beginsSession {
+      writes.append(begin(question.session, of: question.caller, at: now))
+    } else {
+      store.touchSession(question.session, at: now)
+    }
+    writes.append(store.add(question.stored(message: message, at: now)))
     writes.append(
       store.append(
         StoredMessage(
-          session: session, role: .user, content: asked.message, model: model, requestID: question.id, at: now)))
-    let bytes = asked.message.utf8.count
+          session: question.session, role: .user, content: message, model: question.model, requestID: question.id,
+          at: now)))
     EventLoopFuture.andAllSucceed(writes, on: loop).assumeIsolated().whenComplete { [self] written in
       switch written {
-      case .success: open(question, asker, bytes: bytes)
+      case .success: done()
       case .failure(let error):
         pool.storeFailed("\(error)")
         finish(question, .refused(.storeFailed))
@@ -94,10 +102,12 @@ extension Chat {
   }
 
   /// Gives a question to the pool.
-  private func open(_ question: Question, _ asker: Asker, bytes: Int) {
-    guard case .saving = question.phase else { return }
-    enter(question, peer: asker.peer, bytes: bytes)
-    guard case .open = question.phase else { return }
+  private func open(_ question: Question, _ exchange: Exchange, _ asker: Asker) {
+    guard question.phase == .saving else { return }
+    question.phase = .open
+    exchange.arrive()
+    guard question.phase == .open else { return }
+    if question.exchange != nil { names[exchange.id] = question.id }
     question.wasTold = true
     let headers = sessionHeaders(question.session, asker)
     for viewer in question.viewers { viewer.begin(headers) }
@@ -108,13 +118,6 @@ extension Chat {
   }
 
   /// - Parameter bytes: about as long as what the model will be told.
-  private func enter(_ question: Question, peer: SocketAddress?, bytes: Int) {
-    let exchange = exchange(for: question, peer: peer, bytes: bytes)
-    question.phase = .open
-    exchange.arrive()
-    if question.exchange != nil { names[exchange.id] = question.id }
-  }
-
   func exchange(for question: Question, peer: SocketAddress?, bytes: Int) -> Exchange {
     let exchange = gateway.request(
       OwnRequest(
@@ -132,17 +135,16 @@ extension Chat {
     }
   }
 
-  /// - Parameter writes: gets what has to be written before the session is told.
-  func makeSession(_ caller: Caller, at now: WallTime, _ writes: inout [EventLoopFuture<Void>]) -> String {
-    let id = RandomID.make()
+  /// - Returns: completes when it is written down. What it fails with leaves no session.
+  func begin(_ session: String, of caller: Caller, at now: WallTime) -> EventLoopFuture<Void> {
     let owner = Sessions.owner(of: caller)
-    sessions.add(id, owner: owner)
-    let added = store.add(StoredSession(id: id, owner: owner, createdAt: now, lastUsedAt: now))
-    writes.append(
-      added.assumeIsolated().map { [self] gone in
-        for session in gone { sessions.remove(session) }
-      }.nonisolated())
-    return id
+    sessions.add(session, owner: owner)
+    return store.add(StoredSession(id: session, owner: owner, createdAt: now, lastUsedAt: now)).assumeIsolated()
+      .map { [self] gone in for session in gone { sessions.remove(session) } }
+      .flatMapErrorThrowing { [self] error in
+        sessions.remove(session)
+        throw error
+      }.nonisolated()
   }
 
   func sessionHeaders(_ session: String, _ asker: Asker) -> SessionHeaders {

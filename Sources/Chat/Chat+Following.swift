@@ -1,3 +1,4 @@
+import Credentials
 import Gateway
 import NIOCore
 import PoolConfiguration
@@ -23,18 +24,17 @@ extension Chat {
   }
 
   func openSocket(_ exchange: Exchange) {
-    guard let asker = asker(exchange) else { return exchange.refuse(.notFound) }
-    var asking = asker
-    var writes: [EventLoopFuture<Void>] = []
-    let session = asker.session ?? makeSession(asker.caller, at: .now, &writes)
-    asking.session = session
-    let socket = ChatSocket(self, exchange, asking)
+    guard var asker = asker(exchange) else { return exchange.refuse(.notFound) }
+    let begins = asker.session == nil
+    let session = asker.session ?? RandomID.make()
+    asker.session = session
+    let socket = ChatSocket(self, exchange, asker)
     guard let opened = exchange.openWebSocket(socket, answerHeaders: sessionHeaders(session, asker).fields) else {
       return
     }
+    if begins { note(begin(session, of: asker.caller, at: .now)) }
     socket.began(opened)
     sockets[ObjectIdentifier(socket)] = socket
-    for write in writes { note(write) }
   }
 
   func closed(_ socket: ChatSocket) { sockets[ObjectIdentifier(socket)] = nil }
@@ -44,7 +44,7 @@ extension Chat {
     if viewer.seen > question.log.last { viewer.seen = 0 }
     question.viewers.append(viewer)
     switch question.phase {
-    case .saving: return
+    case .asked, .saving: return
     case .ended: break
     case .open:
       question.deadline = nil
@@ -71,7 +71,7 @@ extension Chat {
   /// Nobody follows it any more. Whoever means to come back has the server go on for a while; of anybody else the place
   /// and the slot are free at once, and the turn is kept for as long.
   func unwatched(_ question: Question) {
-    guard case .open = question.phase else { return }
+    guard question.phase == .open else { return }
     question.deadline = pool.now + settings.resumeWithin
     guard !question.isResumable, let exchange = question.exchange else { return }
     question.phase = .suspended
@@ -96,9 +96,7 @@ extension Chat {
   func stop(_ question: Question, because reason: StopReason) {
     switch question.phase {
     case .ended: return
-    case .saving:
-      question.answer.wasStopped = true
-      finish(question, .stopped)
+    case .asked, .saving: finish(question, .stopped)
     case .open, .suspended:
       question.answer.wasStopped = true
       if case .tooLong = reason {

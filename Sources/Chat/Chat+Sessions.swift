@@ -1,3 +1,4 @@
+import Credentials
 import FoundationEssentials
 import Gateway
 import NIOCore
@@ -49,10 +50,9 @@ extension Chat {
         PoolError(status: 401, code: "unauthenticated", message: "This key is not known here, or no longer."))
     }
     // A new one: whoever knew the old one must not know this one.
-    var writes: [EventLoopFuture<Void>] = []
-    let session = makeSession(caller, at: .now, &writes)
+    let session = RandomID.make()
     let isSecure = pool.cameByHTTPS(exchange)
-    EventLoopFuture.andAllSucceed(writes, on: loop).assumeIsolated().whenComplete { [self] written in
+    begin(session, of: caller, at: .now).assumeIsolated().whenComplete { [self] written in
       switch written {
       case .success:
         exchange.respond(

@@ -21,7 +21,7 @@ extension Chat {
     for socket in sockets.values where now - socket.sentAt >= Self.heartbeat { socket.beat() }
     for question in questions.values {
       guard let deadline = question.deadline, deadline <= now else { continue }
-      if case .ended = question.phase {
+      if question.hasEnded {
         if question.viewers.isEmpty { forget(question) }
       } else {
         stop(question, because: .unwatched)

@@ -1,5 +1,6 @@
 import OrderedCollections
 import PoolCore
+import Testing
 
 /// A dispatcher's core with instances that are ready, and a record of what it ordered.
 struct PoolUnderTest {
@@ -71,7 +72,11 @@ struct PoolUnderTest {
     let request = DispatchRequest(
       id: RequestID(number), need: need, model: model, options: RunnerOptions(contextLength: context), streams: streams,
       share: share, inputTokens: tokens)
-    perform(dispatch.arrive(request, at: now))
+    let isAccepted = dispatch.accepts(request, at: now)
+    let actions = dispatch.arrive(request, at: now)
+    let isRefused = actions.contains { if case .end(request.id, _, _) = $0 { true } else { false } }
+    #expect(isAccepted != isRefused, "what is said before \(number) arrives is what becomes of it then")
+    perform(actions)
   }
 
   mutating func begin(_ number: UInt64, status: Int = 200) {

@@ -8,6 +8,8 @@ import Retrieval
 /// One question, from being asked to the last moment at which its events can be had again. On the loop.
 final class Question {
   enum Phase {
+    /// Nothing of it is written down. → saving, ended
+    case asked
     /// It is being written down; nobody was told a place. → open, ended
     case saving
     /// The pool has it: it waits or is answered. → suspended, ended
@@ -20,6 +22,8 @@ final class Question {
 
   let id: String
   let session: String
+  /// Whether the session is one with the question, and is not told before that is taken.
+  let beginsSession: Bool
   let caller: Caller
   let model: String
   let language: ChatLanguage
@@ -31,8 +35,8 @@ final class Question {
   let life: Int
   unowned let chat: Chat
 
-  var phase = Phase.saving
-  /// From its first arrival in the pool to its end there.
+  var phase = Phase.asked
+  /// What the pool has it by, or will; to its end there.
   var exchange: Exchange?
   var log: EventLog
   var viewers: [any Viewer] = []
@@ -51,9 +55,7 @@ final class Question {
   /// Whether anybody was told that it was taken.
   var wasTold = false
 
-  var hasEnded: Bool {
-    if case .ended = phase { true } else { false }
-  }
+  var hasEnded: Bool { phase == .ended }
 
   /// What came of the answer so far.
   struct Answer {
@@ -69,12 +71,13 @@ final class Question {
   }
 
   init(
-    _ chat: Chat, id: String, session: String, caller: Caller, model: String, language: ChatLanguage,
-    isResumable: Bool, place: Int64, life: Int = 0
+    _ chat: Chat, id: String, session: String, beginsSession: Bool = false, caller: Caller, model: String,
+    language: ChatLanguage, isResumable: Bool, place: Int64, life: Int = 0
   ) {
     self.chat = chat
     self.id = id
     self.session = session
+    self.beginsSession = beginsSession
     self.caller = caller
     self.model = model
     self.language = language
@@ -100,7 +103,7 @@ final class Question {
       viewer.send(number, json, of: id)
       return true
     }
-    guard case .ended = phase, viewer.seen >= log.last else { return }
+    guard hasEnded, viewer.seen >= log.last else { return }
     viewers.removeAll { $0 === viewer }
     viewer.end()
   }

@@ -65,6 +65,17 @@ extension DispatcherShell: GatewayDelegate {
     if need == .slot { commentPlace(of: exchange) }
   }
 
+  /// Before anything is written down for it. What is not refused has not arrived by this.
+  func refuses(_ exchange: Exchange) -> Bool {
+    let now = Instant.now
+    guard !core.accepts(request(of: exchange, .slot), at: now) else { return false }
+    exchange.park()
+    let request = carry(exchange, .slot)
+    // At the very same time: what was said of it holds.
+    apply { core, _ in core.arrive(request, at: now) }
+    return true
+  }
+
   /// A question that an earlier dispatcher had accepted.
   func restore(_ exchange: Exchange, isSuspended: Bool) {
     exchange.park()
@@ -74,7 +85,11 @@ extension DispatcherShell: GatewayDelegate {
 
   private func carry(_ exchange: Exchange, _ need: DispatchRequest.Need) -> DispatchRequest {
     carried[exchange.id] = Carried(exchange: exchange, arrivedAt: .now, needsSlot: need == .slot)
-    return DispatchRequest(
+    return request(of: exchange, need)
+  }
+
+  private func request(of exchange: Exchange, _ need: DispatchRequest.Need) -> DispatchRequest {
+    DispatchRequest(
       id: exchange.id, need: need, model: modelKey(of: exchange), options: exchange.options,
       streams: exchange.wantsStream, share: exchange.caller?.share ?? DispatchRequest.Share(),
       inputTokens: exchange.questionTokens)

@@ -4,7 +4,7 @@ extension Dispatch {
   private static let shortPause: Duration = .seconds(5)
 
   /// Which of its user's limits forbids a request that needs a slot. Nothing is counted.
-  func refusal(of record: Record, at now: Instant) -> Refusal? {
+  func refusalByUser(of record: Record, at now: Instant) -> Refusal? {
     guard record.request.need == .slot else { return nil }
     let share = record.request.share
     if let refusal = usage.refusal(of: share.user, share.limits, at: now) { return refusal }

@@ -112,16 +112,8 @@ package struct Dispatch: Sendable {
   package mutating func arrive(_ request: DispatchRequest, at now: Instant) -> [DispatchAction] {
     guard requests[request.id] == nil else { return [] }
     totals.arrivals += 1
-    guard drainDeadline == nil else { return refuse(request.id, .shuttingDown) }
-    guard request.need != .slot || !isUnserved(request.model) else {
-      return refuse(request.id, .modelNotServed)
-    }
-    guard request.need != .storeReference || storeRefusal == nil else { return refuse(request.id, .storeRefused) }
     let record = Record(request: request, arrivedAt: now, phase: .waiting(since: now))
     if let refusal = refusal(of: record, at: now) { return refuse(request.id, refusal.failure, refusal.retryAfter) }
-    guard depth + suspended.count < limits.waitingRequests || needsNoPlace(record) else {
-      return refuse(request.id, .queueFull)
-    }
     enter(record, at: now)
     use(request, at: now)
     // Whoever waits already finds no slot that is free, so that this one is the only one to look at.
@@ -131,6 +123,21 @@ package struct Dispatch: Sendable {
       return [start]
     }
     return assignFreeSlots(at: now)
+  }
+
+  /// Whether a request would be accepted if it arrived now. Nothing is counted.
+  package func accepts(_ request: DispatchRequest, at now: Instant) -> Bool {
+    refusal(of: Record(request: request, arrivedAt: now, phase: .waiting(since: now)), at: now) == nil
+  }
+
+  private func refusal(of record: Record, at now: Instant) -> Refusal? {
+    let request = record.request
+    guard drainDeadline == nil else { return Refusal(.shuttingDown) }
+    guard request.need != .slot || !isUnserved(request.model) else { return Refusal(.modelNotServed) }
+    guard request.need != .storeReference || storeRefusal == nil else { return Refusal(.storeRefused) }
+    if let refusal = refusalByUser(of: record, at: now) { return refusal }
+    let hasPlace = depth + suspended.count < limits.waitingRequests || needsNoPlace(record)
+    return hasPlace ? nil : Refusal(.queueFull)
   }
 
   /// A request of an earlier life of this dispatcher, which was accepted then: no limit forbids it now. Those come in
