@@ -93,6 +93,11 @@ package final class Chat {
     return question.exchange?.id
   }
 
+  /// An operator has moved a request. If it is a question, the next dispatcher has it there, too.
+  package func moved(_ id: RequestID, toPriority priority: Int) {
+    if let name = names[id] { note(store.setPriority(String(priority), ofRequest: name)) }
+  }
+
   // MARK: What the gateway tells
 
   package func arrived(_ exchange: Exchange, _ endpoint: PoolEndpoint) {

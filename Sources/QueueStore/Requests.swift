@@ -15,7 +15,7 @@ package struct StoredRequest: Equatable, Sendable {
   package var className: String
   /// Of the API key that it came with.
   package var keyID: String?
-  /// As the client asked for it.
+  /// In which it waits.
   package var priority: String?
   package var model: String
   package var message: String
@@ -24,7 +24,7 @@ package struct StoredRequest: Equatable, Sendable {
   /// Whether it is answered anew after a restart.
   package var isResumable: Bool
   package var state: State
-  /// How often an instance began to answer it.
+  /// How many dispatchers have taken it up after the one that it was put to.
   package var attempts: Int
   package var arrivedAt: WallTime
 
@@ -73,6 +73,13 @@ extension QueueStore {
       let count = try database.change(
         "UPDATE request SET state = ?, attempts = ? WHERE id = ?", state, attempts, id)
       guard count > 0 else { throw QueueStoreError(.missing, "there is no stored request \(id)") }
+    }
+  }
+
+  /// Of a request that isn't there any more it changes nothing.
+  package func setPriority(_ priority: String, ofRequest id: String) -> EventLoopFuture<Void> {
+    call("changing a request's priority") { database in
+      try database.change("UPDATE request SET priority = ? WHERE id = ?", priority, id)
     }
   }
 

@@ -15,9 +15,15 @@ struct StoredFiles {
     Self.names.map { (try? Data(contentsOf: URL(fileURLWithPath: state.path(to: $0)))) ?? Data() }
   }
 
-  func read() async throws -> StoredState {
+  /// A folder in which it is as it would be after a `kill -9` now.
+  func copied() throws -> TemporaryDirectory {
     let copy = try TemporaryDirectory()
     for (name, bytes) in zip(Self.names, bytes) { try bytes.write(to: URL(fileURLWithPath: copy.path(to: name))) }
+    return copy
+  }
+
+  func read() async throws -> StoredState {
+    let copy = try copied()
     let store = try await QueueStore.open(
       copy.path(to: Self.names[0]), on: MultiThreadedEventLoopGroup.singleton.any()
     ).get()

@@ -1,3 +1,4 @@
+import Chat
 import ControlInterface
 import Gateway
 import NIOCore
@@ -107,6 +108,7 @@ extension DispatcherShell {
       return []
     }
     if answer == .changed, let carried = carried[id] {
+      chat?.moved(id, toPriority: priority)
       tell(.requestMoved(requestFacts(carried), priority: priority, byUserID: userID))
     }
     return answer

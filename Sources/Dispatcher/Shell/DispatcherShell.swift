@@ -185,14 +185,27 @@ final class DispatcherShell {
   // MARK: Life
 
   func adopt(_ settings: Settings, modelRules: ModelRules) {
+    let before = access
     access.adopt(settings)
     chat?.adopt(settings.chat, sources: settings.sources)
     let limits = settings.dispatchLimits
-    let shares = carried.compactMapValues { $0.exchange.caller.map { access.renewed($0).share } }
+    let shares = carried.compactMapValues { carried in
+      carried.exchange.caller.map { share(of: carried.exchange.id, $0, before) }
+    }
     apply { core, now in
       core.limits = limits.preloading(by: modelRules)
       return core.reclassify({ shares[$0] }, at: now)
     }
+  }
+
+  /// What the caller of a request is entitled to now. A priority of its own, such as a question may ask for, it keeps as
+  /// long as its class keeps that of the class.
+  private func share(of id: RequestID, _ caller: Caller, _ before: AccessControl) -> DispatchRequest.Share {
+    var share = access.renewed(caller).share
+    if share.priority == before.renewed(caller).share.priority {
+      share.priority = core.requests[id]?.request.share.priority ?? share.priority
+    }
+    return share
   }
 
   /// Refuses what waits, and lets what runs end by itself until `deadline`.

@@ -1,0 +1,51 @@
+import ControlInterface
+import PoolConfiguration
+import QueueStore
+import TestSupport
+import Testing
+
+@testable import Dispatcher
+
+/// What the dispatcher after this one knows of the chat's questions.
+@Suite(.timeLimit(.minutes(1)))
+struct ChatRestartTests {
+  @Test func aQuestionThatAnOperatorMovedStaysThereOverARestartAndAReload() async throws {
+    let state = try TemporaryDirectory()
+    let files = StoredFiles(state: state)
+    var clients: [HTTPProbe] = []
+    var after: TemporaryDirectory?
+    try await DispatcherRig.run(options: { $0.stateFolder = state.path }) { rig in
+      let gpu0 = try await FakeOllama.start()
+      try await rig.use(gpu0)
+      for (number, message) in ["runs", "first", "second", "later"].enumerated() {
+        let more = message == "later" ? #","priority":60"# : ""
+        clients.append(
+          try await rig.send("POST", "/chat/stream", body: #"{"message":"\#(message)","model":"m"\#(more)}"#))
+        if number == 0 { try await gpu0.ask(0).answer(#"{"models":[{"name":"m"}]}"#) }
+        #expect(try await clients[number].head().status == 200)
+      }
+      let second = try await rig.requests()[2].id
+      try await rig.supervisor.order(.setPriority, DispatcherCalls.SetPriority(id: second, priority: 0))
+      #expect(try await rig.requests().map(\.position) == [nil, 3, 2, 4])
+      try await eventually("it is written down") {
+        try await files.read().requests.map(\.priority) == ["1", "1", "0", "60"]
+      }
+      after = try files.copied()
+    }
+    let state2 = try #require(after)
+    try await DispatcherRig.run(options: { $0.stateFolder = state2.path }) { rig in
+      // What ran waits for its client.
+      let places = try await rig.requests().map(\.position)
+      #expect(places == [nil, 2, 1, 3])
+      var settings = Settings()
+      settings.listen = [.loopback(port: 0)]
+      settings.metricsListen = .loopback(port: 0)
+      #expect(await rig.daemon.reload(settings) == [])
+      #expect(try await rig.requests().map(\.position) == places)
+      // Where the class itself moves, all of it moves.
+      settings.classes["standard"]?.priority = 70
+      #expect(await rig.daemon.reload(settings) == [])
+      #expect(try await rig.requests().map(\.position) == [nil, 1, 2, 3])
+    }
+  }
+}
