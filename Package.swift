@@ -122,7 +122,7 @@ let tests: [Target] = [
     dependencies: [
       "QueueStore", "Simulation", "TestSupport", grdb, nio("NIOCore"), nio("NIOEmbedded"), nio("NIOPosix"),
     ]),
-  .testTarget(name: "ChatTests", dependencies: ["Chat", "Retrieval"]),
+  .testTarget(name: "ChatTests", dependencies: ["Chat", "Gateway", "PoolCore", "Retrieval"]),
   .testTarget(
     name: "RetrievalTests", dependencies: ["Retrieval", "TestSupport", nio("NIOCore"), nio("NIOPosix")]),
   .testTarget(name: "SystemdTests", dependencies: ["CSystemd", "Systemd", "TestSupport"]),

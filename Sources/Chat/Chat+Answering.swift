@@ -23,7 +23,7 @@ extension Chat {
           findSources(for: question, messages, at: address) { done(.success(self.body(of: question, messages))) }
         case .failure(let error):
           pool.storeFailed("\(error)")
-          done(.failure(.storeFailed))
+          done(.failure(ChatError.storeFailed.told(in: question.language)))
         }
       }
   }
@@ -60,7 +60,7 @@ extension Chat {
 
   enum Ending {
     case answered, stopped
-    case refused(PoolError)
+    case refused(ChatError)
   }
 
   /// The pool is done with a question.
@@ -70,23 +70,21 @@ extension Chat {
       names[id] = nil
     }
     let answer = question.answer
-    if answer.wasStopped {
+    if answer.isTooLong {
+      finish(question, .refused(.answerTooLong))
+    } else if answer.wasStopped {
       finish(question, .stopped)
     } else if isStopping, error != nil, question.wasTold {
       leaveForNext(question)
     } else if let error {
-      finish(question, .refused(error))
-    } else if let problem = answer.error {
-      let isUnknown = answer.status == 404
+      finish(question, .refused(ChatError(error, served: pool.servedModels)))
+    } else if let words = answer.error {
       finish(
-        question,
-        .refused(
-          PoolError(
-            status: isUnknown ? 404 : 502, code: isUnknown ? "model_not_found" : "upstream_error", message: problem)))
+        question, .refused(answer.status == 404 ? .modelNotFound(question.model, instead: []) : .modelFailed(words)))
     } else if outcome == .served, answer.status == 200 {
       finish(question, .answered)
     } else {
-      finish(question, .refused(outcome == .failed(.truncated) ? .truncated : .instanceLost))
+      finish(question, .refused(ChatError(outcome == .failed(.truncated) ? .truncated : .instanceLost)))
     }
   }
 
@@ -110,8 +108,7 @@ extension Chat {
     switch ending {
     case .answered: question.tell(.done(at: now.iso8601, model: question.model, wasStopped: false))
     case .stopped: question.tell(.done(at: now.iso8601, model: question.model, wasStopped: true))
-    case .refused(let error):
-      question.tell(.failed(message: error.message, code: error.code, retryAfterSeconds: error.retryAfterSeconds))
+    case .refused(let error): question.tell(.failed(error))
     }
   }
 
@@ -129,7 +126,7 @@ extension Chat {
     let viewers = question.viewers
     question.viewers = []
     forget(question)
-    let error = if case .refused(let error) = ending { error } else { PoolError.stopped }
+    let error = if case .refused(let error) = ending { error } else { ChatError.stopped }
     for viewer in viewers { viewer.refuse(error) }
   }
 

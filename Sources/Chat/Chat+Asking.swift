@@ -38,7 +38,7 @@ extension Chat {
 
   func ask(_ exchange: Exchange) {
     guard let asker = asker(exchange) else { return exchange.refuse(.notFound) }
-    do throws(PoolError) {
+    do throws(ChatError) {
       let asked = try AskedQuestion.read(exchange.content)
       let stream = EventStream(exchange, now: { [pool] in pool.now })
       streams[exchange.id] = stream
@@ -151,7 +151,7 @@ extension Chat {
     SessionHeaders(fields: [("Set-Cookie", sessions.cookie(session, isSecure: asker.isSecure))])
   }
 
-  private func chooseModel(_ wanted: String?, _ done: @escaping (Result<String, PoolError>) -> Void) {
+  private func chooseModel(_ wanted: String?, _ done: @escaping (Result<String, ChatError>) -> Void) {
     if wanted == nil, let settled = settings.defaultModel { return done(.success(settled)) }
     if let wanted, models.knows(wanted) || !pool.hasInstance { return done(.success(wanted)) }
     listModels { listed in
@@ -159,7 +159,7 @@ extension Chat {
     }
   }
 
-  func listModels(_ done: @escaping (Result<InstalledModels, PoolError>) -> Void) {
+  func listModels(_ done: @escaping (Result<InstalledModels, ChatError>) -> Void) {
     models.list(at: pool.now, gateway, done)
   }
 }

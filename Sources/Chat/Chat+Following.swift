@@ -86,23 +86,17 @@ extension Chat {
     guard let asker = asker(exchange), let question = question(exchange, asker, mayEnd: true) else {
       return exchange.refuse(.notFound)
     }
-    stop(question, because: .enough)
+    stop(question)
     exchange.respond(status: 204, headers: [("Cache-Control", "no-store")], body: [])
   }
 
-  enum StopReason { case enough, unwatched, tooLong }
-
   /// Ends a question: one that waits gives its place up, one that is answered its slot.
-  func stop(_ question: Question, because reason: StopReason) {
+  func stop(_ question: Question) {
     switch question.phase {
     case .ended: return
     case .asked, .saving: finish(question, .stopped)
     case .open, .suspended:
       question.answer.wasStopped = true
-      if case .tooLong = reason {
-        question.answer.error = "The answer is longer than the server allows."
-        question.answer.wasStopped = false
-      }
       question.exchange?.leave()
     }
   }

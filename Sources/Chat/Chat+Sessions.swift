@@ -42,13 +42,11 @@ extension Chat {
 
   func signIn(_ exchange: Exchange) {
     guard let wanted = try? JSONDecoder().decode(SignIn.self, from: Data(exchange.content.readableBytesView)) else {
+      let shape = "{\"key\": \"sk-pool-…\"}"
       return exchange.refuse(
-        PoolError(status: 400, code: "malformed_request", message: "The body has to be {\"key\": \"sk-pool-…\"}."))
+        .malformed(italian: "Il corpo dev'essere \(shape).", english: "The body has to be \(shape)."))
     }
-    guard let caller = pool.caller(withKey: wanted.key) else {
-      return exchange.refuse(
-        PoolError(status: 401, code: "unauthenticated", message: "This key is not known here, or no longer."))
-    }
+    guard let caller = pool.caller(withKey: wanted.key) else { return exchange.refuse(.unknownKey) }
     // A new one: whoever knew the old one must not know this one.
     let session = RandomID.make()
     let isSecure = pool.cameByHTTPS(exchange)
@@ -70,7 +68,7 @@ extension Chat {
   func signOut(_ exchange: Exchange) {
     if let session = sessions.session(in: exchange.headers) {
       sessions.remove(session)
-      for question in questions.values where question.session == session { stop(question, because: .enough) }
+      for question in questions.values where question.session == session { stop(question) }
       note(store.deleteSession(session))
     }
     let isSecure = pool.cameByHTTPS(exchange)

@@ -24,7 +24,7 @@ extension Chat {
       if question.hasEnded {
         if question.viewers.isEmpty { forget(question) }
       } else {
-        stop(question, because: .unwatched)
+        stop(question)
       }
     }
     while let oldest = ended.first, questions[oldest.id] == nil { dropOldestEnded() }

@@ -135,15 +135,3 @@ struct EndedQuestion {
   /// Of its events.
   let bytes: Int
 }
-
-extension PoolError {
-  /// Also for what is somebody else's: that it exists is nobody's business.
-  static let notFound = PoolError(
-    status: 404, code: "not_found", message: "There is nothing of that name here, or no longer.")
-
-  static let stopped = PoolError(status: 499, code: "cancelled", message: "The question was stopped.")
-
-  static let storeFailed = PoolError(
-    status: 503, code: "storage_failed", message: "The server could not write the question down. Please try again.",
-    retryAfterSeconds: 10)
-}

@@ -6,8 +6,10 @@ package protocol ChatPool: AnyObject {
   var now: Instant { get }
   /// Whether some instance can answer at once what needs no slot.
   var hasInstance: Bool { get }
-  /// Whether a question's limits, or the queue's, forbid it now; then it ends with that error at once. Otherwise nothing
-  /// happens to it, and it is judged again when it arrives.
+  /// The only models that are served; none where any may be.
+  var servedModels: [String] { get }
+  /// Whether its user's limits, or the queue's, forbid a question now; then it ends with that error at once. Otherwise
+  /// nothing happens to it, and it is judged again when it arrives.
   func refuses(_ exchange: Exchange) -> Bool
   /// Tells at once where a request stands, if it waits, and then whenever that changes, until it is said otherwise.
   func watchPlace(of id: RequestID, _ tell: @escaping (WaitingEstimate) -> Void)

@@ -15,15 +15,11 @@ struct InstalledModels: Equatable {
 struct ModelList {
   /// How old a list may be that is shown.
   private static let lifetime = Duration.seconds(10)
-  /// Models that an error names.
-  private static let mostNamed = 20
-  /// What an error repeats of a name, in characters.
-  private static let longestRepeated = 100
 
   private final class State {
     var models = InstalledModels()
     var listedAt: Instant?
-    var waiting: [(Result<InstalledModels, PoolError>) -> Void] = []
+    var waiting: [(Result<InstalledModels, ChatError>) -> Void] = []
   }
 
   private let state = State()
@@ -37,7 +33,7 @@ struct ModelList {
   }
 
   /// The list, asked for anew where it is old. It may take as long as an instance takes to start.
-  func list(at now: Instant, _ gateway: Gateway, _ done: @escaping (Result<InstalledModels, PoolError>) -> Void) {
+  func list(at now: Instant, _ gateway: Gateway, _ done: @escaping (Result<InstalledModels, ChatError>) -> Void) {
     if let listedAt = state.listedAt, now - listedAt < Self.lifetime { return done(.success(state.models)) }
     state.waiting.append(done)
     guard state.waiting.count == 1, case .route(let route) = RouteTable.ollama.resolve(method: "GET", path: "/api/tags")
@@ -56,24 +52,11 @@ struct ModelList {
   }
 
   /// The model of a question; where it names none, the only one that there is.
-  static func choose(_ wanted: String?, of models: InstalledModels) -> Result<String, PoolError> {
-    let names = models.ofChat
-    let named = names.prefix(mostNamed).joined(separator: ", ")
-    let others = names.count > mostNamed ? " and \(names.count - mostNamed) more" : ""
-    let list = names.isEmpty ? "None is installed that can chat." : "There are: \(named)\(others)."
+  static func choose(_ wanted: String?, of models: InstalledModels) -> Result<String, ChatError> {
     if let wanted {
-      guard contains(models.all, wanted) else {
-        return .failure(
-          PoolError(
-            status: 404, code: "model_not_found",
-            message: "There is no model '\(wanted.prefix(longestRepeated))'. \(list)"))
-      }
-      return .success(wanted)
+      return contains(models.all, wanted) ? .success(wanted) : .failure(.modelNotFound(wanted, instead: models.ofChat))
     }
-    guard names.count == 1, let only = names.first else {
-      return .failure(
-        PoolError(status: 400, code: "model_needed", message: "The question has to name its 'model'. \(list)"))
-    }
+    guard models.ofChat.count == 1, let only = models.ofChat.first else { return .failure(.modelNeeded(models.ofChat)) }
     return .success(only)
   }
 }
@@ -104,11 +87,11 @@ private final class ListReader: AnswerReader {
   /// A longer list is none, in bytes.
   private static let limit = 16 << 20
 
-  private let done: (Result<InstalledModels, PoolError>) -> Void
+  private let done: (Result<InstalledModels, ChatError>) -> Void
   private var status = 0
   private var content = ByteBuffer()
 
-  init(_ done: @escaping (Result<InstalledModels, PoolError>) -> Void) { self.done = done }
+  init(_ done: @escaping (Result<InstalledModels, ChatError>) -> Void) { self.done = done }
 
   func requestBody(at address: SocketAddress, _ done: @escaping (Result<ByteBuffer, PoolError>) -> Void) {
     done(.success(ByteBuffer()))
@@ -120,14 +103,11 @@ private final class ListReader: AnswerReader {
   func answerVoided() { content.clear() }
 
   func answerEnded(_ outcome: ExchangeOutcome, _ error: PoolError?) {
-    if let error { return done(.failure(error)) }
+    if let error { return done(.failure(ChatError(error))) }
     guard outcome == .served, status == 200,
       let tags = try? JSONDecoder().decode(Tags.self, from: Data(content.readableBytesView))
     else {
-      return done(
-        .failure(
-          PoolError(status: 502, code: "no_model_list", message: "No instance told which models there are. Try again."))
-      )
+      return done(.failure(.noModelList))
     }
     done(
       .success(

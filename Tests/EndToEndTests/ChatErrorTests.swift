@@ -17,7 +17,7 @@ import Testing
 
   private static let refusals: [Refusal] = [
     Refusal(status: 400, code: "malformed_request", words: "is no JSON"),
-    Refusal(body: "hello", status: 400, code: "malformed_request", words: "is no JSON; it has to be {"),
+    Refusal(body: "hello", status: 400, code: "malformed_request", words: "is no JSON. The body has to be {"),
     Refusal(body: #"["hello"]"#, status: 400, code: "malformed_request", words: "no JSON object"),
     Refusal(body: "{}", status: 400, code: "malformed_request", words: "'message' is missing"),
     Refusal(body: #"{"message":7}"#, status: 400, code: "malformed_request", words: "'message' is of the wrong type"),
@@ -50,11 +50,41 @@ import Testing
     try await withPool { pool in
       for refusal in Self.refusals {
         let answer = try await HTTPProbe.exchange(
-          refusal.method, refusal.path, port: pool.port, headers: refusal.headers, body: refusal.body)
+          refusal.method, refusal.path, port: pool.port, headers: refusal.headers + [("Accept-Language", "en")],
+          body: refusal.body)
         let what = "\(refusal.method) \(refusal.path) \(refusal.body.prefix(60)): \(answer.text)"
         #expect(answer.status == refusal.status && answer.object["code"] as? String == refusal.code, "\(what)")
         #expect((answer.object["error"] as? String)?.contains(refusal.words) == true, "\(what)")
       }
+    }
+  }
+
+  @Test("Italian without Accept-Language, with the same codes: as an answer, in a stream and over the WebSocket")
+  func italian() async throws {
+    var setup = Pool.Setup(settings: "classes: {standard: {concurrent: 1}}")
+    setup.simulator = ["TOKENS": "1000", "TOKENS_PER_SECOND": "20"]
+    try await withPool(setup) { pool in
+      for (body, code, words) in [
+        ("", "malformed_request", "Il corpo non è JSON. Il corpo dev'essere {"),
+        (#"{"message":7}"#, "malformed_request", "'message' è del tipo sbagliato"),
+        (#"{"message":" "}"#, "empty_message", "nessuna domanda"),
+        (#"{"message":"a"}"#, "model_needed", "Ci sono: "),
+        (#"{"message":"a","model":"nope"}"#, "model_not_found", "Non c'è nessun modello 'nope'. Ci sono: "),
+      ] {
+        let answer = try await pool.post("/chat/stream", body, headers: [("Accept-Language", "it-IT, en;q=0.5")])
+        #expect(answer.object["code"] as? String == code)
+        #expect((answer.object["error"] as? String)?.contains(words) == true, "\(answer.text)")
+      }
+      let running = try await ChatUser(pool).ask("long")
+      try await running.next(until: { $0.type == "token" })
+      let refused = try await pool.post("/chat/stream", #"{"message":"a","model":"llama3.2"}"#)
+      #expect(refused.status == 429 && refused.object["code"] as? String == "too_many_concurrent")
+      #expect((refused.object["error"] as? String)?.hasPrefix("Hai già tutte le richieste aperte") == true)
+      let request = try #require(try await pool.requests.first)
+      #expect(try await pool.command("queue", "cancel", String(request.id)).end == .exited(0))
+      try await running.finish()
+      let end = running.events.last
+      #expect(end?.code == "cancelled" && end?.error == "Chi gestisce questo server ha annullato la richiesta.")
     }
   }
 

@@ -1,3 +1,4 @@
+import Gateway
 import OllamaAPI
 import PoolCore
 
@@ -11,7 +12,7 @@ enum ChatEvent {
   /// What came of the answer is void: it is given anew.
   case restart
   case done(at: String, model: String, wasStopped: Bool)
-  case failed(message: String, code: String, retryAfterSeconds: Int?)
+  case failed(ChatError)
 
   var isEnd: Bool {
     switch self {
@@ -43,18 +44,22 @@ enum ChatEvent {
       json.raw(",\"model\":")
       json.string(model)
       if wasStopped { json.raw(",\"stopped\":true") }
-    case .failed(let message, let code, let seconds):
-      json.raw("{\"type\":\"error\",\"error\":")
-      json.string(message)
-      json.raw(",\"code\":")
-      json.string(code)
-      if let seconds {
-        json.raw(",\"retry_after\":")
-        json.text(String(seconds))
-      }
+    case .failed(let error): Self.write(error.told(in: language), &json)
     }
     json.raw("}")
     return json.bytes
+  }
+
+  /// An `error` event without its end.
+  static func write(_ error: PoolError, _ json: inout JSONWriter) {
+    json.raw("{\"type\":\"error\",\"error\":")
+    json.string(error.message)
+    json.raw(",\"code\":")
+    json.string(error.code)
+    if let seconds = error.retryAfterSeconds {
+      json.raw(",\"retry_after\":")
+      json.text(String(seconds))
+    }
   }
 }
 

@@ -59,6 +59,9 @@ const italian = {
     unreachable: "Il server non è raggiungibile. Controlla la connessione e riprova.",
     forgotten: "Il server non conosce più questa domanda.",
     unexpected_answer: "Il server ha risposto in modo inatteso.",
+    body_too_large: "La domanda è troppo lunga.",
+    memory_full: "Il server è molto occupato. Riprova tra poco.",
+    too_many_connections: "Il server è molto occupato. Riprova tra poco.",
   },
 };
 
@@ -121,6 +124,9 @@ const english = {
     unreachable: "The server can't be reached. Check the connection and try again.",
     forgotten: "The server no longer knows this question.",
     unexpected_answer: "The server answered in an unexpected way.",
+    body_too_large: "The question is too long.",
+    memory_full: "The server is very busy. Try again in a little while.",
+    too_many_connections: "The server is very busy. Try again in a little while.",
   },
 };
 

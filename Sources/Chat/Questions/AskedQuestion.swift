@@ -13,40 +13,38 @@ struct AskedQuestion: Decodable, Equatable {
   var resumable: Bool?
 
   /// - Throws: what is wrong with it, in words.
-  static func read(_ body: ByteBuffer) throws(PoolError) -> AskedQuestion {
+  static func read(_ body: ByteBuffer) throws(ChatError) -> AskedQuestion {
     let question: AskedQuestion
     do {
       question = try JSONDecoder().decode(AskedQuestion.self, from: Data(body.readableBytesView))
-    } catch let error as DecodingError {
-      throw PoolError(status: 400, code: "malformed_request", message: describe(error))
     } catch {
-      throw PoolError(status: 400, code: "malformed_request", message: "The body is no JSON.")
+      throw problem(error as? DecodingError)
     }
-    guard question.message.unicodeScalars.contains(where: { !$0.properties.isWhitespace }) else {
-      throw PoolError(status: 400, code: "empty_message", message: "There is no question in 'message'.")
-    }
+    guard question.message.unicodeScalars.contains(where: { !$0.properties.isWhitespace }) else { throw .emptyMessage }
     let last = UserClass.priorities.upperBound
     guard question.priority.map({ 0...Double(last) ~= $0 && $0 == $0.rounded() }) ?? true else {
-      throw PoolError(
-        status: 400, code: "malformed_request",
-        message: "The member 'priority' must be a whole number from 0, the first, to \(last).")
+      throw .malformed(
+        italian: "'priority' dev'essere un numero intero da 0, la prima, a \(last).",
+        english: "The member 'priority' must be a whole number from 0, the first, to \(last).")
     }
     return question
   }
 
-  private static func describe(_ error: DecodingError) -> String {
+  /// - Parameter error: nil for what can't be said more closely.
+  private static func problem(_ error: DecodingError?) -> ChatError {
+    let (italian, english): (String, String) =
+      switch error {
+      case .keyNotFound(let key, _): ("Manca '\(key.stringValue)'", "The member '\(key.stringValue)' is missing")
+      case .typeMismatch(_, let context), .valueNotFound(_, let context):
+        context.codingPath.last.map {
+          ("'\($0.stringValue)' è del tipo sbagliato", "The member '\($0.stringValue)' is of the wrong type")
+        } ?? ("Il corpo non è un oggetto JSON", "The body is no JSON object")
+      case .dataCorrupted(let context) where !context.codingPath.isEmpty:
+        ("Un valore non è leggibile", "A value can't be read")
+      default: ("Il corpo non è JSON", "The body is no JSON")
+      }
     let shape = "{\"message\": \"…\", \"model\"?: \"…\", \"priority\"?: 1, \"resumable\"?: true}"
-    return switch error {
-    case .keyNotFound(let key, _): "The member '\(key.stringValue)' is missing; the body has to be \(shape)."
-    case .typeMismatch(_, let context) where context.codingPath.isEmpty,
-      .valueNotFound(_, let context) where context.codingPath.isEmpty:
-      "The body is no JSON object; it has to be \(shape)."
-    case .typeMismatch(_, let context), .valueNotFound(_, let context):
-      "The member '\(context.codingPath.last?.stringValue ?? "")' is of the wrong type; the body has to be \(shape)."
-    case .dataCorrupted(let context) where !context.codingPath.isEmpty:
-      "The member '\(context.codingPath.last?.stringValue ?? "")' can't be read; the body has to be \(shape)."
-    case .dataCorrupted: "The body is no JSON; it has to be \(shape)."
-    @unknown default: "The body can't be read; it has to be \(shape)."
-    }
+    return .malformed(
+      italian: "\(italian). Il corpo dev'essere \(shape).", english: "\(english). The body has to be \(shape).")
   }
 }

@@ -42,10 +42,10 @@ final class ChatSocket: WebSocketDelegate {
   func socketReceived(_ text: ByteBuffer) {
     let data = Data(text.readableBytesView)
     guard let order = try? JSONDecoder().decode(Order.self, from: data) else {
-      return fail(
-        PoolError(
-          status: 400, code: "malformed_request",
-          message: "A message has to be a JSON object whose 'type' is ask, cancel or follow."), tag: nil)
+      let error = ChatError.malformed(
+        italian: "Un messaggio dev'essere un oggetto JSON con 'type' uguale ad ask, cancel o follow.",
+        english: "A message has to be a JSON object whose 'type' is ask, cancel or follow.")
+      return fail(error, tag: nil)
     }
     // Its key may have been revoked since.
     guard exchange.isStillAdmitted else {
@@ -56,7 +56,7 @@ final class ChatSocket: WebSocketDelegate {
     case .ask: ask(text, tag: order.tag)
     case .cancel:
       guard let question = question(order, mayEnd: true) else { return }
-      chat.stop(question, because: .enough)
+      chat.stop(question)
     case .follow:
       guard let question = question(order), !viewers.contains(where: { $0.question === question }),
         let viewer = viewer(tag: order.tag, seen: order.last_event_id ?? 0)
@@ -68,7 +68,7 @@ final class ChatSocket: WebSocketDelegate {
   }
 
   private func ask(_ text: ByteBuffer, tag: String?) {
-    do throws(PoolError) {
+    do throws(ChatError) {
       let asked = try AskedQuestion.read(text)
       guard let viewer = viewer(tag: tag) else { return }
       chat.ask(asked, asker, viewer: viewer)
@@ -80,11 +80,7 @@ final class ChatSocket: WebSocketDelegate {
   /// nil where there are too many already.
   private func viewer(tag: String?, seen: Int = 0) -> SocketViewer? {
     guard viewers.count < Self.mostFollowed else {
-      fail(
-        PoolError(
-          status: 429, code: "too_many_open",
-          message: "This connection has \(Self.mostFollowed) open questions already. Please wait for one to end."),
-        tag: tag)
+      fail(.tooManyOpen(Self.mostFollowed), tag: tag)
       return nil
     }
     let viewer = SocketViewer(self, tag: tag, seen: seen)
@@ -126,16 +122,9 @@ final class ChatSocket: WebSocketDelegate {
     socket?.send(message)
   }
 
-  fileprivate func fail(_ error: PoolError, tag: String?) {
+  fileprivate func fail(_ error: ChatError, tag: String?) {
     var json = JSONWriter()
-    json.raw("{\"type\":\"error\",\"error\":")
-    json.string(error.message)
-    json.raw(",\"code\":")
-    json.string(error.code)
-    if let seconds = error.retryAfterSeconds {
-      json.raw(",\"retry_after\":")
-      json.text(String(seconds))
-    }
+    ChatEvent.write(error.told(in: asker.language), &json)
     Self.write(tag, &json)
     send(json.bytes)
   }
@@ -190,7 +179,7 @@ final class SocketViewer: Viewer {
   var takesMore: Bool { socket?.takesMore ?? false }
   var isThere: Bool { socket?.isOpen ?? false }
 
-  func refuse(_ error: PoolError) {
+  func refuse(_ error: ChatError) {
     socket?.fail(error, tag: tag)
     socket?.ended(self)
   }

@@ -66,6 +66,8 @@ final class Question {
     var lines = LineSplitter()
     /// The instance's own error.
     var error: String?
+    /// Whether it is more than is kept of one.
+    var isTooLong = false
     /// Whether somebody said that it is enough.
     var wasStopped = false
   }
@@ -152,7 +154,10 @@ extension Question: AnswerReader {
     guard !line.content.isEmpty else { return }
     answer.text += line.content
     tell(.token(line.content))
-    if log.isFull { chat.stop(self, because: .tooLong) }
+    if log.isFull {
+      answer.isTooLong = true
+      chat.stop(self)
+    }
   }
 
   /// Whoever saw a part of it hears so, once it is answered anew.

@@ -14,7 +14,7 @@ protocol Viewer: AnyObject {
   var takesMore: Bool { get }
 
   /// Nothing came of what it wanted.
-  func refuse(_ error: PoolError)
+  func refuse(_ error: ChatError)
   /// It has what it wanted: events follow.
   func begin(_ session: SessionHeaders)
   func send(_ number: Int, _ json: ArraySlice<UInt8>, of request: String)
@@ -43,7 +43,7 @@ final class EventStream: Viewer {
   var isThere: Bool { exchange.isOpen }
   private(set) var hasBegun = false
 
-  func refuse(_ error: PoolError) { exchange.refuse(error) }
+  func refuse(_ error: ChatError) { exchange.refuse(error) }
 
   func begin(_ session: SessionHeaders) {
     guard let question else { return }

@@ -201,7 +201,7 @@ extension DispatcherShell: GatewayDelegate {
   func end(_ id: RequestID, _ outcome: RequestOutcome, retryAfter: Duration?) {
     guard let exchange = carried[id]?.exchange, var error = PoolError(outcome, retryAfter: retryAfter) else { return }
     switch outcome {
-    case .failed(.modelNotServed): error.message += " " + servedModels
+    case .failed(.modelNotServed): error.message += " " + reservation
     case .failed(.storeRefused): error.message = core.storeRefusal ?? error.message
     default: break
     }
@@ -209,11 +209,13 @@ extension DispatcherShell: GatewayDelegate {
     exchange.refuse(error)
   }
 
+  var servedModels: [String] { (core.servedModels ?? []).sorted() }
+
   /// Models that an error names at most.
   private static let mostNamed = 20
 
-  private var servedModels: String {
-    let models = (core.servedModels ?? []).sorted()
+  private var reservation: String {
+    let models = servedModels
     let named = models.prefix(Self.mostNamed).joined(separator: ", ")
     let others = models.count > Self.mostNamed ? " and \(models.count - Self.mostNamed) more" : ""
     return "It is reserved for \(named)\(others)."

@@ -198,8 +198,8 @@ final class DispatcherShell {
     }
   }
 
-  /// What the caller of a request is entitled to now. A priority of its own, such as a question may ask for, it keeps as
-  /// long as its class keeps that of the class.
+  /// What the caller of a request is entitled to now. The request keeps a priority of its own, such as a question may
+  /// ask for, as long as the class keeps its.
   private func share(of id: RequestID, _ caller: Caller, _ before: AccessControl) -> DispatchRequest.Share {
     var share = access.renewed(caller).share
     if share.priority == before.renewed(caller).share.priority {
