@@ -79,8 +79,7 @@ extension Chat {
     } else if let error {
       finish(question, .refused(ChatError(error, served: pool.servedModels)))
     } else if let words = answer.error {
-      finish(
-        question, .refused(answer.status == 404 ? .modelNotFound(question.model, instead: []) : .modelFailed(words)))
+      explain(words, status: answer.status, of: question.model) { [self] in finish(question, .refused($0)) }
     } else if outcome == .served, answer.status == 200 {
       finish(question, .answered)
     } else {

@@ -150,18 +150,6 @@ extension Chat {
   func sessionHeaders(_ session: String, _ asker: Asker) -> SessionHeaders {
     SessionHeaders(fields: [("Set-Cookie", sessions.cookie(session, isSecure: asker.isSecure))])
   }
-
-  private func chooseModel(_ wanted: String?, _ done: @escaping (Result<String, ChatError>) -> Void) {
-    if wanted == nil, let settled = settings.defaultModel { return done(.success(settled)) }
-    if let wanted, models.knows(wanted) || !pool.hasInstance { return done(.success(wanted)) }
-    listModels { listed in
-      done(listed.flatMap { models in ModelList.choose(wanted, of: models) })
-    }
-  }
-
-  func listModels(_ done: @escaping (Result<InstalledModels, ChatError>) -> Void) {
-    models.list(at: pool.now, gateway, done)
-  }
 }
 
 extension Question {

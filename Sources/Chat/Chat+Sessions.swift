@@ -11,8 +11,8 @@ import QueueStore
 extension Chat {
   func answerSession(_ exchange: Exchange) {
     guard let asker = asker(exchange) else { return exchange.refuse(.notFound) }
-    listModels { [self] listed in
-      let names = (try? listed.get())?.ofChat ?? []
+    knownModels { [self] known in
+      let names = known?.thatChat ?? []
       var json = JSONWriter()
       json.raw("{\"user\":")
       json.string(asker.caller.name)

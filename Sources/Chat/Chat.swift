@@ -13,6 +13,7 @@ package import QueueStore
 /// A question is written down before anybody is told its place, so that no restart loses it; an answer, when it ends.
 /// The parts:
 /// - here: what there is, and what comes from the gateway;
+/// - `Chat+Models`: which models there are;
 /// - `Chat+Asking`: from a request to a place in the queue;
 /// - `Chat+Following`: who sees what comes of it;
 /// - `Chat+Answering`: what the model is told, and the end;
@@ -40,7 +41,7 @@ package final class Chat {
   /// By the request through which they follow.
   var streams: [RequestID: EventStream] = [:]
   var sockets: [ObjectIdentifier: ChatSocket] = [:]
-  var models: ModelList
+  let models = ModelList()
   let finder: SourceFinder
   var nextPlace: Int64 = 1
 
@@ -61,7 +62,6 @@ package final class Chat {
     self.store = store
     self.settings = settings
     sessions = Sessions(secret: secret, lifetime: settings.sessionLifetime, stored: stored.sessions)
-    models = ModelList()
     expiredAt = pool.now
     finder = SourceFinder(gateway: gateway, settings: sources) { [unowned pool] problem in pool.sourcesFailed(problem) }
     startTicking()

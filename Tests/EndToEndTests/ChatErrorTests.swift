@@ -28,6 +28,9 @@ import Testing
     Refusal(body: #"{"message":"a"}"#, status: 400, code: "model_needed", words: "There are: "),
     Refusal(body: #"{"message":"a","model":"nope"}"#, status: 404, code: "model_not_found", words: "no model 'nope'"),
     Refusal(
+      body: #"{"message":"a","model":"nomic-embed-text"}"#, status: 400, code: "model_cannot_chat",
+      words: "can't chat. These can: "),
+    Refusal(
       body: #"{"message":"\#(String(repeating: "a", count: 1 << 20))"}"#, status: 413, code: "body_too_large",
       words: "1048576 bytes"),
     Refusal(method: "GET", status: 405, code: "method_not_allowed", words: "allows POST only"),

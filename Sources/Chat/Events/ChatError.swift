@@ -93,12 +93,13 @@ extension ChatError {
     status: 502, code: "no_model_list", italian: "Nessuna istanza ha detto quali modelli ci sono. Riprova.",
     english: "No instance told which models there are. Try again.")
 
-  /// - Parameter models: those that can chat.
-  static func modelNotFound(_ name: String, instead models: [String]) -> ChatError {
-    ChatError(
+  /// - Parameter models: those that can chat; nil where nobody knows.
+  static func modelNotFound(_ name: String, instead models: [String]?) -> ChatError {
+    let name = name.prefix(longestRepeated)
+    return ChatError(
       status: 404, code: "model_not_found",
-      italian: "Non c'è nessun modello '\(name.prefix(longestRepeated))'. \(italianList(models))",
-      english: "There is no model '\(name.prefix(longestRepeated))'. \(englishList(models))")
+      italian: "Non c'è nessun modello '\(name)'." + (models.map { " " + italianList($0) } ?? ""),
+      english: "There is no model '\(name)'." + (models.map { " " + englishList($0) } ?? ""))
   }
 
   static func modelNeeded(_ models: [String]) -> ChatError {
@@ -107,12 +108,20 @@ extension ChatError {
       english: "The question has to name its 'model'. \(englishList(models))")
   }
 
-  private static func italianList(_ models: [String]) -> String {
-    models.isEmpty ? "Nessun modello installato sa chattare." : "Ci sono: \(list(models, more: "e altri %"))."
+  static func modelCannotChat(_ name: String, instead models: [String]) -> ChatError {
+    let name = name.prefix(longestRepeated)
+    return ChatError(
+      status: 400, code: "model_cannot_chat",
+      italian: "Il modello '\(name)' non sa chattare. \(italianList(models, "Sanno farlo"))",
+      english: "The model '\(name)' can't chat. \(englishList(models, "These can"))")
   }
 
-  private static func englishList(_ models: [String]) -> String {
-    models.isEmpty ? "None is installed that can chat." : "There are: \(list(models, more: "and % more"))."
+  private static func italianList(_ models: [String], _ beginning: String = "Ci sono") -> String {
+    models.isEmpty ? "Nessun modello installato sa chattare." : "\(beginning): \(list(models, more: "e altri %"))."
+  }
+
+  private static func englishList(_ models: [String], _ beginning: String = "There are") -> String {
+    models.isEmpty ? "None is installed that can chat." : "\(beginning): \(list(models, more: "and % more"))."
   }
 
   /// - Parameter more: how many there are beyond those that are named, for `%`.

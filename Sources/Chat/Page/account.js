@@ -52,6 +52,11 @@ export class Account {
     select.hidden = models.length < 2;
   }
 
+  /** The models are known once an instance has run; until then one asks without a choice. */
+  async findModels() {
+    if (this.#session?.models.length === 0) this.show(await this.#chat.session().catch(() => this.#session));
+  }
+
   /** @param required whether nothing can be done without */
   ask(required = false) {
     const dialog = element("sign-in");

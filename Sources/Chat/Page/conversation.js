@@ -22,8 +22,8 @@ export class Conversation {
 
   /**
    * @param hooks `model()`: for the next question; `announce(text)`: to a screen reader; `changed(isQuestion)`: what is
-   *   shown has changed; `position(place)`: in the queue, or undefined; `connection(state)`: "lost", "back";
-   *   `signIn(question)`: it was refused without a key
+   *   shown has changed; `position(place)`: in the queue, or undefined; `connection(state)`: "lost", "back"; `ended()`:
+   *   a question has; `signIn(question)`: it was refused without a key
    */
   constructor(chat, list, hooks) {
     this.#chat = chat;
@@ -195,6 +195,7 @@ export class Conversation {
     this.#open.delete(turn);
     if (this.#disconnected.delete(turn) && this.#disconnected.size === 0) this.#hooks.connection();
     this.#hooks.changed(false);
+    this.#hooks.ended();
     this.#next();
   }
 

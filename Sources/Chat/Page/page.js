@@ -18,6 +18,7 @@ const conversation = new Conversation(chat, element("turns"), {
   changed,
   position: (place) => (document.title = place ? `⏳ ${place} · ${strings.title}` : strings.title),
   connection,
+  ended: () => account.findModels(),
   signIn(text) {
     write(question.value ? `${question.value}\n${text}` : text);
     account.ask(true);

@@ -80,7 +80,8 @@ struct StoredModel: Sendable {
   var listEntry: JSON {
     [
       "name": .string(name.description), "model": .string(name.description), "modified_at": .string(modifiedAt),
-      "size": .integer(size), "digest": .string(digest), "details": details,
+      "size": .integer(size), "digest": .string(digest), "capabilities": .array(capabilities.map { .string($0) }),
+      "details": details,
     ]
   }
 
