@@ -69,6 +69,15 @@ import Testing
   @Test("the client file serves a page of another origin")
   func elsewhere() async throws { try await withPool(Self.slow) { try await browse("elsewhere", $0) } }
 
+  @Test("where no instance runs the page is there at once, and the models come with the first one")
+  func asleep() async throws {
+    let pool = try Pool(Pool.Setup(settings: "scaling: {min: 0}"))
+    defer { pool.kill() }
+    try await pool.status(until: "it is there, and no instance runs") { $0.health == "asleep" }
+    try await browse("asleep", pool)
+    try await pool.stop()
+  }
+
   private func start(_ scenario: String, _ pool: Pool) throws -> RunningProgram {
     let script = PackageRoot.path(to: "Tests/EndToEndTests/browser.py")
     let pictures = ProcessInfo.processInfo.environment["OLLAMA_POOL_SCREENSHOTS"] ?? pool.folder.path

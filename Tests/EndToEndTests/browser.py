@@ -451,9 +451,23 @@ def elsewhere(base, folder, key=None):
         server.shutdown()
 
 
+def asleep(base, folder):
+    """No instance runs, and none has: several models can chat. The page is there, and the first question starts one."""
+    with Page(base) as page:
+        assert not page.shown("#model"), "nobody knows yet"
+        page.ask("Ciao")
+        wait_until("it has to name a model", lambda: page.turn(1, ".outcome.is-error"), 60)
+        assert "La domanda deve indicare il suo 'model'. Ci sono: " in page.turn(1, ".outcome-text")
+        wait_until("there is a choice now", lambda: page.shown("#model"))
+        page.click(".turn:nth-child(1) .retry")
+        wait_until("it is answered", lambda: page.is_done(), 60)
+        page.expect_no_faults(expected=("the server responded with a status of 400",))
+
+
 SCENARIOS = {
     "two-users": two_users, "restart": restart, "reattach": reattach, "look": look, "sign-in": sign_in,
     "closed": closed, "sources": sources, "rendering": rendering, "elsewhere": elsewhere,
+    "asleep": asleep,
 }
 
 if __name__ == "__main__":
