@@ -16,19 +16,20 @@ extension Chat {
   ) {
     question.turnCame()
     note(store.setRequest(question.id, state: .running, attempts: question.life))
-    store.history(of: question.session, last: settings.historyMessages + 1, bytes: Self.historyBytes)
-      .assumeIsolated().whenComplete { [self] read in
-        switch read {
-        case .success(let messages):
-          findSources(for: question, messages, at: address) { done(.success(self.body(of: question, messages))) }
-        case .failure(let error):
-          pool.storeFailed("\(error)")
-          done(.failure(ChatError.storeFailed.told(in: question.language)))
-        }
+    let history = store.history(of: question.session, last: settings.historyMessages, bytes: Self.historyBytes)
+    // From where no limit of the history, and nobody who forgets it, takes it away.
+    store.message(ofRequest: question.id).and(history).assumeIsolated().whenComplete { [self] read in
+      switch read {
+      case .success((let message, let history)):
+        findSources(for: question, message, at: address) { done(.success(self.body(of: question, message, history))) }
+      case .failure(let error):
+        pool.storeFailed("\(error)")
+        done(.failure(ChatError.storeFailed.told(in: question.language)))
       }
+    }
   }
 
-  private func body(of question: Question, _ history: [StoredMessage]) -> ByteBuffer {
+  private func body(of question: Question, _ asked: String, _ history: [StoredMessage]) -> ByteBuffer {
     // What was asked and never answered would only confuse.
     let answered = Set(history.filter { $0.role == .assistant }.compactMap(\.requestID))
     var json = JSONWriter()
@@ -49,9 +50,7 @@ extension Chat {
       write(message.role == .user ? "user" : "assistant", message.content)
     }
     if let found = question.found, !found.isEmpty { write("system", SourcePrompt.text(found)) }
-    for message in history where message.requestID == question.id && message.role == .user {
-      write("user", message.content)
-    }
+    write("user", asked)
     json.raw("]}")
     return ByteBuffer(bytes: json.bytes)
   }

@@ -1,6 +1,5 @@
 import Gateway
 import NIOCore
-import QueueStore
 import Retrieval
 
 /// What is looked up before a question is answered.
@@ -11,16 +10,14 @@ extension Chat {
   /// Finds what the question is answered with, once, and tells it. The question keeps its slot meanwhile; `done` is not
   /// called where it loses it.
   func findSources(
-    for question: Question, _ history: [StoredMessage], at address: SocketAddress, _ done: @escaping () -> Void
+    for question: Question, _ message: String, at address: SocketAddress, _ done: @escaping () -> Void
   ) {
     question.stopSearch()
-    guard question.found == nil, finder.isConfigured,
-      let asked = history.last(where: { $0.requestID == question.id && $0.role == .user })
-    else {
+    guard question.found == nil, finder.isConfigured else {
       tellSources(of: question)
       return done()
     }
-    question.search = finder.find(asked.content, session: question.session, at: address) { [self] found in
+    question.search = finder.find(message, session: question.session, at: address) { [self] found in
       question.search = nil
       question.found = found
       tellSources(of: question)

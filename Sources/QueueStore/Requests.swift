@@ -65,6 +65,15 @@ extension QueueStore {
     }
   }
 
+  /// What a request asks. Fails with `missing` where it isn't there.
+  package func message(ofRequest id: String) -> EventLoopFuture<String> {
+    call("reading a request") { database in
+      let messages = try database.rows("SELECT message FROM request WHERE id = ?", id) { try $0.text() }
+      guard let message = messages.first else { throw QueueStoreError(.missing, "there is no stored request \(id)") }
+      return message
+    }
+  }
+
   /// Fails with `missing` where the request isn't there.
   package func setRequest(
     _ id: String, state: StoredRequest.State, attempts: Int

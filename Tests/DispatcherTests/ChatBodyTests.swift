@@ -1,0 +1,81 @@
+import NIOCore
+import PoolConfiguration
+import TestSupport
+import Testing
+
+@testable import Dispatcher
+
+/// What the model is told.
+@Suite(.timeLimit(.minutes(1)))
+struct ChatBodyTests {
+  private static let models = #"{"models":[{"name":"m"}]}"#
+
+  private func ask(_ rig: DispatcherRig, _ message: String, _ cookie: String? = nil) async throws -> HTTPProbe {
+    try await rig.send(
+      "POST", "/chat/stream", headers: cookie.map { [("Cookie", $0)] } ?? [],
+      body: #"{"message":"\#(message)","model":"m"}"#)
+  }
+
+  private func answer(_ asked: Asked, _ text: String) async throws {
+    try await asked.begin()
+    try await asked.chunk(#"{"message":{"role":"assistant","content":"\#(text)"},"done":false}"# + "\n")
+    try await asked.chunk(#"{"message":{"role":"assistant","content":""},"done":true,"done_reason":"stop"}"# + "\n")
+    try await asked.finish()
+  }
+
+  @Test(arguments: [0, 100]) func whatWasSaidBeforeAndThenTheQuestion(_ historyMessages: Int) async throws {
+    try await DispatcherRig.run {
+      $0.chat.historyMessages = historyMessages
+      $0.chat.instructions = "Be brief."
+    } _: { rig in
+      let gpu0 = try await FakeOllama.start()
+      try await rig.use(gpu0)
+      let first = try await ask(rig, "one")
+      try await gpu0.ask(0).answer(Self.models)
+      try await answer(gpu0.ask(1), "answer to one")
+      let head = try await first.head()
+      while try await first.piece() != nil {}
+      let cookie = try #require(head["Set-Cookie"]?.split(separator: ";").first)
+      let second = try await ask(rig, "two", String(cookie))
+      let before =
+        historyMessages == 0
+        ? "" : #"{"role":"user","content":"one"},{"role":"assistant","content":"answer to one"},"#
+      #expect(
+        try await gpu0.ask(2).body
+          == #"{"model":"m","stream":true,"messages":[{"role":"system","content":"Be brief."},"# + before
+          + #"{"role":"user","content":"two"}]}"#)
+      await second.close()
+    }
+  }
+
+  @Test func aQuestionIsAskedWholeHoweverLongItIs() async throws {
+    try await DispatcherRig.run { rig in
+      let gpu0 = try await FakeOllama.start()
+      try await rig.use(gpu0)
+      let long = String(repeating: "word ", count: 180_000)
+      let asking = try await ask(rig, long)
+      try await gpu0.ask(0).answer(Self.models)
+      #expect(try await asking.head().status == 200)
+      let body = try await gpu0.ask(1).body
+      #expect(body == #"{"model":"m","stream":true,"messages":[{"role":"user","content":"\#(long)"}]}"#)
+    }
+  }
+
+  @Test func aQuestionThatWaitsIsAskedThoughItsHistoryIsForgotten() async throws {
+    try await DispatcherRig.run { rig in
+      let gpu0 = try await FakeOllama.start()
+      try await rig.use(gpu0)
+      let running = try await ask(rig, "one")
+      try await gpu0.ask(0).answer(Self.models)
+      _ = try await gpu0.ask(1)
+      let waiting = try await ask(rig, "two")
+      let cookie = try #require(try await waiting.head()["Set-Cookie"]?.split(separator: ";").first)
+      let forgotten = try await rig.status("DELETE", "/chat/history", headers: [("Cookie", String(cookie))], body: "")
+      #expect(forgotten == 204)
+      try await answer(gpu0.ask(1), "done")
+      #expect(try await running.head().status == 200)
+      let body = try await gpu0.ask(2).body
+      #expect(body == #"{"model":"m","stream":true,"messages":[{"role":"user","content":"two"}]}"#)
+    }
+  }
+}
