@@ -6,17 +6,6 @@ import PoolConfiguration
 import PoolCore
 import QueueStore
 
-/// Who asks, whence.
-struct Asker {
-  var caller: Caller
-  var peer: SocketAddress?
-  var language: ChatLanguage
-  /// The one that the cookie names, if it is this caller's.
-  var session: String?
-  /// Whether the browser came by HTTPS.
-  var isSecure: Bool
-}
-
 /// From a request to a place in the queue.
 extension Chat {
   /// The route by which a question is put to an instance.
@@ -27,17 +16,7 @@ extension Chat {
     return route
   }()
 
-  func asker(_ exchange: Exchange) -> Asker? {
-    guard let caller = exchange.caller else { return nil }
-    let named = sessions.session(in: exchange.headers)
-    return Asker(
-      caller: caller, peer: exchange.peerAddress, language: ChatLanguage(accepting: exchange.header("Accept-Language")),
-      session: named.flatMap { sessions.belongs($0, to: Sessions.owner(of: caller)) ? $0 : nil },
-      isSecure: pool.cameByHTTPS(exchange))
-  }
-
-  func ask(_ exchange: Exchange) {
-    guard let asker = asker(exchange) else { return exchange.refuse(.notFound) }
+  func ask(_ exchange: Exchange, _ asker: Asker) {
     do throws(ChatError) {
       let asked = try AskedQuestion.read(exchange.content)
       let stream = EventStream(exchange, now: { [pool] in pool.now })
@@ -109,8 +88,8 @@ extension Chat {
     guard question.phase == .open else { return }
     if question.exchange != nil { names[exchange.id] = question.id }
     question.wasTold = true
-    let headers = sessionHeaders(question.session, asker)
-    for viewer in question.viewers { viewer.begin(headers) }
+    let cookie = sessions.cookie(question.session, isSecure: asker.isSecure)
+    for viewer in question.viewers where !viewer.hasBegun { viewer.begin(cookie: cookie) }
     watchPlace(of: question)
     for viewer in question.viewers { question.pump(viewer) }
     // Its client left while it was being written down.
@@ -145,10 +124,6 @@ extension Chat {
         sessions.remove(session)
         throw error
       }.nonisolated()
-  }
-
-  func sessionHeaders(_ session: String, _ asker: Asker) -> SessionHeaders {
-    SessionHeaders(fields: [("Set-Cookie", sessions.cookie(session, isSecure: asker.isSecure))])
   }
 }
 

@@ -7,15 +7,11 @@ import QueueStore
 
 /// Who sees what comes of a question, and what becomes of it when nobody does.
 extension Chat {
-  func follow(_ exchange: Exchange) {
-    guard let asker = asker(exchange), let question = question(exchange, asker) else {
-      return exchange.refuse(.notFound)
-    }
+  func follow(_ exchange: Exchange, _ asker: Asker) {
+    guard let question = question(exchange.pathVariable, of: asker) else { return exchange.refuse(.notFound) }
     let stream = EventStream(exchange, seen: Self.lastSeen(exchange), now: { [pool] in pool.now })
     streams[exchange.id] = stream
-    stream.question = question
-    stream.begin(sessionHeaders(question.session, asker))
-    join(question, stream)
+    join(question, stream, asker)
   }
 
   /// The number of the last event that a client has; what is no number counts as none.
@@ -23,23 +19,25 @@ extension Chat {
     exchange.header("Last-Event-ID").flatMap { Int($0) } ?? 0
   }
 
-  func openSocket(_ exchange: Exchange) {
-    guard var asker = asker(exchange) else { return exchange.refuse(.notFound) }
-    let begins = asker.session == nil
+  func openSocket(_ exchange: Exchange, _ asker: Asker) {
+    var asker = asker
     let session = asker.session ?? RandomID.make()
-    asker.session = session
+    let isNew = asker.session == nil
+    // Its client gets one with the answer.
+    (asker.session, asker.hasCookie) = (session, true)
     let socket = ChatSocket(self, exchange, asker)
-    guard let opened = exchange.openWebSocket(socket, answerHeaders: sessionHeaders(session, asker).fields) else {
-      return
-    }
-    if begins { note(begin(session, of: asker.caller, at: .now)) }
+    let cookie = sessions.cookie(session, isSecure: asker.isSecure)
+    guard let opened = exchange.openWebSocket(socket, answerHeaders: [("Set-Cookie", cookie)]) else { return }
+    if isNew { note(begin(session, of: asker.caller, at: .now)) }
     socket.began(opened)
     sockets[ObjectIdentifier(socket)] = socket
   }
 
   func closed(_ socket: ChatSocket) { sockets[ObjectIdentifier(socket)] = nil }
 
-  func join(_ question: Question, _ viewer: any Viewer) {
+  func join(_ question: Question, _ viewer: any Viewer, _ asker: Asker) {
+    viewer.question = question
+    viewer.begin(cookie: sessions.cookie(question.session, isSecure: asker.isSecure))
     // From another life than its own: all of it is news.
     if viewer.seen > question.log.last { viewer.seen = 0 }
     question.viewers.append(viewer)
@@ -82,8 +80,8 @@ extension Chat {
 
   // MARK: Enough
 
-  func cancel(_ exchange: Exchange) {
-    guard let asker = asker(exchange), let question = question(exchange, asker, mayEnd: true) else {
+  func cancel(_ exchange: Exchange, _ asker: Asker) {
+    guard let question = question(exchange.pathVariable, of: asker, mayEnd: true) else {
       return exchange.refuse(.notFound)
     }
     stop(question)
@@ -101,19 +99,9 @@ extension Chat {
     }
   }
 
-  /// The question that a request's path names, if it is the caller's. A browser sees those of its session alone;
-  /// whoever has no cookie, such as a program with an API key, all of its own.
-  func question(_ exchange: Exchange, _ asker: Asker, mayEnd: Bool = false) -> Question? {
-    guard let question = exchange.pathVariable.flatMap({ questions[$0] }) else { return nil }
-    return may(asker, see: question, hasCookie: sessions.session(in: exchange.headers) != nil, mayEnd: mayEnd)
-      ? question : nil
-  }
-
-  func may(_ asker: Asker, see question: Question, hasCookie: Bool, mayEnd: Bool) -> Bool {
-    if question.session == asker.session { return true }
-    // Others' requests are the administrator's to end; whoever is one for want of any key is one among others.
-    if mayEnd, asker.caller.isAdministrator, asker.caller.proof != .local { return true }
-    guard !hasCookie, asker.caller.proof != .anonymous else { return false }
-    return question.caller.user == asker.caller.user
+  /// - Parameter name: what a client knows it by.
+  /// - Returns: nil for what is somebody else's, too: see ``Asker/may(see:mayEnd:)``.
+  func question(_ name: String?, of asker: Asker, mayEnd: Bool = false) -> Question? {
+    name.flatMap { questions[$0] }.flatMap { asker.may(see: $0, mayEnd: mayEnd) ? $0 : nil }
   }
 }

@@ -10,20 +10,13 @@ extension Chat {
   /// What one answer shows of it, in bytes.
   private static let shownBytes = 4 << 20
 
-  func answerHistory(_ exchange: Exchange) {
-    guard let asker = asker(exchange) else { return exchange.refuse(.notFound) }
+  func answerHistory(_ exchange: Exchange, _ asker: Asker) {
     guard let session = asker.session else { return answer(exchange, [], open: []) }
-    store.history(of: session, last: settings.historyMessages, bytes: Self.shownBytes).assumeIsolated()
-      .whenComplete { [self] read in
-        switch read {
-        case .success(let messages):
-          let open = questions.values.filter { $0.session == session && !$0.hasEnded }.sorted { $0.place < $1.place }
-          answer(exchange, messages, open: open)
-        case .failure(let error):
-          pool.storeFailed("\(error)")
-          exchange.refuse(.storeFailed)
-        }
-      }
+    let history = store.history(of: session, last: settings.historyMessages, bytes: Self.shownBytes)
+    once(history, exchange) { [self] messages in
+      let open = questions.values.filter { $0.session == session && !$0.hasEnded }.sorted { $0.place < $1.place }
+      answer(exchange, messages, open: open)
+    }
   }
 
   private func answer(_ exchange: Exchange, _ messages: [StoredMessage], open: [Question]) {
@@ -65,18 +58,10 @@ extension Chat {
     exchange.respond(status: 200, headers: Self.jsonHeaders, body: json.bytes)
   }
 
-  func forgetHistory(_ exchange: Exchange) {
-    guard let asker = asker(exchange) else { return exchange.refuse(.notFound) }
+  func forgetHistory(_ exchange: Exchange, _ asker: Asker) {
     func done() { exchange.respond(status: 204, headers: [("Cache-Control", "no-store")], body: []) }
     guard let session = asker.session else { return done() }
-    store.deleteHistory(of: session).assumeIsolated().whenComplete { [self] deleted in
-      switch deleted {
-      case .success: done()
-      case .failure(let error):
-        pool.storeFailed("\(error)")
-        exchange.refuse(.storeFailed)
-      }
-    }
+    once(store.deleteHistory(of: session), exchange, done)
   }
 }
 

@@ -9,8 +9,7 @@ import QueueStore
 
 /// Who somebody is, signing in and out.
 extension Chat {
-  func answerSession(_ exchange: Exchange) {
-    guard let asker = asker(exchange) else { return exchange.refuse(.notFound) }
+  func answerSession(_ exchange: Exchange, _ asker: Asker) {
     knownModels { [self] known in
       let names = known?.thatChat ?? []
       var json = JSONWriter()
@@ -50,17 +49,11 @@ extension Chat {
     // A new one: whoever knew the old one must not know this one.
     let session = RandomID.make()
     let isSecure = pool.cameByHTTPS(exchange)
-    begin(session, of: caller, at: .now).assumeIsolated().whenComplete { [self] written in
-      switch written {
-      case .success:
-        exchange.respond(
-          status: 204,
-          headers: [("Set-Cookie", sessions.cookie(session, isSecure: isSecure)), ("Cache-Control", "no-store")],
-          body: [])
-      case .failure(let error):
-        pool.storeFailed("\(error)")
-        exchange.refuse(.storeFailed)
-      }
+    once(begin(session, of: caller, at: .now), exchange) { [self] in
+      exchange.respond(
+        status: 204,
+        headers: [("Set-Cookie", sessions.cookie(session, isSecure: isSecure)), ("Cache-Control", "no-store")], body: []
+      )
     }
   }
 

@@ -16,10 +16,13 @@ package import QueueStore
 /// - `Chat+Models`: which models there are;
 /// - `Chat+Asking`: from a request to a place in the queue;
 /// - `Chat+Following`: who sees what comes of it;
-/// - `Chat+Answering`: what the model is told, and the end;
+/// - `Chat+Answering`: what the model is told;
+/// - `Chat+Ending`: how a question ends;
 /// - `Chat+Sources`: what is looked up before;
 /// - `Chat+Time`: what is given up, and what keeps connections alive;
-/// - `Chat+Sessions`, `Chat+History`: the rest of the API.
+/// - `Chat+Restart`: what an earlier dispatcher has left;
+/// - `Chat+Storing`: what is to be kept;
+/// - `Chat+Sessions`, `Chat+History`, `Chat+Page`: the rest of the API.
 package final class Chat {
   /// Ended questions that are kept for those who come back, and the bytes of their events.
   static let mostEnded = 10_000
@@ -89,8 +92,7 @@ package final class Chat {
 
   /// The request of a question, if it is this caller's to see.
   package func request(named name: String, seenBy exchange: Exchange) -> RequestID? {
-    guard let asker = asker(exchange), let question = question(exchange, asker, mayEnd: true) else { return nil }
-    return question.exchange?.id
+    asker(exchange).flatMap { question(name, of: $0, mayEnd: true) }?.exchange?.id
   }
 
   /// An operator has moved a request. If it is a question, the next dispatcher has it there, too.
@@ -104,18 +106,33 @@ package final class Chat {
     switch endpoint {
     case .page: answerPage(exchange)
     case .document: answerDocument(exchange)
-    case .ask: ask(exchange)
-    case .follow: follow(exchange)
-    case .cancel: cancel(exchange)
-    case .history: answerHistory(exchange)
-    case .forgetHistory: forgetHistory(exchange)
-    case .session: answerSession(exchange)
     case .signIn: signIn(exchange)
     case .signOut: signOut(exchange)
-    case .socket: openSocket(exchange)
+    case .ask: identified(exchange, ask)
+    case .follow: identified(exchange, follow)
+    case .cancel: identified(exchange, cancel)
+    case .history: identified(exchange, answerHistory)
+    case .forgetHistory: identified(exchange, forgetHistory)
+    case .session: identified(exchange, answerSession)
+    case .socket: identified(exchange, openSocket)
     // The dispatcher's own.
     case .queue, .place: exchange.refuse(.notFound)
     }
+  }
+
+  private func identified(_ exchange: Exchange, _ answer: (Exchange, Asker) -> Void) {
+    // Nobody comes to these without having been identified.
+    guard let asker = asker(exchange) else { return exchange.refuse(.notFound) }
+    answer(exchange, asker)
+  }
+
+  private func asker(_ exchange: Exchange) -> Asker? {
+    guard let caller = exchange.caller else { return nil }
+    let named = sessions.session(in: exchange.headers)
+    return Asker(
+      caller: caller, peer: exchange.peerAddress, language: ChatLanguage(accepting: exchange.header("Accept-Language")),
+      session: named.flatMap { sessions.belongs($0, to: Sessions.owner(of: caller)) ? $0 : nil },
+      hasCookie: named != nil, isSecure: pool.cameByHTTPS(exchange))
   }
 
   /// A request of the chat's is over, maybe because its client left.

@@ -16,12 +16,12 @@ package protocol ChatPool: AnyObject {
   func unwatchPlace(of id: RequestID)
   /// The client of a request is away: it gives its place or its slot up, and keeps its turn.
   func suspend(_ id: RequestID)
+  /// It is back.
+  func resume(_ id: RequestID)
   /// A question that an earlier dispatcher had accepted; no limit forbids it now.
   ///
   /// - Parameter isSuspended: whether it waits for its client.
   func restore(_ exchange: Exchange, isSuspended: Bool)
-  /// It is back.
-  func resume(_ id: RequestID)
   /// Whoever shows this key; nil for none that was issued.
   func caller(withKey text: String) -> Caller?
   /// Somebody who asked before a restart.

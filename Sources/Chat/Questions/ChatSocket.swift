@@ -24,7 +24,7 @@ final class ChatSocket: WebSocketDelegate {
   let exchange: Exchange
   private let asker: Asker
   private unowned let chat: Chat
-  fileprivate var socket: WebSocket?
+  private var socket: WebSocket?
   private var viewers: [SocketViewer] = []
   private(set) var sentAt: Instant
 
@@ -61,9 +61,7 @@ final class ChatSocket: WebSocketDelegate {
       guard let question = question(order), !viewers.contains(where: { $0.question === question }),
         let viewer = viewer(tag: order.tag, seen: order.last_event_id ?? 0)
       else { return }
-      viewer.question = question
-      viewer.begin(SessionHeaders())
-      chat.join(question, viewer)
+      chat.join(question, viewer, asker)
     }
   }
 
@@ -89,9 +87,7 @@ final class ChatSocket: WebSocketDelegate {
   }
 
   private func question(_ order: Order, mayEnd: Bool = false) -> Question? {
-    guard let question = order.request_id.flatMap({ chat.questions[$0] }),
-      chat.may(asker, see: question, hasCookie: asker.session != nil, mayEnd: mayEnd)
-    else {
+    guard let question = chat.question(order.request_id, of: asker, mayEnd: mayEnd) else {
       fail(.notFound, tag: order.tag)
       return nil
     }
@@ -114,15 +110,15 @@ final class ChatSocket: WebSocketDelegate {
 
   // MARK: What goes
 
-  fileprivate var takesMore: Bool { socket?.takesMore ?? false }
-  fileprivate var isOpen: Bool { socket != nil }
+  var takesMore: Bool { socket?.takesMore ?? false }
+  var isOpen: Bool { socket != nil }
 
-  fileprivate func send(_ message: some Collection<UInt8>) {
+  func send(_ message: some Collection<UInt8>) {
     sentAt = chat.pool.now
     socket?.send(message)
   }
 
-  fileprivate func fail(_ error: ChatError, tag: String?) {
+  func fail(_ error: ChatError, tag: String?) {
     var json = JSONWriter()
     ChatEvent.write(error.told(in: asker.language), &json)
     Self.write(tag, &json)
@@ -130,7 +126,7 @@ final class ChatSocket: WebSocketDelegate {
   }
 
   /// Tells the name of a question that was taken.
-  fileprivate func accept(_ question: Question, tag: String?) {
+  func accept(_ question: Question, tag: String?) {
     var json = JSONWriter()
     json.raw("{\"type\":\"accepted\",\"request_id\":")
     json.string(question.id)
@@ -146,7 +142,7 @@ final class ChatSocket: WebSocketDelegate {
     json.raw("}")
   }
 
-  fileprivate func ended(_ viewer: SocketViewer) {
+  func ended(_ viewer: SocketViewer) {
     viewers.removeAll { $0 === viewer }
     if chat.isStopping { closeIfIdle() }
   }
@@ -160,42 +156,4 @@ final class ChatSocket: WebSocketDelegate {
   func closeIfIdle() {
     if viewers.isEmpty { socket?.close(.poolStops) }
   }
-}
-
-/// Follows one question over a WebSocket.
-final class SocketViewer: Viewer {
-  private weak var socket: ChatSocket?
-  private let tag: String?
-  weak var question: Question?
-  var seen: Int
-  private(set) var hasBegun = false
-
-  init(_ socket: ChatSocket, tag: String?, seen: Int) {
-    self.socket = socket
-    self.tag = tag
-    self.seen = seen
-  }
-
-  var takesMore: Bool { socket?.takesMore ?? false }
-  var isThere: Bool { socket?.isOpen ?? false }
-
-  func refuse(_ error: ChatError) {
-    socket?.fail(error, tag: tag)
-    socket?.ended(self)
-  }
-
-  func begin(_ session: SessionHeaders) {
-    guard let question else { return }
-    hasBegun = true
-    socket?.accept(question, tag: tag)
-  }
-
-  func send(_ number: Int, _ json: ArraySlice<UInt8>, of request: String) {
-    socket?.send(EventFrame.message(number, json, of: request))
-  }
-
-  func end() { socket?.ended(self) }
-
-  /// Its connection ends with the pool.
-  func cut() { socket?.ended(self) }
 }

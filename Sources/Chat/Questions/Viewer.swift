@@ -16,7 +16,9 @@ protocol Viewer: AnyObject {
   /// Nothing came of what it wanted.
   func refuse(_ error: ChatError)
   /// It has what it wanted: events follow.
-  func begin(_ session: SessionHeaders)
+  ///
+  /// - Parameter cookie: of the session.
+  func begin(cookie: String)
   func send(_ number: Int, _ json: ArraySlice<UInt8>, of request: String)
   /// No more events come.
   func end()
@@ -43,9 +45,12 @@ final class EventStream: Viewer {
   var isThere: Bool { exchange.isOpen }
   private(set) var hasBegun = false
 
-  func refuse(_ error: ChatError) { exchange.refuse(error) }
+  func refuse(_ error: ChatError) {
+    // A stream that has begun can't say so; its client comes back, and hears it then.
+    if hasBegun { exchange.cutStream() } else { exchange.refuse(error) }
+  }
 
-  func begin(_ session: SessionHeaders) {
+  func begin(cookie: String) {
     guard let question else { return }
     hasBegun = true
     sentAt = now()
@@ -54,8 +59,8 @@ final class EventStream: Viewer {
       headers: [
         ("Content-Type", "text/event-stream; charset=utf-8"), ("Cache-Control", "no-store"),
         // nginx would collect what comes.
-        ("X-Accel-Buffering", "no"), ("X-Request-Id", question.id),
-      ] + session.fields)
+        ("X-Accel-Buffering", "no"), ("X-Request-Id", question.id), ("Set-Cookie", cookie),
+      ])
   }
 
   func send(_ number: Int, _ json: ArraySlice<UInt8>, of request: String) {

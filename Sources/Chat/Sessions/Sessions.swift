@@ -19,8 +19,6 @@ struct Sessions {
     for session in stored { owners[session.id] = session.owner }
   }
 
-  var count: Int { owners.count }
-
   /// The session that a request's cookie names; nil for none, and for one that was forged or is gone.
   func session(in headers: HTTPHeaders) -> String? {
     for header in headers["cookie"] {
@@ -62,9 +60,4 @@ struct Sessions {
   static func cookie(_ value: String, seconds: Int64, isSecure: Bool) -> String {
     "\(cookieName)=\(value); Path=/; Max-Age=\(seconds); HttpOnly; SameSite=Lax" + (isSecure ? "; Secure" : "")
   }
-}
-
-/// What an answer tells a browser of its session.
-struct SessionHeaders {
-  var fields: [(name: String, value: String)] = []
 }

@@ -1,0 +1,37 @@
+/// Follows one question over a WebSocket.
+final class SocketViewer: Viewer {
+  private weak var socket: ChatSocket?
+  private let tag: String?
+  weak var question: Question?
+  var seen: Int
+  private(set) var hasBegun = false
+
+  init(_ socket: ChatSocket, tag: String?, seen: Int) {
+    self.socket = socket
+    self.tag = tag
+    self.seen = seen
+  }
+
+  var takesMore: Bool { socket?.takesMore ?? false }
+  var isThere: Bool { socket?.isOpen ?? false }
+
+  func refuse(_ error: ChatError) {
+    socket?.fail(error, tag: tag)
+    socket?.ended(self)
+  }
+
+  func begin(cookie: String) {
+    guard let question else { return }
+    hasBegun = true
+    socket?.accept(question, tag: tag)
+  }
+
+  func send(_ number: Int, _ json: ArraySlice<UInt8>, of request: String) {
+    socket?.send(EventFrame.message(number, json, of: request))
+  }
+
+  func end() { socket?.ended(self) }
+
+  /// Its connection ends with the pool.
+  func cut() { socket?.ended(self) }
+}
