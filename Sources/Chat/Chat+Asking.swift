@@ -38,6 +38,7 @@ extension Chat {
 
   private func take(_ asked: AskedQuestion, _ asker: Asker, model: String, _ viewer: any Viewer) {
     var caller = asker.caller
+    caller.share = pool.share(of: caller)
     caller.share.priority = max(caller.share.priority, Int(asked.priority ?? 0))
     // It may have gone since somebody came with it.
     let session = asker.session.flatMap { sessions.belongs($0, to: Sessions.owner(of: caller)) ? $0 : nil }

@@ -26,6 +26,8 @@ package protocol ChatPool: AnyObject {
   func caller(withKey text: String) -> Caller?
   /// Somebody who asked before a restart.
   func caller(_ user: UserID, className: String, keyID: String?) -> Caller
+  /// What somebody is entitled to now: a WebSocket may have been opened under another configuration.
+  func share(of caller: Caller) -> DispatchRequest.Share
   /// Whether a proxy that is trusted says that the client of a request came to it by HTTPS.
   func cameByHTTPS(_ exchange: Exchange) -> Bool
   /// Something that was to be kept could not be.

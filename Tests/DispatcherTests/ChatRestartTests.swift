@@ -6,9 +6,42 @@ import Testing
 
 @testable import Dispatcher
 
-/// What the dispatcher after this one knows of the chat's questions.
+/// What the chat makes of a restart, and of another configuration.
 @Suite(.timeLimit(.minutes(1)))
 struct ChatRestartTests {
+  @Test func limitsThatAReloadBringsHoldOverAnOpenWebSocketToo() async throws {
+    try await DispatcherRig.run { rig in
+      let gpu0 = try await FakeOllama.start()
+      try await rig.use(gpu0)
+      let key = try await rig.addKey("shop")
+      let socket = try await rig.connect()
+      try await socket.send(
+        "GET", "/chat/ws",
+        headers: [
+          ("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Version", "13"),
+          ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="), ("Authorization", "Bearer \(key)"),
+        ])
+      #expect(try await socket.head().status == 101)
+      var settings = Settings()
+      settings.listen = [.loopback(port: 0)]
+      settings.metricsListen = .loopback(port: 0)
+      settings.classes["standard"]?.concurrent = 1
+      #expect(await rig.daemon.reload(settings) == [])
+
+      let order = Array(#"{"type":"ask","message":"a","model":"m"}"#.utf8)
+      // A text frame, masked with zeros.
+      let frame = [0x81, 0x80 | UInt8(order.count), 0, 0, 0, 0] + order
+      try await socket.send(raw: frame)
+      try await gpu0.ask(0).answer(#"{"models":[{"name":"m"}]}"#)
+      _ = try await gpu0.ask(1)
+      try await socket.send(raw: frame)
+      // What is not masked ends the connection.
+      try await socket.send(raw: [0x81, 0x02, 0x7B, 0x7D])
+      let told = try await socket.readUntilClosed()
+      #expect(told.contains(#""type":"accepted""#) && told.contains(#""code":"too_many_concurrent""#), "\(told)")
+    }
+  }
+
   @Test func aQuestionThatAnOperatorMovedStaysThereOverARestartAndAReload() async throws {
     let state = try TemporaryDirectory()
     let files = StoredFiles(state: state)

@@ -50,6 +50,8 @@ extension DispatcherShell: ChatPool {
     access.caller(user, className: className, keyID: keyID)
   }
 
+  func share(of caller: Caller) -> DispatchRequest.Share { access.renewed(caller).share }
+
   func cameByHTTPS(_ exchange: Exchange) -> Bool { access.saysHTTPS(exchange.headers, from: exchange.peerAddress) }
 
   func storeFailed(_ problem: String) { tell(.storeFailed(problem: problem)) }
