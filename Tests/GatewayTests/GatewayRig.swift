@@ -160,7 +160,11 @@ final class RecordingDelegate: GatewayDelegate {
   var fields: (Exchange) -> [(name: String, value: String)] = { _ in [] }
   func answerFields(of exchange: Exchange) -> [(name: String, value: String)] { fields(exchange) }
 
-  func exchangeCaughtUp(_ exchange: Exchange) { caughtUp.append(exchange.id.number) }
+  var onCaughtUp: (Exchange) -> Void = { _ in }
+  func exchangeCaughtUp(_ exchange: Exchange) {
+    caughtUp.append(exchange.id.number)
+    onCaughtUp(exchange)
+  }
 
   func exchangeArrived(_ exchange: Exchange) {
     arrived.append((exchange.id.number, exchange))

@@ -66,5 +66,10 @@ final class ArrivalHandler: ChannelInboundHandler {
 
   func channelInactive(context: ChannelHandlerContext) { arrivals.close() }
 
+  func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+    if case ChannelEvent.inputClosed = event { arrivals.close() }
+    context.fireUserInboundEventTriggered(event)
+  }
+
   func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 }

@@ -39,9 +39,13 @@ package actor HTTPProbe {
 
   // MARK: Connecting
 
-  package static func connect(host: String = "127.0.0.1", port: Int) async throws -> HTTPProbe {
+  /// - Parameter staysOpen: whether its side of the connection stays open once the peer has closed the other one.
+  package static func connect(
+    host: String = "127.0.0.1", port: Int, staysOpen: Bool = false
+  ) async throws -> HTTPProbe {
     let arrivals = Arrivals()
     let channel = try await bootstrap(arrivals).channelOption(.tcpOption(.tcp_nodelay), value: 1)
+      .channelOption(.allowRemoteHalfClosure, value: staysOpen)
       .connect(host: host, port: port).get()
     return HTTPProbe(channel, arrivals, authority: host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)")
   }

@@ -13,14 +13,15 @@ extension ClientConnection {
     for (name, value) in headers { HTTPText.writeField(name, value, into: &head) }
     head.writeString("\r\n")
     expect(nil)
+    // It may stand still for what came before.
+    setReading(true)
     self.socket = socket
     context.writeAndFlush(wrapOutboundOut(head), promise: nil)
     let pipeline = context.pipeline.syncOperations
     do {
       try pipeline.addHandler(WebSocketFrameEncoder())
       try pipeline.addHandler(
-        ByteToMessageHandler(
-          WebSocketFrameDecoder(maxFrameSize: WebSocket.messageLimit), maximumBufferSize: WebSocket.messageLimit * 2))
+        ByteToMessageHandler(WebSocketFrames(for: socket), maximumBufferSize: WebSocket.messageLimit * 2))
       try pipeline.addHandler(socket)
     } catch {
       context.close(promise: nil)

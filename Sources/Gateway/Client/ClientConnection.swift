@@ -32,6 +32,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler, Ex
     case request, headEnd, bodyProgress, takingAnswer, closing
     /// It is the instance that has to take what came of the body.
     case uploadProgress
+    /// The rest of a WebSocket's message.
+    case message
   }
 
   let gateway: Gateway
@@ -372,7 +374,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler, Ex
       switch what {
       case .request: limits.idleTime
       case .headEnd: limits.headTime
-      case .bodyProgress: limits.bodyPause
+      case .bodyProgress, .message: limits.bodyPause
       case .uploadProgress: limits.uploadStall
       case .takingAnswer: limits.clientStall
       case .closing: limits.lingerTime
@@ -387,6 +389,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler, Ex
     switch expectation.what {
     case .headEnd, .bodyProgress: fail(.slowRequest.spoken(decoding.dialect))
     case .uploadProgress: currentExchange?.uploadStalled()
+    case .message: socket?.messageIsLate()
     case .request, .takingAnswer, .closing: close()
     }
   }
@@ -399,6 +402,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler, Ex
   /// Closes the connection at once; an exchange under way ends as cancelled.
   func close() {
     socket?.close(.poolStops)
+    socket?.abort()
     context?.close(promise: nil)
   }
 
