@@ -93,7 +93,11 @@ extension Exchange {
     answer?.end.consume(content)
     answer?.lastByte = content.last
     switch answer?.transport {
-    case .content, .failure: answer?.content.writeBytes(content)
+    case .content: answer?.content.writeBytes(content)
+    case .failure:
+      // What is longer is no use.
+      let room = Self.fillLimit - (answer?.content.readableBytes ?? 0)
+      answer?.content.writeBytes(content.prefix(room))
     case .verbatim, .inChunks, nil: break
     }
   }
@@ -128,7 +132,7 @@ extension Exchange {
       } else {
         client.send(content)
       }
-    case .failure: if (answer?.content.readableBytes ?? 0) > Self.fillLimit { answer?.content.clear() }
+    case .failure: break
     }
   }
 
@@ -143,7 +147,10 @@ extension Exchange {
     guard case .answering = stage, let answer, let client else { return }
     if answer.transport == .failure { tellFailure(answer, to: client) }
     if answer.transport != .verbatim {
-      if answer.isTruncated, answer.transport != .failure { explain(.truncated, owed: .none, to: client) }
+      if answer.isTruncated, answer.transport != .failure {
+        error = .truncated
+        explain(.truncated, owed: .none, to: client)
+      }
       if answer.isChunked { client.send(ByteBuffer(string: HTTPText.lastChunk)) }
     }
     client.answerSent(keepsAlive: answer.keepsAlive)
@@ -179,6 +186,7 @@ extension Exchange {
   private func breakOff(with error: PoolError, owed: ResponseScanner.Debt) {
     guard let client, let answer else { return }
     self.error = error
+    if let early, answer.transport == .failure { return endEarly(early, with: error, client) }
     guard answer.end.format != .wholeMessage, answer.isChunked || answer.transport == .content,
       explain(error, owed: answer.transport == .verbatim ? owed : .none, to: client)
     else {

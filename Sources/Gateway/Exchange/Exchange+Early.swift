@@ -69,8 +69,9 @@ extension Exchange {
   /// The instance's own error, as an event; whatever else it gave in place of a stream is no use.
   func tellFailure(_ answer: AnswerRelay, to client: any ExchangeClient) {
     guard let early else { return }
-    let body = answer.content.readableBytesView.map { $0 == UInt8(ascii: "\n") ? UInt8(ascii: " ") : $0 }
-    if let status = answerStatus, status >= 400, body.first == UInt8(ascii: "{") {
+    // A line's end would end the event's data.
+    let body = answer.content.readableBytesView.map { $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "\r") ? 32 : $0 }
+    if let status = answerStatus, status >= 400, body.first == UInt8(ascii: "{"), body.count < Self.fillLimit {
       let prefix = dialect == .anthropic ? "event: error\ndata: " : "data: "
       write(Array(prefix.utf8) + body + Array("\n\n".utf8), early, to: client)
     } else {
