@@ -53,14 +53,14 @@ import Testing
     pool.arrive(1, share: share("a"), tokens: 100)
     pool.begin(1)
     pool.arrive(2, share: share("b"), tokens: 100)
-    pool.advance(.seconds(1), tokens: [1: 300])
+    pool.advance(.seconds(1), tokens: [1: 800])
     pool.set(session: 1, order: [])
     #expect(pool.ended == [1: .failed(.instanceLost)])
     for number: UInt64 in 3...4 { pool.arrive(number, share: share("b"), tokens: 100) }
     pool.arrive(5, share: share("a"), tokens: 100)
     // With the mean alone it would be before 4.
     #expect(pool.order == [2, 3, 4, 5])
-    #expect(pool.dispatch.usage.usage(of: "a", at: pool.now).tokens == 500)
+    #expect(pool.dispatch.usage.usage(of: "a", at: pool.now).tokens == 1000)
   }
 
   @Test func aLongAnswerIsChargedWhileItRuns() {
@@ -148,20 +148,20 @@ import Testing
     #expect(pool.order == [2, 5, 6, 7, 3, 4])
   }
 
-  @Test(arguments: [(345, [4, 3]), (360, [3, 4])] as [(Int, [UInt64])])
+  @Test(arguments: [(555, [4, 3]), (570, [3, 4])] as [(Int, [UInt64])])
   func whatRanTwiceIsChargedTwice(tokens: Int, expected: [UInt64]) {
     var order = ServiceOrder()
     for (number, user) in [(1, "a"), (2, "b"), (3, "a"), (4, "b")] as [(UInt64, UserID)] {
       order.append(DispatchRequest(id: RequestID(number), share: share(user), inputTokens: 100), at: .zero)
     }
     for number: UInt64 in 1...2 { order.callUp(RequestID(number)) }
-    // b has 100 and twice its tokens; a has 100, twice 300, and once more 100: 800.
+    // b has 100 and twice its tokens; a has 100, twice 300, and once more 100 and twice what is assumed: 1222.
     order.remove(RequestID(2), .tokens(tokens))
     order.suspend(RequestID(1), .tokens(300), at: .zero)
     order.resume(RequestID(1))
     #expect(order.waiting.map(\.number) == [1] + expected)
     order.callUp(RequestID(1))
-    order.remove(RequestID(1), .tokens(0))
+    order.remove(RequestID(1), .tokens(OutputLengths.assumedMean))
     #expect(order.waiting.map(\.number) == expected)
   }
 
@@ -214,7 +214,7 @@ import Testing
     pool.arrive(6, "n", share: share("b"), tokens: 100)
     #expect(pool.started == [1, 4])
     // Of n the one has had nothing, whatever it has had and waits for of m.
-    pool.end(4)
+    pool.end(4, tokens: OutputLengths.assumedMean)
     #expect(pool.started == [1, 4, 5])
   }
 

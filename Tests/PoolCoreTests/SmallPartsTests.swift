@@ -1,5 +1,6 @@
-import PoolCore
 import Testing
+
+@testable import PoolCore
 
 @Suite struct SmallPartsTests {
   @Test func anInstancesNameFromOutsideIsShortAndPlain() {
@@ -52,6 +53,25 @@ import Testing
     report(.init(frontEnd: "one too many", depth: 1, oldestWait: nil), isAccepted: false)
     queues.forget(session: 1)
     #expect(queues.depth == 0)
+  }
+
+  @Test func theLengthOfAnswersIsAssumedAtFirstAndObservedInTheEnd() {
+    var outputs = OutputLengths()
+    #expect(outputs.mean == 211)
+    outputs.add(1311)
+    #expect(outputs.mean == 311, "one answer alone decides little")
+    var means: [Int] = []
+    for _ in 0..<30 {
+      outputs.add(1000)
+      means.append(outputs.mean)
+    }
+    #expect(means == means.sorted() && means.last ?? 0 > 800, "\(means)")
+    for _ in 0..<300 { outputs.add(1000) }
+    #expect(outputs.mean == 1000, "what was assumed, and what is long ago, is forgotten")
+    for _ in 0..<150 { outputs.add(0) }
+    #expect(outputs.mean == 500)
+    for tokens in [.max, -5, .max] { outputs.add(tokens) }
+    #expect(outputs.mean > 500 && outputs.mean < 1_000_000)
   }
 
   @Test func timesStayWithinTheirRange() {
