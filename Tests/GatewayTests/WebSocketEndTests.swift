@@ -38,7 +38,7 @@ struct WebSocketEndTests {
   }
 
   @Test(
-    "The pool closes it with a reason: at once where the client agrees, and else after a while",
+    "The pool closes it with a reason, and hears no more: until the client closes its side, or for a while",
     arguments: [(WebSocket.Farewell.poolStops, 1001), (.notAdmitted, 1008)], [true, false])
   func closed(farewell: (WebSocket.Farewell, Int), agrees: Bool) async throws {
     var limits = GatewayLimits()
@@ -54,7 +54,8 @@ struct WebSocketEndTests {
       }
       #expect(try await client.farewellCode() == farewell.1)
       try await client.send(text: "unheard")
-      if agrees { try await client.send(Probe.frame(Probe.farewell, [0x03, 0xE8])) }
+      try await client.send(Probe.frame(Probe.farewell, [0x03, 0xE8]))
+      if agrees { try await client.probe.closeOutput() }
       try await sockets.waitUntilClosed()
       #expect(try await sockets.messages().isEmpty)
     }
@@ -82,7 +83,7 @@ struct WebSocketEndTests {
       // Pings get no answers now, and are not all taken either.
       let ping = Probe.frame(Probe.ping, String(repeating: "p", count: 125))
       let flood = Task { [probe = client.probe] in
-        for _ in 0..<20 { try await probe.send(raw: [[UInt8]](repeating: ping, count: 1000).flatMap { $0 }) }
+        for _ in 0..<150 { try await probe.send(raw: ping) }
         try await probe.send(raw: Probe.frame(Probe.text, "hello"))
       }
       try await eventually("it is not read") {
@@ -118,30 +119,48 @@ struct WebSocketEndTests {
     }
   }
 
-  @Test("A client that floods and takes no answers is closed, before much is held for it")
+  @Test("Of a flood some frames are dealt with at once, and then some in each second")
+  func allowance() {
+    var allowance = FrameAllowance()
+    let start = NIODeadline.now()
+    func taken(of count: Int, after time: TimeAmount) -> Int {
+      (0..<count).count { _ in allowance.take(at: start + time) }
+    }
+    #expect(taken(of: 1000, after: .zero) == 100)
+    #expect(taken(of: 1, after: .milliseconds(9)) == 0)
+    #expect(taken(of: 1000, after: .milliseconds(255)) == 25)
+    #expect(taken(of: 1000, after: .milliseconds(260)) == 1)
+    #expect(taken(of: 1000, after: .hours(1)) == 100, "what is not used is not saved up")
+    for tenth in 0..<100 { #expect(taken(of: 5, after: .hours(2) + .milliseconds(100) * tenth) == 5) }
+  }
+
+  @Test("A flood is dealt with slowly and in its order, and not at all while its client takes no answers")
   func flood() async throws {
-    var limits = GatewayLimits()
-    limits.lingerTime = .milliseconds(200)
+    // As much as is taken, and more.
     let answer = String(repeating: "x", count: 50_000)
     let prepare: @Sendable (RecordingSocket) -> Void = { recorded in
       recorded.onMessage = { socket, text in
-        // As much as is taken.
-        while text == "fill", socket.takesMore { socket.send(answer.utf8) }
+        if text == "fill" { while socket.takesMore { socket.send(answer.utf8) } } else { socket.send(text.utf8) }
       }
     }
-    try await GatewayRig.runWithSockets(limits: limits, prepare: prepare) { rig, sockets in
+    try await GatewayRig.runWithSockets(prepare: prepare) { rig, sockets in
       let client = try await Probe.open(rig)
-      // So that much is read in one piece from then on.
-      for count in 1...8 {
-        try await client.send(text: String(repeating: "x", count: 30_000))
-        try await eventually("it is read") { try await sockets.messages().count == count }
-      }
       try await client.probe.pauseReading()
-      let flood = Probe.frame(Probe.text, "fill") + (0..<3000).flatMap { _ in Probe.frame(Probe.text, "{}") }
-      try await client.send(flood)
-      try await sockets.waitUntilClosed()
-      #expect(try await sockets.messages().count == 9 + WebSocket.untakenLimit)
-      try await rig.waitForOutcomes([.cancelled])
+      let numbers = (1...150).map(String.init)
+      try await client.send((["fill"] + numbers).flatMap { Probe.frame(Probe.text, $0) })
+      try await eventually("the client is not read") {
+        try await rig.exchange { $0.connection?.socket?.isReading } == false
+      }
+      #expect(try await sockets.messages() == ["fill"])
+      let start = ContinuousClock.now
+      try await client.probe.resumeReading()
+      var answers: [String] = []
+      while answers.count < numbers.count {
+        let next = try #require(try await client.next())
+        if next.content.count < answer.utf8.count { answers.append(next.text) }
+      }
+      #expect(answers == numbers)
+      #expect(ContinuousClock.now - start > .milliseconds(10) * (numbers.count - FrameAllowance.most))
     }
   }
 

@@ -15,13 +15,16 @@ extension ClientConnection {
     expect(nil)
     // It may stand still for what came before.
     setReading(true)
+    try? context.channel.syncOptions?.setOption(
+      .recvAllocator,
+      value: AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 512, maximum: WebSocket.mostRead))
     self.socket = socket
     context.writeAndFlush(wrapOutboundOut(head), promise: nil)
     let pipeline = context.pipeline.syncOperations
     do {
       try pipeline.addHandler(WebSocketFrameEncoder())
       try pipeline.addHandler(
-        ByteToMessageHandler(WebSocketFrames(for: socket), maximumBufferSize: WebSocket.messageLimit * 2))
+        ByteToMessageHandler(WebSocketFrames(for: socket), maximumBufferSize: WebSocketMessages.longest * 2))
       try pipeline.addHandler(socket)
     } catch {
       context.close(promise: nil)

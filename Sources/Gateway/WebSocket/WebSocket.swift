@@ -15,33 +15,36 @@ package protocol WebSocketDelegate: AnyObject {
 ///
 /// A client that does not take what it is sent is not read either, so that little is held for it; one that takes
 /// nothing for ``GatewayLimits/clientStall`` is taken to have left. What is held of messages that are not whole counts
-/// among ``GatewayLimits/bodies``, and each has to be whole within ``GatewayLimits/bodyPause``.
+/// among ``GatewayLimits/bodies``, and each has to be whole within ``GatewayLimits/bodyPause``. Of a flood few frames
+/// are dealt with in each second, see ``FrameAllowance``, so that nobody else waits for it.
 package final class WebSocket: ChannelDuplexHandler {
   package typealias InboundIn = WebSocketFrame
   package typealias OutboundIn = Never
   package typealias OutboundOut = WebSocketFrame
 
-  /// The longest message, in bytes, and of how many frames it may be made.
-  static let messageLimit = 1 << 20
-  static let frameLimit = 256
-  /// What was read at once may hold so many messages of a client that takes no answers.
-  static let untakenLimit = 64
+  /// What is read at once, in bytes: so much of a flood is held.
+  static let mostRead = 4 << 10
 
   /// nil once it is closed, which may be in the middle of a write.
   private var connection: ClientConnection?
   private let exchange: Exchange
   private var delegate: (any WebSocketDelegate)?
   private var context: ChannelHandlerContext?
-  private var isClosing = false
+  private(set) var isClosing = false
   private(set) var isReading = true
-  /// A message of which more frames are to come.
-  private var partial: (bytes: ByteBuffer, frames: Int)?
+
+  /// Frames that wait for their turn, no more than were read at once.
+  private var waiting = CircularBuffer<WebSocketFrame>(initialCapacity: 1)
+  private var allowance = FrameAllowance()
+  /// Whether those that wait are looked at again in a while.
+  private var isTurnDue = false
+  /// What is sent for one frame must not bring the next one on.
+  private var isTaking = false
+  private var messages = WebSocketMessages()
   /// What came of a frame that is not whole, in bytes.
   private var partialFrame = 0
-  /// What counts as held of these two, in bytes.
+  /// What counts as held of messages that are not whole, in bytes.
   private var heldBytes = 0
-  /// Messages that came while the client took nothing.
-  private var untaken = 0
   private var expected: ClientConnection.Expectation?
 
   init(_ connection: ClientConnection, _ exchange: Exchange, _ delegate: any WebSocketDelegate) {
@@ -50,8 +53,11 @@ package final class WebSocket: ChannelDuplexHandler {
     self.delegate = delegate
   }
 
+  // MARK: What goes
+
   /// Whether the client takes more without anything piling up.
-  package var takesMore: Bool { !isClosing && context?.channel.isWritable == true }
+  package var takesMore: Bool { !isClosing && isWritable }
+  private var isWritable: Bool { context?.channel.isWritable == true }
 
   package func send(_ text: some Collection<UInt8>) {
     guard !isClosing, let context else { return }
@@ -63,6 +69,12 @@ package final class WebSocket: ChannelDuplexHandler {
     guard takesMore, let context else { return }
     write(.ping, ByteBuffer(), context)
   }
+
+  private func write(_ opcode: WebSocketOpcode, _ data: ByteBuffer, _ context: ChannelHandlerContext) {
+    context.writeAndFlush(wrapOutboundOut(WebSocketFrame(fin: true, opcode: opcode, data: data)), promise: nil)
+  }
+
+  // MARK: Its end
 
   /// Why the pool closes it.
   package enum Farewell {
@@ -81,94 +93,65 @@ package final class WebSocket: ChannelDuplexHandler {
   /// A message has been on its way for too long.
   func messageIsLate() { close(.policyViolation, "a message comes whole in its time") }
 
-  /// Says why, and closes. What the client still sends is read and thrown away for a while: a reset could overtake
-  /// the farewell.
+  /// Says why, and closes. What the client still sends is read and thrown away, until it closes its side or for a
+  /// while: a reset could overtake the farewell.
   private func close(_ code: WebSocketErrorCode, _ reason: String = "") {
     guard !isClosing, let context else { return }
-    isClosing = true
-    partial = nil
-    account()
+    giveUpMessages()
     var data = context.channel.allocator.buffer(capacity: 2 + reason.utf8.count)
     data.write(webSocketErrorCode: code)
     data.writeString(String(reason.prefix(100)))
     write(.connectionClose, data, context)
-    connection?.expect(.closing)
-    setReading(true, context)
+    expect(.closing)
+    setReading(true)
     context.close(mode: .output, promise: nil)
   }
 
   /// Closes at once, whatever is under way.
   func abort() { context?.close(promise: nil) }
 
-  private func setReading(_ reading: Bool, _ context: ChannelHandlerContext) {
-    isReading = reading
-    try? context.channel.syncOptions?.setOption(.autoRead, value: reading)
-  }
-
-  private func write(_ opcode: WebSocketOpcode, _ data: ByteBuffer, _ context: ChannelHandlerContext) {
-    context.writeAndFlush(wrapOutboundOut(WebSocketFrame(fin: true, opcode: opcode, data: data)), promise: nil)
-  }
-
-  // MARK: The channel's events
-
-  package func handlerAdded(context: ChannelHandlerContext) { self.context = context }
-  package func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
-
-  package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    let frame = unwrapInboundIn(data)
-    guard !isClosing else {
-      // Now both have said farewell.
-      if frame.opcode == .connectionClose { abort() }
-      return
-    }
-    take(frame, context)
-    // Whatever comes next has its own time.
-    if partial == nil, case .message = expected, !isClosing { expect(nil) }
+  private func giveUpMessages() {
+    isClosing = true
+    waiting.removeAll()
+    messages = WebSocketMessages()
     account()
   }
 
-  private func take(_ frame: WebSocketFrame, _ context: ChannelHandlerContext) {
-    // RFC 6455, 5.1 and 5.2.
-    guard let mask = frame.maskKey, !frame.rsv1, !frame.rsv2, !frame.rsv3 else {
-      return close(.protocolError, "frames of clients are masked, and no extension was agreed on")
+  // MARK: What comes
+
+  /// Deals with frames that came, as many as are allowed, and reads on once none waits. None is dealt with while the
+  /// client takes no answers.
+  private func takeWaiting() {
+    guard !isTaking else { return }
+    isTaking = true
+    defer { isTaking = false }
+    while takesMore, !waiting.isEmpty, allowance.take(at: .now()) {
+      take(waiting.removeFirst())
+      // Whatever comes next has its own time.
+      if !messages.isAmidMessage, case .message = expected, !isClosing { expect(nil) }
+      account()
     }
-    var content = frame.data
-    content.webSocketUnmask(mask)
-    switch frame.opcode {
-    case .text where partial == nil: take(content, frames: 1, isWhole: frame.fin)
-    case .continuation:
-      guard var message = partial else { return close(.protocolError, "nothing is to be continued") }
-      partial = nil
-      message.bytes.writeBuffer(&content)
-      take(message.bytes, frames: message.frames + 1, isWhole: frame.fin)
-    case .binary: close(.unacceptableData, "messages are text")
-    // One that does not read what it is sent gets no more.
-    case .ping: if takesMore { write(.pong, content, context) }
-    case .pong: break
-    case .connectionClose:
-      close(.normalClosure)
-      abort()
-    default: close(.protocolError)
+    guard !isClosing else { return }
+    setReading(isWritable && waiting.isEmpty)
+    guard !waiting.isEmpty, !isTurnDue, let context else { return }
+    isTurnDue = true
+    context.eventLoop.assumeIsolated().scheduleTask(in: FrameAllowance.pause) { [self] in
+      isTurnDue = false
+      takeWaiting()
     }
   }
 
-  private func take(_ content: ByteBuffer, frames: Int, isWhole: Bool) {
-    guard content.readableBytes <= Self.messageLimit, frames <= Self.frameLimit else {
-      return close(.messageTooLarge, "messages have at most \(Self.messageLimit) bytes in \(Self.frameLimit) frames")
+  private func take(_ frame: WebSocketFrame) {
+    guard let context else { return }
+    switch messages.take(frame) {
+    case .message(let text): delegate?.socketReceived(text)
+    case .ping(let content): write(.pong, content, context)
+    case .nothing: break
+    case .fault(let code, let reason): close(code, reason)
+    case .farewell:
+      close(.normalClosure)
+      abort()
     }
-    guard isWhole else {
-      // A slice would keep all alive that was read with it.
-      partial = (frames == 1 ? ByteBuffer(buffer: content) : content, frames)
-      return
-    }
-    guard String(validating: content.readableBytesView, as: UTF8.self) != nil else {
-      return close(.dataInconsistentWithMessage, "text is UTF-8")
-    }
-    if !takesMore { untaken += 1 }
-    guard untaken <= Self.untakenLimit else {
-      return close(.policyViolation, "more messages came than answers are taken")
-    }
-    delegate?.socketReceived(content)
   }
 
   /// So much is there of a frame that is not whole, in bytes.
@@ -179,18 +162,18 @@ package final class WebSocket: ChannelDuplexHandler {
 
   /// Counts what is held of a message that is on its way, and sets the time for what the client has to do next.
   private func account() {
-    let bytes = isClosing ? 0 : partialFrame + (partial?.bytes.readableBytes ?? 0)
-    exchange.hold(bytes - heldBytes)
+    let bytes = isClosing ? 0 : partialFrame + messages.bytes
     let isMore = bytes > heldBytes
+    exchange.hold(bytes - heldBytes)
     heldBytes = bytes
-    guard !isClosing, let context else { return }
+    guard !isClosing else { return }
     if isMore, exchange.gateway.freeBytes < 0 {
       exchange.gateway.delegate.gatewayRefused(.memoryFull, from: exchange.peerAddress)
       // "Try again later" in the registry that RFC 6455, 11.7, began.
       return close(.unknown(1013), "the server holds as many messages as its memory allows")
     }
     let next: ClientConnection.Expectation? =
-      !context.channel.isWritable ? .takingAnswer : bytes > 0 || partial != nil ? .message : nil
+      !isWritable ? .takingAnswer : bytes > 0 || messages.isAmidMessage ? .message : nil
     if next != expected { expect(next) }
   }
 
@@ -199,20 +182,34 @@ package final class WebSocket: ChannelDuplexHandler {
     connection?.expect(next)
   }
 
+  private func setReading(_ reading: Bool) {
+    guard isReading != reading else { return }
+    isReading = reading
+    try? context?.channel.syncOptions?.setOption(.autoRead, value: reading)
+  }
+
+  // MARK: The channel's events
+
+  package func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+  package func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+
+  package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    guard !isClosing else { return }
+    waiting.append(unwrapInboundIn(data))
+    takeWaiting()
+  }
+
   package func channelWritabilityChanged(context: ChannelHandlerContext) {
     guard !isClosing else { return }
-    let isWritable = context.channel.isWritable
-    setReading(isWritable, context)
     account()
-    guard isWritable else { return }
-    untaken = 0
-    delegate?.socketCaughtUp()
+    if isWritable { delegate?.socketCaughtUp() }
+    takeWaiting()
   }
 
   package func errorCaught(context: ChannelHandlerContext, error: any Error) {
     switch error {
     case NIOWebSocketError.invalidFrameLength:
-      close(.messageTooLarge, "messages have at most \(Self.messageLimit) bytes")
+      close(.messageTooLarge, "messages have at most \(WebSocketMessages.longest) bytes")
     case is NIOWebSocketError: close(.protocolError)
     // What comes behind a fault is no frame.
     case is ByteToMessageDecoderError where isClosing: break
@@ -221,26 +218,8 @@ package final class WebSocket: ChannelDuplexHandler {
   }
 
   package func channelInactive(context: ChannelHandlerContext) {
-    isClosing = true
-    partial = nil
-    account()
+    giveUpMessages()
     delegate.take()?.socketClosed()
     connection.take()?.upgradedClosed(exchange)
-  }
-}
-
-/// Takes frames apart, and tells what it holds of one that is not whole.
-struct WebSocketFrames: ByteToMessageDecoder {
-  typealias InboundOut = WebSocketFrame
-
-  private let decoder = WebSocketFrameDecoder(maxFrameSize: WebSocket.messageLimit)
-  let socket: WebSocket
-
-  init(for socket: WebSocket) { self.socket = socket }
-
-  mutating func decode(context: ChannelHandlerContext, buffer: inout ByteBuffer) throws -> DecodingState {
-    let state = try decoder.decode(context: context, buffer: &buffer)
-    socket.frameContinued(buffer.readableBytes)
-    return state
   }
 }
