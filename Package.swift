@@ -62,7 +62,7 @@ let pages: [Target] = [
     name: "Chat",
     dependencies: [
       "Credentials", "PoolCore", "PoolConfiguration", "OllamaAPI", "QueueStore", "Retrieval", "Gateway",
-      nio("NIOCore"), nio("NIOHTTP1"),
+      nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"),
     ],
     resources: chatPage.map { .embedInCode("Page/\($0)") } + [.embedInCode("openapi.yaml")]),
   .target(
@@ -122,9 +122,11 @@ let tests: [Target] = [
     dependencies: [
       "QueueStore", "Simulation", "TestSupport", grdb, nio("NIOCore"), nio("NIOEmbedded"), nio("NIOPosix"),
     ]),
-  .testTarget(name: "ChatTests", dependencies: ["Chat", "Gateway", "PoolCore", "Retrieval"]),
   .testTarget(
-    name: "RetrievalTests", dependencies: ["Retrieval", "TestSupport", nio("NIOCore"), nio("NIOPosix")]),
+    name: "ChatTests",
+    dependencies: ["Chat", "Gateway", "PoolCore", "Retrieval", nio("NIOCore"), nio("NIOPosix")]),
+  .testTarget(
+    name: "RetrievalTests", dependencies: ["Retrieval", "TestSupport", grdb, nio("NIOCore"), nio("NIOPosix")]),
   .testTarget(name: "SystemdTests", dependencies: ["CSystemd", "Systemd", "TestSupport"]),
   .testTarget(name: "GPUInventoryTests", dependencies: ["GPUInventory", "PoolCore", "TestSupport"]),
   .testTarget(
@@ -164,8 +166,8 @@ let tests: [Target] = [
   .testTarget(
     name: "EndToEndTests", dependencies: ["TestSupport"],
     exclude: [
-      "browser.py", "browser_page.py", "chat_socket.py", "control_socket.py", "official_clients.py", "openapi.py",
-      "schemathesis.toml", "source_service.py",
+      "browser.py", "browser_page.py", "chat_socket.py", "control_socket.py", "embedding_pool.py",
+      "official_clients.py", "openapi.py", "schemathesis.toml", "source_service.py",
     ]),
   .testTarget(
     name: "ProjectTests",

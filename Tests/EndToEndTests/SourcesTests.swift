@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import TestSupport
 import Testing
 
@@ -20,8 +21,12 @@ import Testing
   private func index(_ pool: Pool, _ arguments: String...) async throws -> (
     output: String, errors: String, end: ProgramEnd
   ) {
-    let result = try await run(
-      BuiltProduct.path("ollama-pool"), ["index", "--config", pool.configuration] + arguments, within: .seconds(60))
+    try await run(["--config", pool.configuration] + arguments)
+  }
+
+  private func run(_ arguments: [String]) async throws -> (output: String, errors: String, end: ProgramEnd) {
+    let result = try await TestSupport.run(
+      BuiltProduct.path("ollama-pool"), ["index"] + arguments, within: .seconds(60))
     return (result.output, result.errorOutput, result.end)
   }
 
@@ -132,6 +137,114 @@ import Testing
     }
   }
 
+  @Test("a document that the model makes no embedding of is named and stops nothing; a model that fails on all does")
+  func poison() async throws {
+    try await withEmbeddingPool { service, documents, index in
+      for number in 0..<40 { try documents.put("Page \(number).", to: "docs/\(number).txt") }
+      let pages = (0..<40).map { "# Page \($0)\n\nText of page \($0)." }
+      try documents.put(pages.joined(separator: "\n") + "\n# Odd\n\nThis has a NaN.", to: "docs/long.md")
+      try documents.put("nothing at all", to: "docs/zero.txt")
+      let first = try await index()
+      #expect(first.end == .exited(1))
+      #expect(first.output.contains("40 read with 40 passages"), "\(first.output)")
+      for line in [
+        #"long.md: nomic-embed-text makes no embedding of the passage that begins with "This has a NaN.": status 500"#,
+        #"zero.txt: nomic-embed-text makes no embedding of the passage that begins with "nothing at all""#,
+        "2 documents could not be read",
+      ] { #expect(first.errors.contains(line), "\(line) in \(first.errors)") }
+
+      try documents.put(pages.joined(separator: "\n"), to: "docs/long.md")
+      try documents.put("", to: "docs/zero.txt")
+      let second = try await index()
+      #expect(second.end == .exited(0), "\(second.errors)")
+      #expect(second.output.contains("2 read with 40 passages, 40 unchanged"), "\(second.output)")
+
+      try documents.put("This breaks the model.", to: "docs/0.txt")
+      let third = try await index()
+      #expect(third.end == .exited(1))
+      #expect(third.errors.contains("made no embeddings by nomic-embed-text (status 500"), "\(third.errors)")
+    }
+  }
+
+  /// A stand-in for a pool, and what `index` says with it.
+  private func withEmbeddingPool(
+    _ body: (
+      RunningProgram, TemporaryDirectory, _ index: () async throws -> (output: String, errors: String, end: ProgramEnd)
+    ) async throws -> Void
+  ) async throws {
+    let documents = try TemporaryDirectory()
+    let port = try freePort()
+    let service = try await startService("embedding_pool.py", port)
+    defer { service.killTree() }
+    try await body(service, documents) {
+      try await run([
+        documents.path(to: "docs"), "--index", documents.path(to: "documents.sqlite"), "--endpoint",
+        "http://127.0.0.1:\(port)",
+      ])
+    }
+  }
+
+  @Test("an index of embeddings of another length than the model's now is searched by words until it is made anew")
+  func otherLength() async throws {
+    try await withEmbeddingPool { _, documents, indexElsewhere in
+      try documents.put("The red fox jumps.", to: "docs/fox.txt")
+      #expect(try await indexElsewhere().end == .exited(0))
+      let settings = Self.chat + "sources:\n  index: \(documents.path(to: "documents.sqlite"))\n  least_score: 0.2\n"
+      try await withPool(Pool.Setup(settings: settings)) { pool in
+        #expect(title(sources(try await ask(pool, "red fox")).first) == "fox")
+        _ = try await pool.program.line(containing: "searched by words alone")
+        let anew = try await index(pool, documents.path(to: "docs"))
+        #expect(anew.output.contains("1 read with 1 passages, 0 unchanged"), "\(anew.output)")
+      }
+    }
+  }
+
+  @Test("a model that has another content under the same name embeds all anew")
+  func otherContent() async throws {
+    try await withIndexedPool { pool, documents in
+      try documents.put("The red fox jumps.", to: "docs/fox.txt")
+      #expect(try await index(pool, documents.path(to: "docs")).end == .exited(0))
+      #expect(try await index(pool, documents.path(to: "docs")).output.contains("1 unchanged"))
+      let made = try await pool.post(
+        "/api/create", #"{"model":"nomic-embed-text","from":"nomic-embed-text","system":"x","stream":false}"#)
+      #expect(made.status == 200)
+      let anew = try await index(pool, documents.path(to: "docs"))
+      #expect(anew.output.contains("1 read with 1 passages, 0 unchanged"), "\(anew.output)")
+    }
+  }
+
+  @Test("file names are of any bytes; of what isn't read nobody hears; an emptied document takes its old text away")
+  func names() async throws {
+    try await withIndexedPool { pool, documents in
+      try documents.put("The red fox jumps.", to: "docs/fox.txt")
+      // Latin-1, as old archives have it.
+      try putBytes(
+        "The blue whale swims.", in: documents.path(to: "docs"), Array("bal".utf8) + [0xE8] + Array("ne.txt".utf8))
+      try putBytes("x", in: documents.path(to: "docs"), [0xFF, 0xE9] + Array(".jpg".utf8))
+      let first = try await index(pool, documents.path(to: "docs"))
+      #expect(first.end == .exited(0), "\(first.errors)")
+      #expect(first.output.contains("2 read with 2 passages") && first.output.contains("other kinds: 1"))
+      #expect(title(sources(try await ask(pool, "blue whale swims")).first) == "balène")
+      let list = try await index(pool, "--list")
+      #expect(list.output.contains(#"bal\xE8ne.txt"#), "\(list.output)")
+
+      try documents.put("", to: "docs/fox.txt")
+      let second = try await index(pool, documents.path(to: "docs"))
+      #expect(second.end == .exited(0), "\(second.errors)")
+      #expect(second.output.contains("1 read with 0 passages, 1 unchanged, 0 removed"), "\(second.output)")
+      #expect(sources(try await ask(pool, "red fox jumps")).allSatisfy { title($0) != "fox" })
+    }
+  }
+
+  private func putBytes(_ text: String, in folder: String, _ name: [UInt8]) throws {
+    let path = Array(folder.utf8) + [UInt8(ascii: "/")] + name + [0]
+    let file = path.withUnsafeBytes {
+      Glibc.open($0.baseAddress!.assumingMemoryBound(to: CChar.self), O_WRONLY | O_CREAT, 0o600)
+    }
+    defer { close(file) }
+    #expect(write(file, text, text.utf8.count) == text.utf8.count)
+  }
+
   @Test("wrong folders, models and endpoints are told, and leave the index as it was")
   func refused() async throws {
     try await withIndexedPool { pool, documents in
@@ -139,6 +252,8 @@ import Testing
       try documents.put("nothing", to: "empty/a.exe")
       #expect(try await index(pool, documents.path(to: "docs")).end == .exited(0))
       try documents.put("The red fox sleeps.", to: "docs/fox2.txt")
+      let pipe = documents.path(to: "pipe")
+      #expect(mkfifo(pipe, 0o600) == 0)
       for (arguments, words) in [
         ([documents.path(to: "nowhere")], "nowhere can't be read"),
         ([documents.path(to: "empty")], "there is no document below"),
@@ -147,10 +262,11 @@ import Testing
         ([documents.path(to: "docs"), "--endpoint", "https://pool"], "https://pool is no endpoint"),
         ([documents.path(to: "docs"), "--key-file", "/nowhere"], "there is no API key in /nowhere"),
         ([documents.path(to: "docs"), "--index", "/nowhere/x"], "/nowhere/x.new can't be written"),
+        ([documents.path(to: "docs"), "--index", pipe], "pipe is no index"),
+        (["--list", "--index", pipe], "pipe is no index"),
       ] {
-        let result = try await run(
-          BuiltProduct.path("ollama-pool"), ["index", "--config", pool.configuration] + arguments, within: .seconds(60))
-        #expect(result.end == .exited(1) && result.errorOutput.contains(words), "\(words) in \(result.errorOutput)")
+        let result = try await run(["--config", pool.configuration] + arguments)
+        #expect(result.end == .exited(1) && result.errors.contains(words), "\(words) in \(result.errors)")
       }
       #expect(title(sources(try await ask(pool, "red fox jumps")).first) == "fox")
     }
@@ -185,7 +301,7 @@ import Testing
   @Test("who leaves while sources are looked for gives the slot up at once")
   func leaving() async throws {
     let port = try freePort()
-    let service = try await startService(port)
+    let service = try await startService("source_service.py", port)
     defer { service.killTree() }
     let settings = Self.chat + "sources:\n  service: http://127.0.0.1:\(port)/find?x=1\n  timeout: 60s\n"
     try await withPool(Pool.Setup(settings: settings)) { pool in
@@ -199,9 +315,9 @@ import Testing
     }
   }
 
-  private func startService(_ port: Int) async throws -> RunningProgram {
+  private func startService(_ script: String, _ port: Int) async throws -> RunningProgram {
     let service = try RunningProgram(
-      "/usr/bin/env", ["python3", "-B", PackageRoot.path(to: "Tests/EndToEndTests/source_service.py"), "\(port)"])
+      "/usr/bin/env", ["python3", "-B", PackageRoot.path(to: "Tests/EndToEndTests/\(script)"), "\(port)"])
     _ = try await service.line(containing: "ready", within: .seconds(30))
     return service
   }
@@ -210,7 +326,7 @@ import Testing
     "an operator's own service finds the sources; when it fails, is slow or talks nonsense the answer comes without")
   func service() async throws {
     let port = try freePort()
-    let service = try await startService(port)
+    let service = try await startService("source_service.py", port)
     defer { service.killTree() }
     let settings =
       Self.chat + "sources:\n  service: http://localhost:\(port)/find?x=1\n  passages: 2\n  timeout: 500ms\n"

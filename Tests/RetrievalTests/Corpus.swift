@@ -28,9 +28,16 @@ struct Corpus {
     return vector
   }
 
+  static let model = IndexedModel(name: "m", digest: "1f", dimensions: dimensions)
+
   @discardableResult
-  func write(_ documents: [Document], model: String = "m", noise: Float = 0.02) throws -> IndexWriter {
+  func write(_ documents: [Document], model: IndexedModel = Self.model, noise: Float = 0.02) throws -> IndexWriter {
     let writer = try IndexWriter(path, model: model)
+    try write(documents, to: writer, noise: noise)
+    return writer
+  }
+
+  func write(_ documents: [Document], to writer: IndexWriter, noise: Float = 0.02) throws {
     for (number, document) in documents.enumerated() {
       let passages = try document.texts.enumerated().map { index, text in
         (
@@ -42,7 +49,6 @@ struct Corpus {
         "/d/\(document.name)", FileMark(bytes: number, modifiedNanoseconds: 1), content: Array(document.name.utf8),
         title: document.name, passages, at: 1_700_000_000)
     }
-    return writer
   }
 
   static let pumps = [

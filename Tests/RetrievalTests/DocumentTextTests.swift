@@ -5,15 +5,17 @@ import Testing
 @Suite("Documents as text")
 struct DocumentTextTests {
   private func read(_ text: String, _ kind: DocumentText.Kind, _ name: String = "a_b.md") throws -> DocumentText {
-    try DocumentText(Array(text.utf8), kind, fileName: name)
+    try DocumentText(Array(text.utf8), kind, fileName: Array(name.utf8))
   }
 
   @Test("kinds go by the file's name, in any case")
   func kinds() {
-    #expect(DocumentText.Kind(fileName: "A.PDF") == .pdf)
-    #expect(DocumentText.Kind(fileName: "a.b.Markdown") == .markdown)
-    #expect(DocumentText.Kind(fileName: "a.txt") == .plain)
-    for name in ["a", "pdf", ".pdf", "a.html", "a.pdf.exe", ""] { #expect(DocumentText.Kind(fileName: name) == nil) }
+    func kind(_ name: String) -> DocumentText.Kind? { DocumentText.Kind(fileName: Array(name.utf8)) }
+    #expect(kind("A.PDF") == .pdf)
+    #expect(kind("a.b.Markdown") == .markdown)
+    #expect(kind("a.txt") == .plain)
+    for name in ["a", "pdf", ".pdf", "a.html", "a.pdf.exe", ""] { #expect(kind(name) == nil, "\(name)") }
+    #expect(DocumentText.Kind(fileName: Array("caf".utf8) + [0xE9] + Array(".TXT".utf8)) == .plain)
   }
 
   @Test("Markdown has its title from the first heading, and its sections have theirs; code is no heading")
@@ -44,19 +46,29 @@ struct DocumentTextTests {
       (Array("a\r\nb\rc\u{202e}d\u{07}".utf8), "a\nb\ncd"),
     ] as [([UInt8], String)])
   func encodings(_ bytes: [UInt8], _ text: String) throws {
-    #expect(try DocumentText(bytes, .plain, fileName: "a.txt").sections[0].paragraphs == [text])
+    #expect(try DocumentText(bytes, .plain, fileName: Array("a.txt".utf8)).sections[0].paragraphs == [text])
   }
 
-  @Test("what is binary, empty, or a PDF of pictures is refused with a reason")
+  @Test("what is binary or a PDF of pictures is refused with a reason")
   func refused() {
     for (bytes, kind, reason) in [
       ([0x7F, 0x45, 0x4C, 0x46, 0, 1], .plain, "is no text, but binary"),
-      (Array(" \n\t\n".utf8), .markdown, "is empty"),
-      ([], .plain, "is empty"),
       ([0x0C, 0x0C], .pdf, "has no text: its pages may be pictures, which have to be recognised first"),
     ] as [([UInt8], DocumentText.Kind, String)] {
-      #expect(throws: RetrievalError(.unreadable, reason)) { try DocumentText(bytes, kind, fileName: "a") }
+      #expect(throws: RetrievalError(.unreadable, reason)) { try DocumentText(bytes, kind, fileName: Array("a".utf8)) }
     }
+  }
+
+  @Test("an empty text is a document without passages", arguments: ["", " \n\t\n"])
+  func empty(_ text: String) throws {
+    #expect(try read(text, .plain).passages == [])
+    #expect(try read(text, .markdown).passages == [])
+  }
+
+  @Test("a file's name in another encoding than UTF-8 becomes a title")
+  func foreignName() throws {
+    let name = Array("caff".utf8) + [0xE8] + Array("_1.txt".utf8)
+    #expect(try DocumentText(Array("x".utf8), .plain, fileName: name).title == "caffè 1")
   }
 
   @Test("passages are at most 1,200 characters, begin with the end of the one before, and lose nothing")
@@ -80,6 +92,9 @@ struct DocumentTextTests {
     let long = try read(String(repeating: "è", count: 5_000), .plain).passages
     #expect(long.allSatisfy { $0.text.count <= 1_200 })
     #expect(long.reduce(0) { $0 + $1.text.count } == 5_000)
+    // To a reader that is one letter.
+    let accents = try read("e" + String(repeating: "\u{301}", count: 100_000), .plain).passages
+    #expect(accents.count > 80 && accents.allSatisfy { $0.text.unicodeScalars.count <= 1_200 })
     let short = try read("# T\nOne.\n## Care\nTwo.", .markdown).passages
     #expect(short == [Passage(title: "T", text: "One."), Passage(title: "T – Care", text: "Two.")])
   }

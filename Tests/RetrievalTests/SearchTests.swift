@@ -130,6 +130,24 @@ struct SearchTests {
     }
   }
 
+  @Test("many questions at once have the answers that each has alone, also while the index is replaced")
+  func together() async throws {
+    try await withCorpus { index, corpus in
+      let alone = try await search(index, "office TK5", Corpus.vector(3))
+      let writer = try corpus.write([])
+      for round in 0..<4 {
+        let searches = try (0..<40).map { _ in
+          index.search(
+            SearchRequest(
+              question: "office TK5", vector: try Corpus.vector(3), limit: 4, leastScore: 0,
+              deadline: .now() + .seconds(30)))
+        }
+        if round == 2 { try writer.finish() }
+        for search in searches { #expect(try await search.get() == alone) }
+      }
+    }
+  }
+
   @Test("what is late is told to be")
   func late() async throws {
     try await withCorpus { index, _ in
@@ -151,7 +169,8 @@ struct SearchTests {
     try corpus.folder.write("no database at all, but long enough to be looked at as one", to: "documents.sqlite")
     #expect(await code() == .damaged)
     try FileManager.default.removeItem(atPath: corpus.path)
-    try corpus.write(Corpus.pumps, model: "m2").finish()
+    try corpus.write(Corpus.pumps, model: IndexedModel(name: "m2", digest: "2e", dimensions: Corpus.dimensions))
+      .finish()
     #expect(try await search(index, "august").count == 1)
   }
 }

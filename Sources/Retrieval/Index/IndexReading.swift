@@ -29,7 +29,7 @@ package struct IndexContents: Equatable, Sendable {
             path: try row.text(), title: try row.text(), passages: Int(try row.integer()),
             indexedAtSecondsSince1970: try row.integer()))
       }
-      return IndexContents(model: try IndexReading.model(database), documents: documents)
+      return IndexContents(model: try IndexedModel.read(database).name, documents: documents)
     }
   }
 }
@@ -37,7 +37,13 @@ package struct IndexContents: Equatable, Sendable {
 enum IndexReading {
   /// Opens a finished index, which nothing changes any more.
   static func open(_ path: String) throws -> DatabaseQueue {
-    guard access(path, F_OK) == 0 else {
+    var status = stat()
+    if stat(path, &status) == 0 {
+      // Of a pipe nobody would hear again.
+      guard status.st_mode & S_IFMT == S_IFREG else {
+        throw IndexSchema.foreign(path)
+      }
+    } else if errno == ENOENT || errno == ENOTDIR {
       throw RetrievalError(.missing, "there is no index at \(path): `ollama-pool index FOLDER` makes one")
     }
     do {
@@ -55,12 +61,5 @@ enum IndexReading {
   static func open<Value>(_ path: String, _ body: (Database) throws -> Value) throws -> Value {
     let database = try open(path)
     do { return try database.read(body) } catch { throw RetrievalError(error, file: path) }
-  }
-
-  static func model(_ database: Database) throws -> String {
-    guard let model = try String.fetchOne(database, sql: "SELECT value FROM about WHERE name = 'model'") else {
-      throw DatabaseError(resultCode: .SQLITE_CORRUPT, message: "it names no model")
-    }
-    return model
   }
 }

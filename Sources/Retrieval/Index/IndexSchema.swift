@@ -1,4 +1,5 @@
 import GRDB
+import Glibc
 
 /// What an index file holds.
 ///
@@ -7,10 +8,12 @@ import GRDB
 enum IndexSchema {
   /// Of this program's indexes: "OPDX".
   static let applicationID: Int32 = 0x4F50_4458
-  static let version: Int32 = 1
+  static let version: Int32 = 2
 
   /// Passages that one index may hold. Each is read for every question.
   static let mostPassages = 200_000
+  /// The largest of SQLite's: a search reads a vector's page for each passage, one after the other.
+  static let pageBytes = 65_536
   /// Numbers of one vector.
   static let dimensions = 1...4_096
 
@@ -40,24 +43,34 @@ enum IndexSchema {
     """
 
   /// Makes it in an empty database.
-  static func make(_ database: Database, model: String) throws {
+  static func make(_ database: Database, model: IndexedModel) throws {
     try database.execute(sql: statements)
-    try database.execute(sql: "INSERT INTO about VALUES ('model', ?)", arguments: [model])
+    try model.write(database)
     try database.execute(sql: "PRAGMA application_id = \(applicationID)")
     try database.execute(sql: "PRAGMA user_version = \(version)")
   }
 
   static func check(_ database: Database, _ path: String) throws {
-    guard try Int32.fetchOne(database, sql: "PRAGMA application_id") == applicationID else {
-      throw RetrievalError(.damaged, "\(path) is no index of `ollama-pool index`: name another file, or move it away")
-    }
+    guard try Int32.fetchOne(database, sql: "PRAGMA application_id") == applicationID else { throw foreign(path) }
     let found = try Int32.fetchOne(database, sql: "PRAGMA user_version") ?? 0
     guard found == version else {
       throw RetrievalError(
         .otherVersion,
-        "\(path) has version \(found) of the index, and this program has \(version): move it away, and run "
-          + "`ollama-pool index` again")
+        "\(path) has version \(found) of the index, and this program has \(version): run `ollama-pool index` again")
     }
+  }
+
+  /// Whether a file begins as an index of any version, and may so be replaced by another one.
+  static func isIndex(_ file: CInt) -> Bool {
+    // https://sqlite.org/fileformat2.html#the_database_header: the application ID is the number at 68, big-endian.
+    var header = [UInt8](repeating: 0, count: 72)
+    guard pread(file, &header, header.count, 0) == header.count else { return false }
+    return header.starts(with: Array("SQLite format 3\0".utf8))
+      && header[68...].reduce(0) { $0 << 8 | Int32($1) } == applicationID
+  }
+
+  static func foreign(_ path: String) -> RetrievalError {
+    RetrievalError(.damaged, "\(path) is no index of `ollama-pool index`: name another file, or move it away")
   }
 }
 

@@ -104,7 +104,7 @@ package final class DocumentIndex: Sendable {
               .full, "\(path) has more than \(IndexSchema.mostPassages) passages: it would take too long to search")
           }
         }
-        return (try IndexReading.model(rows), ids)
+        return (try IndexedModel.read(rows).name, ids)
       }
       let new = Opened(identity: identity, database: database, model: model, ids: ids)
       opened = new

@@ -1,14 +1,12 @@
-import FoundationEssentials
-
 /// A document as text, in pieces that have places of their own.
 package struct DocumentText: Equatable, Sendable {
   package enum Kind: Sendable {
     case plain, markdown, pdf
 
-    /// By a file's name; nil for what isn't read.
-    package init?(fileName: String) {
-      guard let dot = fileName.lastIndex(of: "."), dot != fileName.startIndex else { return nil }
-      switch fileName[fileName.index(after: dot)...].lowercased() {
+    /// By a file's name, in whatever encoding; nil for what isn't read.
+    package init?(fileName: [UInt8]) {
+      guard let dot = fileName.lastIndex(of: UInt8(ascii: ".")), dot > 0 else { return nil }
+      switch String(decoding: fileName[(dot + 1)...], as: UTF8.self).lowercased() {
       case "txt", "text": self = .plain
       case "md", "markdown": self = .markdown
       case "pdf": self = .pdf
@@ -27,13 +25,14 @@ package struct DocumentText: Equatable, Sendable {
     package var paragraphs: [String]
   }
 
-  /// What a title takes, in characters.
+  /// What a title takes, in Unicode scalars.
   private static let titleLength = 120
 
   /// - Parameter bytes: of the file; for a PDF what `pdftotext` made of it, pages ending with form feeds.
-  package init(_ bytes: [UInt8], _ kind: Kind, fileName: String) throws(RetrievalError) {
-    let text = try Self.decode(bytes)
-    let name = Self.name(of: fileName)
+  /// - Throws: `unreadable` for what is no text, and for a PDF without any. An empty text has no sections.
+  package init(_ bytes: [UInt8], _ kind: Kind, fileName: [UInt8]) throws(RetrievalError) {
+    let text = try PlainText.decode(bytes)
+    let name = Self.title(ofFile: fileName)
     switch kind {
     case .plain:
       title = name
@@ -47,20 +46,14 @@ package struct DocumentText: Equatable, Sendable {
       sections = pages.enumerated().map { Section(place: isLong ? "p. \($0 + 1)" : nil, paragraphs: $1) }
     }
     sections.removeAll { $0.paragraphs.isEmpty }
-    guard !sections.isEmpty else {
-      throw RetrievalError(
-        .unreadable,
-        kind == .pdf ? "has no text: its pages may be pictures, which have to be recognised first" : "is empty")
+    guard kind != .pdf || !sections.isEmpty else {
+      throw RetrievalError(.unreadable, "has no text: its pages may be pictures, which have to be recognised first")
     }
   }
 
-  private static func name(of fileName: String) -> String {
-    let base = fileName.lastIndex(of: ".").map { fileName[..<$0] } ?? fileName[...]
-    return shortened(clean(String(base)).replacing("_", with: " "))
-  }
-
-  private static func shortened(_ title: String) -> String {
-    title.count <= titleLength ? title : title.prefix(titleLength - 1) + "…"
+  private static func title(ofFile name: [UInt8]) -> String {
+    let base = name.lastIndex(of: UInt8(ascii: ".")).map { name[..<$0] } ?? name[...]
+    return PlainText.title(PlainText.decode(unmarked: base), most: titleLength).replacing("_", with: " ")
   }
 
   // MARK: Markdown
@@ -90,8 +83,9 @@ package struct DocumentText: Equatable, Sendable {
       }
       flush()
       let words = content.dropFirst(level.count).split(separator: " ")
-      heading = shortened(
-        (words.last?.allSatisfy { $0 == "#" } == true ? words.dropLast() : words[...]).joined(separator: " "))
+      heading = PlainText.title(
+        (words.last?.allSatisfy { $0 == "#" } == true ? words.dropLast() : words[...]).joined(separator: " "),
+        most: titleLength)
       if title == nil { title = heading }
     }
     flush()
@@ -111,54 +105,5 @@ package struct DocumentText: Equatable, Sendable {
       }
     }
     return paragraphs
-  }
-
-  // MARK: Encodings
-
-  /// UTF-8, UTF-16 with a mark, else Windows-1252, which any other bytes of a text are taken for.
-  private static func decode(_ bytes: [UInt8]) throws(RetrievalError) -> String {
-    let text: String
-    if bytes.starts(with: [0xFF, 0xFE]) {
-      text = utf16(bytes) { UInt16($1) << 8 | UInt16($0) }
-    } else if bytes.starts(with: [0xFE, 0xFF]) {
-      text = utf16(bytes) { UInt16($0) << 8 | UInt16($1) }
-    } else {
-      guard !bytes.contains(0) else { throw RetrievalError(.unreadable, "is no text, but binary") }
-      let content = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? bytes[3...] : bytes[...]
-      text =
-        String(validating: content, as: UTF8.self)
-        ?? String(String.UnicodeScalarView(content.map { windows1252[Int($0)] }))
-    }
-    return clean(text)
-  }
-
-  private static func utf16(_ bytes: [UInt8], _ unit: (UInt8, UInt8) -> UInt16) -> String {
-    String(decoding: stride(from: 2, to: bytes.count - 1, by: 2).map { unit(bytes[$0], bytes[$0 + 1]) }, as: UTF16.self)
-  }
-
-  private static let windows1252: [Unicode.Scalar] = {
-    let special = Array("€\u{81}‚ƒ„…†‡ˆ‰Š‹Œ\u{8d}Ž\u{8f}\u{90}‘’“”•–—˜™š›œ\u{9d}žŸ".unicodeScalars)
-    return (0...255).map { (0x80..<0xA0).contains($0) ? special[$0 - 0x80] : Unicode.Scalar(UInt8($0)) }
-  }()
-
-  /// With line feeds alone, without control characters, invisible marks and what reverses the order of letters.
-  private static func clean(_ text: String) -> String {
-    var scalars = String.UnicodeScalarView()
-    var wasReturn = false
-    for scalar in text.unicodeScalars {
-      defer { wasReturn = scalar == "\r" }
-      switch scalar {
-      case "\n" where wasReturn: break
-      case "\r": scalars.append("\n")
-      case "\n", "\t", "\u{0c}": scalars.append(scalar)
-      default:
-        switch scalar.properties.generalCategory {
-        case .control, .surrogate, .privateUse, .unassigned: break
-        case .format where scalar.value != 0x200D: break
-        default: scalars.append(scalar)
-        }
-      }
-    }
-    return String(scalars)
   }
 }

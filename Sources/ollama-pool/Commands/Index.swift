@@ -72,12 +72,12 @@ struct Index: AsyncParsableCommand {
     }
   }
 
-  private static func resolved(_ folder: String) throws -> String {
+  private static func resolved(_ folder: String) throws -> DocumentPath {
     guard let resolved = realpath(folder, nil) else {
       throw CommandFailure("\(folder) can't be read (\(String(cString: strerror(errno))))", remedy: "name a folder")
     }
     defer { free(resolved) }
-    return String(cString: resolved)
+    return DocumentPath(bytes: UnsafeRawBufferPointer(start: resolved, count: strlen(resolved)).map { $0 })
   }
 
   private func address(_ settings: Settings) throws -> ServiceAddress {

@@ -10,9 +10,10 @@ struct DocumentFile: ~Copyable {
   let mark: FileMark
   private let descriptor: CInt
   private let kind: DocumentText.Kind
+  private let name: [UInt8]
 
-  init(_ path: String, _ kind: DocumentText.Kind) throws(RetrievalError) {
-    descriptor = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+  init(_ path: DocumentPath, _ kind: DocumentText.Kind) throws(RetrievalError) {
+    descriptor = open(path.cString, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
     guard descriptor >= 0 else { throw RetrievalError(.unreadable, String(cString: strerror(errno))) }
     var status = stat()
     guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
@@ -26,6 +27,7 @@ struct DocumentFile: ~Copyable {
         .unreadable, "has \(status.st_size >> 20) MiB, and at most \(most >> 20) MiB are read of such a file")
     }
     self.kind = kind
+    name = path.name
     mark = FileMark(
       bytes: status.st_size,
       modifiedNanoseconds: Int64(status.st_mtim.tv_sec) * 1_000_000_000 + Int64(status.st_mtim.tv_nsec))
@@ -47,13 +49,13 @@ struct DocumentFile: ~Copyable {
     return content
   }
 
-  func text(_ content: [UInt8], fileName: String) throws(RetrievalError) -> DocumentText {
-    guard kind == .pdf else { return try DocumentText(content, kind, fileName: fileName) }
+  func text(_ content: [UInt8]) throws(RetrievalError) -> DocumentText {
+    guard kind == .pdf else { return try DocumentText(content, kind, fileName: name) }
     // Readers look for the mark in the first 1024 bytes: ISO 32000-1, H.3.
     guard String(decoding: content.prefix(1_024), as: UTF8.self).contains("%PDF-") else {
       throw RetrievalError(.unreadable, "is no PDF")
     }
     lseek(descriptor, 0, SEEK_SET)
-    return try DocumentText(try PDFText.read(descriptor), kind, fileName: fileName)
+    return try DocumentText(try PDFText.read(descriptor), kind, fileName: name)
   }
 }

@@ -1,7 +1,9 @@
+import FoundationEssentials
 import Gateway
 import NIOCore
 import NIOPosix
 import PoolConfiguration
+import PoolCore
 import Retrieval
 
 /// Has the pool make embeddings, as any client of it.
@@ -14,50 +16,122 @@ struct PoolEmbedder {
   /// Before a request that was refused for want of room, or by a limit, is made again.
   private static let pauses: [Duration] = [1, 2, 4, 8, 15, 30, 60, 60, 60].map { .seconds($0) }
 
+  /// A passage that any model can embed.
+  private static let sample = Passage(title: "Sample", text: "A short sentence.")
+
   let endpoint: ServiceAddress
   let key: String?
   let model: EmbeddingModel
 
+  /// What the pool has under the model's name.
+  func indexedModel() async throws -> IndexedModel {
+    let digest = try await digest()
+    do {
+      let dimensions = try await embed([Self.sample])[0].numbers.count
+      return IndexedModel(name: model.name, digest: digest, dimensions: dimensions)
+    } catch let refusal as Refusal {
+      throw failure(of: refusal)
+    }
+  }
+
+  private func digest() async throws -> String {
+    struct Answer: Decodable {
+      struct Model: Decodable {
+        var name: String
+        var digest: String
+      }
+      var models: [Model]
+    }
+    let answer = try await accepted("GET", "/api/tags")
+    guard answer.status == 200, let listed = try? JSONDecoder().decode(Answer.self, from: Data(answer.body)) else {
+      throw failure("lists no models", answer.reason, "see whether --endpoint names a pool")
+    }
+    let key = ModelName.key(of: model.name)
+    guard let listed = listed.models.first(where: { ModelName.key(of: $0.name) == key }) else {
+      throw CommandFailure("the pool has no model \(model.name)", remedy: missingRemedy)
+    }
+    return listed.digest
+  }
+
+  /// - Throws: `unreadable` where no embedding can be made of a passage though the model works; `CommandFailure` for
+  ///   what stands against all.
   func vectors(of passages: [Passage]) async throws -> [Vector] {
     var vectors: [Vector] = []
     for start in stride(from: 0, to: passages.count, by: Self.batch) {
       let part = Array(passages[start..<min(start + Self.batch, passages.count)])
-      vectors += try model.vectors(try await answer(model.request(passages: part)), count: part.count)
-    }
-    if let first = vectors.first, vectors.contains(where: { $0.numbers.count != first.numbers.count }) {
-      throw CommandFailure("\(model.name) makes embeddings of different lengths", remedy: "name another --model")
+      do {
+        vectors += try await embed(part)
+      } catch is Refusal {
+        for passage in part { vectors += try await embed(alone: passage) }
+      }
     }
     return vectors
   }
 
-  private func answer(_ body: [UInt8]) async throws -> [UInt8] {
-    var answer = try await send(body)
-    for pause in Self.pauses where answer.status == 503 || answer.status == 429 {
-      try await Task.sleep(for: pause)
-      answer = try await send(body)
+  private func embed(alone passage: Passage) async throws -> [Vector] {
+    do {
+      return try await embed([passage])
+    } catch let refusal as Refusal {
+      do {
+        _ = try await embed([Self.sample])
+      } catch let refusal as Refusal {
+        throw failure(of: refusal)
+      }
+      let beginning = passage.text.prefix(40)
+      throw RetrievalError(
+        .unreadable,
+        "\(model.name) makes no embedding of the passage that begins with \"\(beginning)\": \(refusal.reason)")
     }
-    guard answer.status == 200 else {
-      let reason = String(decoding: answer.body.prefix(500), as: UTF8.self)
-      let remedy =
-        answer.status == 404
-        ? "`ollama pull \(model.name)` fetches it, or name another --model"
-        : answer.status == 401 || answer.status == 403
-          ? "give a key that the pool knows with --key-file"
-          : "what was done is kept, and running this again goes on from there"
-      throw CommandFailure(
-        "the pool made no embeddings by \(model.name) (status \(answer.status): \(Printable.text(reason)))",
-        remedy: remedy)
-    }
-    return answer.body
   }
 
-  private func send(_ body: [UInt8]) async throws -> UpstreamAnswer {
+  /// The model made no embeddings of what it was given; of something else it may.
+  private struct Refusal: Error {
+    var reason: String
+  }
+
+  private func embed(_ passages: [Passage]) async throws -> [Vector] {
+    let answer = try await accepted("POST", "/api/embed", model.request(passages: passages))
+    guard answer.status == 200 else { throw Refusal(reason: answer.reason) }
+    do {
+      return try model.vectors(answer.body, count: passages.count)
+    } catch {
+      throw Refusal(reason: error.message)
+    }
+  }
+
+  /// An answer that is about what was asked, and not about who asked it or when.
+  private func accepted(_ method: String, _ path: String, _ body: [UInt8] = []) async throws -> UpstreamAnswer {
+    var answer = try await send(method, path, body)
+    for pause in Self.pauses where answer.status == 503 || answer.status == 429 {
+      try await Task.sleep(for: pause)
+      answer = try await send(method, path, body)
+    }
+    switch answer.status {
+    case 401, 403: throw failure("refuses", answer.reason, "give a key that the pool knows with --key-file")
+    case 404: throw failure("made no embeddings by \(model.name)", answer.reason, missingRemedy)
+    case 429, 503:
+      throw failure("had no room", answer.reason, "what was done is kept, and running this again goes on from there")
+    default: return answer
+    }
+  }
+
+  private var missingRemedy: String { "`ollama pull \(model.name)` fetches it, or name another --model" }
+
+  private func failure(of refusal: Refusal) -> CommandFailure {
+    failure("made no embeddings by \(model.name)", refusal.reason, "see that it is an embedding model that works")
+  }
+
+  private func failure(_ what: String, _ reason: String, _ remedy: String) -> CommandFailure {
+    CommandFailure("the pool at \(endpoint) \(what) (\(reason))", remedy: remedy)
+  }
+
+  private func send(_ method: String, _ path: String, _ body: [UInt8]) async throws -> UpstreamAnswer {
     let loop: any EventLoop = MultiThreadedEventLoopGroup.singleton.next()
     let headers = key.map { [(name: "Authorization", value: "Bearer \($0)")] } ?? []
     do {
       return try await loop.flatSubmit { [endpoint] in
         UpstreamRequest.send(
-          "POST", (endpoint.path.hasSuffix("/") ? String(endpoint.path.dropLast()) : endpoint.path) + "/api/embed",
+          method, (endpoint.path.hasSuffix("/") ? String(endpoint.path.dropLast()) : endpoint.path) + path,
           headers: headers, body: body, to: .host(endpoint.host, port: endpoint.port), within: Self.time,
           bodyLimit: Self.answerLimit, on: loop
         ).answer
@@ -67,5 +141,12 @@ struct PoolEmbedder {
         "the pool at \(endpoint) can't be asked for embeddings (\(error))",
         remedy: "see whether it runs there; --endpoint names another. What was done is kept")
     }
+  }
+}
+
+extension UpstreamAnswer {
+  /// Its status and the beginning of what it says.
+  fileprivate var reason: String {
+    "status \(status): \(Printable.text(String(decoding: body.prefix(500), as: UTF8.self)))"
   }
 }
