@@ -1,3 +1,5 @@
+import NIOCore
+import NIOPosix
 import Retrieval
 import Testing
 
@@ -30,6 +32,31 @@ struct SourceTests {
     for bad in ["", "{}", "[]", #"{"sources":[{"title":"a"}]}"#, #"{"sources":[{"title":1,"score":1,"excerpt":""}]}"#] {
       #expect(throws: SourceProblem.self, "\(bad)") { try SourceService.passages(Array(bad.utf8), limit: 2) }
     }
+  }
+
+  @Test("what a service names is cleaned as documents are, and cut where a letter has a million accents")
+  func cleaned() throws {
+    let accents = String(repeating: "\u{301}", count: 1_000_000)
+    let found = try SourceService.passages(
+      Array(
+        #"{"sources":[{"title":"\u202eevil\u0000\u001b[31m\ttitle","score":1,"excerpt":"one\u202e\r\ntwo\u0007"}"#.utf8)
+        + Array(#",{"title":"e\#(accents)","score":1,"excerpt":"e\#(accents)"}]}"#.utf8), limit: 2)
+    #expect(found[0] == FoundPassage(title: "evil[31m title", text: "one\ntwo", score: 1))
+    #expect(found[1].title.unicodeScalars.count == 200)
+    #expect(found[1].text.unicodeScalars.count == 4_000)
+  }
+
+  @Test("an answer is read beside the event loop")
+  func beside() async throws {
+    let loop: any EventLoop = MultiThreadedEventLoopGroup.singleton.next()
+    let body = Array(#"{"sources":[{"title":"a","score":1,"excerpt":"b"}]}"#.utf8)
+    let (wasThere, found) = try await loop.flatSubmit {
+      let passages = SourceService.passages(body, limit: 1, on: loop)
+      var isThere = false
+      passages.assumeIsolated().whenComplete { _ in isThere = true }
+      return passages.map { [isThere] in (isThere, $0) }
+    }.get()
+    #expect(!wasThere && found.map(\.title) == ["a"])
   }
 
   @Test("a service is asked in JSON, whatever the question")

@@ -12,8 +12,8 @@ final class SourceFinder {
   private static let questionLength = 4_000
   /// The part of the time that its embedding may take; with the rest its words can still be looked for.
   private static let partForEmbedding = 0.8
-  /// Of an embedding model's answer, in bytes.
-  private static let embeddingLimit = 1 << 20
+  /// Of an embedding model's answer, in bytes: 4,096 numbers of 32 digits.
+  private static let embeddingLimit = 128 << 10
 
   private let gateway: Gateway
   private let report: (String) -> Void
@@ -97,9 +97,12 @@ final class SourceFinder {
     let request = SearchRequest(
       question: question, vector: vector, limit: settings.passages, leastScore: settings.leastScore,
       deadline: search.deadline)
-    index.search(request).assumeIsolated().whenComplete { found in
+    index.search(request).assumeIsolated().whenComplete { [self] found in
       switch found {
       case .success(let passages): search.end(with: passages)
+      case .failure(let error as RetrievalError) where error.code == .badEmbedding && search.isOpen:
+        report("the documents are searched by words alone: \(error)")
+        rank(in: index, question, nil, search)
       case .failure(let error): search.fail("\(error)")
       }
     }
@@ -123,16 +126,16 @@ final class SourceFinder {
       to: .host(service.host, port: service.port), within: .nanoseconds(settings.timeout.nanoseconds),
       bodyLimit: SourceService.answerLimit, on: gateway.loop)
     search.request = request
-    request.answer.assumeIsolated().whenComplete { [settings] answered in
-      guard search.isOpen else { return }
+    let found = request.answer.flatMap { [limit = settings.passages, loop = gateway.loop] answer in
+      answer.status == 200
+        ? SourceService.passages(answer.body, limit: limit, on: loop)
+        : loop.makeFailedFuture(SourceProblem(answer))
+    }
+    found.assumeIsolated().whenComplete { [settings] found in
       search.request = nil
-      do {
-        let answer = try answered.get()
-        guard answer.status == 200 else { throw SourceProblem(answer) }
-        let found = try SourceService.passages(answer.body, limit: settings.passages)
-        search.end(with: found.filter { $0.score >= settings.leastScore })
-      } catch {
-        search.fail("\(service): \(error)")
+      switch found {
+      case .success(let passages): search.end(with: passages.filter { $0.score >= settings.leastScore })
+      case .failure(let error): search.fail("\(service): \(error)")
       }
     }
   }

@@ -57,7 +57,7 @@ struct SourceProblem: Error, CustomStringConvertible {
 
   init(_ answer: UpstreamAnswer) {
     let body = String(decoding: answer.body.prefix(300), as: UTF8.self)
-    description = "status \(answer.status): \(body)"
+    description = "status \(answer.status): \(PlainText.title(body, most: 300))"
   }
 
   init(_ description: String) { self.description = description }

@@ -1,4 +1,6 @@
 import FoundationEssentials
+import NIOCore
+import NIOPosix
 import OllamaAPI
 import Retrieval
 
@@ -9,7 +11,7 @@ import Retrieval
 enum SourceService {
   /// In bytes.
   static let answerLimit = 1 << 20
-  /// Of what it names; more is cut. In characters.
+  // Of what it names; more is cut. In Unicode scalars.
   private static let titleLength = 200
   private static let excerptLength = 4_000
 
@@ -34,14 +36,20 @@ enum SourceService {
     var sources: [Source]
   }
 
+  /// Reads an answer on another thread: as large as it may be, all of the chat would stand still meanwhile.
+  static func passages(_ body: [UInt8], limit: Int, on loop: any EventLoop) -> EventLoopFuture<[FoundPassage]> {
+    NIOThreadPool.singleton.runIfActive(eventLoop: loop) { try passages(body, limit: limit) }
+  }
+
   static func passages(_ body: [UInt8], limit: Int) throws -> [FoundPassage] {
     guard let answer = try? JSONDecoder().decode(Answer.self, from: Data(body)) else {
       throw SourceProblem(#"its answer is not {"sources": [{"title": "…", "score": 0.63, "excerpt": "…"}]}"#)
     }
     return answer.sources.prefix(limit).map { source in
-      FoundPassage(
-        title: String(source.title.prefix(titleLength).map { $0.isNewline ? " " : $0 }),
-        text: String(source.excerpt.prefix(excerptLength)), score: min(1, max(0, source.score)))
+      let excerpt = String.UnicodeScalarView(source.excerpt.unicodeScalars.prefix(excerptLength))
+      return FoundPassage(
+        title: PlainText.title(source.title, most: titleLength), text: PlainText.cleaned(String(excerpt)),
+        score: min(1, max(0, source.score)))
     }
   }
 }
