@@ -148,6 +148,18 @@ struct SearchTests {
     }
   }
 
+  @Test("a search that takes its time stops no other")
+  func beside() async throws {
+    try await withCorpus { index, _ in
+      let isDone = DispatchSemaphore(value: 0)
+      let long = index.work { _ in isDone.wait(timeout: .now() + 20) == .success }
+      let found = try await search(index, "august")
+      isDone.signal()
+      #expect(found.map(\.title) == ["Holidays"])
+      #expect(try await long.get())
+    }
+  }
+
   @Test("what is late is told to be")
   func late() async throws {
     try await withCorpus { index, _ in

@@ -8,7 +8,7 @@ import Retrieval
 /// Finds passages for a question: in the index that `ollama-pool index` wrote, or by the operator's service. On the
 /// loop.
 final class SourceFinder {
-  /// What of a question is looked for, in characters.
+  /// What of a question is looked for, in Unicode scalars.
   private static let questionLength = 4_000
   /// The part of the time that its embedding may take; with the rest its words can still be looked for.
   private static let partForEmbedding = 0.8
@@ -42,7 +42,7 @@ final class SourceFinder {
   func find(
     _ question: String, session: String, at address: SocketAddress, _ done: @escaping ([FoundPassage]) -> Void
   ) -> SourceSearch {
-    let question = String(question.prefix(Self.questionLength))
+    let question = PlainText.prefix(question, Self.questionLength)
     let search = SourceSearch(within: settings.timeout, on: gateway.loop, report: report, done)
     if let service = settings.service {
       ask(service, question, session: session, search)

@@ -46,10 +46,9 @@ enum SourceService {
       throw SourceProblem(#"its answer is not {"sources": [{"title": "…", "score": 0.63, "excerpt": "…"}]}"#)
     }
     return answer.sources.prefix(limit).map { source in
-      let excerpt = String.UnicodeScalarView(source.excerpt.unicodeScalars.prefix(excerptLength))
-      return FoundPassage(
-        title: PlainText.title(source.title, most: titleLength), text: PlainText.cleaned(String(excerpt)),
-        score: min(1, max(0, source.score)))
+      FoundPassage(
+        title: PlainText.title(source.title, most: titleLength),
+        text: PlainText.cleaned(PlainText.prefix(source.excerpt, excerptLength)), score: min(1, max(0, source.score)))
     }
   }
 }

@@ -9,8 +9,8 @@ import Synchronization
 /// the event loop. They fail with a ``RetrievalError``. Of the file no more is held in memory than, for each thread,
 /// the passages' numbers and SQLite's own cache of 2 MB.
 package final class DocumentIndex: Sendable {
-  /// Searches at the same time: each takes a core, and the dispatcher has other things to do.
-  private static let threads = min(4, System.coreCount)
+  /// Each takes a core, and the dispatcher has other things to do; two at least, so that a long search stops no other.
+  private static let threads = max(2, min(4, System.coreCount))
   /// Searches that may wait or be under way.
   private static let mostWaiting = 256
 
@@ -49,7 +49,7 @@ package final class DocumentIndex: Sendable {
     }
   }
 
-  private func work<Value: Sendable>(
+  func work<Value: Sendable>(
     _ body: @escaping @Sendable (borrowing OpenIndex) throws -> Value
   ) -> EventLoopFuture<Value> {
     let chosen = waiting.withLock { waiting -> Int? in

@@ -21,12 +21,16 @@ package enum PlainText {
     return String(scalars)
   }
 
+  /// The first so many Unicode scalars. A character may be of any number of them, so that only these are a bound.
+  package static func prefix(_ text: String, _ most: Int) -> String {
+    String(String.UnicodeScalarView(text.unicodeScalars.prefix(most)))
+  }
+
   /// On one line.
   ///
   /// - Parameter most: what it takes, in Unicode scalars; a longer one is cut, and ends with `…`.
   package static func title(_ text: String, most: Int) -> String {
-    // A character may be of any number of scalars, so that only these are a bound.
-    let part = cleaned(String(String.UnicodeScalarView(text.unicodeScalars.prefix(most + 1))))
+    let part = cleaned(prefix(text, most + 1))
     let line: [Unicode.Scalar] = part.unicodeScalars.map { $0.properties.isWhitespace ? " " : $0 }
     return String(String.UnicodeScalarView(line.count > most ? line.prefix(most - 1) + ["…"] : line))
   }

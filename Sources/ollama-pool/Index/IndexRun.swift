@@ -53,7 +53,7 @@ struct IndexRun {
         summary.problems.append(IndexProblem(path: file.path.text, reason: error.message))
       }
     }
-    guard try await embedder.indexedModel() == model else {
+    guard try await embedder.digest() == model.digest else {
       throw CommandFailure(
         "the pool got another \(model.name) meanwhile", remedy: "run this again: all is embedded anew")
     }

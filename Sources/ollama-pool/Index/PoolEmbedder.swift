@@ -16,25 +16,17 @@ struct PoolEmbedder {
   /// Before a request that was refused for want of room, or by a limit, is made again.
   private static let pauses: [Duration] = [1, 2, 4, 8, 15, 30, 60, 60, 60].map { .seconds($0) }
 
-  /// A passage that any model can embed.
-  private static let sample = Passage(title: "Sample", text: "A short sentence.")
-
   let endpoint: ServiceAddress
   let key: String?
   let model: EmbeddingModel
 
   /// What the pool has under the model's name.
   func indexedModel() async throws -> IndexedModel {
-    let digest = try await digest()
-    do {
-      let dimensions = try await embed([Self.sample])[0].numbers.count
-      return IndexedModel(name: model.name, digest: digest, dimensions: dimensions)
-    } catch let refusal as Refusal {
-      throw failure(of: refusal)
-    }
+    IndexedModel(
+      name: model.name, digest: try await digest(), dimensions: try await embedSample()[0].numbers.count)
   }
 
-  private func digest() async throws -> String {
+  func digest() async throws -> String {
     struct Answer: Decodable {
       struct Model: Decodable {
         var name: String
@@ -48,7 +40,9 @@ struct PoolEmbedder {
     }
     let key = ModelName.key(of: model.name)
     guard let listed = listed.models.first(where: { ModelName.key(of: $0.name) == key }) else {
-      throw CommandFailure("the pool has no model \(model.name)", remedy: missingRemedy)
+      throw CommandFailure(
+        "the pool has no model \(model.name)",
+        remedy: "`ollama pull \(model.name)` fetches it, or name another --model")
     }
     return listed.digest
   }
@@ -72,15 +66,22 @@ struct PoolEmbedder {
     do {
       return try await embed([passage])
     } catch let refusal as Refusal {
-      do {
-        _ = try await embed([Self.sample])
-      } catch let refusal as Refusal {
-        throw failure(of: refusal)
-      }
-      let beginning = passage.text.prefix(40)
+      _ = try await embedSample()
+      let beginning = Printable.text(String(passage.text.prefix(40)))
       throw RetrievalError(
         .unreadable,
         "\(model.name) makes no embedding of the passage that begins with \"\(beginning)\": \(refusal.reason)")
+    }
+  }
+
+  /// Shows that the model works.
+  private func embedSample() async throws -> [Vector] {
+    do {
+      return try await embed([Passage(title: "Sample", text: "A short sentence.")])
+    } catch let refusal as Refusal {
+      throw failure(
+        "made no embeddings by \(model.name)", refusal.reason,
+        "see whether it is an embedding model, and what its instance says")
     }
   }
 
@@ -108,17 +109,11 @@ struct PoolEmbedder {
     }
     switch answer.status {
     case 401, 403: throw failure("refuses", answer.reason, "give a key that the pool knows with --key-file")
-    case 404: throw failure("made no embeddings by \(model.name)", answer.reason, missingRemedy)
+    case 404: throw failure("has no \(path)", answer.reason, "see whether --endpoint names a pool that has the model")
     case 429, 503:
       throw failure("had no room", answer.reason, "what was done is kept, and running this again goes on from there")
     default: return answer
     }
-  }
-
-  private var missingRemedy: String { "`ollama pull \(model.name)` fetches it, or name another --model" }
-
-  private func failure(of refusal: Refusal) -> CommandFailure {
-    failure("made no embeddings by \(model.name)", refusal.reason, "see that it is an embedding model that works")
   }
 
   private func failure(_ what: String, _ reason: String, _ remedy: String) -> CommandFailure {
