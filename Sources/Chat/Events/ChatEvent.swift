@@ -23,11 +23,11 @@ enum ChatEvent {
 
   /// In JSON, of one line; whose it is comes with the frame.
   func encoded(_ language: ChatLanguage) -> [UInt8] {
-    var json = JSONWriter()
+    var json = JSONWriter(capacity: 160)
     switch self {
     case .queue(let place):
       json.raw("{\"type\":\"queue\",")
-      json.text(place.members)
+      json.members(of: place)
       json.raw(",\"message\":")
       json.string(language.queued(at: place.position))
     case .sources(let sources):

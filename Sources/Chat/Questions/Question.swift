@@ -86,14 +86,13 @@ final class Question {
     self.isResumable = isResumable
     self.place = place
     self.life = life
-    log = EventLog(life: life)
+    log = EventLog(life: life, language)
   }
 
   // MARK: Events
 
   func tell(_ event: ChatEvent) {
-    let isPlace = if case .queue = event { true } else { false }
-    log.append(event.encoded(language), isPlace: isPlace)
+    log.append(event)
     for viewer in viewers { pump(viewer) }
   }
 

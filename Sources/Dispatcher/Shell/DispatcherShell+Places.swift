@@ -1,5 +1,6 @@
 import Gateway
 import NIOCore
+import OllamaAPI
 import PoolCore
 
 /// Who wants to hear where a request stands, and when they hear it.
@@ -68,7 +69,9 @@ extension DispatcherShell {
       guard place != told else { return }
       told = place
       places.commented[id] = .now
-      exchange.comment(place.json)
+      var json = JSONWriter()
+      json.object(of: place)
+      exchange.comment(String(decoding: json.bytes, as: UTF8.self))
     }
   }
 

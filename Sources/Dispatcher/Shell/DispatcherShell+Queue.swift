@@ -22,7 +22,7 @@ extension DispatcherShell {
     json.text(
       "{\"waiting\":\(core.queue.count),\"running\":\(core.inFlight),\"max_concurrent\":\(core.maxConcurrent)")
     json.raw(",\"next\":")
-    json.text(QueuePlace(estimateForNext(of: caller.share)).json)
+    json.object(of: QueuePlace(estimateForNext(of: caller.share)))
     json.raw(",\"requests\":[")
     var shown = 0
     for id in core.requests.keys.sorted() where shown < Self.mostShown {
@@ -59,7 +59,7 @@ extension DispatcherShell {
     json.string(record.phase.word)
     if let estimate = estimate(for: id) {
       json.raw(",")
-      json.text(QueuePlace(estimate).members)
+      json.members(of: QueuePlace(estimate))
     }
     json.raw(",\"model\":")
     json.string(record.request.model)

@@ -2,7 +2,8 @@
 package struct JSONWriter: Sendable {
   package private(set) var bytes: [UInt8] = []
 
-  package init() {}
+  /// - Parameter capacity: about as many bytes as will be written.
+  package init(capacity: Int = 0) { if capacity > 0 { bytes.reserveCapacity(capacity) } }
 
   /// Appends JSON text as it stands.
   package mutating func raw(_ text: StaticString) {
@@ -10,7 +11,21 @@ package struct JSONWriter: Sendable {
   }
 
   /// Appends JSON text as it stands.
+  package mutating func raw(_ text: ArraySlice<UInt8>) { bytes += text }
+
+  /// Appends JSON text as it stands.
   package mutating func text(_ text: String) { bytes.append(contentsOf: text.utf8) }
+
+  package mutating func number(_ value: Int) {
+    if value < 0 { bytes.append(UInt8(ascii: "-")) }
+    let first = bytes.count
+    var rest = value.magnitude
+    repeat {
+      bytes.append(UInt8(ascii: "0") + UInt8(rest % 10))
+      rest /= 10
+    } while rest > 0
+    bytes[first...].reverse()
+  }
 
   /// Appends `value` as a JSON string, or `null`.
   package mutating func string(_ value: String?) {

@@ -18,14 +18,5 @@ package struct QueuePlace: Hashable, Sendable {
   /// Of one whose turn has come.
   package static let turn = QueuePlace()
 
-  /// The members of a JSON object.
-  package var members: String {
-    "\"position\":\(position),\"eta_seconds\":\(etaSeconds),\"eta_p90_seconds\":\(etaP90Seconds),"
-      + "\"eta_is_guess\":\(isGuess)"
-  }
-
-  /// As a JSON object.
-  package var json: String { "{\(members)}" }
-
   private static func seconds(_ time: Duration) -> Int { Int(min(max(0, time.seconds), 1e9).rounded(.up)) }
 }
