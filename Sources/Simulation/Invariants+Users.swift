@@ -32,11 +32,18 @@ extension Invariants {
     var open: [UserID: OpenRequests] = [:]
     var suspended: Set<RequestID> = []
     for (id, record) in dispatch.requests {
-      if case .suspended = record.phase { suspended.insert(id) }
+      if case .suspended = record.phase {
+        suspended.insert(id)
+        continue
+      }
       guard record.request.need == .slot else { continue }
       open[record.request.share.user, default: OpenRequests()].count(record.phase)
     }
     if open != dispatch.openByUser { note("\(open) are open, \(dispatch.openByUser) are counted") }
+    let byUser = dispatch.suspendedByUser
+    if Set(byUser.values.joined()) != suspended || byUser.values.contains([]) {
+      note("\(suspended) are suspended, \(byUser) are counted by user")
+    }
     if suspended != dispatch.suspended { note("\(suspended) are suspended, \(dispatch.suspended) are counted") }
     if let id = suspended.first(where: { dispatch.order.isWaiting($0) || dispatch.queue.isWaiting($0) }) {
       note("request \(id) is suspended and waits")
@@ -66,7 +73,7 @@ extension OpenRequests {
     switch phase {
     case .waiting: waiting += 1
     case .assigned: running += 1
-    case .suspended: suspended += 1
+    case .suspended: break
     }
   }
 }

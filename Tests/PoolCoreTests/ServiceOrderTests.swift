@@ -183,7 +183,7 @@ import Testing
     }
     #expect(first(.zero) == 2)
     // More than was expected, so that it is eva's turn.
-    order.charge(RequestID(1), tokens: 50)
+    order.charge(RequestID(1), tokens: 5000)
     #expect(first(.microseconds(9_999)) == 2)
     #expect(first(.microseconds(10_000)) == 2000)
     // Whoever wants to know exactly does at once.
@@ -193,7 +193,7 @@ import Testing
     for number: UInt64 in 102...1001 { order.remove(RequestID(number)) }
     #expect(order[0] == RequestID(2))
     order.callUp(RequestID(2))
-    order.charge(RequestID(2), tokens: 50)
+    order.charge(RequestID(2), tokens: 5000)
     #expect(first(.microseconds(10_001)) == 2000)
   }
 

@@ -80,18 +80,30 @@ import Testing
     #expect(pool.dispatch.suspend(RequestID(2), at: pool.now) == nil)
   }
 
-  @Test func itCountsAmongWhatTheQueueAndItsUserMayHold() {
+  @Test func noLimitCountsItAndOfTooManyTheOldestEnd() {
     var limits = DispatchLimits()
-    limits.waitingRequests = 2
+    limits.waitingRequests = 30
     var pool = PoolUnderTest(instances: 0, limits: limits)
-    let one = DispatchRequest.Share(user: "eva", limits: UserLimits(waiting: 1))
-    pool.arrive(1, share: one)
-    suspend(1, in: &pool)
-    pool.arrive(2, share: one)
-    #expect(pool.ended == [2: .failed(.tooManyWaiting)])
-    pool.arrive(3)
-    pool.arrive(4)
-    #expect(pool.ended[4] == .failed(.queueFull))
+    let one = DispatchRequest.Share(user: "eva", limits: UserLimits(concurrent: 1, waiting: 1))
+    for number: UInt64 in 1...22 {
+      pool.arrive(number, share: one)
+      suspend(number, in: &pool)
+    }
+    #expect(pool.ended == [1: .cancelled, 2: .cancelled] && pool.dispatch.suspended.count == 20)
+    pool.arrive(23, share: one)
+    pool.arrive(24, share: one)
+    #expect(pool.ended[23] == nil && pool.ended[24] == .failed(.tooManyConcurrent))
+    // What was accepted may come back.
+    resume(3, in: &pool)
+    #expect(pool.order == [3, 23] && pool.dispatch.open(of: "eva").total == 2)
+    // Of all there are no more than may wait: here the one that would be one too many ends.
+    for number: UInt64 in 31...42 {
+      pool.arrive(number, share: DispatchRequest.Share(user: UserID("\(number)")))
+      suspend(number, in: &pool)
+    }
+    #expect(pool.dispatch.suspended.count == 30 && pool.ended[42] == .cancelled && pool.ended[41] == nil)
+    resume(31, in: &pool)
+    #expect(pool.order == [3, 23, 31])
   }
 
   @Test func durableRequestsOfAnEarlierLifeKeepTheirOrderAndCountOnce() {

@@ -1,8 +1,13 @@
 /// Requests whose clients are away for now, and what changes the order of service from outside.
 extension Dispatch {
+  /// Of one user; of more those end first that have been suspended for longest. They take no place that another one
+  /// could have, so no limit counts them; but each takes memory.
+  static let mostSuspended = 20
+
   /// A request's client is away. If it waits, those behind it move up; if it runs, its slot is released, and it stands
   /// where it stood before that was given, which counts as no failed attempt. It keeps its place in the order of
-  /// arrival, and the maximum wait does not run.
+  /// arrival, and the maximum wait does not run. There is room for ``mostSuspended`` of a user, and for as many of all
+  /// as may wait.
   ///
   /// - Parameter tokens: of its answer so far, about.
   /// - Returns: nil if there is no such request.
@@ -22,25 +27,48 @@ extension Dispatch {
       actions.append(.withdraw(id))
       requests[id]?.waited = .zero
     }
-    count(record.request, suspended: 1)
+    noteSuspended(record.request)
     order.suspend(id, taken(by: record, .cancelled), at: now)
-    suspended.insert(id)
     requests[id]?.phase = .suspended(since: now)
     // Its answer begins anew.
     requests[id]?.answerStatus = nil
     requests[id]?.answerTokens = 0
     revision += 1
-    return actions + assignFreeSlots(at: now)
+    return actions + endSuspended(beside: record.request, at: now) + assignFreeSlots(at: now)
   }
 
-  /// A suspended request's client is back: it waits again where it stood.
+  private mutating func endSuspended(beside last: DispatchRequest, at now: Instant) -> [DispatchAction] {
+    var ended: RequestID?
+    if let own = suspendedByUser[last.share.user], own.count > Self.mostSuspended {
+      ended = own[0]
+    } else if suspended.count > limits.waitingRequests {
+      ended = last.id
+    }
+    guard let ended else { return [] }
+    forget(ended, .cancelled, at: now)
+    return [.end(ended, .cancelled)]
+  }
+
+  mutating func noteSuspended(_ request: DispatchRequest) {
+    suspended.insert(request.id)
+    suspendedByUser[request.share.user, default: []].append(request.id)
+  }
+
+  mutating func noteSuspendedNoMore(_ request: DispatchRequest) {
+    suspended.remove(request.id)
+    suspendedByUser[request.share.user]?.removeAll { $0 == request.id }
+    if suspendedByUser[request.share.user]?.isEmpty == true { suspendedByUser[request.share.user] = nil }
+  }
+
+  /// A suspended request's client is back: it waits again where it stood. It was accepted before, so that no limit
+  /// forbids it.
   ///
   /// - Returns: nil if there is no such request; nothing follows where it is not suspended.
   package mutating func resume(_ id: RequestID, at now: Instant) -> [DispatchAction]? {
     guard let record = requests[id] else { return nil }
     guard case .suspended = record.phase else { return [] }
-    suspended.remove(id)
-    count(record.request, waiting: 1, suspended: -1)
+    noteSuspendedNoMore(record.request)
+    count(record.request, waiting: 1)
     line(of: record.request) { $0.putBack(id) }
     order.resume(id)
     requests[id]?.phase = .waiting(since: now - record.waited)

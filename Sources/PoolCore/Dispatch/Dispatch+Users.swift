@@ -13,7 +13,7 @@ extension Dispatch {
       return Refusal(.tooManyConcurrent, retryAfter: Self.shortPause)
     }
     // What starts at once does not wait.
-    if let most = share.limits.waiting, open.waiting + open.suspended >= most, leastBusy(for: record) == nil {
+    if let most = share.limits.waiting, open.waiting >= most, leastBusy(for: record) == nil {
       return Refusal(.tooManyWaiting, retryAfter: Self.shortPause)
     }
     return nil
@@ -93,7 +93,7 @@ extension Dispatch {
   }
 
   /// Counts a request in another place, by its model and by its user.
-  mutating func count(_ request: DispatchRequest, waiting: Int = 0, running: Int = 0, suspended: Int = 0) {
+  mutating func count(_ request: DispatchRequest, waiting: Int = 0, running: Int = 0) {
     guard request.need == .slot else { return }
     let model = request.model ?? ""
     demand[model, default: Demand()].waiting += waiting
@@ -103,7 +103,6 @@ extension Dispatch {
     let user = request.share.user
     openByUser[user, default: OpenRequests()].waiting += waiting
     openByUser[user]?.running += running
-    openByUser[user]?.suspended += suspended
     if openByUser[user] == OpenRequests() { openByUser[user] = nil }
   }
 }

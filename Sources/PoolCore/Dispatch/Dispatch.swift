@@ -52,6 +52,8 @@ package struct Dispatch: Sendable {
   package internal(set) var demand: [String: Demand] = [:]
   /// Those whose client is away.
   package internal(set) var suspended: Set<RequestID> = []
+  /// By user, those first that have been suspended for longest; entries without any are removed.
+  package internal(set) var suspendedByUser: [UserID: [RequestID]] = [:]
   /// By user, of what needs a slot; entries at zero are removed.
   package internal(set) var openByUser: [UserID: OpenRequests] = [:]
   /// What each user used in the last hour.
@@ -136,7 +138,7 @@ package struct Dispatch: Sendable {
     guard request.need != .slot || !isUnserved(request.model) else { return Refusal(.modelNotServed) }
     guard request.need != .storeReference || storeRefusal == nil else { return Refusal(.storeRefused) }
     if let refusal = refusalByUser(of: record, at: now) { return refusal }
-    let hasPlace = depth + suspended.count < limits.waitingRequests || needsNoPlace(record)
+    let hasPlace = depth < limits.waitingRequests || needsNoPlace(record)
     return hasPlace ? nil : Refusal(.queueFull)
   }
 
@@ -163,8 +165,7 @@ package struct Dispatch: Sendable {
     line(of: request) { $0.append(request.id) }
     if case .suspended = record.phase {
       line(of: request) { $0.callUp(request.id) }
-      suspended.insert(request.id)
-      count(request, suspended: 1)
+      noteSuspended(request)
       if request.need == .slot { order.append(request, at: now, isSuspended: true) }
     } else {
       count(request, waiting: 1)
@@ -336,8 +337,7 @@ package struct Dispatch: Sendable {
     switch record.phase {
     case .waiting: count(record.request, waiting: -1)
     case .suspended:
-      suspended.remove(id)
-      count(record.request, suspended: -1)
+      noteSuspendedNoMore(record.request)
     case .assigned: release(id, at: now)
     }
     line(of: record.request) { $0.remove(id) }

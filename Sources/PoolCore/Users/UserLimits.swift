@@ -5,9 +5,9 @@ package struct UserLimits: Hashable, Sendable {
   /// Tokens of questions and answers in any sixty minutes. What is asked while some are left is answered to its end,
   /// so that the sum may go beyond by what the open requests take.
   package var tokensPerHour: Int?
-  /// Open requests: those that wait, run or are suspended.
+  /// Open requests: those that wait or run.
   package var concurrent: Int?
-  /// Of these, those that wait or are suspended. What starts at once does not wait.
+  /// Of these, those that wait. What starts at once does not wait.
   package var waiting: Int?
 
   package init(
@@ -75,9 +75,8 @@ package struct LimitStanding: Hashable, Sendable {
 package struct OpenRequests: Hashable, Sendable {
   package var waiting = 0
   package var running = 0
-  package var suspended = 0
 
   package init() {}
 
-  package var total: Int { waiting + running + suspended }
+  package var total: Int { waiting + running }
 }
