@@ -16,8 +16,12 @@ from werkzeug.exceptions import ServiceUnavailable
 from browser import prepare, serve
 from upstream import Unavailable, Upstream
 
-# What the pool is told of a request, beside the body; X-Forwarded-User is whom nginx has authenticated.
-PASSED_ON = ("Content-Type", "Cookie", "Accept-Language", "Last-Event-ID", "X-Forwarded-User")
+# What the pool is told of a request, beside the body. The last three are nginx's: where it comes from, whether by HTTPS,
+# and whom nginx has authenticated.
+PASSED_ON = (
+    *("Content-Type", "Cookie", "Accept-Language", "Last-Event-ID"),
+    *("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-User"),
+)
 # What of the answer's head is between two servers only.
 KEPT_BACK = ("connection", "keep-alive", "transfer-encoding", "upgrade", "date", "server")
 
