@@ -97,11 +97,26 @@ import Testing
   @Test(arguments: [
     [("X-Forwarded-User", "ann"), ("X-Forwarded-User", "bob")], [("X-Forwarded-User", "")],
     [("X-Forwarded-User", String(repeating: "a", count: 129))], [("X-Forwarded-User", "a\u{1}b")],
-    [("X-Remote-User", "ann")],
+    [("X-Remote-User", "ann")], [("X-Forwarded-User", " \t ")],
+    // Müller in Latin-1, and every other name that differs from it there alone.
+    [("X-Forwarded-User", "M\u{FFFD}ller")],
   ])
   func `a header that leaves open who is meant names nobody`(_ headers: [(String, String)]) throws {
     let caller = try identify(control(), headers, from: "10.0.0.5")
     #expect(caller?.proof == .anonymous)
+  }
+
+  @Test(arguments: [" boss", "boss ", "\tboss \t"])
+  func `blanks around a name are none of it`(_ name: String) throws {
+    #expect(try identify(control(), [("X-Forwarded-User", name)], from: "10.0.0.5")?.name == "boss")
+  }
+
+  @Test func `a proxy's word that names nobody is noticed, and a stranger's is not`() throws {
+    func names(_ name: String, _ peer: String) throws -> Bool {
+      control().namesNobody(["X-Forwarded-User": name], from: try SocketAddress(ipAddress: peer, port: 1))
+    }
+    #expect(try names("M\u{FFFD}ller", "10.0.0.5") && !names("Müller", "10.0.0.5") && !names("", "10.0.0.5"))
+    #expect(try !names("M\u{FFFD}ller", "192.0.2.1"))
   }
 
   @Test func `the header's name is the configured one`() throws {

@@ -128,8 +128,15 @@ import Testing
     #expect(rules.defaultClass == "free" && rules.anonymousClass == "free")
     #expect(rules.users["ann"] == AccessRules.UserGrant(role: .administrator))
     #expect(rules.users["bob"] == AccessRules.UserGrant(className: "enterprise"))
-    for wrong in ["trusted_proxies: [10.0.0.1/24]", "trusted_proxies: [host]", "user_header: 'a b'", "anonymous: yes"] {
+    for wrong in [
+      "trusted_proxies: [10.0.0.1/24]", "trusted_proxies: [host]", "trusted_proxies: [0.0.0.0/0]",
+      "trusted_proxies: ['::/0']", "user_header: 'a b'", "user_header: Authorization", "user_header: COOKIE",
+      "user_header: Host", "user_header: Content-Length", "user_header: x-forwarded-for", "anonymous: yes",
+    ] {
       #expect(problems("access: {\(wrong)}").count == 1, "\(wrong)")
+    }
+    for wrong in ["'ann '", "' ann'", "\"M\\uFFFDller\""] {
+      #expect(problems("users: {\(wrong): {role: administrator}}").count == 1, "\(wrong)")
     }
   }
 

@@ -108,13 +108,26 @@ struct AccessControl {
     return .unknown
   }
 
-  /// Two headers would leave open which one the proxy has written.
+  /// Whether a trusted proxy names a user in a way that leaves open who is meant.
+  func namesNobody(_ headers: HTTPHeaders, from peer: SocketAddress?) -> Bool {
+    guard let address = Self.address(of: peer), isTrusted(address) else { return false }
+    return headers[userHeader].contains { !$0.isEmpty } && proxyUser(headers) == nil
+  }
+
+  /// Two headers would leave open which one the proxy has written. Blanks around a name are none of it (RFC 9110, 5.5),
+  /// and what is not UTF-8 is no name: with U+FFFD in place of their letters, those of several users are the same.
   private func proxyUser(_ headers: HTTPHeaders) -> String? {
     let values = headers[userHeader]
-    guard values.count == 1, let name = values.first, (1...128).contains(name.utf8.count),
-      name.unicodeScalars.allSatisfy({ $0.value >= 0x20 && $0.value != 0x7F })
+    guard values.count == 1, let name = values.first.map(Self.withoutBlanksAround), (1...128).contains(name.utf8.count),
+      name.unicodeScalars.allSatisfy({ $0.value >= 0x20 && $0.value != 0x7F && $0 != "\u{FFFD}" })
     else { return nil }
     return name
+  }
+
+  private static func withoutBlanksAround(_ value: String) -> String {
+    func isBlank(_ character: Character) -> Bool { character == " " || character == "\t" }
+    let start = value.drop(while: isBlank)
+    return start.lastIndex { !isBlank($0) }.map { String(start[...$0]) } ?? ""
   }
 
   /// The last address of `X-Forwarded-For` that is no proxy's: what stands before it is what the client says.

@@ -28,17 +28,25 @@ extension DispatcherShell: GatewayDelegate {
     // A browser sends its cookie with whatever some other page has it ask.
     let keyID = peer.isSameOrigin ? chat?.keyID(of: head.headers) : nil
     guard let caller = access.identify(head, from: peer, sessionKeyID: keyID) else {
-      return .refused(
-        .unauthenticated,
-        because: access.showsUnknownKey(head.headers)
-          ? "This API key is not known here, or no longer. Ask the operator of this server for another one."
-          : "This server wants an API key: 'Authorization: Bearer sk-pool-…'. Ask its operator for one.")
+      return .refused(.unauthenticated, because: unauthenticated(head, from: peer))
     }
     guard route.audience != .administrators || caller.isAdministrator else {
       return .refused(
         .forbidden, because: "Models are pulled, made and deleted by administrators alone on this server.")
     }
     return .admitted(caller)
+  }
+
+  private func unauthenticated(_ head: HTTPRequestHead, from peer: RequestPeer) -> String {
+    if access.showsUnknownKey(head.headers) {
+      return "This API key is not known here, or no longer. Ask the operator of this server for another one."
+    }
+    if access.namesNobody(head.headers, from: peer.address) {
+      return
+        "The proxy before this server names no user who can be known by it: one name of at most 128 bytes of UTF-8 "
+        + "in one header. Ask its operator."
+    }
+    return "This server wants an API key: 'Authorization: Bearer sk-pool-…'. Ask its operator for one."
   }
 
   func exchangeArrived(_ exchange: Exchange) {

@@ -79,10 +79,12 @@ extension ValueFormat where Value == ServiceAddress {
 }
 
 extension ValueFormat where Value == IPNetwork {
-  static var network: Self {
-    .scalar("an address such as 127.0.0.1 or a network such as 10.0.0.0/8", render: { .text($0.description) }) {
-      IPNetwork($0)
-    }
+  /// Those of proxies: where the network is the whole Internet, every client says who it is.
+  static var proxies: Self {
+    .scalar(
+      "an address such as 127.0.0.1 or a network such as 10.0.0.0/8, and no /0, which is everybody",
+      render: { .text($0.description) }
+    ) { IPNetwork($0).flatMap { $0.prefix > 0 ? $0 : nil } }
   }
 }
 
@@ -158,9 +160,18 @@ extension ValueFormat where Value == String {
   }
 
   /// RFC 9110, 5.1, as far as names of headers go that are in use.
-  static var headerName: Self {
-    text("a header's name such as X-Forwarded-User") { $0.utf8.count <= 64 && $0.isMade(of: "-_") }
+  static var userHeader: Self {
+    text("the name of a header such as X-Forwarded-User, and of none that says something else") { name in
+      name.utf8.count <= 64 && name.isMade(of: "-_") && !otherHeaders.contains(name.lowercased())
+    }
   }
+
+  /// What clients themselves say, or what belongs to the connection.
+  private static let otherHeaders: Set = [
+    "accept", "authorization", "connection", "content-length", "content-type", "cookie", "expect", "forwarded", "host",
+    "keep-alive", "last-event-id", "origin", "proxy-authorization", "referer", "te", "trailer", "transfer-encoding",
+    "upgrade", "user-agent", "via", "x-api-key", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto",
+  ]
 
   static var className: Self {
     text("a class's name: 1 to 32 of a-z, 0-9, _ and -") {
@@ -169,7 +180,11 @@ extension ValueFormat where Value == String {
   }
 
   /// Whom a proxy names: also an address of mail, or a whole name.
-  static var proxyUserName: Self { text("a user's name of at most 128 bytes") { $0.utf8.count <= 128 } }
+  static var proxyUserName: Self {
+    text("a user's name of at most 128 bytes, without blanks around") {
+      $0.utf8.count <= 128 && $0.first != " " && $0.last != " " && !$0.unicodeScalars.contains("\u{FFFD}")
+    }
+  }
 
   static var instructions: Self {
     .scalar("a text of at most 16384 bytes", render: { .text($0) }) { text in

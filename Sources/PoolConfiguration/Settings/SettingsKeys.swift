@@ -77,8 +77,8 @@ enum SettingsKeys {
 
   private static let access: [Key<Settings>] = [
     .value("anonymous", \.access.anonymous, .choice),
-    .value("trusted_proxies", \.access.trustedProxies, ValueFormat.network.list("addresses or networks", most: 64)),
-    .value("user_header", \.access.userHeader, .headerName),
+    .value("trusted_proxies", \.access.trustedProxies, ValueFormat.proxies.list("addresses or networks", most: 64)),
+    .value("user_header", \.access.userHeader, .userHeader),
     .value("default_class", \.access.defaultClass, .className),
     .value("anonymous_class", \.access.anonymousClass, .className),
   ]
