@@ -21,7 +21,7 @@ struct Accounts: Sendable {
 
   /// As if it were accepted; ``ended(_:_:)`` takes that back.
   mutating func arrives(_ id: RequestID, _ request: SimulatedRequest, at now: Instant) {
-    guard request.need == .slot else { return }
+    guard request.need.isInference else { return }
     requests[id] = Request(user: request.share.user)
     let use = Use(request: id, at: now, requests: 1, tokens: request.inputTokens)
     uses[request.share.user, default: []].append(use)

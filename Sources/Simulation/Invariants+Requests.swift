@@ -105,7 +105,7 @@ extension Invariants {
           !mayWrite.contains(instance.wanted.id)
             && instance.references.contains { dispatch.requests[$0]?.request.need == .storeReference }
         })
-    let awaitsNetwork = record.request.need == .networkReference && dispatch.storeRefusal == nil && mayWrite.isEmpty
+    let awaitsNetwork = record.request.need.leavesMachine && dispatch.storeRefusal == nil && mayWrite.isEmpty
     if !awaitsWriter, !awaitsNetwork { note("request \(id) waits beside \(inRotation.map(\.wanted.id))") }
   }
 }

@@ -36,7 +36,7 @@ extension Invariants {
         suspended.insert(id)
         continue
       }
-      guard record.request.need == .slot else { continue }
+      guard record.request.need.isInference else { continue }
       open[record.request.share.user, default: OpenRequests()].count(record.phase)
     }
     if open != dispatch.openByUser { note("\(open) are open, \(dispatch.openByUser) are counted") }

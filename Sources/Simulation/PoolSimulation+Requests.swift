@@ -8,7 +8,7 @@ extension PoolSimulation {
     waitingSince[id] = now
     accounts.arrives(id, request, at: now)
     apply(dispatch: { $0.arrive(request.dispatched(as: id), at: $1) })
-    if request.need == .slot, let dispatch, dispatch.requests[id] != nil {
+    if request.need.isInference, let dispatch, dispatch.requests[id] != nil {
       invariants.accepted(request, dispatch, accounts, at: now)
     }
   }

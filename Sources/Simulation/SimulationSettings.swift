@@ -113,7 +113,7 @@ package struct SimulatedRequest: Hashable, Sendable {
     self.patience = patience
   }
 
-  var needsNetwork: Bool { need == .storeReference || need == .networkReference }
+  var needsNetwork: Bool { need == .storeReference || need.leavesMachine }
   var kind: DispatchRequest.Kind { DispatchRequest.Kind(model: model, options: options) }
 
   func dispatched(as id: RequestID) -> DispatchRequest {

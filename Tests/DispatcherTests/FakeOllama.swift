@@ -13,6 +13,8 @@ final class FakeOllama: Sendable {
     var versionStatus: UInt? = 200
     /// The body to `/api/ps`; nil for no answer at all.
     var processList: String? = #"{"models":[]}"#
+    /// The body to `/api/tags` where the dispatcher asks for itself.
+    var modelList = #"{"models":[]}"#
   }
 
   let name: String
@@ -156,6 +158,7 @@ private final class FakeConnection: ChannelInboundHandler {
         if let status = behaviour.versionStatus { answer(status, #"{"version":"0.0.0"}"#, context) }
       case "/api/ps":
         if let list = behaviour.processList { answer(200, list, context) }
+      case "/api/tags" where head.headers["user-agent"] == ["ollama-pool"]: answer(200, behaviour.modelList, context)
       default:
         let asked = Asked(head, String(buffer: body), context.channel)
         state.asked.withLock { $0.append(asked) }

@@ -28,6 +28,23 @@ import Testing
   }
 }
 
+@Suite struct ModelListingTests {
+  private static func here(_ entries: String...) -> Set<String>? {
+    ModelListing.hereDespiteTheirNames(Array(#"{"models":[\#(entries.joined(separator: ","))]}"#.utf8))
+  }
+
+  @Test func `a model is here that has the name of one elsewhere and is not listed as such`() {
+    #expect(
+      Self.here(
+        #"{"name":"gpt-oss:120b-cloud","remote_model":"gpt-oss:120b","remote_host":"https://ollama.com:443"}"#,
+        #"{"name":"Llama3.2:Mine-Cloud","model":"x"}"#, #"{"name":"llama3.2:latest"}"#,
+        #"{"model":"glm:cloud","remote_host":"","remote_model":null}"#, #"{"size":5}"#)
+        == ["llama3.2:mine-cloud", "glm:cloud"])
+    #expect(Self.here() == [])
+    #expect(ModelListing.hereDespiteTheirNames(Array("5".utf8)) == nil)
+  }
+}
+
 @Suite struct LoadedModelsTests {
   private static func models(_ entries: String...) -> [LoadedModel]? {
     ProcessList.models(Array(#"{"models":[\#(entries.joined(separator: ","))]}"#.utf8))

@@ -24,7 +24,33 @@ import Testing
     #expect(pool.started == [1, 2, 4])
   }
 
-  @Test func limitsAreOfEachUserAndOfWhatNeedsASlot() {
+  @Test func whatIsComputedElsewhereTakesNoSlotAndCountsAsWell() {
+    var pool = PoolUnderTest(instances: 1)
+    let limits = share(UserLimits(requestsPerHour: 3, tokensPerHour: 1000, concurrent: 2))
+    for number: UInt64 in 1...3 { pool.arrive(number, need: .remoteInference, share: limits, tokens: 10) }
+    #expect(pool.started == [1, 2] && pool.dispatch.inFlight == 0)
+    #expect(pool.ended == [3: .failed(.tooManyConcurrent)])
+    pool.begin(1)
+    pool.advance(.seconds(1), tokens: [1: 50])
+    func used() -> UsageLedger.Usage { pool.dispatch.usage.usage(of: "eva", at: pool.now) }
+    #expect(used() == UsageLedger.Usage(requests: 2, tokens: 70))
+    pool.end(1, questionTokens: 20, tokens: 400)
+    #expect(used() == UsageLedger.Usage(requests: 2, tokens: 430))
+    pool.arrive(4, share: limits)
+    pool.end(4)
+    // What could not be computed there is given back.
+    pool.end(2, .failed(.upstreamError))
+    #expect(used() == UsageLedger.Usage(requests: 2, tokens: 420) && pool.dispatch.openByUser.isEmpty)
+    pool.arrive(5, need: .remoteInference, share: limits, tokens: 700)
+    pool.end(5)
+    pool.arrive(6, need: .remoteInference, share: limits)
+    #expect(pool.ended[6] == .failed(.rateLimited))
+    // The account there is no inference.
+    pool.arrive(7, need: .networkReference, share: limits)
+    #expect(pool.started == [1, 2, 4, 5, 7])
+  }
+
+  @Test func limitsAreOfEachUserAndOfInference() {
     var pool = PoolUnderTest(instances: 0)
     let one = UserLimits(requestsPerHour: 1, concurrent: 1)
     pool.arrive(1, share: share(one))

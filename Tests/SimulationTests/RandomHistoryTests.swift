@@ -163,7 +163,8 @@ struct HistoryOfSeed {
       }
       request.isDurable = random.happens(durable)
       if random.happens(others) {
-        request.need = random.happens(0.5) ? .reference : random.happens(0.5) ? .storeReference : .networkReference
+        let others: [DispatchRequest.Need] = [.reference, .storeReference, .networkReference, .remoteInference]
+        request.need = others.randomElement(using: &random) ?? .reference
         request.isReplayable = request.need != .storeReference || random.happens(0.5)
       }
       return request

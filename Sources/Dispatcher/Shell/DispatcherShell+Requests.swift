@@ -55,9 +55,7 @@ extension DispatcherShell: GatewayDelegate {
       exchange.respond(
         status: 200, headers: [("Content-Type", "text/plain; charset=utf-8")], body: Array("Ollama is running".utf8))
     case .processList: answerProcessList(exchange)
-    // What is computed elsewhere takes no GPU.
-    case .inference:
-      admit(exchange, exchange.model.map(ModelName.isComputedElsewhere) == true ? .networkReference : .slot)
+    case .inference: admit(exchange, need(of: exchange.model))
     case .metadata: admit(exchange, .reference)
     case .modelManagement: admit(exchange, .storeReference)
     case .account: admit(exchange, .networkReference)
@@ -76,9 +74,10 @@ extension DispatcherShell: GatewayDelegate {
   /// Before anything is written down for it. What is not refused has not arrived by this.
   func refuses(_ exchange: Exchange) -> Bool {
     let now = Instant.now
-    guard !core.accepts(request(of: exchange, .slot), at: now) else { return false }
+    let need = need(of: exchange.model)
+    guard !core.accepts(request(of: exchange, need), at: now) else { return false }
     exchange.park()
-    let request = carry(exchange, .slot)
+    let request = carry(exchange, need)
     // At the very same time: what was said of it holds.
     apply { core, _ in core.arrive(request, at: now) }
     return true
@@ -87,7 +86,7 @@ extension DispatcherShell: GatewayDelegate {
   /// A question that an earlier dispatcher had accepted.
   func restore(_ exchange: Exchange, isSuspended: Bool) {
     exchange.park()
-    let request = carry(exchange, .slot)
+    let request = carry(exchange, need(of: exchange.model))
     apply { core, now in core.restore(request, isSuspended: isSuspended, at: now) }
   }
 
@@ -139,6 +138,7 @@ extension DispatcherShell: GatewayDelegate {
   func exchangeCaughtUp(_ exchange: Exchange) { chat?.caughtUp(exchange) }
 
   func exchangeEnded(_ exchange: Exchange, _ outcome: ExchangeOutcome) {
+    if exchange.route.kind == .modelManagement { modelsChanged() }
     guard let ended = carried.removeValue(forKey: exchange.id) else {
       chat?.ended(exchange)
       return

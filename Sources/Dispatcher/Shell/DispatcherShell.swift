@@ -16,6 +16,7 @@ import QueueStore
 /// - here: applying events, the actions and the timers;
 /// - `DispatcherShell+Requests`: the gateway's exchanges;
 /// - `DispatcherShell+Instances`: probes, loads and the lists of what is loaded;
+/// - `DispatcherShell+Models`: where models are computed;
 /// - `DispatcherShell+Reloads`: loads that clients' options cost;
 /// - `DispatcherShell+Control`: what the control socket asks;
 /// - `DispatcherShell+Queue`: what the queue looks like from outside;
@@ -50,6 +51,7 @@ final class DispatcherShell {
   var reloads: Deque<ReloadTally> = []
   /// Clients that wait for the process list that is being asked for.
   var processListClients: [Exchange] = []
+  var modelPlaces = ModelPlaces()
   var control = ControlState()
   var places = PlaceWatch()
 
@@ -124,7 +126,9 @@ final class DispatcherShell {
 
   private func tell(_ report: DispatchReport) {
     switch report {
-    case .instanceReady(_, let time): metrics.instanceBecameReady(after: time)
+    case .instanceReady(_, let time):
+      metrics.instanceBecameReady(after: time)
+      listModels()
     case .drained: drained.succeed()
     case .modelReloaded(let request, let id, let model, let before, let after):
       return modelReloaded(ModelReload(model: model, instance: id, from: before, to: after, at: .now), by: request)

@@ -61,7 +61,7 @@ package enum ProcessList {
   }
 
   /// nil for what is no name.
-  private static func string(_ value: Slice<UnsafeRawBufferPointer>) -> String? {
+  static func string(_ value: Slice<UnsafeRawBufferPointer>) -> String? {
     guard value.first == UInt8(ascii: "\""), value.count > 2, value.count <= RequestFields.longestModel else {
       return nil
     }
@@ -70,7 +70,8 @@ package enum ProcessList {
 
   private static func elements(_ body: UnsafeRawBufferPointer) -> [Range<Int>] { list(body) ?? [] }
 
-  private static func list(_ body: UnsafeRawBufferPointer) -> [Range<Int>]? {
+  /// Where the entries of `models` stand; nil for what is no list.
+  static func list(_ body: UnsafeRawBufferPointer) -> [Range<Int>]? {
     var list: Range<Int>?
     var scanner = JSONScanner(body)
     let end = scanner.members { key, value in

@@ -10,6 +10,9 @@ package struct Probe: Sendable, Hashable {
   /// What it holds in memory. Can stall while a model loads: no sign of life.
   package static let processList = Probe(method: "GET", path: "/api/ps", body: [])
 
+  /// The models in the store, and where they are computed.
+  package static let modelListing = Probe(method: "GET", path: "/api/tags", body: [])
+
   /// Loads `model` and keeps it for ever.
   ///
   /// - Parameter contextLength: in tokens; nil for the model's or the instance's own.

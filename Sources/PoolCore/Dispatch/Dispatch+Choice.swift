@@ -145,7 +145,7 @@ extension Dispatch {
     case .reference: true
     // Where the supervisor has chosen, there is no other one.
     case .storeReference: instance.wanted.writesStore != false
-    case .networkReference: hasNetwork(instance)
+    case .networkReference, .remoteInference: hasNetwork(instance)
     }
   }
 
@@ -195,7 +195,7 @@ extension Dispatch {
   func needsNoPlace(_ record: Record) -> Bool {
     switch record.request.need {
     case .slot: leastBusy(for: record) != nil
-    case .reference, .networkReference: instances.values.contains { canServe(record, $0) }
+    case .reference, .networkReference, .remoteInference: instances.values.contains { canServe(record, $0) }
     case .storeReference: nextWriter(for: record) != nil
     }
   }

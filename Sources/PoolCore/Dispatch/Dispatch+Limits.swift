@@ -8,7 +8,7 @@ extension Dispatch {
   package mutating func tick(at now: Instant, progress: (RequestID) -> RequestProgress?) -> [DispatchAction] {
     order.age(at: now)
     for instance in instances.values {
-      for id in instance.leases {
+      for id in instance.leases.union(instance.references) {
         guard let progress = progress(id) else { continue }
         progressed(id, questionTokens: progress.questionTokens, answerTokens: progress.answerTokens, at: now)
       }

@@ -3,9 +3,9 @@ extension Dispatch {
   /// When one of a user's own requests has ended, more or less: nobody can tell.
   private static let shortPause: Duration = .seconds(5)
 
-  /// Which of its user's limits forbids a request that needs a slot. Nothing is counted.
+  /// Which of its user's limits forbids inference. Nothing is counted.
   func refusalByUser(of record: Record, at now: Instant) -> Refusal? {
-    guard record.request.need == .slot else { return nil }
+    guard record.request.need.isInference else { return nil }
     let share = record.request.share
     if let refusal = usage.refusal(of: share.user, share.limits, at: now) { return refusal }
     let open = open(of: share.user)
@@ -13,13 +13,13 @@ extension Dispatch {
       return Refusal(.tooManyConcurrent, retryAfter: Self.shortPause)
     }
     // What starts at once does not wait.
-    if let most = share.limits.waiting, open.waiting >= most, leastBusy(for: record) == nil {
+    if let most = share.limits.waiting, open.waiting >= most, !needsNoPlace(record) {
       return Refusal(.tooManyWaiting, retryAfter: Self.shortPause)
     }
     return nil
   }
 
-  /// What a user has open of what needs a slot.
+  /// What a user has open of inference.
   package func open(of user: UserID) -> OpenRequests { openByUser[user] ?? OpenRequests() }
 
   /// What is left of a user's limits by the hour; nil where there is none.
@@ -39,9 +39,9 @@ extension Dispatch {
 
   // MARK: Counting
 
-  /// A request that needs a slot is accepted. What nobody can serve is given back, see `giveBack`.
+  /// Inference is accepted. What nobody can serve is given back, see `giveBack`.
   mutating func use(_ request: DispatchRequest, at now: Instant) {
-    guard request.need == .slot else { return }
+    guard request.need.isInference else { return }
     let question = UsageLedger.Usage(requests: 1, tokens: OutputLengths.bounded(request.inputTokens))
     usage.add(question, of: request.share.user, request.share.limits, at: now)
     requests[request.id]?.countedIn = UsageLedger.minute(of: now)
@@ -51,9 +51,8 @@ extension Dispatch {
   /// in the question.
   mutating func progressed(_ id: RequestID, questionTokens: Int = 0, answerTokens: Int, at now: Instant) {
     // An error is no answer.
-    guard let record = requests[id], record.request.need == .slot, record.answerStatus.map({ $0 < 400 }) ?? true else {
-      return
-    }
+    guard let record = requests[id], record.request.need.isInference, record.answerStatus.map({ $0 < 400 }) ?? true
+    else { return }
     func more(_ tokens: Int, than before: Int) -> Int {
       max(0, OutputLengths.bounded(tokens) - OutputLengths.bounded(before))
     }
@@ -94,12 +93,14 @@ extension Dispatch {
 
   /// Counts a request in another place, by its model and by its user.
   mutating func count(_ request: DispatchRequest, waiting: Int = 0, running: Int = 0) {
-    guard request.need == .slot else { return }
-    let model = request.model ?? ""
-    demand[model, default: Demand()].waiting += waiting
-    demand[model]?.inFlight += running
-    // Clients make the names up.
-    if demand[model] == Demand() { demand[model] = nil }
+    guard request.need.isInference else { return }
+    if request.need == .slot {
+      let model = request.model ?? ""
+      demand[model, default: Demand()].waiting += waiting
+      demand[model]?.inFlight += running
+      // Clients make the names up.
+      if demand[model] == Demand() { demand[model] = nil }
+    }
     let user = request.share.user
     openByUser[user, default: OpenRequests()].waiting += waiting
     openByUser[user]?.running += running

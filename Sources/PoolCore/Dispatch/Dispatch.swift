@@ -54,7 +54,7 @@ package struct Dispatch: Sendable {
   package internal(set) var suspended: Set<RequestID> = []
   /// By user, those first that have been suspended for longest; entries without any are removed.
   package internal(set) var suspendedByUser: [UserID: [RequestID]] = [:]
-  /// By user, of what needs a slot; entries at zero are removed.
+  /// By user, of inference; entries at zero are removed.
   package internal(set) var openByUser: [UserID: OpenRequests] = [:]
   /// What each user used in the last hour.
   package internal(set) var usage = UsageLedger()
@@ -396,7 +396,7 @@ package struct Dispatch: Sendable {
     case .slot: change(&queue)
     case .reference: change(&callers)
     case .storeReference: change(&writers)
-    case .networkReference: change(&leavers)
+    case .networkReference, .remoteInference: change(&leavers)
     }
   }
 }

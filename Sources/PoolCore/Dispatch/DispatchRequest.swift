@@ -9,9 +9,14 @@ package struct DispatchRequest: Hashable, Sendable {
     /// The one instance that changes the model store: pull, push, create, copy, delete, blobs. Two servers that pull
     /// into one store share their partial files, so all of these go to the same one.
     case storeReference
-    /// The instance that has a way out to the network, at once and without a slot: models that are computed elsewhere,
-    /// and the account there.
+    /// The instance that has a way out to the network, at once and without a slot: the account at ollama.com.
     case networkReference
+    /// The same, for inference that is computed elsewhere: it takes no GPU, and counts for its user's limits.
+    case remoteInference
+
+    package var isInference: Bool { self == .slot || self == .remoteInference }
+    /// Whether it takes an instance that has a way out to the network, and may just pass by.
+    package var leavesMachine: Bool { self == .networkReference || self == .remoteInference }
   }
 
   package var id: RequestID

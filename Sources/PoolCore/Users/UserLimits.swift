@@ -1,4 +1,4 @@
-/// What one user may ask of the pool; nil for no limit. It counts inference alone: what needs a slot.
+/// What one user may ask of the pool; nil for no limit. It counts inference alone.
 package struct UserLimits: Hashable, Sendable {
   /// Accepted requests in any sixty minutes.
   package var requestsPerHour: Int?
@@ -71,7 +71,7 @@ package struct LimitStanding: Hashable, Sendable {
   package var remainingPart: Double { limit > 0 ? Double(remaining) / Double(limit) : 0 }
 }
 
-/// A user's open requests, of those that need a slot.
+/// A user's open inference.
 package struct OpenRequests: Hashable, Sendable {
   package var waiting = 0
   package var running = 0
