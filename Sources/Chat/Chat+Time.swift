@@ -35,7 +35,8 @@ extension Chat {
   }
 
   private func forgetExpiredSessions() {
-    store.deleteSessions(lastUsedBefore: .now - sessions.lifetime).assumeIsolated().whenComplete { [self] gone in
+    let now = expiryClock.time(.now, at: pool.now)
+    store.deleteSessions(lastUsedBefore: now - sessions.lifetime).assumeIsolated().whenComplete { [self] gone in
       switch gone {
       case .success(let gone): for session in gone { sessions.remove(session) }
       case .failure(let error): pool.storeFailed("\(error)")

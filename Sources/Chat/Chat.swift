@@ -53,6 +53,7 @@ package final class Chat {
   var tickTask: RepeatedTask?
   /// When it was last looked for sessions that have expired.
   var expiredAt: Instant
+  let expiryClock: ExpiryClock
 
   /// - Parameter stored: what was there when the dispatcher began.
   package init(
@@ -66,6 +67,7 @@ package final class Chat {
     self.settings = settings
     sessions = Sessions(secret: secret, lifetime: settings.sessionLifetime, stored: stored.sessions)
     expiredAt = pool.now
+    expiryClock = ExpiryClock(.now, at: pool.now)
     finder = SourceFinder(gateway: gateway, settings: sources) { [unowned pool] problem in pool.sourcesFailed(problem) }
     startTicking()
   }

@@ -1,3 +1,4 @@
+import GRDB
 package import NIOCore
 
 /// What a user had in one minute.
@@ -20,15 +21,14 @@ extension QueueStore {
   /// Replaces what is stored for each of these users and minutes: sums, and not what was added, so that it may be said
   /// again.
   package func set(_ usage: [StoredUsage]) -> EventLoopFuture<Void> {
+    call("storing usage") { database in try database.set(usage) }
+  }
+
+  /// Replaces all that is stored, as after the clock was set.
+  package func replaceUsage(with usage: [StoredUsage]) -> EventLoopFuture<Void> {
     call("storing usage") { database in
-      for usage in usage {
-        try database.change(
-          """
-          INSERT INTO usage (user, minute, requests, tokens) VALUES (?, ?, ?, ?)
-          ON CONFLICT (user, minute) DO UPDATE SET requests = excluded.requests, tokens = excluded.tokens
-          """,
-          usage.user, usage.minute, usage.requests, usage.tokens)
-      }
+      try database.change("DELETE FROM usage")
+      try database.set(usage)
     }
   }
 
@@ -40,5 +40,18 @@ extension QueueStore {
   /// Deletes what was used before a minute.
   package func deleteUsage(before minute: Int64) -> EventLoopFuture<Void> {
     call("deleting usage") { database in try database.change("DELETE FROM usage WHERE minute < ?", minute) }
+  }
+}
+
+extension Database {
+  fileprivate func set(_ usage: [StoredUsage]) throws {
+    for usage in usage {
+      try change(
+        """
+        INSERT INTO usage (user, minute, requests, tokens) VALUES (?, ?, ?, ?)
+        ON CONFLICT (user, minute) DO UPDATE SET requests = excluded.requests, tokens = excluded.tokens
+        """,
+        usage.user, usage.minute, usage.requests, usage.tokens)
+    }
   }
 }

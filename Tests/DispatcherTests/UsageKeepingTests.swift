@@ -23,6 +23,25 @@ import Testing
     #expect((998...1000).contains(now.minute))
   }
 
+  @Test func afterTheClockWasSetEveryMinuteHasItsRowByTheNewTime() {
+    let start = WallTime(milliseconds: 1000 * Self.minute)
+    var keeping = UsageKeeping(at: start, .zero)
+    let (hour, later) = (Instant.zero + .seconds(3600), WallTime(milliseconds: 1060 * Self.minute))
+    #expect(!keeping.follow(later, hour), "it runs as the core's")
+    // Two hours ahead; what is used from then on counts when the dispatcher begins anew.
+    let ahead = WallTime(milliseconds: 1180 * Self.minute)
+    #expect(keeping.follow(ahead, hour) && !keeping.follow(ahead, hour))
+    let entry = UsageLedger.Entry(user: "key:shop", minute: 60, requests: 2, tokens: 3)
+    let row = keeping.stored(entry)
+    #expect(row.minute == ahead.minute)
+    let next = UsageKeeping(at: ahead, .zero)
+    #expect(next.settled([row], at: .zero).rows.map(next.entry).map(\.minute) == [0])
+    #expect(keeping.entry(row) == entry)
+    // What a clock is corrected by all the time is none of it.
+    #expect(!keeping.follow(WallTime(milliseconds: ahead.milliseconds + 59_999), hour))
+    #expect(keeping.follow(start, hour) && keeping.stored(entry).minute == start.minute)
+  }
+
   @Test func whatLiesAheadSinceTheClockWasSetBackCountsOnce() {
     let keeping = UsageKeeping(at: WallTime(milliseconds: 1000 * Self.minute), .zero)
     func row(_ user: String, _ minute: Int64, _ requests: Int) -> StoredUsage {

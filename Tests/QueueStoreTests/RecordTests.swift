@@ -102,6 +102,9 @@ struct RecordTests {
     #expect(try await store.state.usage == [usage[4]])
     try await store.deleteUsage(from: usage[4].minute).get()
     #expect(try await store.state.usage == [])
+    try await store.set(usage).get()
+    try await store.replaceUsage(with: [usage[1]]).get()
+    #expect(try await store.state.usage == [usage[1]])
     try await store.close().get()
   }
 

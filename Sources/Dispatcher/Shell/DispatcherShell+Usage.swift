@@ -11,15 +11,30 @@ struct UsageKeeping {
   static let savesBetweenDeletions = 600
   static let savePause = TimeAmount.seconds(1)
 
-  /// From the core's minutes to those of the wall clock. One for all of a dispatcher's life, so that each minute has
-  /// one row; where the clock is set meanwhile, the rows are off by as much, for an hour after the next start.
-  let offset: Int64
+  /// How far the wall clock may run away from the core's before all is told anew, in milliseconds.
+  private static let tolerance: Int64 = 60_000
+
+  /// The wall clock's time at the beginning of the core's.
+  private var origin: WallTime
   var task: RepeatedTask?
   var saves = 0
 
-  init(at wall: WallTime, _ now: Instant) {
-    // Rounded down, so that no minute seems to lie ahead.
-    offset = WallTime(milliseconds: wall.milliseconds - now.nanoseconds / 1_000_000).minute
+  init(at wall: WallTime, _ now: Instant) { origin = Self.origin(wall, now) }
+
+  private static func origin(_ wall: WallTime, _ now: Instant) -> WallTime {
+    WallTime(milliseconds: wall.milliseconds - now.nanoseconds / 1_000_000)
+  }
+
+  /// From the core's minutes to those of the wall clock. Rounded down, so that no minute seems to lie ahead; the same
+  /// for as long as nobody sets the clock, so that each minute has one row.
+  private var offset: Int64 { origin.minute }
+
+  /// - Returns: whether the wall clock was set since the last call: then every minute has another row.
+  mutating func follow(_ wall: WallTime, _ now: Instant) -> Bool {
+    let origin = Self.origin(wall, now)
+    guard abs(origin.milliseconds - self.origin.milliseconds) >= Self.tolerance else { return false }
+    self.origin = origin
+    return true
   }
 
   func entry(_ stored: StoredUsage) -> UsageLedger.Entry {
@@ -73,7 +88,11 @@ extension DispatcherShell {
   /// Writes down what was used since the last call.
   func saveUsage() {
     let changes = takeUsageChanges()
-    if !changes.isEmpty { noteFailure(of: store.set(changes.map(usage.stored))) }
+    if usage.follow(.now, .now) {
+      noteFailure(of: store.replaceUsage(with: usageEntries.map(usage.stored)))
+    } else if !changes.isEmpty {
+      noteFailure(of: store.set(changes.map(usage.stored)))
+    }
     usage.saves += 1
     if usage.saves % UsageKeeping.savesBetweenDeletions == 1 {
       noteFailure(of: store.deleteUsage(before: WallTime.now.minute - UsageKeeping.minutes))

@@ -152,6 +152,7 @@ final class DispatcherShell {
   func takeUsageChanges() -> [UsageLedger.Entry] { core.takeUsageChanges() }
 
   // MARK: Time
+  var usageEntries: [UsageLedger.Entry] { core.usage.entries }
 
   private func scheduleTick() {
     let now = Instant.now

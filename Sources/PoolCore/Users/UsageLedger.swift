@@ -225,6 +225,15 @@ package struct UsageLedger: Sendable {
 
   // MARK: Over a restart
 
+  /// Everything that counts, or did until a moment ago, whether it has changed or not.
+  package var entries: [Entry] {
+    users.flatMap { user, record in
+      record.buckets.map {
+        Entry(user: user, minute: $0.minute, requests: $0.usage.requests, tokens: $0.usage.tokens)
+      }
+    }
+  }
+
   /// What has changed since the last call, as it stands now: each takes the place of an earlier one of its user and
   /// minute.
   package mutating func takeChanges() -> [Entry] {
