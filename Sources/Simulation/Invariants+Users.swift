@@ -39,6 +39,7 @@ extension Invariants {
       guard record.request.need.isInference else { continue }
       open[record.request.share.user, default: OpenRequests()].count(record.phase)
     }
+    if dispatch.index.all.elements != dispatch.requests.keys.sorted() { note("the index is not of all requests") }
     if open != dispatch.openByUser { note("\(open) are open, \(dispatch.openByUser) are counted") }
     let byUser = dispatch.suspendedByUser
     if Set(byUser.values.joined()) != suspended || byUser.values.contains([]) {

@@ -1,5 +1,6 @@
-import PoolCore
 import Testing
+
+@testable import PoolCore
 
 /// What a user's limits forbid, and what counts against them.
 @Suite struct UserLimitTests {
@@ -89,6 +90,17 @@ import Testing
     pool.arrive(3, share: share(limits), tokens: 5)
     pool.end(3, .failed(.noAnswer), questionTokens: 700)
     #expect(used() == 990)
+  }
+
+  @Test func eachUsersRequestsAreFoundWithoutThoseOfOthers() {
+    var pool = PoolUnderTest(instances: 1)
+    for number: UInt64 in 1...6 { pool.arrive(number, share: share(UserLimits(), of: number < 4 ? "eva" : "ugo")) }
+    func ids(_ user: UserID) -> [UInt64] { pool.dispatch.index.of(user).elements.map(\.number) }
+    pool.end(1)
+    _ = pool.dispatch.suspend(RequestID(5), at: pool.now)
+    #expect(ids("eva") == [2, 3] && ids("ugo") == [4, 5, 6] && ids("ada") == [])
+    for number: UInt64 in 2...6 { pool.perform(pool.dispatch.cancel(RequestID(number), at: pool.now) ?? []) }
+    #expect(pool.dispatch.index.userCount == 0 && pool.dispatch.index.all.isEmpty)
   }
 
   @Test func asManyAreOpenAndWaitAsMayAndWhatStartsAtOnceDoesNotWait() {

@@ -24,15 +24,24 @@ extension DispatcherShell {
     json.raw(",\"next\":")
     json.object(of: QueuePlace(estimateForNext(of: caller.share)))
     json.raw(",\"requests\":[")
-    var shown = 0
-    for id in core.requests.keys.sorted() where shown < Self.mostShown {
-      guard let record = core.requests[id], record.request.need == .slot, may(caller, see: record) else { continue }
-      if shown > 0 { json.raw(",") }
-      write(record, caller, at: now, &json)
-      shown += 1
+    let shown = first(of: caller.isAdministrator ? core.index.all : core.index.of(caller.user))
+    let estimates = estimates(for: shown.map(\.request.id))
+    for (number, record) in shown.enumerated() {
+      if number > 0 { json.raw(",") }
+      write(record, estimates[record.request.id], caller, at: now, &json)
     }
     json.raw("]}")
     exchange.respond(status: 200, headers: Self.jsonHeaders, body: json.bytes)
+  }
+
+  /// However many there are.
+  private func first(of ids: RankedSet<RequestID>) -> [Dispatch.Record] {
+    var records: [Dispatch.Record] = []
+    for rank in 0..<ids.count where records.count < Self.mostShown {
+      guard let record = ids[rank].flatMap({ core.requests[$0] }), record.request.need == .slot else { continue }
+      records.append(record)
+    }
+    return records
   }
 
   /// One request, by the name that its client got in `X-Request-Id`.
@@ -43,7 +52,7 @@ extension DispatcherShell {
       UInt64(name) == nil || may(caller, see: record)
     else { return exchange.refuse(.nothingThere) }
     var json = JSONWriter()
-    write(record, caller, at: .now, &json)
+    write(record, estimate(for: id), caller, at: .now, &json)
     exchange.respond(status: 200, headers: Self.jsonHeaders, body: json.bytes)
   }
 
@@ -51,13 +60,15 @@ extension DispatcherShell {
     caller.isAdministrator || record.request.share.user == caller.user
   }
 
-  private func write(_ record: Dispatch.Record, _ caller: Caller, at now: Instant, _ json: inout JSONWriter) {
+  private func write(
+    _ record: Dispatch.Record, _ estimate: WaitingEstimate?, _ caller: Caller, at now: Instant, _ json: inout JSONWriter
+  ) {
     let id = record.request.id
     json.raw("{\"request_id\":")
     json.string(chat?.name(of: id) ?? String(id.number))
     json.raw(",\"state\":")
     json.string(record.phase.word)
-    if let estimate = estimate(for: id) {
+    if let estimate {
       json.raw(",")
       json.members(of: QueuePlace(estimate))
     }

@@ -96,6 +96,8 @@ final class DispatcherShell {
   /// Where a request stands and how long it still waits; nil where it does not wait for a slot.
   func estimate(for id: RequestID) -> WaitingEstimate? { core.estimate(for: id, at: .now) }
 
+  func estimates(for ids: [RequestID]) -> [RequestID: WaitingEstimate] { core.estimates(for: ids, at: .now) }
+
   /// The same for one of this user's that would come now.
   func estimateForNext(of share: DispatchRequest.Share) -> WaitingEstimate { core.estimateForNext(of: share, at: .now) }
 
@@ -150,9 +152,9 @@ final class DispatcherShell {
 
   func restoreUsage(_ kept: [UsageLedger.Entry]) { core.restoreUsage(kept, at: .now) }
   func takeUsageChanges() -> [UsageLedger.Entry] { core.takeUsageChanges() }
+  var usageEntries: [UsageLedger.Entry] { core.usage.entries }
 
   // MARK: Time
-  var usageEntries: [UsageLedger.Entry] { core.usage.entries }
 
   private func scheduleTick() {
     let now = Instant.now

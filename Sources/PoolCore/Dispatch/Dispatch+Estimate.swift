@@ -22,9 +22,21 @@ extension Dispatch {
 
   /// nil where the request does not wait for a slot.
   package mutating func estimate(for id: RequestID, at now: Instant) -> WaitingEstimate? {
+    estimates(for: [id], at: now)[id]
+  }
+
+  /// Those of these that wait for a slot. O(log n) for each.
+  package mutating func estimates(for ids: [RequestID], at now: Instant) -> [RequestID: WaitingEstimate] {
     order.settle(at: now)
-    guard let key = order.key(of: id), let request = requests[id]?.request else { return nil }
-    return estimate(at: key, outlook(for: request.model, at: now))
+    var outlooks: [String?: Outlook] = [:]
+    var estimates: [RequestID: WaitingEstimate] = [:]
+    for id in ids {
+      guard let key = order.key(of: id), let request = requests[id]?.request else { continue }
+      let outlook = outlooks[request.model] ?? outlook(for: request.model, at: now)
+      outlooks[request.model] = outlook
+      estimates[id] = estimate(at: key, outlook)
+    }
+    return estimates
   }
 
   /// Those of all that wait for a slot; of a model's requests in the order of service. O(log n) for each.

@@ -23,6 +23,7 @@ package struct Dispatch: Sendable {
 
   /// Every request that has arrived and not ended.
   package internal(set) var requests: [RequestID: Record] = [:]
+  package internal(set) var index = RequestIndex()
   /// Those that need a slot, in the order of arrival.
   package internal(set) var queue = WaitingLine()
   /// The same, in the order of service.
@@ -161,6 +162,7 @@ package struct Dispatch: Sendable {
   private mutating func enter(_ record: Record, at now: Instant) {
     let request = record.request
     requests[request.id] = record
+    index.insert(request.id, of: request.share.user)
     revision += 1
     line(of: request) { $0.append(request.id) }
     if case .suspended = record.phase {
@@ -343,6 +345,7 @@ package struct Dispatch: Sendable {
     line(of: record.request) { $0.remove(id) }
     order.remove(id, taken(by: record, outcome))
     giveBack(record, outcome)
+    index.remove(id, of: record.request.share.user)
     requests[id] = nil
     totals.completions += 1
     revision += 1

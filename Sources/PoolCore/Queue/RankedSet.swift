@@ -4,7 +4,7 @@
 /// A weight-balanced tree with the parameters (3, 2) of Hirai and Yamamoto ("Balancing weight-balanced trees", Journal
 /// of Functional Programming, 2011), in one array: no allocation for each element, and what is removed leaves its node
 /// to the next.
-struct RankedSet<Element: Comparable & Sendable>: Sendable {
+package struct RankedSet<Element: Comparable & Sendable>: Sendable {
   private typealias Link = Int32
   private static var nothing: Link { -1 }
 
@@ -23,7 +23,7 @@ struct RankedSet<Element: Comparable & Sendable>: Sendable {
 
   init() {}
 
-  var count: Int { Int(weight(of: root)) }
+  package var count: Int { Int(weight(of: root)) }
   var isEmpty: Bool { root == Self.nothing }
   var first: Element? { self[0] }
 
@@ -43,7 +43,7 @@ struct RankedSet<Element: Comparable & Sendable>: Sendable {
   }
 
   /// The element that so many others are less than; nil where there are not so many. O(log n)
-  subscript(rank: Int) -> Element? {
+  package subscript(rank: Int) -> Element? {
     guard rank >= 0, rank < count else { return nil }
     var (link, rest) = (root, rank)
     while true {
@@ -60,7 +60,7 @@ struct RankedSet<Element: Comparable & Sendable>: Sendable {
   }
 
   /// All elements in their order.
-  var elements: [Element] {
+  package var elements: [Element] {
     var elements: [Element] = []
     elements.reserveCapacity(count)
     var path: [Link] = []
