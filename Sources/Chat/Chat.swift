@@ -92,7 +92,10 @@ package final class Chat {
   /// What clients know a request by; nil for one that is no question of the chat's.
   package func name(of id: RequestID) -> String? { names[id] }
 
-  /// The request of a question, if it is this caller's to see.
+  /// The request of a question, whoever asks.
+  package func request(named name: String) -> RequestID? { questions[name]?.exchange?.id }
+
+  /// The same, if it is this caller's to see.
   package func request(named name: String, seenBy exchange: Exchange) -> RequestID? {
     asker(exchange).flatMap { question(name, of: $0, mayEnd: true) }?.exchange?.id
   }

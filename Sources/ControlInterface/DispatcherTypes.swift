@@ -88,6 +88,14 @@ package enum DispatcherTypes {
     package var ageSeconds: Double
     package var instance: String?
     package var begun: Bool
+    package var requestID: String?
+    package var suspended: Bool?
+
+    enum CodingKeys: String, CodingKey {
+      case id, position, etaSeconds, etaP90Seconds, etaIsGuess, method, path, model, client, user
+      case `class`, ageSeconds, instance, begun, suspended
+      case requestID = "requestId"
+    }
 
     package init(
       id: UInt64, estimate: WaitingEstimate?, method: String, path: String, model: String?, client: String,
@@ -248,16 +256,58 @@ package enum DispatcherCalls {
   }
 
   package struct SetPriority: Codable, Equatable, Sendable {
-    package var id: UInt64
+    package var id: UInt64?
+    package var requestID: String?
     package var priority: Int
-    package init(id: UInt64, priority: Int) {
-      self.id = id
+
+    enum CodingKeys: String, CodingKey {
+      case id, priority
+      case requestID = "requestId"
+    }
+
+    package init(_ request: RequestReference, priority: Int) {
+      (id, requestID) = (request.id, request.requestID)
       self.priority = priority
     }
+
+    /// nil where it is not said, or said twice.
+    package var request: RequestReference? { RequestReference(id: id, requestID: requestID) }
   }
 
   package struct CancelRequest: Codable, Equatable, Sendable {
-    package var id: UInt64
-    package init(id: UInt64) { self.id = id }
+    package var id: UInt64?
+    package var requestID: String?
+
+    enum CodingKeys: String, CodingKey {
+      case id
+      case requestID = "requestId"
+    }
+
+    package init(_ request: RequestReference) { (id, requestID) = (request.id, request.requestID) }
+
+    /// nil where it is not said, or said twice.
+    package var request: RequestReference? { RequestReference(id: id, requestID: requestID) }
+  }
+
+  /// Which request an order means.
+  package enum RequestReference: Equatable, Sendable {
+    /// The dispatcher's own number.
+    case id(UInt64)
+    /// What the client of a question got as `X-Request-Id`.
+    case requestID(String)
+
+    /// As somebody writes it.
+    package init(_ text: String) { self = UInt64(text).map { .id($0) } ?? .requestID(text) }
+
+    init?(id: UInt64?, requestID: String?) {
+      switch (id, requestID) {
+      case (let id?, nil): self = .id(id)
+      case (nil, let requestID?): self = .requestID(requestID)
+      default: return nil
+      }
+    }
+
+    var id: UInt64? { if case .id(let id) = self { id } else { nil } }
+    var requestID: String? { if case .requestID(let requestID) = self { requestID } else { nil } }
   }
 }

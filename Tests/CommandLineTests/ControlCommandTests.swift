@@ -13,15 +13,16 @@ import Varlink
       #expect(result.end == .exited(0))
       #expect(
         result.output == """
-          ID  PLACE  INSTANCE  STATE      AGE   ETA  MODEL     USER  CLASS     CLIENT     REQUEST
-          41      -  gpu0      answering  31s     -  llama3.2  -     -         127.0.0.1  POST /api/chat
-          42      2  -         waiting    12s  ~35s  llama3.2  a b   standard  10.0.0.7   POST /api/chat [2J
+          ID  PLACE  INSTANCE  STATE      AGE   ETA  P90  MODEL     USER  CLASS     CLIENT     REQUEST             X-REQUEST-ID
+          41      -  gpu0      answering  31s     -    -  llama3.2  -     -         127.0.0.1  POST /api/chat      -
+          42      2  -         waiting    12s  ~35s  ~1m  llama3.2  a b   standard  10.0.0.7   POST /api/chat [2J  -
+          43      -  -         suspended   3s     -    -  -         -     -         10.0.0.8   POST /chat/stream   KqM7Zc1xT0a3yV9d2LwE5g
 
           """)
       let output = try await pool.run("queue").output
       #expect(output == result.output)
       let list = try await pool.run("queue", "--json").jsonList
-      #expect(list.map { $0["id"] as? Int } == [41, 42])
+      #expect(list.map { $0["id"] as? Int } == [41, 42, 43])
     }
   }
 
@@ -51,6 +52,17 @@ import Varlink
     }
   }
 
+  @Test func `a question is cancelled and moved by its X-Request-Id`() async throws {
+    try await FakePool.run(dispatcher: ["CancelRequest": .nothing, "SetPriority": .nothing]) { pool in
+      let cancelled = try await pool.run("queue", "cancel", "KqM7Zc")
+      #expect(cancelled.output == "Request KqM7Zc is cancelled.\n")
+      #expect(pool.calls["ollamapool.Dispatcher.CancelRequest"] == ["requestId": "KqM7Zc"])
+      let moved = try await pool.run("queue", "priority", "KqM7Zc", "0")
+      #expect(moved.output == "Request KqM7Zc waits in priority 0 now.\n")
+      #expect(pool.calls["ollamapool.Dispatcher.SetPriority"] == ["requestId": "KqM7Zc", "priority": 0])
+    }
+  }
+
   @Test func `a request is moved to another priority, if it waits`() async throws {
     try await FakePool.run(dispatcher: ["SetPriority": .nothing]) { pool in
       let result = try await pool.run("queue", "priority", "42", "0")
@@ -59,7 +71,7 @@ import Varlink
     }
     for (error, text) in [
       (ControlError.notWaiting, "request 41 does not wait for a slot: it is being served, or needs none"),
-      (ControlError.noSuchRequest, "there is no request 41: there are 41, 42"),
+      (ControlError.noSuchRequest, "there is no request 41: there are 41, 42, 43"),
     ] {
       try await FakePool.run(dispatcher: [
         "SetPriority": .error(VarlinkErrorReply(error, ["id": 41])), "ListRequests": Sample.requests,
@@ -78,7 +90,7 @@ import Varlink
     ]) { pool in
       let result = try await pool.run("queue", "cancel", "7")
       #expect(result.end == .exited(1))
-      #expect(result.complaint == "ollama-pool: there is no request 7: there are 41, 42")
+      #expect(result.complaint == "ollama-pool: there is no request 7: there are 41, 42, 43")
     }
   }
 

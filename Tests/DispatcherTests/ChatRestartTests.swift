@@ -58,7 +58,7 @@ struct ChatRestartTests {
         #expect(try await clients[number].head().status == 200)
       }
       let second = try await rig.requests()[2].id
-      try await rig.supervisor.order(.setPriority, DispatcherCalls.SetPriority(id: second, priority: 0))
+      try await rig.supervisor.order(.setPriority, DispatcherCalls.SetPriority(.id(second), priority: 0))
       #expect(try await rig.requests().map(\.position) == [nil, 3, 2, 4])
       try await eventually("it is written down") {
         try await files.read().requests.map(\.priority) == ["1", "1", "0", "60"]

@@ -51,7 +51,7 @@ struct LeavingTests {
       let request = try #require(try await rig.requests().first)
       #expect(request.path == spoken.path)
       #expect(request.position == 1)
-      try await rig.supervisor.order(.cancelRequest, DispatcherCalls.CancelRequest(id: request.id))
+      try await rig.supervisor.order(.cancelRequest, DispatcherCalls.CancelRequest(.id(request.id)))
       let answer = try await client.answer()
       #expect(answer.status == 499)
       #expect(spoken.errorMessage(answer.text)?.contains("operator") == true)
@@ -70,7 +70,7 @@ struct LeavingTests {
       #expect(request.begun)
       #expect(request.instance == "gpu0")
       #expect(request.position == nil)
-      try await rig.supervisor.order(.cancelRequest, DispatcherCalls.CancelRequest(id: request.id))
+      try await rig.supervisor.order(.cancelRequest, DispatcherCalls.CancelRequest(.id(request.id)))
       try await asked.waitUntilClosed()
       var text = ""
       while let piece = try await client.piece() { text += piece.text }
@@ -82,7 +82,7 @@ struct LeavingTests {
   @Test func aRequestThatIsNotThereCanNotBeCancelled() async throws {
     try await DispatcherRig.run { rig in
       let error = await #expect(throws: VarlinkError.self) {
-        try await rig.supervisor.order(.cancelRequest, DispatcherCalls.CancelRequest(id: 99))
+        try await rig.supervisor.order(.cancelRequest, DispatcherCalls.CancelRequest(.id(99)))
       }
       #expect(error?.code == .remote(VarlinkErrorReply(ControlError.noSuchRequest, ["id": 99])))
     }

@@ -125,12 +125,12 @@ struct LimitTests {
       let positions = try await rig.requests().map(\.position)
       #expect(positions == [nil, 4, 5, 3, 2])
       let ids = try await rig.requests().map(\.id)
-      try await rig.supervisor.order(.setPriority, DispatcherCalls.SetPriority(id: ids[2], priority: 0))
+      try await rig.supervisor.order(.setPriority, DispatcherCalls.SetPriority(.id(ids[2]), priority: 0))
       let moved = try await rig.requests().map(\.position)
       #expect(moved == [nil, 5, 2, 4, 3], "it came before that of the enterprise")
       try await rig.waitForJournal("request \(ids[2]) (POST /api/generate) was moved to priority 0 by user")
       let error = try await #require(throws: VarlinkError.self) {
-        try await rig.supervisor.order(.setPriority, DispatcherCalls.SetPriority(id: ids[0], priority: 0))
+        try await rig.supervisor.order(.setPriority, DispatcherCalls.SetPriority(.id(ids[0]), priority: 0))
       }
       #expect("\(error)".contains("NotWaiting"))
       try await asked.serve()

@@ -1,8 +1,10 @@
 import ControlInterface
+import Foundation
 import PoolConfiguration
 import PoolCore
 import TestSupport
 import Testing
+import Varlink
 
 @testable import Dispatcher
 
@@ -49,6 +51,44 @@ struct QueueTests {
       try await running.serve()
       try await gpu0.ask(2).serve()
       for client in others { #expect(try await client.answer().status == 200) }
+    }
+  }
+
+  @Test func aQuestionIsListedMovedAndCancelledByTheNameThatItsClientKnows() async throws {
+    try await DispatcherRig.run { rig in
+      let gpu0 = try await FakeOllama.start()
+      try await rig.use(gpu0)
+      let running = try await rig.generate()
+      let asked = try await gpu0.ask(0)
+      let order = #"{"message":"hello","model":"m","resumable":true}"#
+      let chat = try await rig.send("POST", "/chat/stream", body: order)
+      try await gpu0.ask(1).answer(#"{"models":[{"name":"m"}]}"#)
+      let name = try #require(try await chat.head()["X-Request-Id"])
+      let other = try await rig.generate()
+      try await rig.waitForDepth(2)
+      #expect(try await rig.requests().map(\.requestID) == [nil, name, nil])
+
+      let question = DispatcherCalls.RequestReference.requestID(name)
+      try await rig.supervisor.order(.setPriority, DispatcherCalls.SetPriority(question, priority: 9))
+      #expect(try await rig.requests().map(\.position) == [nil, 3, 2])
+      // Its client is cut off.
+      await chat.close()
+      try await eventually("it is suspended") { try await rig.requests().map(\.suspended) == [false, true, false] }
+      let queue = try await rig.get("/queue").text
+      #expect(queue.contains("\"request_id\":\"\(name)\",\"state\":\"suspended\""), "\(queue)")
+      try await rig.supervisor.order(.cancelRequest, DispatcherCalls.CancelRequest(question))
+      #expect(try await rig.requests().count == 2)
+      let again = try await #require(throws: VarlinkError.self) {
+        try await rig.supervisor.order(.cancelRequest, DispatcherCalls.CancelRequest(question))
+      }
+      #expect("\(again)".contains("NoSuchRequest") && "\(again)".contains(name))
+      let both = #"{"id":1,"requestId":"a"}"#
+      let unclear = try await #require(throws: VarlinkError.self) {
+        try await rig.supervisor.order(.cancelRequest, try JSONDecoder().decode(JSONValue.self, from: Data(both.utf8)))
+      }
+      #expect("\(unclear)".contains("InvalidParameter"))
+      for number in [0, 2] { try await (number == 0 ? asked : gpu0.ask(number)).serve() }
+      for client in [running, other] { #expect(try await client.answer().status == 200) }
     }
   }
 

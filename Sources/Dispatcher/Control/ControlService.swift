@@ -41,9 +41,11 @@ struct ControlService: VarlinkInterface {
     case .getStatus: call.reply(status(of: shell))
     case .listRequests: call.reply(DispatcherCalls.ListRequestsReply(requests: shell.requests))
     case .cancelRequest:
-      let id = try call.parameters(as: DispatcherCalls.CancelRequest.self).id
-      guard shell.cancel(RequestID(id), byUserID: call.peer.userID) else {
-        throw VarlinkErrorReply(ControlError.noSuchRequest, ["id": .integer(Int64(clamping: id))])
+      guard let request = try call.parameters(as: DispatcherCalls.CancelRequest.self).request else {
+        throw .invalidParameter("id")
+      }
+      guard let id = shell.request(request), shell.cancel(id, byUserID: call.peer.userID) else {
+        throw VarlinkErrorReply(ControlError.noSuchRequest, request.parameters)
       }
       call.reply()
     case .setPriority: try setPriority(call, shell)
@@ -56,11 +58,14 @@ struct ControlService: VarlinkInterface {
   private func setPriority(_ call: VarlinkCall, _ shell: DispatcherShell) throws(VarlinkErrorReply) {
     let order = try call.parameters(as: DispatcherCalls.SetPriority.self)
     guard UserClass.priorities.contains(order.priority) else { throw .invalidParameter("priority") }
-    let id: [String: JSONValue] = ["id": .integer(Int64(clamping: order.id))]
-    switch shell.setPriority(order.priority, of: RequestID(order.id), byUserID: call.peer.userID) {
+    guard let request = order.request else { throw .invalidParameter("id") }
+    guard let id = shell.request(request) else {
+      throw VarlinkErrorReply(ControlError.noSuchRequest, request.parameters)
+    }
+    switch shell.setPriority(order.priority, of: id, byUserID: call.peer.userID) {
     case .changed: call.reply()
-    case .notWaiting: throw VarlinkErrorReply(ControlError.notWaiting, id)
-    case .unknown: throw VarlinkErrorReply(ControlError.noSuchRequest, id)
+    case .notWaiting: throw VarlinkErrorReply(ControlError.notWaiting, request.parameters)
+    case .unknown: throw VarlinkErrorReply(ControlError.noSuchRequest, request.parameters)
     }
   }
 
@@ -94,5 +99,14 @@ struct ControlService: VarlinkInterface {
       version: version, processID: getpid(), startedSecondsAgo: (.now - shell.startedAt).seconds,
       endpoints: shell.control.endpoints, metrics: shell.control.metricsEndpoint, queue: shell.queue,
       reloads: shell.lastReloads)
+  }
+}
+
+extension DispatcherCalls.RequestReference {
+  fileprivate var parameters: [String: JSONValue] {
+    switch self {
+    case .id(let id): ["id": .integer(Int64(clamping: id))]
+    case .requestID(let name): ["requestId": .string(name)]
+    }
   }
 }

@@ -162,7 +162,9 @@ extension DispatcherShell {
   /// In the order of arrival.
   var requests: [DispatcherTypes.Request] {
     let now = Instant.now
-    return core.requests.keys.sorted().prefix(DispatcherCalls.ListRequestsReply.most).compactMap { id in
+    let ids = (0..<min(core.index.all.count, DispatcherCalls.ListRequestsReply.most)).compactMap { core.index.all[$0] }
+    let estimates = estimates(for: ids)
+    return ids.compactMap { id in
       guard let record = core.requests[id], let exchange = carried[id]?.exchange else { return nil }
       var instance: String?
       var hasBegun = false
@@ -170,12 +172,23 @@ extension DispatcherShell {
         instance = id.name
         hasBegun = begun != nil
       }
-      return DispatcherTypes.Request(
-        id: id.number, estimate: estimate(for: id), method: exchange.route.method,
+      var request = DispatcherTypes.Request(
+        id: id.number, estimate: estimates[id], method: exchange.route.method,
         path: exchange.route.pattern,
         model: record.request.model, client: exchange.peerAddress.map(Self.text) ?? "unknown",
         user: exchange.caller?.name, className: exchange.caller?.className,
         ageSeconds: (now - record.arrivedAt).seconds, instance: instance, begun: hasBegun)
+      request.requestID = chat?.name(of: id)
+      request.suspended = core.suspended.contains(id)
+      return request
+    }
+  }
+
+  /// The request that an order means; nil for none.
+  func request(_ reference: DispatcherCalls.RequestReference) -> RequestID? {
+    switch reference {
+    case .id(let id): RequestID(id)
+    case .requestID(let name): chat?.request(named: name)
     }
   }
 
