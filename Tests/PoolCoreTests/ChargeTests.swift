@@ -131,6 +131,50 @@ import Testing
     #expect(run(false).last == 4)
   }
 
+  @Test func whatUsersHaveHadOutlivesAReloadAndAChangeOfPools() {
+    var order = ServiceOrder()
+    func come(_ number: UInt64, _ user: UserID, _ tokens: Int) {
+      order.append(
+        DispatchRequest(id: RequestID(number), model: "m", share: share(user), inputTokens: tokens), at: .zero)
+    }
+    come(1, "a", 900)
+    come(2, "b", 100)
+    order.callUp(RequestID(1))
+    come(3, "b", 100)
+    come(4, "a", 100)
+    come(5, "c", 100)
+    order.remove(RequestID(1), .tokens(0))
+    order.callUp(RequestID(2))
+    // a has had 900, b 100, c nothing. One of b's is running.
+    func waiting() -> [UInt64] { order.waiting.map(\.number) }
+    #expect(waiting() == [5, 3, 4])
+    var changed = share("c")
+    changed.weight = 2
+    order.reclassify({ $0 == RequestID(5) ? changed : nil }, at: .zero)
+    #expect(waiting() == [5, 3, 4])
+    for served in [[["m"], ["n"]], [["m", "n"]], [["a"], ["m"]]] {
+      order.pools = Pools(served)
+      #expect(waiting() == [5, 3, 4], "\(served)")
+    }
+    // What b's takes in the end counts as before: 100 and twice 500.
+    order.remove(RequestID(2), .tokens(500))
+    #expect(waiting() == [5, 4, 3])
+    // Whoever is new comes among the others, and not before them.
+    come(6, "d", 100)
+    #expect(waiting() == [5, 6, 4, 3])
+    order.callUp(RequestID(5))
+    order.callUp(RequestID(6))
+    come(7, "e", 100)
+    var (e, f) = (share("e"), share("f"))
+    (e.priority, f.priority) = (1, 1)
+    order.append(DispatchRequest(id: RequestID(8), model: "m", share: f), at: .zero)
+    order.reclassify({ $0 == RequestID(7) ? e : nil }, at: .zero)
+    #expect(waiting() == [4, 3, 7, 8])
+    (e.priority, f.priority) = (0, 0)
+    order.reclassify({ [RequestID(7): e, RequestID(8): f][$0] }, at: .zero)
+    #expect(waiting() == [4, 7, 8, 3])
+  }
+
   @Test func newWeightsCountForWhatIsOpen() {
     var pool = pool()
     pool.arrive(1, share: share("x"), tokens: 100)

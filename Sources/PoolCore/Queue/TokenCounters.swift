@@ -69,6 +69,20 @@ struct TokenCounters: Sendable {
   /// Whose turn was last: where nobody waits, whoever comes is lifted to what this one has had.
   private var last: UserID?
 
+  init() {}
+
+  /// - Parameter had: of users who have nothing open, in thousandths of virtual tokens.
+  init(had: [UserID: Int]) {
+    for (number, user) in had.keys.sorted().enumerated() { users[user] = User(number: number, had: had[user] ?? 0) }
+    (known, idle) = (had.count, had.count)
+  }
+
+  /// What users have had more than ``floor``.
+  var hadAboveFloor: [UserID: Int] {
+    let floor = floor
+    return users.mapValues { max(0, $0.had - floor) }
+  }
+
   /// What a user has had at least who begins to wait now.
   var floor: Int { contenders.first?.had ?? last.flatMap { users[$0]?.had } ?? 0 }
   var userCount: Int { users.count }
@@ -154,6 +168,9 @@ struct TokenCounters: Sendable {
       return record.had - cost
     }
   }
+
+  /// A request that is charged already counts here from now on.
+  mutating func comesBack(_ user: UserID) { open(user) }
 
   /// A user has had more, or less, than was charged.
   mutating func charge(_ user: UserID, _ cost: Int) {
