@@ -66,8 +66,14 @@ import Testing
       if round == 0 { first = bytes }
       #expect(bytes.count == 32 && bytes == first)
     }
-    let mode = try FileManager.default.attributesOfItem(atPath: secret)[.posixPermissions] as? Int
-    #expect(mode == 0o600)
+    func mode() throws -> Int? {
+      try FileManager.default.attributesOfItem(atPath: secret)[.posixPermissions] as? Int
+    }
+    #expect(try mode() == 0o600)
+    // As a backup may bring it back.
+    try FileManager.default.setAttributes([.posixPermissions: 0o644], ofItemAtPath: secret)
+    try await DispatcherRig.run(options: { $0.stateFolder = state.path }) { _ in }
+    #expect(try mode() == 0o600 && Data(contentsOf: URL(fileURLWithPath: secret)) == first)
     #expect(try FileManager.default.contentsOfDirectory(atPath: state.path).allSatisfy { !$0.hasSuffix(".new") })
     // What can't be one is told, and not replaced.
     try state.write("short", to: "cookie-secret")

@@ -56,6 +56,13 @@ struct DurableState: Sendable {
         path, "can't be read: \(String(cString: strerror(errno)))", remedy: "its user must be able to read it")
     }
     defer { close(file) }
+    // As a copy or a backup may have left it: whoever reads it can sign in as anybody.
+    var status = stat()
+    guard fstat(file, &status) == 0, status.st_mode & 0o077 == 0 || fchmod(file, 0o600) == 0 else {
+      throw .unusableState(
+        path, "may be read by others, and can't be kept from them: \(String(cString: strerror(errno)))",
+        remedy: "remove it: a new one is made, and whoever is signed in has to do so again")
+    }
     var bytes = [UInt8](repeating: 0, count: CookieSecret.byteCount + 1)
     guard Glibc.read(file, &bytes, bytes.count) == CookieSecret.byteCount else {
       throw .unusableState(

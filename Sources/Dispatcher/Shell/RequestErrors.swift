@@ -54,6 +54,8 @@ extension PoolError {
   private static func text(_ retryAfter: Duration?) -> String {
     guard let retryAfter else { return "later" }
     let minutes = (seconds(retryAfter) + 59) / 60
+    // What was used in a minute counts until an hour after its end.
+    if minutes >= 60 { return "in about an hour" }
     return minutes > 1 ? "in \(minutes) minutes" : "in a minute"
   }
 

@@ -22,7 +22,7 @@ struct Keys: AsyncParsableCommand {
         KEY` or `X-Api-Key: KEY`, OpenAI's and Anthropic's libraries take it as api_key, and the chat page signs in \
         with it.
 
-        For example: ollama-pool keys add web-shop --class free > web-shop.key
+        For example: (umask 077; ollama-pool keys add web-shop --class free > web-shop.key)
         """)
 
     @OptionGroup var control: ControlOptions
