@@ -357,6 +357,16 @@ RENDERED = [
      '<div class="table" tabindex="0" role="region" aria-label="Table"><table><thead><tr><th scope="col">a</th>'
      '<th scope="col" class="align-right">b</th></tr></thead><tbody><tr><td><code>x</code></td>'
      '<td class="align-right">y | z</td></tr></tbody></table></div><p>end</p>'),
+    ("|a|b|\n|-|-|\n|c|\n|d|e|f|", '<div class="table" tabindex="0" role="region" aria-label="Table"><table><thead><tr>'
+     '<th scope="col">a</th><th scope="col">b</th></tr></thead><tbody><tr><td>c</td></tr><tr><td>d</td><td>e</td></tr>'
+     '</tbody></table></div>'),
+    ("|" * 102 + "\n" + "|-" * 101, "<p>" + "|" * 102 + "<br>" + "|-" * 101 + "</p>"),
+    ("~~~ c`d\ne\n~~~", '<div class="code"><div class="code-head"><span class="code-language">c</span>'
+     '<button type="button" class="code-copy">Copy</button></div><pre tabindex="0"><code>e</code></pre></div>'),
+    ("[a](  https://e.org/\\(b  'c'  )",
+     '<p><a href="https://e.org/(b" target="_blank" rel="noopener noreferrer">a</a></p>'),
+    ("(https://e.org/a_(b)!)",
+     '<p>(<a href="https://e.org/a_(b)" target="_blank" rel="noopener noreferrer">https://e.org/a_(b)</a>!)</p>'),
     ("1. a\n   ```sh\n   ls | wc\n   ```\n2. b",
      '<ol><li>a<div class="code"><div class="code-head"><span class="code-language">sh</span>'
      '<button type="button" class="code-copy">Copy</button></div>'
@@ -367,7 +377,11 @@ HOSTILE = [
     "*" * 20_000, "**a " * 8_000, "_a*b" * 6_000, "[" * 20_000, "](" * 10_000, "![a" * 5_000 + "](b)" * 5_000,
     "`" * 9_999, "".join("`" * n + "a" for n in range(150)), "<a" * 10_000, "&" * 20_000, "https://" * 2_000,
     "\\" * 20_001, "> " * 8_000, "- " * 8_000, "1. " * 8_000, "#" * 20_000, "```\n" + "x\n" * 20_000,
-    "| a " * 4_000 + "\n" + "|-" * 4_000 + "|",
+    "| a " * 4_000 + "\n" + "|-" * 4_000 + "|", "|a" * 3_000 + "|\n" + "|-" * 3_000 + "|\n" + "|b|\n" * 1_500,
+    "|a" * 100 + "|\n" + "|-" * 100 + "|\n" + "|b|\n" * 5_000, "|a\n" + " " * 100_000 + "x",
+    "[a](" + " " * 100_000 + "x", "[a](x" + " " * 100_000 + "x", "[a](" * 25_000 + " x", "[a](b \"" * 15_000,
+    "```" + "a" * 100_000 + "`", "```" + " " * 100_000 + "`", ("https://a" + ")" * 2_040 + " ") * 50,
+    "# " + " " * 100_000 + "\u2028", "- " + " " * 100_000 + "\u2028",
 ]
 ALLOWED = set(
     "h3 h4 h5 h6 p hr blockquote ul ol li table thead tbody tr th td div pre code span button em strong del a br"

@@ -11,8 +11,11 @@ const PLAIN = /[^\\`*_~[\]!<&\nh]+/y;
 const BARE_LINK = /https?:\/\/[^\s<>"`|]{1,2048}/y;
 const AUTOLINK = /<((?:https?:\/\/|mailto:)[^\s<>]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+)>/y;
 const LINE_BREAK = /<br ?\/?>/iy;
-const DESTINATION = /\(\s*<?((?:[^\s()<>\\]|\\.|\([^\s()<>]*\))*)>?(?:\s+(?:"[^"]*"|'[^']*'))?\s*\)/y;
-const UNFINISHED_DESTINATION = /\([^\s)]*$/y;
+/** Bounded in all its parts: where a link doesn't end, the search for its end does. */
+const TITLE = /"[^"]{0,999}"|'[^']{0,999}'/.source;
+const ADDRESS = /(?:[^\s()<>\\]|\\.|\([^\s()<>]{0,2048}\)){0,2048}/.source;
+const DESTINATION = new RegExp(`\\(\\s{0,9}<?(${ADDRESS})>?(?:\\s{1,9}(?:${TITLE}))?\\s{0,9}\\)`, "y");
+const UNFINISHED_DESTINATION = /\([^\s)]{0,2048}$/y;
 const ENTITY = /&(amp|lt|gt|quot|apos|nbsp|#39);/y;
 const ENTITIES = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'", nbsp: "\u00a0", "#39": "'" };
 const SPACE = /^\s?$/u;
@@ -248,7 +251,7 @@ function build(items) {
   return fragment;
 }
 
-/** Nothing that runs, and nothing of this server's own: whole addresses of the web and of mail. */
+/** Nothing that runs, and no path of this server's: whole addresses of the web and of mail. */
 function safeAddress(text) {
   try {
     const url = new URL(text);
@@ -260,14 +263,17 @@ function safeAddress(text) {
 
 /** An address as it stands in a sentence: marks at its end, and a bracket that it doesn't open, are the sentence's. */
 function withoutSentenceEnd(address) {
+  const surplus = (opening, closing) => address.split(closing).length - address.split(opening).length;
+  const unopened = { ")": surplus("(", ")"), "]": surplus("[", "]") };
   let end = address.length;
-  while (end > 0) {
+  for (; end > 0; end -= 1) {
     const last = address[end - 1];
-    const opening = { ")": "(", "]": "[" }[last];
-    const part = address.slice(0, end);
-    const isSentences = opening ? part.split(last).length > part.split(opening).length : ".,;:!?*_~'".includes(last);
-    if (!isSentences) break;
-    end -= 1;
+    if (last in unopened) {
+      if (unopened[last] <= 0) break;
+      unopened[last] -= 1;
+    } else if (!".,;:!?*_~'".includes(last)) {
+      break;
+    }
   }
   return address.slice(0, end);
 }

@@ -10,11 +10,14 @@ import { inline } from "./inline.js";
 
 /** Lists and quotes within one another; what is deeper is text. */
 const NESTING_LIMIT = 8;
-const FENCE = /^ {0,3}(`{3,}|~{3,})[ \t]*([^\s`]*)[^`]*$/;
-const HEADING = /^ {0,3}(#{1,6})(?:[ \t]+(.*))?$/;
+/** Columns of a table; a line with more of them is text. */
+const COLUMN_LIMIT = 100;
+// One way alone to match each: a line takes a time that grows with its length.
+const FENCE = /^ {0,3}(`{3,}(?=[^`]*$)|~{3,})[ \t]*([^\s`]*)/;
+const HEADING = /^ {0,3}(#{1,6})(?:[ \t]+(.*))?$/s;
 const RULE = /^ {0,3}(?:(?:-[ \t]*){3,}|(?:\*[ \t]*){3,}|(?:_[ \t]*){3,})$/;
-const QUOTE = /^ {0,3}> ?(.*)$/;
-const MARKER = /^([ \t]*)([-*+]|\d{1,9}[.)])(?:([ \t]+)(.*))?$/;
+const QUOTE = /^ {0,3}> ?(.*)$/s;
+const MARKER = /^([ \t]*)([-*+]|\d{1,9}[.)])(?:([ \t]+)(.*))?$/s;
 const TASK = /^\[([ xX])\][ \t]+/;
 
 const isBlank = (line) => line.trim() === "";
@@ -113,10 +116,10 @@ export class MarkdownView {
 
   #buildTable({ alignments, head, rows }, open) {
     const row = (cells, kind, isLast) =>
-      element("tr", ...alignments.map((alignment, column) => {
-        const cell = element(kind, inline(cells[column] ?? "", isLast && column === cells.length - 1));
+      element("tr", ...cells.slice(0, alignments.length).map((text, column) => {
+        const cell = element(kind, inline(text, isLast && column === cells.length - 1));
         if (kind === "th") cell.scope = "col";
-        if (alignment) cell.className = `align-${alignment}`;
+        if (alignments[column]) cell.className = `align-${alignments[column]}`;
         return cell;
       }));
     const body = rows.map((cells) => row(cells, "td", open && cells === rows.at(-1)));
@@ -293,9 +296,9 @@ const isDelimiterRow = (line) => /^[\s:|-]*$/.test(line) && line.includes("-") &
 function startsTable(lines, at, open) {
   const [head, next] = [lines[at], lines[at + 1]];
   if (!head.includes("|")) return false;
-  if (next !== undefined && isDelimiterRow(next)) return true;
-  if (!open || !head.trimStart().startsWith("|")) return false;
-  return next === undefined || (at + 2 === lines.length && /^\s*\|?[\s:|-]*$/.test(next));
+  const mayStart = open && head.trimStart().startsWith("|") && (next === undefined || at + 2 === lines.length);
+  const starts = next === undefined ? mayStart : isDelimiterRow(next) || (mayStart && /^[\s:|-]*$/.test(next));
+  return starts && cellsOf(head).length <= COLUMN_LIMIT;
 }
 
 function parseTable(lines, at) {
