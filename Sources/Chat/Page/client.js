@@ -37,14 +37,19 @@
  * of failures in a row: `resume` can go on with its request_id, if it has one), `forgotten` (the server no longer knows
  * the request: the history may have the answer) and `unexpected_answer` (no pool answered).
  *
- * The other methods throw a PoolChatError { message, code, status, retryAfter }, or a TypeError without a connection.
+ * A question whose answer's beginning was lost is looked for in the session's history before it is asked again, also when
+ * it is the same text that `ask` gets after `unreachable`. Whoever shows no cookie has no history: there it may be asked
+ * twice.
+ *
+ * The other methods throw a PoolChatError { message, code, status, retryAfter }, or what `fetch` throws without a
+ * connection.
  */
 
 /** Seconds before each try; the last one repeats. Each is varied by a quarter, so that clients don't come in step. */
 const BACK_OFF = [0.5, 1, 2, 4, 5];
 /** Seconds of failures in a row after which it is given up. */
 const GIVE_UP_AFTER = 60;
-/** Seconds without a byte after which a connection counts as cut; the server sends something every 15. */
+/** Seconds without a byte after which a connection counts as cut; the server sends something every 15 at the latest. */
 const SILENCE = 45;
 /** Seconds that a stopped question may take to end on the server's side. */
 const STOP_LIMIT = 5;
@@ -64,6 +69,10 @@ export class PoolChat {
   #headers;
   /** Requests that were seen, among which a lost question is not looked for. */
   #known = new Set();
+  /** Whether all that the session had asked before is among them. */
+  #knowsHistory = false;
+  /** Questions that were given up and that the server may have taken. */
+  #inDoubt = new Set();
 
   constructor({ base = new URL("..", import.meta.url), headers = {} } = {}) {
     this.#base = String(base).replace(/\/*$/, "/");
@@ -76,7 +85,9 @@ export class PoolChat {
     const body = JSON.stringify({ message, model, priority, resumable: true });
     const headers = { "Content-Type": "application/json" };
     const post = (signal) => this.#fetch("chat/stream", { method: "POST", body, headers, signal });
-    return this.#exchange(options, { post, lost: () => this.#lost(message) }).run();
+    const isInDoubt = this.#inDoubt.delete(message);
+    const start = { post, isInDoubt, lost: () => this.#lost(message), givenUp: () => this.#inDoubt.add(message) };
+    return this.#exchange(options, start).run();
   }
 
   /** Goes on with a question that was asked before: from its beginning, or after the event `lastEventId`. */
@@ -95,6 +106,7 @@ export class PoolChat {
   async history() {
     const history = await this.#json("chat/history");
     for (const { request_id } of [...history.messages, ...history.open]) this.#known.add(request_id);
+    this.#knowsHistory = true;
     return history;
   }
 
@@ -132,15 +144,24 @@ export class PoolChat {
   }
 
   async #json(path, init) {
-    const response = await this.#fetch(path, init);
+    const response = await this.#fetch(path, { signal: AbortSignal.timeout(SILENCE * 1000), ...init });
     if (!response.ok) throw await errorOf(response);
     return response.status === 204 ? undefined : response.json();
   }
 
   /** The request of a question whose answer's head was lost on the way: whether the server took it, only it knows. */
   async #lost(message) {
-    const { open } = await this.#json("chat/history");
-    return open.find((request) => request.message === message && !this.#known.has(request.request_id))?.request_id;
+    const { messages, open } = await this.#json("chat/history").catch((error) => {
+      // Whoever may no longer see it hears why when it is asked again.
+      if ([401, 403].includes(error.status)) return { messages: [], open: [] };
+      throw error;
+    });
+    const isLost = (text, requestId) => text === message && !this.#known.has(requestId);
+    const waiting = open.find(({ message, request_id }) => isLost(message, request_id));
+    if (waiting || !this.#knowsHistory) return waiting?.request_id;
+    // It may have its answer by now.
+    const questions = messages.filter(({ role }) => role === "user");
+    return questions.findLast(({ content, request_id }) => isLost(content, request_id))?.request_id;
   }
 }
 
@@ -152,6 +173,8 @@ class Exchange {
   #lastEventId;
   #end;
   #stopping = false;
+  /** Whether the server may have taken the question without a word of it here. */
+  #isInDoubt;
   #connection;
   /** Of the failures in a row. */
   #attempt = 0;
@@ -166,6 +189,7 @@ class Exchange {
     this.#start = start;
     this.#requestId = start.requestId;
     this.#lastEventId = start.lastEventId ?? 0;
+    this.#isInDoubt = start.isInDoubt ?? false;
   }
 
   async run() {
@@ -178,6 +202,7 @@ class Exchange {
     } finally {
       signal?.removeEventListener("abort", stop);
     }
+    if (this.#isInDoubt) this.#start.givenUp();
     return this.#end;
   }
 
@@ -196,15 +221,16 @@ class Exchange {
       connection.abort();
     }
     if (this.#end) return;
-    if (this.#stopping) return this.#finish({ type: "done", request_id: this.#requestId, stopped: true });
+    if (this.#stopping) return this.#stopped();
     await this.#pause((Date.now() - startedAt) / 1000);
   }
 
   async #open(signal) {
-    if (!this.#requestId && this.#attempt > 0) this.#see(await this.#start.lost());
+    if (this.#isInDoubt) this.#see(await this.#start.lost());
     if (this.#stopping && !this.#requestId) throw new PoolChatError("Stopped before it was asked.");
     if (!this.#requestId) {
-      // Stopping doesn't break this off: what the server took is stopped by its id, which comes with the head.
+      this.#isInDoubt = true;
+      // Stopping doesn't break this off at once: what the server took is stopped by its id, which comes with the head.
       const response = await this.#start.post(signal);
       if (response.ok) this.#see(response.headers.get("X-Request-Id"));
       return response;
@@ -216,6 +242,7 @@ class Exchange {
   #see(requestId) {
     if (!requestId) return;
     this.#requestId = requestId;
+    this.#isInDoubt = false;
     this.#start.seen(requestId);
     if (this.#stopping) this.#cancel();
   }
@@ -273,6 +300,7 @@ class Exchange {
       this.#retryAfter = error.retryAfter ?? 0;
       return;
     }
+    this.#isInDoubt = false;
     if (resuming && response.status === 404) return this.#fail("forgotten", error.message, error);
     this.#fail(error.code ?? `http_${response.status}`, error.message, error);
   }
@@ -298,13 +326,20 @@ class Exchange {
   #stop() {
     this.#stopping = true;
     this.#wake();
+    setTimeout(() => this.#connection?.abort(), STOP_LIMIT * 1000);
     if (this.#requestId) this.#cancel();
   }
 
   /** The stream then ends by itself, with what came last; if it doesn't, it is left. */
   #cancel() {
-    const abandon = () => this.#connection?.abort();
-    this.#start.cancel(this.#requestId).then(() => setTimeout(abandon, STOP_LIMIT * 1000), abandon);
+    this.#start.cancel(this.#requestId).catch(() => this.#connection?.abort());
+  }
+
+  /** Without a word of the server's that it ended. */
+  #stopped() {
+    if (this.#isInDoubt) this.#start.lost().then((requestId) => this.#see(requestId)).catch(() => {});
+    this.#isInDoubt = false;
+    this.#finish({ type: "done", request_id: this.#requestId, stopped: true });
   }
 
   #fail(code, error, { retryAfter: retry_after, status } = {}) {
