@@ -53,8 +53,8 @@ let adapters: [Target] = [
 ]
 
 let chatPage = [
-  "account.js", "client.js", "conversation.js", "icon.svg", "inline.js", "markdown.js", "page.css", "page.html",
-  "page.js", "place.js", "scrolling.js", "strings.js", "turn.js",
+  "account.js", "announcer.js", "client.js", "conversation.js", "copying.js", "icon.svg", "inline.js", "markdown.js",
+  "page.css", "page.html", "page.js", "place.js", "scrolling.js", "strings.js", "turn.js",
 ]
 
 let pages: [Target] = [

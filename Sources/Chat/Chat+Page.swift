@@ -6,7 +6,7 @@ import OllamaAPI
 extension Chat {
   /// Nothing but what the page brings itself: no script of a message's, no outside request, no frame around it.
   private static let policy =
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     + "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
   func answerPage(_ exchange: Exchange) {

@@ -62,12 +62,12 @@ def two_users(base, folder):
         assert re.match(r"Tempo stimato: (~\d|in calcolo|pochi secondi)", place[2]), place
         assert ("progressbar", "Attesa in coda") in second.controls()
         assert "⏳ 2" in second.driver.title
-        assert second.script("return announcer.textContent") == "In coda: posizione 2"
+        assert len(second.said()) == 1 and second.said()[0].startswith("In coda: posizione 2. Tempo stimato: ")
         second.expect_accessible()
 
         length = len(first.answer())
         wait_until("the answer grows", lambda: len(first.answer()) > length)
-        assert first.script("return announcer.textContent") == "", "a screen reader hears no single tokens"
+        assert first.said() == [], "a screen reader hears no single tokens"
 
         wait_until("time goes on", lambda: int(second.find(".progress").get_attribute("aria-valuenow") or 0) > 2)
         second.screenshot(folder, "queue")
@@ -82,7 +82,10 @@ def two_users(base, folder):
         assert not second.shown(".place")
         wait_until("and is answered", lambda: second.is_done(), 60)
         assert second.driver.title == "Chat"
-        assert "Risposta completata." in second.script("return announcer.textContent")
+        stop, again, turn, answer = [said.split(".")[0] for said in second.said()[1:]]
+        assert (stop, turn, answer) == (
+            "Risposta interrotta", "È il tuo turno: sto preparando la risposta…", "Risposta completata"), second.said()
+        assert again == "In coda: posizione 2", "the same is said again"
 
         first.ask("E poi?")
         first.ask("E infine?")

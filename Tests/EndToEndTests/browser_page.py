@@ -11,12 +11,21 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-# In the page before anything of it: what the content security policy refuses, and the errors that nobody caught.
+# In the page before anything of it: what the content security policy refuses, the errors that nobody caught, and what a
+# screen reader says by itself.
 WATCH = """
 window.faults = [];
 addEventListener("securitypolicyviolation", (event) => faults.push(`${event.violatedDirective} ${event.blockedURI}`));
 addEventListener("error", (event) => faults.push(event.message));
 addEventListener("unhandledrejection", (event) => faults.push(String(event.reason)));
+window.said = [];
+const listen = (changes) => {
+  for (const { target, addedNodes } of changes) {
+    const place = target.nodeType === Node.ELEMENT_NODE && target.closest("[aria-live], [role=status], [role=alert]");
+    if (place) said.push(...[...addedNodes].map((node) => node.textContent));
+  }
+};
+new MutationObserver(listen).observe(document, { childList: true, subtree: true });
 """
 
 
@@ -119,6 +128,14 @@ class Page:
 
     def answer(self, number=1):
         return self.turn(number, ".text")
+
+    def said(self):
+        """What a screen reader has said by itself since the page was loaded, but that somebody is at work for a second."""
+        return [text for text in self.script("return window.said") if text != "Sto preparando la risposta…"]
+
+    def composed(self):
+        """What is written and not sent."""
+        return self.find("#question").get_attribute("value")
 
     def is_done(self, number=1):
         error = self.turn(number, ".outcome.is-error")

@@ -1,10 +1,13 @@
 /** The questions and answers on the page: what is under way, what waits for that, and what can be tried again. */
 
+import { announce } from "./announcer.js";
 import { strings } from "./strings.js";
 import { Turn } from "./turn.js";
 
 /** Milliseconds of a frame beyond which drawing leaves the following ones out. */
 const SLOW_DRAWING = 8;
+/** Milliseconds without a word of the server's after which a screen reader says that the answer is being prepared. */
+const SILENCE = 1000;
 
 export class Conversation {
   #chat;
@@ -21,9 +24,9 @@ export class Conversation {
   #drawsFrom = 0;
 
   /**
-   * @param hooks `model()`: for the next question; `announce(text)`: to a screen reader; `changed(isQuestion)`: what is
-   *   shown has changed; `position(place)`: in the queue, or undefined; `connection(state)`: "lost", "back"; `ended()`:
-   *   a question has; `signIn(question)`: it was refused without a key
+   * @param hooks `model()`: for the next question; `changed(isQuestion)`: what is shown has changed; `position(place)`:
+   *   in the queue, or undefined; `connection(state)`: "lost", "back"; `ended()`: a question has; `signIn(question)`: one
+   *   was refused without a key
    */
   constructor(chat, list, hooks) {
     this.#chat = chat;
@@ -111,6 +114,7 @@ export class Conversation {
     turn.hold(() => this.#remove(turn));
     this.#held.push(turn);
     this.#next();
+    if (this.#held.includes(turn)) announce(strings.held);
     this.#hooks.changed(true);
   }
 
@@ -127,18 +131,21 @@ export class Conversation {
   #follow(turn, start) {
     const stop = new AbortController();
     turn.begin();
-    const end = this.#untilEnd(turn, start({ ...this.#callbacks(turn), signal: stop.signal }));
+    const silence = setTimeout(() => announce(strings.preparing), SILENCE);
+    const ending = start({ ...this.#callbacks(turn, silence), signal: stop.signal });
+    const end = this.#untilEnd(turn, ending.finally(() => clearTimeout(silence)));
     this.#open.set(turn, { stop, end });
     this.#hooks.changed(false);
   }
 
-  #callbacks(turn) {
+  #callbacks(turn, silence) {
     let announced;
     return {
       onQueue: (event) => {
+        clearTimeout(silence);
         turn.queue(event);
         this.#hooks.position(event.position > 1 ? event.position : undefined);
-        if (event.position !== announced && event.position > 1) this.#hooks.announce(strings.position(event.position));
+        if (event.position !== announced) announce(turn.waiting);
         announced = event.position;
         this.#hooks.changed(false);
       },
@@ -147,15 +154,20 @@ export class Conversation {
         this.#hooks.changed(false);
       },
       onToken: (token) => {
+        clearTimeout(silence);
         turn.token(token);
         this.#hooks.position(undefined);
         this.#drawSoon();
       },
       onRestart: () => {
         turn.restart();
+        announce(strings.restarted);
         this.#hooks.changed(false);
       },
-      onReconnect: ({ connected }) => this.#reconnected(turn, connected),
+      onReconnect: ({ connected }) => {
+        clearTimeout(silence);
+        this.#reconnected(turn, connected);
+      },
     };
   }
 
@@ -185,12 +197,14 @@ export class Conversation {
   async #untilEnd(turn, ending) {
     const end = await ending;
     this.#hooks.position(undefined);
-    if (end.type === "done") {
+    if (end.type === "error") {
+      await this.#failed(turn, end);
+    } else if (end.stopped || turn.text) {
       turn.done(end);
       if (end.stopped) turn.onRetry = () => this.#send(turn);
-      this.#hooks.announce(end.stopped ? strings.stopped : strings.answered(turn.spoken));
+      announce(end.stopped ? strings.stopped : strings.answered(turn.spoken));
     } else {
-      await this.#failed(turn, end);
+      await this.#failed(turn, { error: strings.noAnswer });
     }
     this.#open.delete(turn);
     if (this.#disconnected.delete(turn) && this.#disconnected.size === 0) this.#hooks.connection();
@@ -208,7 +222,7 @@ export class Conversation {
     const resumes = error.code === "unreachable" && error.request_id;
     turn.failed(error, resumes ? strings.reconnect : strings.retry);
     turn.onRetry = () => (resumes ? this.#resume(turn, error.request_id) : this.#send(turn));
-    this.#hooks.announce(turn.outcome);
+    announce(turn.outcome);
   }
 
   /** The answer may have ended while this page slept. */
@@ -218,7 +232,7 @@ export class Conversation {
     if (!answer) return false;
     turn.begin();
     this.#answered(turn, answer);
-    this.#hooks.announce(strings.answered(turn.spoken));
+    announce(strings.answered(turn.spoken));
     return true;
   }
 }

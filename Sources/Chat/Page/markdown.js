@@ -6,6 +6,7 @@
  * how models write.
  */
 
+import { copy } from "./copying.js";
 import { inline } from "./inline.js";
 
 /** Lists and quotes within one another; what is deeper is text. */
@@ -34,7 +35,7 @@ export class MarkdownView {
 
   /**
    * @param element what it is shown in
-   * @param labels `{ copy, copied, table }`: texts of the buttons of code, and what a table is called
+   * @param labels `{ copy, table }`: the text of the buttons of code, and what a table is called
    */
   constructor(element, labels) {
     this.#element = element;
@@ -141,30 +142,13 @@ export class MarkdownView {
     const button = element("button", this.#labels.copy);
     button.type = "button";
     button.className = "code-copy";
-    button.addEventListener("click", async () => {
-      await copy(code.textContent);
-      button.textContent = this.#labels.copied;
-      setTimeout(() => (button.textContent = this.#labels.copy), 2000);
-    });
+    button.addEventListener("click", () => copy(code.textContent, button));
     const head = element("div", label, button);
     head.className = "code-head";
     const frame = element("div", head, pre);
     frame.className = "code";
     return frame;
   }
-}
-
-/** Copies also where a page came over plain HTTP, where browsers have no clipboard for it. */
-export async function copy(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
-  const area = element("textarea", text);
-  area.className = "visually-hidden";
-  document.body.append(area);
-  const focused = document.activeElement;
-  area.select();
-  document.execCommand("copy");
-  area.remove();
-  focused?.focus();
 }
 
 function element(name, ...children) {

@@ -14,7 +14,6 @@ const chat = new PoolChat();
 const scrolling = new Scrolling(element("scroller"), element("to-end"));
 const conversation = new Conversation(chat, element("turns"), {
   model: () => account.model,
-  announce: (text) => (element("announcer").textContent = text),
   changed,
   position: (place) => (document.title = place ? `⏳ ${place} · ${strings.title}` : strings.title),
   connection,
@@ -120,6 +119,8 @@ element("stop").addEventListener("click", () => {
 element("turns").addEventListener("click", ({ target }) => {
   if (target.closest(".retry")) backToComposer();
 });
+
+element("to-end").addEventListener("click", backToComposer);
 
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || event.isComposing || !conversation.isOpen) return;

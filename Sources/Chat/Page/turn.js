@@ -1,7 +1,8 @@
 /** One question with its answer, as the conversation shows it. */
 
 import { shownName } from "./account.js";
-import { copy, MarkdownView } from "./markdown.js";
+import { copy } from "./copying.js";
+import { MarkdownView } from "./markdown.js";
 import { Place } from "./place.js";
 import { duration, fill, language, strings } from "./strings.js";
 
@@ -31,14 +32,20 @@ export class Turn {
     this.#place = new Place(this.#find(".place"));
     this.#view = new MarkdownView(this.#find(".text"), strings);
     this.#find(".retry").addEventListener("click", () => this.onRetry());
-    this.#find(".copy").addEventListener("click", (event) => this.#copy(event.currentTarget));
+    this.#find(".copy").addEventListener("click", ({ currentTarget }) => copy(this.#text, currentTarget));
   }
 
   get text() {
     return this.#text;
   }
 
-  /** What a screen reader says of the finished answer. */
+  /** What a screen reader says of the place in the queue. */
+  get waiting() {
+    if (this.#find(".place").hidden) return this.#find(".preparing-text").textContent;
+    return [".place-position", ".place-time"].map((part) => this.#find(part).textContent).join(". ");
+  }
+
+  /** What it says of the finished answer. */
   get spoken() {
     return this.#find(".text").innerText;
   }
@@ -180,12 +187,6 @@ export class Turn {
     const when = date && (isToday ? time : dayAndTime).format(date);
     this.#find(".meta-text").textContent = [model && shownName(model), when].filter(Boolean).join(" · ");
     this.#find(".meta").hidden = this.#text === "";
-  }
-
-  async #copy(button) {
-    await copy(this.#text);
-    button.textContent = strings.copied;
-    setTimeout(() => (button.textContent = strings.copy), 2000);
   }
 }
 
