@@ -54,7 +54,7 @@ let adapters: [Target] = [
 
 let chatPage = [
   "account.js", "announcer.js", "client.js", "conversation.js", "copying.js", "icon.svg", "inline.js", "markdown.js",
-  "page.css", "page.html", "page.js", "place.js", "scrolling.js", "strings.js", "turn.js",
+  "page.css", "page.html", "page.js", "place.js", "scrolling.js", "strings.js", "turn.js", "unsent.js",
 ]
 
 let pages: [Target] = [

@@ -44,6 +44,15 @@ import Testing
   @Test("a page that is closed and opened again goes on with the question under way")
   func reattaching() async throws { try await withPool(Self.slow) { try await browse("reattach", $0) } }
 
+  @Test("the beginning of an answer is lost, the server is away, the page is there before the server")
+  func offline() async throws { try await withPool(Self.slow) { try await browse("offline", $0) } }
+
+  @Test("users sign in and out in one browser: nobody finds or asks what another one wrote")
+  func signIn() async throws { try await withKeys(anonymous: "allow") { try await browse("sign-in", $0, keys: $1) } }
+
+  @Test("where nobody anonymous may ask the page wants a key, also when a session ends, and keeps what was not asked")
+  func closed() async throws { try await withKeys(anonymous: "refuse") { try await browse("closed", $0, keys: $1) } }
+
   @Test("Italian and English, light and dark, by keyboard, for screen readers, on 320 pixels, by a strict policy")
   func look() async throws {
     try await withPool(Pool.Setup(settings: "chat:\n  default_model: llama3.2")) { try await browse("look", $0) }
@@ -78,15 +87,30 @@ import Testing
     try await pool.stop()
   }
 
-  private func start(_ scenario: String, _ pool: Pool) throws -> RunningProgram {
+  /// A slow pool, and the keys of two of its users.
+  private func withKeys(anonymous: String, _ body: (Pool, [String]) async throws -> Void) async throws {
+    var setup = Self.slow
+    setup.settings += "\naccess: {anonymous: \(anonymous)}"
+    try await withPool(setup) { pool in
+      var keys: [String] = []
+      for user in ["ann", "bob"] {
+        let made = try await pool.command("keys", "add", user)
+        #expect(made.end == .exited(0))
+        keys.append(String(made.output.dropLast()))
+      }
+      try await body(pool, keys)
+    }
+  }
+
+  private func start(_ scenario: String, _ pool: Pool, keys: [String] = []) throws -> RunningProgram {
     let script = PackageRoot.path(to: "Tests/EndToEndTests/browser.py")
     let pictures = ProcessInfo.processInfo.environment["OLLAMA_POOL_SCREENSHOTS"] ?? pool.folder.path
     return try RunningProgram(
-      PythonEnvironment.interpreter, ["-B", script, scenario, "http://127.0.0.1:\(pool.port)", pictures])
+      PythonEnvironment.interpreter, ["-B", script, scenario, "http://127.0.0.1:\(pool.port)", pictures] + keys)
   }
 
-  private func browse(_ scenario: String, _ pool: Pool) async throws {
-    try await end(try start(scenario, pool))
+  private func browse(_ scenario: String, _ pool: Pool, keys: [String] = []) async throws {
+    try await end(try start(scenario, pool, keys: keys))
     try await pool.expectIdle()
   }
 

@@ -1,6 +1,6 @@
 """The chat page as users have it: headless Chromium, driven through the PyPI package `selenium`.
 
-    browser.py SCENARIO BASE-URL SCREENSHOTS [KEY]
+    browser.py SCENARIO BASE-URL SCREENSHOTS [KEY…]
 
 BASE-URL is a pool's, without /chat. SCREENSHOTS is a folder for PNG files. Each scenario says what pool it needs.
 `restart` prints the lines `stop` and `start` in turn, and after each waits for a line that says that it was done. Ends
@@ -9,23 +9,33 @@ with a traceback at the first surprise.
 
 import functools
 import http.server
+import json
 import random
 import re
 import sys
 import threading
+import urllib.request
 
 from selenium.webdriver.common.keys import Keys
 
 from browser_page import Page, wait_until
+from losing_proxy import LosingProxy
 
 SCRIPT = "<script>document.title = 'hacked'</script><img src=x onerror=\"document.title='hacked'\">"
 CONNECTION_ERRORS = ("net::ERR_CONNECTION_REFUSED", "net::ERR_CONNECTION_RESET", "net::ERR_INCOMPLETE_CHUNKED_ENCODING",
-                     "net::ERR_EMPTY_RESPONSE", "net::ERR_HTTP2_PROTOCOL_ERROR")
+                     "net::ERR_EMPTY_RESPONSE", "net::ERR_HTTP2_PROTOCOL_ERROR", "net::ERR_INTERNET_DISCONNECTED",
+                     "net::ERR_SOCKET_NOT_CONNECTED", "net::ERR_CONNECTION_CLOSED")
+UNREACHABLE = "Il server non è raggiungibile. Controlla la connessione e riprova."
 
 
 def answers(page):
     """This user's answers as the server kept them."""
     return [message["content"] for message in page.fetch("chat/history")["messages"] if message["role"] == "assistant"]
+
+
+def questions(page):
+    """What the server has of this user's questions."""
+    return [message["content"] for message in page.fetch("chat/history")["messages"] if message["role"] == "user"]
 
 
 def expect_whole(page, number, answer):
@@ -141,8 +151,7 @@ def restart(base, folder):
         wait_until("a question waits for the server", lambda: first.text("#connection") != "")
         let("start")
         wait_until("and is answered", lambda: first.is_done(2), 90)
-        questions = [m["content"] for m in first.fetch("chat/history")["messages"] if m["role"] == "user"]
-        assert questions == ["La prima?", "E adesso?"], questions
+        assert questions(first) == ["La prima?", "E adesso?"], questions(first)
         for page in (first, second):
             page.expect_no_faults(CONNECTION_ERRORS)
 
@@ -262,8 +271,53 @@ def show_sample(page):
     assert page.driver.execute_async_script(SHOW, SAMPLE) == ""
 
 
-def sign_in(base, folder, key):
-    """Anonymous users may ask, and KEY is a valid key of a user."""
+def offline(base, folder):
+    """Answers take a second or more."""
+    with LosingProxy(base) as proxy, Page(proxy.base) as page:
+        page.ask("La prima?")
+        wait_until("it is answered", lambda: page.is_done(), 60)
+
+        proxy.loses_next = True
+        page.ask("La seconda?")
+        wait_until("the line is lost before the answer begins", lambda: page.text("#connection") != "", 60)
+        wait_until("the pool answers all the same", lambda: requests(base) == [], 60)
+        proxy.is_down = False
+        wait_until("so does the page", lambda: page.is_done(2), 60)
+        assert questions(page) == ["La prima?", "La seconda?"], "none is asked twice"
+        expect_whole(page, 2, answers(page)[1])
+
+        proxy.is_down = True
+        page.click("#delete")
+        page.click("#deletion .danger")
+        wait_until("what can't be done is said", lambda: page.text("#connection") == UNREACHABLE)
+        assert UNREACHABLE in page.said() and page.answer(2)
+        proxy.is_down = False
+
+        page.cdp("Network.enable")
+        page.cdp("Network.setBlockedURLs", urls=["*/chat/history"])
+        page.driver.refresh()
+        wait_until("there is no conversation yet", lambda: page.text("#connection") != "")
+        page.ask("La terza?")
+        page.ask("La quarta?")
+        page.find("#question").send_keys("Una bozza")
+        page.driver.refresh()
+        wait_until("nor now", lambda: page.text("#connection") != "")
+        assert not page.shown(".turn") and page.composed() == "", "whose they were is not known yet"
+        page.cdp("Network.setBlockedURLs", urls=[])
+        wait_until("all is answered in its order", lambda: page.shown(".turn:nth-child(4)") and page.is_done(4), 90)
+        assert questions(page) == [f"La {number}?" for number in ("prima", "seconda", "terza", "quarta")]
+        assert page.turn(4, ".question-text") == "La quarta?" and not page.shown(".turn:nth-child(5)")
+        assert page.composed() == "Una bozza"
+        page.expect_no_faults((*CONNECTION_ERRORS, "net::ERR_BLOCKED_BY_CLIENT"))
+
+
+def requests(base):
+    with urllib.request.urlopen(base + "/queue") as answer:
+        return json.load(answer)["requests"]
+
+
+def sign_in(base, folder, key, other):
+    """Anonymous users may ask; KEY and OTHER are keys of two users; answers take some seconds."""
     with Page(base) as page:
         page.ask("Senza nome")
         wait_until("an anonymous user is answered", lambda: page.is_done(), 90)
@@ -273,25 +327,76 @@ def sign_in(base, folder, key):
         page.expect_accessible()
         enter(page, key)
         assert page.text("#account") == "Esci" and not page.shown(".turn"), "a key has a conversation of its own"
+
+        first = page.driver.current_window_handle
+        page.driver.switch_to.new_window("tab")
+        page.open()
+        page.find("#question").send_keys("Un'altra bozza di Ann")
+        page.ask(" che va")
+        wait_until("another tab asks", lambda: page.answer() != "")
+        page.find("#question").send_keys("Un'altra bozza di Ann")
+        second = page.driver.current_window_handle
+        page.driver.switch_to.window(first)
+
+        page.disconnect(True)
         page.click("#account")
-        wait_until("one can sign out", lambda: page.text("#account") == "Accedi")
-        page.expect_no_faults(("401",))
+        wait_until("nobody signs out offline, and that is said", lambda: page.text("#connection") == UNREACHABLE)
+        page.disconnect(False)
+        page.ask("La prima di Ann")
+        page.ask("La seconda di Ann")
+        page.find("#question").send_keys("Una bozza di Ann")
+        wait_until("one waits for the other", lambda: page.turn(2, ".outcome-text") != "")
+        page.click("#account")
+        expect_nothing(page)
+
+        page.click("#account")
+        enter(page, other)
+        expect_nothing(page)
+        page.find("#question").send_keys("Una bozza di Bob")
+        page.reload()
+        wait_until("a draft stays its user's", lambda: page.composed() == "Una bozza di Bob")
+        page.driver.delete_all_cookies()
+        page.driver.refresh()
+        expect_nothing(page)
+
+        page.driver.switch_to.window(second)
+        wait_until("another tab has nothing of Ann's", lambda: page.composed() == "" and not page.shown(".turn"))
+        page.driver.switch_to.window(first)
+        page.expect_no_faults(("401", *CONNECTION_ERRORS))
 
 
-def closed(base, folder, key):
-    """Nobody anonymous may ask; KEY is a valid key of a user."""
+def expect_nothing(page):
+    """Whoever sits here is nobody, and sees nothing of the user before."""
+    wait_until("somebody else is here", lambda: not page.shown("main[aria-busy]") and not page.shown(".turn"))
+    assert page.composed() == "" and questions(page) == []
+
+
+def closed(base, folder, key, other):
+    """Nobody anonymous may ask; KEY and OTHER are keys of two users."""
     with Page(base) as page:
         wait_until("the page asks for a key", lambda: page.shown("#sign-in"))
         page.expect_accessible()
         page.screenshot(folder, "sign-in")
         page.press(Keys.ESCAPE)
         page.press(Keys.ESCAPE)
-        assert page.shown("#sign-in"), "there is nothing behind it"
+        wait_until("there is nothing behind it", lambda: page.shown("#sign-in"))
         enter(page, key)
         page.ask("Con un nome")
         wait_until("the user is answered", lambda: page.is_done(), 90)
         page.reload()
         wait_until("and knows it later", lambda: page.is_done())
+        page.driver.delete_all_cookies()
+        page.ask("Senza sessione")
+        wait_until("a session that has ended begins again", lambda: page.shown("#sign-in"))
+        enter(page, key)
+        assert page.composed() == "Senza sessione", "with what was not asked"
+        page.driver.delete_all_cookies()
+        page.press(Keys.ENTER)
+        wait_until("once more", lambda: page.shown("#sign-in"))
+        enter(page, other)
+        assert page.composed() == "" and questions(page) == [], "another user gets nothing of it"
+        page.ask("Con un altro nome")
+        wait_until("and is answered", lambda: page.is_done(), 90)
         page.click("#account")
         wait_until("nobody sees it then", lambda: page.shown("#sign-in") and not page.shown(".turn"))
         page.expect_no_faults(("401",))
@@ -484,7 +589,7 @@ def asleep(base, folder):
 SCENARIOS = {
     "two-users": two_users, "restart": restart, "reattach": reattach, "look": look, "sign-in": sign_in,
     "closed": closed, "sources": sources, "rendering": rendering, "elsewhere": elsewhere,
-    "asleep": asleep,
+    "asleep": asleep, "offline": offline,
 }
 
 if __name__ == "__main__":

@@ -94,6 +94,10 @@ class Page:
     def prefer(self, feature, value):
         self.cdp("Emulation.setEmulatedMedia", features=[{"name": f"prefers-{feature}", "value": value}])
 
+    def disconnect(self, offline):
+        self.cdp(
+            "Network.emulateNetworkConditions", offline=offline, latency=0, downloadThroughput=-1, uploadThroughput=-1)
+
     def ask(self, question):
         self.find("#question").send_keys(question, Keys.ENTER)
 

@@ -23,6 +23,7 @@ struct PageFile {
     "scrolling.js": script(PackageResources.scrolling_js),
     "strings.js": script(PackageResources.strings_js),
     "turn.js": script(PackageResources.turn_js),
+    "unsent.js": script(PackageResources.unsent_js),
   ]
 
   private static func script(_ content: [UInt8]) -> PageFile { PageFile("text/javascript", content) }

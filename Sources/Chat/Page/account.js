@@ -1,6 +1,7 @@
 /** Who asks: signing in with a key, signing out, and the choice of a model. */
 
 import { label, strings } from "./strings.js";
+import { unsent } from "./unsent.js";
 
 /** Ollama's default tag says nothing to people. */
 export const shownName = (model) => model.replace(/:latest$/, "");
@@ -9,13 +10,15 @@ const element = (id) => document.getElementById(id);
 
 export class Account {
   #chat;
-  #changed;
+  #conversation;
+  #failed;
   #session;
 
-  /** @param changed called after signing in or out */
-  constructor(chat, changed) {
+  /** @param failed is told why one could not sign out */
+  constructor(chat, conversation, failed) {
     this.#chat = chat;
-    this.#changed = changed;
+    this.#conversation = conversation;
+    this.#failed = failed;
     const dialog = element("sign-in");
     element("account").addEventListener("click", () => (this.#session?.signed_in ? this.#signOut() : this.ask()));
     dialog.querySelector("form").addEventListener("submit", (event) => this.#signIn(event));
@@ -29,6 +32,9 @@ export class Account {
       if (!this.#session) this.ask(true);
     });
     element("model").addEventListener("change", ({ target }) => localStorage.setItem("model", target.value));
+    addEventListener("storage", ({ key }) => {
+      if (key === "signed") this.#reload();
+    });
   }
 
   /** The model for the next question; undefined leaves it to the server. */
@@ -68,12 +74,16 @@ export class Account {
     element("key").focus();
   }
 
+  // While it is open who asks, nothing is sent.
+
   async #signIn(event) {
     event.preventDefault();
+    this.#conversation.wait();
     try {
       await this.#chat.signIn(element("key").value.trim());
-      this.#changed();
+      this.#signed();
     } catch (error) {
+      if (this.#session) this.#conversation.goOn();
       const text = error.status === 401 ? strings.wrongKey : error.status ? error.message : strings.errors.unreachable;
       element("sign-in-error").textContent = text;
       element("key").select();
@@ -81,7 +91,26 @@ export class Account {
   }
 
   async #signOut() {
-    await this.#chat.signOut();
-    this.#changed();
+    this.#conversation.wait();
+    await this.#conversation.stopped();
+    try {
+      await this.#chat.signOut();
+      unsent.clear();
+      this.#signed();
+    } catch (error) {
+      this.#conversation.goOn();
+      this.#failed(error);
+    }
+  }
+
+  /** Other tabs of this browser are another user's now, too. */
+  #signed() {
+    localStorage.setItem("signed", String(Date.now()));
+    this.#reload();
+  }
+
+  #reload() {
+    this.#conversation.wait();
+    location.reload();
   }
 }

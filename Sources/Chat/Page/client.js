@@ -37,9 +37,9 @@
  * of failures in a row: `resume` can go on with its request_id, if it has one), `forgotten` (the server no longer knows
  * the request: the history may have the answer) and `unexpected_answer` (no pool answered).
  *
- * A question whose answer's beginning was lost is looked for in the session's history before it is asked again, also when
- * it is the same text that `ask` gets after `unreachable`. Whoever shows no cookie has no history: there it may be asked
- * twice.
+ * A question whose answer's beginning was lost is looked for in the session's history before it is asked again, also
+ * when it is the same text that `ask` gets after `unreachable`. Whoever shows no cookie has no history: there it may be
+ * asked twice.
  *
  * The other methods throw a PoolChatError { message, code, status, retryAfter }, or what `fetch` throws without a
  * connection.

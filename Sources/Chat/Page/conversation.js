@@ -18,6 +18,7 @@ export class Conversation {
   #open = new Map();
   /** Turns that are sent once no answer is under way: so each question has the answers before it. */
   #held = [];
+  #waits = true;
   #disconnected = new Set();
   #frame;
   /** Before this time of the page's clock, in milliseconds, nothing is drawn. */
@@ -47,8 +48,19 @@ export class Conversation {
     return this.#held.map(({ question }) => question);
   }
 
-  /** Shows what the server knows, and goes on with what is under way there. */
+  /** From now on nothing is sent, as in the beginning. */
+  wait() {
+    this.#waits = true;
+  }
+
+  goOn() {
+    this.#waits = false;
+    this.#next();
+  }
+
+  /** Shows what the server knows in place of all that is shown, and goes on with what is under way there. */
   show({ messages, open }) {
+    this.clear();
     for (const message of messages) {
       if (message.role === "user") this.#add(message.content, message.request_id);
       else this.#answered(this.#unanswered(message.request_id) ?? this.#add("", message.request_id), message);
@@ -62,6 +74,7 @@ export class Conversation {
       turn.onRetry = () => this.#send(turn);
     }
     this.#hooks.changed(true);
+    this.goOn();
   }
 
   ask(question) {
@@ -73,14 +86,14 @@ export class Conversation {
     for (const { stop } of this.#open.values()) stop.abort();
   }
 
-  /** Stops all, and sends nothing more; resolves once all has ended on the server too. */
-  async stopAll() {
+  /** Stops what is under way, and resolves once it has ended on the server too. */
+  async stopped() {
     const ends = [...this.#open.values()].map(({ end }) => end);
-    for (const turn of [...this.#held]) this.#remove(turn);
     this.stop();
     await Promise.all(ends);
   }
 
+  /** Forgets all that is shown, where nothing is under way. */
   clear() {
     for (const turn of [...this.#turns]) this.#remove(turn);
   }
@@ -119,7 +132,7 @@ export class Conversation {
   }
 
   #next() {
-    if (this.isOpen || this.#held.length === 0) return;
+    if (this.#waits || this.isOpen || this.#held.length === 0) return;
     const turn = this.#held.shift();
     this.#follow(turn, (options) => this.#chat.ask(turn.question, { ...options, model: this.#hooks.model() }));
   }

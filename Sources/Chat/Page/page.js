@@ -5,6 +5,7 @@ import { PoolChat } from "./client.js";
 import { Conversation } from "./conversation.js";
 import { Scrolling } from "./scrolling.js";
 import { fill, label, strings } from "./strings.js";
+import { unsent } from "./unsent.js";
 
 const element = (id) => document.getElementById(id);
 const question = element("question");
@@ -19,31 +20,37 @@ const conversation = new Conversation(chat, element("turns"), {
   connection,
   ended: () => account.findModels(),
   signIn(text) {
-    write(question.value ? `${question.value}\n${text}` : text);
-    account.ask(true);
+    write(question.value ? `${text}\n${question.value}` : text);
+    askForKey();
   },
 });
-const account = new Account(chat, () => location.reload());
+const account = new Account(chat, conversation, failed);
+/** Questions that were not sent when the page was left, until it is known that they are this user's. */
+let left = unsent.held;
 
 fill(document);
 showTheme();
-write(sessionStorage.getItem("draft") ?? "");
 load();
 
 /** Tries until it can. */
 async function load() {
   for (let seconds = 0.5; ; seconds = Math.min(seconds * 2, 5)) {
     try {
-      account.show(await chat.session());
-      const held = JSON.parse(sessionStorage.getItem("held") ?? "[]");
-      conversation.show(await chat.history());
+      const session = await chat.session();
+      const history = await chat.history();
+      unsent.belongTo(session.user);
+      const held = unsent.held;
+      left = [];
+      write(question.value || unsent.draft);
+      account.show(session);
+      conversation.show(history);
       element("scroller").removeAttribute("aria-busy");
       for (const text of held) conversation.ask(text);
       connection();
       backToComposer();
       return;
     } catch (error) {
-      if (error.status === 401) return account.ask(true);
+      if (error.status === 401) return askForKey();
       connection("lost");
       await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
     }
@@ -55,16 +62,35 @@ function changed(isQuestion) {
   element("welcome").hidden = !conversation.isEmpty;
   element("delete").hidden = conversation.isEmpty;
   element("stop").hidden = !conversation.isOpen;
-  sessionStorage.setItem("held", JSON.stringify(conversation.held));
+  unsent.held = [...left, ...conversation.held];
   if (isQuestion) scrolling.toEnd();
   else scrolling.update();
 }
 
-let connectionTimer;
 function connection(state) {
-  clearTimeout(connectionTimer);
-  element("connection").textContent = { lost: strings.reconnecting, back: strings.reconnected }[state] ?? "";
-  if (state === "back") connectionTimer = setTimeout(connection, 3000);
+  if (state === "lost") notice(strings.reconnecting);
+  else if (state === "back") notice(strings.reconnected, 3);
+  else notice("");
+}
+
+/** What one has asked for could not be done. */
+function failed(error) {
+  if (error.status === 401) askForKey();
+  else notice(error.status ? error.message : strings.errors.unreachable, 10);
+}
+
+function askForKey() {
+  conversation.wait();
+  connection();
+  account.ask(true);
+}
+
+let noticeTimer;
+/** @param seconds for which it is shown; without, until the next one */
+function notice(text, seconds) {
+  clearTimeout(noticeTimer);
+  element("connection").textContent = text;
+  if (seconds) noticeTimer = setTimeout(notice, seconds * 1000, "");
 }
 
 // The composer
@@ -89,7 +115,7 @@ question.addEventListener("keydown", (event) => {
 
 function write(text) {
   if (question.value !== text) question.value = text;
-  sessionStorage.setItem("draft", text);
+  unsent.draft = text;
   element("send").disabled = text.trim() === "";
   question.style.height = "auto";
   question.style.height = `${question.scrollHeight}px`;
@@ -136,12 +162,15 @@ element("delete").addEventListener("click", () => deletion.showModal());
 deletion.querySelector(".cancel").addEventListener("click", () => deletion.close());
 deletion.querySelector(".danger").addEventListener("click", async () => {
   deletion.close();
-  await conversation.stopAll();
+  conversation.wait();
+  await conversation.stopped();
   try {
     await chat.deleteHistory();
     conversation.clear();
-  } catch {
-    location.reload();
+    conversation.goOn();
+  } catch (error) {
+    conversation.goOn();
+    failed(error);
   }
   backToComposer();
 });

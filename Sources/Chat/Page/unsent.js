@@ -1,0 +1,32 @@
+/** What one has written and not sent yet. The tab keeps it over a reload, for whoever wrote it and nobody else. */
+
+const stored = { user: "user", draft: "draft", held: "held" };
+
+export const unsent = {
+  /** The text in the composer. */
+  get draft() {
+    return sessionStorage.getItem(stored.draft) ?? "";
+  },
+  set draft(text) {
+    sessionStorage.setItem(stored.draft, text);
+  },
+
+  /** Questions that wait for the answer before them. */
+  get held() {
+    return JSON.parse(sessionStorage.getItem(stored.held) ?? "[]");
+  },
+  set held(questions) {
+    sessionStorage.setItem(stored.held, JSON.stringify(questions));
+  },
+
+  /** From now on it is this user's: what another one has left is gone. @param user a name; null for the anonymous */
+  belongTo(user) {
+    const before = sessionStorage.getItem(stored.user);
+    if (before !== null && before !== (user ?? "")) this.clear();
+    sessionStorage.setItem(stored.user, user ?? "");
+  },
+
+  clear() {
+    for (const key of Object.values(stored)) sessionStorage.removeItem(key);
+  },
+};
