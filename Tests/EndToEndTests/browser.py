@@ -286,6 +286,24 @@ def offline(base, folder):
         assert questions(page) == ["La prima?", "La seconda?"], "none is asked twice"
         expect_whole(page, 2, answers(page)[1])
 
+        proxy.loses_next = True
+        page.ask("La terza?")
+        wait_until("the line is lost again", lambda: page.text("#connection") != "", 60)
+        page.leave()
+        wait_until("the pool answers what it has", lambda: requests(base) == [], 60)
+        proxy.is_down = False
+        page.open()
+        wait_until("the page has it", lambda: page.shown(".turn:nth-child(3)") and page.is_done(3))
+
+        proxy.is_down = True
+        page.ask("La quarta?")
+        wait_until("the line is still lost", lambda: page.text("#connection") != "", 60)
+        page.leave()
+        proxy.is_down = False
+        page.open()
+        wait_until("what the pool has not is asked", lambda: page.shown(".turn:nth-child(4)") and page.is_done(4), 60)
+        assert questions(page) == ["La prima?", "La seconda?", "La terza?", "La quarta?"]
+
         proxy.is_down = True
         page.click("#delete")
         page.click("#deletion .danger")
@@ -297,16 +315,16 @@ def offline(base, folder):
         page.cdp("Network.setBlockedURLs", urls=["*/chat/history"])
         page.driver.refresh()
         wait_until("there is no conversation yet", lambda: page.text("#connection") != "")
-        page.ask("La terza?")
-        page.ask("La quarta?")
+        page.ask("La quinta?")
+        page.ask("La sesta?")
         page.find("#question").send_keys("Una bozza")
         page.driver.refresh()
         wait_until("nor now", lambda: page.text("#connection") != "")
         assert not page.shown(".turn") and page.composed() == "", "whose they were is not known yet"
         page.cdp("Network.setBlockedURLs", urls=[])
-        wait_until("all is answered in its order", lambda: page.shown(".turn:nth-child(4)") and page.is_done(4), 90)
-        assert questions(page) == [f"La {number}?" for number in ("prima", "seconda", "terza", "quarta")]
-        assert page.turn(4, ".question-text") == "La quarta?" and not page.shown(".turn:nth-child(5)")
+        wait_until("all is answered in its order", lambda: page.shown(".turn:nth-child(6)") and page.is_done(6), 90)
+        assert questions(page)[4:] == ["La quinta?", "La sesta?"]
+        assert page.turn(6, ".question-text") == "La sesta?" and not page.shown(".turn:nth-child(7)")
         assert page.composed() == "Una bozza"
         page.expect_no_faults((*CONNECTION_ERRORS, "net::ERR_BLOCKED_BY_CLIENT"))
 

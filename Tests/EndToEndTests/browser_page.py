@@ -80,6 +80,9 @@ class Page:
         self.driver.get(self.base + "/chat")
         self.await_page()
 
+    def leave(self):
+        self.driver.get("about:blank")
+
     def reload(self):
         self.driver.refresh()
         self.await_page()

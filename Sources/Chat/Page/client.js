@@ -23,6 +23,7 @@
  *
  * Options of `ask` and `resume`, each of which may be left out:
  *   model, priority      of `ask` only: the model's name, and the priority class, where one may choose it
+ *   onAccepted(event)    of `ask` only: { request_id }: the server has the question, and `resume` can go on with it
  *   onQueue(event)       { position, message, eta_seconds, eta_p90_seconds, eta_is_guess }, at each change; position 1
  *                        is the start
  *   onSources(sources)   [{ title, score, excerpt }], score from 0 to 1
@@ -244,6 +245,7 @@ class Exchange {
     this.#requestId = requestId;
     this.#isInDoubt = false;
     this.#start.seen(requestId);
+    this.#call("onAccepted", { request_id: requestId });
     if (this.#stopping) this.#cancel();
   }
 

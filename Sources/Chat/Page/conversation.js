@@ -18,6 +18,8 @@ export class Conversation {
   #open = new Map();
   /** Turns that are sent once no answer is under way: so each question has the answers before it. */
   #held = [];
+  /** The turn whose question is under way to the server. */
+  #sending;
   #waits = true;
   #disconnected = new Set();
   #frame;
@@ -43,9 +45,10 @@ export class Conversation {
     return this.#open.size > 0;
   }
 
-  /** Questions that are not sent yet. */
-  get held() {
-    return this.#held.map(({ question }) => question);
+  /** Questions that the server has not, as far as is known, each with whether it may have it. */
+  get unsent() {
+    const sending = this.#sending ? [{ question: this.#sending.question, maybeSent: true }] : [];
+    return [...sending, ...this.#held.map(({ question }) => ({ question, maybeSent: false }))];
   }
 
   /** From now on nothing is sent, as in the beginning. */
@@ -134,6 +137,7 @@ export class Conversation {
   #next() {
     if (this.#waits || this.isOpen || this.#held.length === 0) return;
     const turn = this.#held.shift();
+    this.#sending = turn;
     this.#follow(turn, (options) => this.#chat.ask(turn.question, { ...options, model: this.#hooks.model() }));
   }
 
@@ -154,6 +158,7 @@ export class Conversation {
   #callbacks(turn, silence) {
     let announced;
     return {
+      onAccepted: () => this.#sent(turn),
       onQueue: (event) => {
         clearTimeout(silence);
         turn.queue(event);
@@ -207,8 +212,15 @@ export class Conversation {
     if (wasEmpty !== isEmpty) this.#hooks.connection(isEmpty ? "back" : "lost");
   }
 
+  #sent(turn) {
+    if (this.#sending !== turn) return;
+    this.#sending = undefined;
+    this.#hooks.changed(false);
+  }
+
   async #untilEnd(turn, ending) {
     const end = await ending;
+    this.#sent(turn);
     this.#hooks.position(undefined);
     if (end.type === "error") {
       await this.#failed(turn, end);

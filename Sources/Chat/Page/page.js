@@ -26,7 +26,7 @@ const conversation = new Conversation(chat, element("turns"), {
 });
 const account = new Account(chat, conversation, failed);
 /** Questions that were not sent when the page was left, until it is known that they are this user's. */
-let left = unsent.held;
+let left = unsent.questions;
 
 fill(document);
 showTheme();
@@ -39,13 +39,14 @@ async function load() {
       const session = await chat.session();
       const history = await chat.history();
       unsent.belongTo(session.user);
-      const held = unsent.held;
+      const asked = history.messages.findLast(({ role }) => role === "user")?.content;
+      const unasked = unsent.questions.filter(({ question, maybeSent }) => !maybeSent || question !== asked);
       left = [];
       write(question.value || unsent.draft);
       account.show(session);
       conversation.show(history);
       element("scroller").removeAttribute("aria-busy");
-      for (const text of held) conversation.ask(text);
+      for (const { question } of unasked) conversation.ask(question);
       connection();
       backToComposer();
       return;
@@ -62,7 +63,7 @@ function changed(isQuestion) {
   element("welcome").hidden = !conversation.isEmpty;
   element("delete").hidden = conversation.isEmpty;
   element("stop").hidden = !conversation.isOpen;
-  unsent.held = [...left, ...conversation.held];
+  unsent.questions = [...left, ...conversation.unsent];
   if (isQuestion) scrolling.toEnd();
   else scrolling.update();
 }

@@ -1,6 +1,6 @@
 /** What one has written and not sent yet. The tab keeps it over a reload, for whoever wrote it and nobody else. */
 
-const stored = { user: "user", draft: "draft", held: "held" };
+const stored = { user: "user", draft: "draft", questions: "questions" };
 
 export const unsent = {
   /** The text in the composer. */
@@ -11,12 +11,12 @@ export const unsent = {
     sessionStorage.setItem(stored.draft, text);
   },
 
-  /** Questions that wait for the answer before them. */
-  get held() {
-    return JSON.parse(sessionStorage.getItem(stored.held) ?? "[]");
+  /** `[{ question, maybeSent }]`: that wait for the answer before them, or are under way to the server. */
+  get questions() {
+    return JSON.parse(sessionStorage.getItem(stored.questions) ?? "[]");
   },
-  set held(questions) {
-    sessionStorage.setItem(stored.held, JSON.stringify(questions));
+  set questions(questions) {
+    sessionStorage.setItem(stored.questions, JSON.stringify(questions));
   },
 
   /** From now on it is this user's: what another one has left is gone. @param user a name; null for the anonymous */
