@@ -336,8 +336,10 @@ def requests(base):
 
 def sign_in(base, folder, key, other):
     """Anonymous users may ask; KEY and OTHER are keys of two users; answers take some seconds."""
-    with Page(base) as page:
-        page.ask("Senza nome")
+    with Page(base, width=320, height=640, telephone=True, dark=True) as page:
+        page.find("#question").send_keys("Senza nome")
+        page.expect_accessible()
+        page.click("#send")
         wait_until("an anonymous user is answered", lambda: page.is_done(), 90)
         page.click("#account")
         page.find("#key").send_keys("wrong", Keys.ENTER)
@@ -345,6 +347,7 @@ def sign_in(base, folder, key, other):
         page.expect_accessible()
         enter(page, key)
         assert page.text("#account") == "Esci" and not page.shown(".turn"), "a key has a conversation of its own"
+        page.expect_accessible()
 
         first = page.driver.current_window_handle
         page.driver.switch_to.new_window("tab")

@@ -1,6 +1,6 @@
 /** Who asks: signing in with a key, signing out, and the choice of a model. */
 
-import { label, strings } from "./strings.js";
+import { label, reason, strings } from "./strings.js";
 import { unsent } from "./unsent.js";
 
 /** Ollama's default tag says nothing to people. */
@@ -84,8 +84,7 @@ export class Account {
       this.#signed();
     } catch (error) {
       if (this.#session) this.#conversation.goOn();
-      const text = error.status === 401 ? strings.wrongKey : error.status ? error.message : strings.errors.unreachable;
-      element("sign-in-error").textContent = text;
+      element("sign-in-error").textContent = error.status === 401 ? strings.wrongKey : reason(error);
       element("key").select();
     }
   }

@@ -304,7 +304,7 @@ class Exchange {
     }
     this.#isInDoubt = false;
     if (resuming && response.status === 404) return this.#fail("forgotten", error.message, error);
-    this.#fail(error.code ?? `http_${response.status}`, error.message, error);
+    this.#fail(error.code ?? "unexpected_answer", error.message, error);
   }
 
   async #pause(spentSeconds) {

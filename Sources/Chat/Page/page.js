@@ -4,7 +4,7 @@ import { Account } from "./account.js";
 import { PoolChat } from "./client.js";
 import { Conversation } from "./conversation.js";
 import { Scrolling } from "./scrolling.js";
-import { fill, label, strings } from "./strings.js";
+import { fill, label, reason, strings } from "./strings.js";
 import { unsent } from "./unsent.js";
 
 const element = (id) => document.getElementById(id);
@@ -77,7 +77,7 @@ function connection(state) {
 /** What one has asked for could not be done. */
 function failed(error) {
   if (error.status === 401) askForKey();
-  else notice(error.status ? error.message : strings.errors.unreachable, 10);
+  else notice(reason(error), 10);
 }
 
 function askForKey() {
@@ -102,6 +102,7 @@ element("composer").addEventListener("submit", (event) => {
   if (!text) return;
   write("");
   conversation.ask(text);
+  backToComposer();
 });
 
 question.addEventListener("input", () => write(question.value));

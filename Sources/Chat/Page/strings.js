@@ -143,6 +143,14 @@ export function duration(seconds) {
   return `${Math.floor(minutes / 60)} h${minutes % 60 ? ` ${minutes % 60} min` : ""}`;
 }
 
+/** Why the server didn't do what it was asked for, of an error that client.js throws. */
+export function reason({ code, status, message }) {
+  if (code) return strings.errors[code] ?? message;
+  // What stands before the server says that it is away, or there was no answer at all.
+  const isAway = !status || [502, 503, 504].includes(status);
+  return isAway ? strings.errors.unreachable : strings.errors.unexpected_answer;
+}
+
 /** Fills in what page.html leaves to the language: texts, labels and placeholders, by the names of `strings`. */
 export function fill(root) {
   for (const element of root.querySelectorAll("[data-text]")) element.textContent = strings[element.dataset.text];

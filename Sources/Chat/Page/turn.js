@@ -6,8 +6,13 @@ import { MarkdownView } from "./markdown.js";
 import { Place } from "./place.js";
 import { duration, fill, language, strings } from "./strings.js";
 
-const time = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" });
-const dayAndTime = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
+// English has several ways to write them: the reader's.
+const locale = navigator.languages.find((tag) => tag.startsWith(language)) ?? language;
+const time = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit" });
+const dayAndTime = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
+
+/** Characters of an answer that a screen reader says by itself. */
+const SPOKEN = 2000;
 
 export class Turn {
   question;
@@ -47,7 +52,8 @@ export class Turn {
 
   /** What it says of the finished answer. */
   get spoken() {
-    return this.#find(".text").innerText;
+    const text = this.#find(".text").innerText;
+    return text.length > SPOKEN ? `${text.slice(0, SPOKEN)}…` : text;
   }
 
   /** What is said of an answer that failed. */
