@@ -189,6 +189,8 @@ def look(base, folder):
         page.find("#question").send_keys("E con quale coppia la stringo?", Keys.ENTER)
         wait_until("it is answered", lambda: page.is_done(), 90)
         assert len(page.turn(1, ".question-text").splitlines()) == 2
+        page.click(".copy")
+        wait_until("an answer is copied", lambda: page.text(".copy") == "Copiato" and page.said()[-1] == "Copiato")
         show_sample(page)
         page.expect_accessible()
         page.screenshot(folder, "light")
@@ -560,7 +562,7 @@ import(`${base}/chat/client.js`).then(({ PoolChat }) => {
   const chat = new PoolChat({ headers: key ? { Authorization: `Bearer ${key}` } : {} });
   const stop = new AbortController();
   const heard = new Set();
-  const names = ["onQueue", "onSources", "onToken", "onRestart", "onReconnect", "onDone", "onError"];
+  const names = ["onAccepted", "onQueue", "onSources", "onToken", "onRestart", "onReconnect", "onDone", "onError"];
   const callbacks = Object.fromEntries(names.map((name) => [name, () => {
     heard.add(name);
     if (stops && name === "onToken") stop.abort();
@@ -588,7 +590,8 @@ def elsewhere(base, folder, key=None):
         page.driver.set_script_timeout(90)
         ask = functools.partial(page.driver.execute_async_script, ASK_ELSEWHERE, base, key)
         heard, end = ask(False)
-        assert end["type"] == "done" and heard[-2:] == ["onToken", "onDone"] and "onError" not in heard, (heard, end)
+        assert end["type"] == "done" and "onError" not in heard, (heard, end)
+        assert heard[0] == "onAccepted" and heard[-2:] == ["onToken", "onDone"], heard
         heard, end = ask(True)
         assert end["type"] == "done" and end["stopped"] and end["timestamp"], (heard, end)
         server.shutdown()

@@ -15,10 +15,10 @@ const LINE_BREAK = /<br ?\/?>/iy;
 const TITLE = /"[^"]{0,999}"|'[^']{0,999}'/.source;
 const ADDRESS = /(?:[^\s()<>\\]|\\.|\([^\s()<>]{0,2048}\)){0,2048}/.source;
 const DESTINATION = new RegExp(`\\(\\s{0,9}<?(${ADDRESS})>?(?:\\s{1,9}(?:${TITLE}))?\\s{0,9}\\)`, "y");
-const UNFINISHED_DESTINATION = /\([^\s)]{0,2048}$/y;
 const ENTITY = /&(amp|lt|gt|quot|apos|nbsp|#39);/y;
 const ENTITIES = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'", nbsp: "\u00a0", "#39": "'" };
 const SPACE = /^\s?$/u;
+const WORD_END = /[\s)]/;
 const PUNCTUATION = /^[\p{P}\p{S}]$/u;
 
 /**
@@ -35,6 +35,8 @@ class Scanner {
   #text;
   #open;
   #at = 0;
+  /** Where the last word begins: an address that has not ended yet stands there. */
+  #lastWord;
   #brackets = [];
   /** Lengths of back-quote runs that no later run ends. */
   #endless = new Set();
@@ -42,6 +44,8 @@ class Scanner {
   constructor(text, open) {
     this.#text = text;
     this.#open = open;
+    this.#lastWord = text.length;
+    while (this.#lastWord > 0 && !WORD_END.test(text[this.#lastWord - 1])) this.#lastWord -= 1;
     while (this.#at < text.length) this.#next();
     this.items = emphasize(this.items, open);
   }
@@ -146,11 +150,12 @@ class Scanner {
     if (!bracket) return this.#push("]");
     const destination = this.#match(DESTINATION);
     const address = destination && safeAddress(destination[1].replace(/\\(.)/g, "$1"));
-    const unfinished = !destination && this.#open && this.#match(UNFINISHED_DESTINATION);
+    const unfinished = !destination && this.#open && this.#text[this.#at] === "(" && this.#at >= this.#lastWord;
     if (!address && !unfinished) {
       if (destination) this.#at -= destination[0].length;
       return this.#push("]");
     }
+    if (unfinished) this.#at = this.#text.length;
     const items = emphasize(this.items.splice(bracket.index + 1), false);
     this.items[bracket.index] = address ? { element: "a", address, items } : { element: "span", items };
     // A link has no link in it. An image is shown as a link to it: pages of others are asked for nothing.
