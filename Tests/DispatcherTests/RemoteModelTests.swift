@@ -1,3 +1,4 @@
+import ControlInterface
 import PoolCore
 import TestSupport
 import Testing
@@ -14,7 +15,7 @@ struct RemoteModelTests {
       let gpu0 = try await FakeOllama.start()
       try await rig.use(gpu0)
       let key = try await rig.addKey("shop", requestsPerHour: 2)
-      let running = try await rig.generate("here")
+      let running = try await rig.send(key: try await rig.addKey("other"))
       let here = try await gpu0.ask(0)
       for number in 1...2 {
         let client = try await rig.send(key: key, body: body("gpt-oss:120b-cloud"))
@@ -60,20 +61,23 @@ struct RemoteModelTests {
 
   @Test func sinceModelsHaveChangedNoneIsElsewhereBeforeTheNextList() {
     var places = ModelPlaces()
+    func asks(at seconds: Int = 0) -> Bool {
+      places.asks(noOlderThan: .seconds(10), at: Instant.zero + .seconds(seconds))
+    }
     #expect(places.need(of: "m") == .slot && places.need(of: nil) == .slot)
     // Without an instance that could tell, the name does.
     #expect(places.need(of: "m:cloud") == .remoteInference)
-    #expect(places.asks(noOlderThan: .seconds(10), at: .zero) && !places.asks(noOlderThan: .seconds(10), at: .zero))
+    #expect(asks() && !asks())
     places.changed()
     #expect(places.need(of: "m:cloud") == .slot)
     places.listed([], at: .zero)
     #expect(places.need(of: "m:cloud") == .slot, "it was asked for before the change")
-    #expect(places.asks(noOlderThan: .seconds(10), at: .zero))
+    #expect(asks())
     places.listed(nil, at: .zero)
-    #expect(places.need(of: "m:cloud") == .slot && places.asks(noOlderThan: .seconds(10), at: .zero))
+    #expect(places.need(of: "m:cloud") == .slot && asks())
     places.listed(["n:cloud"], at: .zero)
     #expect(places.need(of: "m:cloud") == .remoteInference && places.need(of: "N:cloud") == .slot)
-    #expect(!places.asks(noOlderThan: .seconds(10), at: Instant.zero + .seconds(9)))
-    #expect(places.asks(noOlderThan: .seconds(10), at: Instant.zero + .seconds(10)))
+    #expect(!asks(at: 9))
+    #expect(asks(at: 10))
   }
 }

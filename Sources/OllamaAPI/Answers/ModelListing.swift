@@ -1,4 +1,4 @@
-package import PoolCore
+import PoolCore
 
 /// What `/api/tags` answers: the models in the store.
 package enum ModelListing {

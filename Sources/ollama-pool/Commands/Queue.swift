@@ -89,7 +89,8 @@ struct Queue: AsyncParsableCommand {
       ) { error throws(CommandFailure) in
         switch error.name {
         case ControlError.notWaiting:
-          throw CommandFailure("request \(request) does not wait for a slot: it is being served, or needs none")
+          throw CommandFailure(
+            "request \(Printable.text(request)) does not wait for a slot: it is being served, or needs none")
         case ControlError.noSuchRequest:
           throw try await Queue.unknown(request, dispatcher)
         default: break
