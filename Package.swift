@@ -167,7 +167,7 @@ let tests: [Target] = [
     name: "EndToEndTests", dependencies: ["TestSupport"],
     exclude: [
       "browser.py", "browser_page.py", "chat_socket.py", "control_socket.py", "embedding_pool.py",
-      "official_clients.py", "openapi.py", "schemathesis.toml", "source_service.py",
+      "losing_proxy.py", "official_clients.py", "openapi.py", "schemathesis.toml", "source_service.py",
     ]),
   .testTarget(
     name: "ProjectTests",
