@@ -91,12 +91,6 @@ package enum DispatcherTypes {
     package var requestID: String?
     package var suspended: Bool?
 
-    enum CodingKeys: String, CodingKey {
-      case id, position, etaSeconds, etaP90Seconds, etaIsGuess, method, path, model, client, user
-      case `class`, ageSeconds, instance, begun, suspended
-      case requestID = "requestId"
-    }
-
     package init(
       id: UInt64, estimate: WaitingEstimate?, method: String, path: String, model: String?, client: String,
       user: String?, className: String?, ageSeconds: Double, instance: String?, begun: Bool
@@ -260,11 +254,6 @@ package enum DispatcherCalls {
     package var requestID: String?
     package var priority: Int
 
-    enum CodingKeys: String, CodingKey {
-      case id, priority
-      case requestID = "requestId"
-    }
-
     package init(_ request: RequestReference, priority: Int) {
       (id, requestID) = (request.id, request.requestID)
       self.priority = priority
@@ -277,11 +266,6 @@ package enum DispatcherCalls {
   package struct CancelRequest: Codable, Equatable, Sendable {
     package var id: UInt64?
     package var requestID: String?
-
-    enum CodingKeys: String, CodingKey {
-      case id
-      case requestID = "requestId"
-    }
 
     package init(_ request: RequestReference) { (id, requestID) = (request.id, request.requestID) }
 

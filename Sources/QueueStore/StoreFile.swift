@@ -24,6 +24,8 @@ enum StoreFile {
       // ends with this process.
       configuration.prepareDatabase { database in
         try database.execute(sql: "PRAGMA locking_mode = EXCLUSIVE")
+        // 512 KiB: much is written and little of it read again, while thousands wait.
+        try database.execute(sql: "PRAGMA cache_size = -512")
         // What is deleted is gone from the file, too.
         try database.execute(sql: "PRAGMA secure_delete = ON")
       }

@@ -56,10 +56,10 @@ import Varlink
     try await FakePool.run(dispatcher: ["CancelRequest": .nothing, "SetPriority": .nothing]) { pool in
       let cancelled = try await pool.run("queue", "cancel", "KqM7Zc")
       #expect(cancelled.output == "Request KqM7Zc is cancelled.\n")
-      #expect(pool.calls["ollamapool.Dispatcher.CancelRequest"] == ["requestId": "KqM7Zc"])
+      #expect(pool.calls["ollamapool.Dispatcher.CancelRequest"] == ["requestID": "KqM7Zc"])
       let moved = try await pool.run("queue", "priority", "KqM7Zc", "0")
       #expect(moved.output == "Request KqM7Zc waits in priority 0 now.\n")
-      #expect(pool.calls["ollamapool.Dispatcher.SetPriority"] == ["requestId": "KqM7Zc", "priority": 0])
+      #expect(pool.calls["ollamapool.Dispatcher.SetPriority"] == ["requestID": "KqM7Zc", "priority": 0])
     }
   }
 

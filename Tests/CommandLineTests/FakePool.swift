@@ -160,6 +160,6 @@ enum Sample {
      {"id":42,"position":2,"etaSeconds":34.6,"etaP90Seconds":60,"method":"POST","path":"/api/chat\u001b[2J","model":"llama3.2","client":"10.0.0.7",
       "user":"a\u0007b","class":"standard","ageSeconds":12.5,"begun":false},
      {"id":43,"method":"POST","path":"/chat/stream","client":"10.0.0.8","ageSeconds":3,"begun":false,"suspended":true,
-      "requestId":"KqM7Zc1xT0a3yV9d2LwE5g"}]}
+      "requestID":"KqM7Zc1xT0a3yV9d2LwE5g"}]}
     """#)
 }

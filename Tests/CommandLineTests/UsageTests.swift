@@ -35,7 +35,7 @@ import Testing
   }
 
   @Test(arguments: [
-    ["top"], ["simulate"], ["nonsense"], ["status", "--nonsense"], ["queue", "cancel"], ["queue", "cancel", "x"],
+    ["top"], ["simulate"], ["nonsense"], ["status", "--nonsense"], ["queue", "cancel"], ["queue", "priority", "x"],
     ["drain"], ["scale"], ["scale", "--min", "many"], ["scale", "--min=-1"], ["scale", "--fixed", "1", "--min", "1"],
     ["scale", "--min", "1", "--for", "soon"], ["scale", "--min", "1", "--for", "0s"], ["logs", "-n", "few"],
     ["queue", "priority", "1"], ["queue", "priority", "1", "100"], ["queue", "priority", "1", "first"],

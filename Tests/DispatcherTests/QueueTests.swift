@@ -60,7 +60,7 @@ struct QueueTests {
       try await rig.use(gpu0)
       let running = try await rig.generate()
       let asked = try await gpu0.ask(0)
-      let order = #"{"message":"hello","model":"m","resumable":true}"#
+      let order = #"{"message":"hello","model":"m"}"#
       let chat = try await rig.send("POST", "/chat/stream", body: order)
       try await gpu0.ask(1).answer(#"{"models":[{"name":"m"}]}"#)
       let name = try #require(try await chat.head()["X-Request-Id"])
@@ -82,7 +82,7 @@ struct QueueTests {
         try await rig.supervisor.order(.cancelRequest, DispatcherCalls.CancelRequest(question))
       }
       #expect("\(again)".contains("NoSuchRequest") && "\(again)".contains(name))
-      let both = #"{"id":1,"requestId":"a"}"#
+      let both = #"{"id":1,"requestID":"a"}"#
       let unclear = try await #require(throws: VarlinkError.self) {
         try await rig.supervisor.order(.cancelRequest, try JSONDecoder().decode(JSONValue.self, from: Data(both.utf8)))
       }

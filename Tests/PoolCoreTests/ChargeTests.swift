@@ -131,7 +131,7 @@ import Testing
     #expect(run(false).last == 4)
   }
 
-  @Test func whatUsersHaveHadOutlivesAReloadAndAChangeOfPools() {
+  @Test func whatUsersHaveHadOutlivesAReload() {
     var order = ServiceOrder()
     func come(_ number: UInt64, _ user: UserID, _ tokens: Int) {
       order.append(
@@ -152,10 +152,6 @@ import Testing
     changed.weight = 2
     order.reclassify({ $0 == RequestID(5) ? changed : nil }, at: .zero)
     #expect(waiting() == [5, 3, 4])
-    for served in [[["m"], ["n"]], [["m", "n"]], [["a"], ["m"]]] {
-      order.pools = Pools(served)
-      #expect(waiting() == [5, 3, 4], "\(served)")
-    }
     // What b's takes in the end counts as before: 100 and twice 500.
     order.remove(RequestID(2), .tokens(500))
     #expect(waiting() == [5, 4, 3])

@@ -106,7 +106,7 @@ extension DispatcherCalls.RequestReference {
   fileprivate var parameters: [String: JSONValue] {
     switch self {
     case .id(let id): ["id": .integer(Int64(clamping: id))]
-    case .requestID(let name): ["requestId": .string(name)]
+    case .requestID(let name): ["requestID": .string(name)]
     }
   }
 }

@@ -22,9 +22,6 @@ struct Pools: Hashable, Sendable {
     for (number, models) in ordered.enumerated() { for model in models { numbers?[model] = number } }
   }
 
-  /// The numbers of all.
-  var all: Set<Int> { numbers.map { Set($0.values).union([0, -1]) } ?? [0] }
-
   /// Models that no instance serves yet are one pool. What names no model may go anywhere, and counts as of the first.
   func number(of model: String?) -> Int {
     guard let numbers else { return 0 }

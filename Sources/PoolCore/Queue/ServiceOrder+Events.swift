@@ -118,7 +118,7 @@ extension ServiceOrder {
       entries[id]?.level = UserClass.bounded(priority: new.priority)
       stay(id, at: now)
     }
-    renew()
+    renew(keepsCounters: true)
   }
 
   /// Lifts those that have waited for long.
@@ -197,17 +197,16 @@ extension ServiceOrder {
 
   // MARK: Beginning anew
 
-  /// What the order goes by has changed. Users keep what they have had, in the levels in which they had it; whoever is
-  /// new to one comes among the others there. Where nothing was counted, it is as if it had been since those came who
-  /// are here: whoever is being served has had what that is expected to take, and nobody is lifted.
-  mutating func renew() {
-    let (had, floors) = (isFair ? hadByLevel : [:], counters.mapValues(\.floor))
-    (all, counters, shifted, agedUsers) = (RankedSet(), [:], [], [])
+  /// What the order goes by has changed: as if it had been so since those came who are here. Whoever is being served
+  /// has had what that is expected to take, and nobody is lifted: all have waited together.
+  ///
+  /// - Parameter keepsCounters: where the same users are compared as before: they keep what they have had, and whoever is
+  ///   new in a lane comes among the others there.
+  mutating func renew(keepsCounters: Bool = false) {
+    let kept = keepsCounters ? counters.mapValues(\.withoutRequests) : [:]
+    (all, counters, shifted, agedUsers) = (RankedSet(), kept, [], [])
     kinds.removeAllKeys()
     models.removeAllKeys()
-    for (level, had) in had {
-      for pool in pools.all { counters[Lane(level: level, pool: pool)] = TokenCounters(had: had) }
-    }
     let ids = entries.keys.sorted()
     for id in ids {
       guard let entry = entries[id] else { continue }
@@ -215,35 +214,20 @@ extension ServiceOrder {
       // Without turns nobody is past them.
       if entry.isAged, !isFair { entries[id]?.level = 0 }
       guard let lane = entry.chargedIn else { continue }
-      if lane.level == entry.lane.level, had[lane.level]?[entry.share.user] != nil {
-        keepTurn(id, floors[lane] ?? 0)
+      if lane == entry.lane, kept[lane]?.knows(entry.share.user) == true {
+        change(lane) { $0.comesBack(entry.share.user) }
       } else {
         entries[id]?.spent = 0
         takeTurn(id)
       }
     }
     let waiting = ids.filter { entries[$0]?.state == .waiting }
-    func isKnown(_ id: RequestID) -> Bool { entries[id].map { had[$0.lane.level]?[$0.share.user] != nil } ?? false }
+    func isKnown(_ id: RequestID) -> Bool { entries[id].map { kept[$0.lane]?.knows($0.share.user) == true } ?? false }
     for id in waiting where isKnown(id) { enterLine(id) { _ in .min } }
     for id in waiting where !isKnown(id) {
-      let isNew = entries[id].map { had[$0.lane.level] != nil } ?? false
-      enterLine(id) { isNew ? $0.floor : .min }
+      let isAmongOthers = entries[id].map { kept[$0.lane] != nil } ?? false
+      enterLine(id) { isAmongOthers ? $0.floor : .min }
     }
-  }
-
-  /// What users have had more than they would be lifted to, in the pool of a level where that is the most.
-  private var hadByLevel: [Int: [UserID: Int]] {
-    counters.reduce(into: [:]) { levels, lane in
-      levels[lane.key.level, default: [:]].merge(lane.value.hadAboveFloor, uniquingKeysWith: max)
-    }
-  }
-
-  /// A request that was charged stays so. What its user has had counts from the floor on.
-  private mutating func keepTurn(_ id: RequestID, _ floor: Int) {
-    guard let entry = entries[id] else { return }
-    entries[id]?.chargedIn = entry.lane
-    entries[id]?.turn = entry.isAged ? 0 : max(0, entry.turn - floor)
-    change(entry.lane) { $0.comesBack(entry.share.user) }
   }
 
   private mutating func takeTurn(_ id: RequestID) {

@@ -69,19 +69,15 @@ struct TokenCounters: Sendable {
   /// Whose turn was last: where nobody waits, whoever comes is lifted to what this one has had.
   private var last: UserID?
 
-  init() {}
-
-  /// - Parameter had: of users who have nothing open, in thousandths of virtual tokens.
-  init(had: [UserID: Int]) {
-    for (number, user) in had.keys.sorted().enumerated() { users[user] = User(number: number, had: had[user] ?? 0) }
-    (known, idle) = (had.count, had.count)
+  /// The same users with what they have had, of whom nothing waits or is being served.
+  var withoutRequests: TokenCounters {
+    var counters = TokenCounters()
+    counters.users = users.mapValues { User(number: $0.number, had: $0.had) }
+    (counters.known, counters.idle, counters.last) = (known, users.count, last)
+    return counters
   }
 
-  /// What users have had more than ``floor``.
-  var hadAboveFloor: [UserID: Int] {
-    let floor = floor
-    return users.mapValues { max(0, $0.had - floor) }
-  }
+  func knows(_ user: UserID) -> Bool { users[user] != nil }
 
   /// What a user has had at least who begins to wait now.
   var floor: Int { contenders.first?.had ?? last.flatMap { users[$0]?.had } ?? 0 }
