@@ -8,7 +8,7 @@ import QueueStore
 /// What the model is told.
 extension Chat {
   /// What of a history the model is told again, in bytes: more than most contexts hold.
-  private static let historyBytes = 256 << 10
+  private static let historyBytes = 384 << 10
 
   /// An instance has a slot for a question.
   func makeBody(
@@ -30,8 +30,11 @@ extension Chat {
   }
 
   private func body(of question: Question, _ asked: String, _ history: [StoredMessage]) -> ByteBuffer {
-    // What was asked and never answered would only confuse.
-    let answered = Set(history.filter { $0.role == .assistant }.compactMap(\.requestID))
+    // Each question with its own answer, whatever was asked and answered in between. One without the other would only
+    // confuse.
+    let answers = Dictionary(
+      history.filter { $0.role == .assistant }.compactMap { message in message.requestID.map { ($0, message.content) } }
+    ) { first, _ in first }
     var json = JSONWriter()
     json.raw("{\"model\":")
     json.string(question.model)
@@ -46,8 +49,10 @@ extension Chat {
       json.raw("}")
     }
     if let instructions = settings.instructions { write("system", instructions) }
-    for message in history where message.requestID.map(answered.contains) ?? true {
-      write(message.role == .user ? "user" : "assistant", message.content)
+    for message in history where message.role == .user {
+      guard let answer = message.requestID.flatMap({ answers[$0] }) else { continue }
+      write("user", message.content)
+      write("assistant", answer)
     }
     if let found = question.found, !found.isEmpty { write("system", SourcePrompt.text(found)) }
     write("user", asked)

@@ -32,15 +32,34 @@ package struct StoredMessage: Equatable, Sendable {
 
   /// What counts against the limits.
   var bytes: Int { content.utf8.count + (sources?.utf8.count ?? 0) }
+
+  /// As it is kept: with what is too long cut off at its end.
+  func cut(to limit: Int) -> StoredMessage {
+    guard bytes > limit else { return self }
+    var message = self
+    if let sources, sources.utf8.count > limit / 2 { message.sources = nil }
+    let room = limit - (message.sources?.utf8.count ?? 0)
+    guard content.utf8.count > room else { return message }
+    let text = content.utf8
+    var end = text.index(text.startIndex, offsetBy: max(0, room - Self.ellipsis.utf8.count))
+    while end > text.startIndex, end.samePosition(in: content.unicodeScalars) == nil { end = text.index(before: end) }
+    message.content = content[..<end] + Self.ellipsis
+    return message
+  }
+
+  private static let ellipsis = "…"
 }
 
 extension QueueStore {
-  /// Adds a message at the end of its session's history, of which the oldest goes that is beyond the limits; a message
-  /// beyond them by itself leaves none. Fails with `missing` where the session isn't there.
+  /// Adds a message at the end of its session's history, of which the oldest goes that is beyond the limits. The answer
+  /// to a question that is there no longer is not added: it was deleted, and so is what comes of it. Fails with
+  /// `missing` where the session isn't there.
   package func append(_ message: StoredMessage) -> EventLoopFuture<Void> {
-    call("storing a message") { [limits] database in
+    let message = message.cut(to: min(limits.bytesPerMessage, limits.bytesPerSession))
+    return call("storing a message") { [limits] database in
       let session = try database.rows("SELECT 1 FROM session WHERE id = ?", message.session) { try $0.integer() }
       guard !session.isEmpty else { throw QueueStoreError(.missing, "storing a message: its session is gone") }
+      guard try message.role == .user || database.hasQuestion(of: message) else { return }
       try database.change(
         """
         INSERT INTO message (session, bytes, role, model, request, at, sources, content)
@@ -48,6 +67,7 @@ extension QueueStore {
         """,
         message.session, message.bytes, message.role, message.model, message.requestID, message.at, message.sources,
         message.content)
+      try database.change("UPDATE session SET has_messages = 1 WHERE id = ? AND has_messages = 0", message.session)
       let kept = try database.newestMessages(
         of: message.session, count: limits.messagesPerSession, bytes: limits.bytesPerSession)
       try database.change(
@@ -81,11 +101,20 @@ extension QueueStore {
   package func deleteHistory(of session: String) -> EventLoopFuture<Void> {
     call("deleting a history") { database in
       try database.change("DELETE FROM message WHERE session = ?", session)
+      try database.change("UPDATE session SET has_messages = 0 WHERE id = ?", session)
     }
   }
 }
 
 extension Database {
+  /// Whether the question to an answer is there.
+  fileprivate func hasQuestion(of answer: StoredMessage) throws -> Bool {
+    guard let request = answer.requestID else { return true }
+    return try rows(
+      "SELECT role FROM message WHERE session = ? AND request = ?", answer.session, request
+    ) { row in try row.word() as StoredMessage.Role }.contains(.user)
+  }
+
   /// Numbers of the newest messages within both limits, newest first.
   fileprivate func newestMessages(of session: String, count: Int, bytes: Int) throws -> [Int64] {
     var (count, bytes) = (count, bytes)

@@ -47,9 +47,13 @@ enum Schema {
       id BLOB PRIMARY KEY NOT NULL,
       owner BLOB NOT NULL,
       created_at INTEGER NOT NULL,
-      last_used_at INTEGER NOT NULL
+      last_used_at INTEGER NOT NULL,
+      has_messages INTEGER NOT NULL DEFAULT 0
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX session_last_used ON session (last_used_at);
+    -- In the order in which they go where there are too many.
+    CREATE INDEX session_order ON session (has_messages, last_used_at);
+    CREATE INDEX session_owner ON session (owner, has_messages, last_used_at);
 
     -- SQLite would count them one by one.
     CREATE TABLE session_count (number INTEGER NOT NULL) STRICT;

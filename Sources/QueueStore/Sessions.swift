@@ -19,23 +19,34 @@ package struct StoredSession: Equatable, Sendable {
 
 extension QueueStore {
   /// Fails with `conflict` where there is a session of that id.
-  /// - Returns: the sessions that had to go for it, with their history: those not used for longest, apart from those
-  ///   with a request.
+  /// - Returns: the sessions that had to go for it, with their history: of too many of its owner's, else of too many of
+  ///   all, those without any history first, then those not used for longest; none with a request.
   package func add(_ session: StoredSession) -> EventLoopFuture<[String]> {
     call("storing a session") { [limits] database in
       try database.change(
         "INSERT INTO session (id, owner, created_at, last_used_at) VALUES (?, ?, ?, ?)",
         session.id, session.owner, session.createdAt, session.lastUsedAt)
-      let count = try database.rows("SELECT number FROM session_count") { try $0.int() }.first ?? 0
-      guard count > limits.sessions else { return [] }
-      let gone = try database.rows(
+      let own = try database.rows("SELECT count(*) FROM session WHERE owner = ?", session.owner) { try $0.int() }.first
+      var gone = try database.rows(
         """
-        SELECT id FROM session WHERE id <> ? AND NOT EXISTS (SELECT 1 FROM request WHERE session = session.id)
-        ORDER BY last_used_at LIMIT ?
+        SELECT id FROM session
+        WHERE owner = ? AND id <> ? AND NOT EXISTS (SELECT 1 FROM request WHERE session = session.id)
+        ORDER BY has_messages, last_used_at LIMIT ?
         """,
-        session.id, count - limits.sessions
+        session.owner, session.id, max(0, (own ?? 0) - limits.sessionsPerOwner)
       ) { try $0.text() }
       try database.delete(sessions: gone)
+      let all = try database.rows("SELECT number FROM session_count") { try $0.int() }.first ?? 0
+      guard all > limits.sessions else { return gone }
+      let others = try database.rows(
+        """
+        SELECT id FROM session WHERE id <> ? AND NOT EXISTS (SELECT 1 FROM request WHERE session = session.id)
+        ORDER BY has_messages, last_used_at LIMIT ?
+        """,
+        session.id, all - limits.sessions
+      ) { try $0.text() }
+      try database.delete(sessions: others)
+      gone += others
       return gone
     }
   }

@@ -117,14 +117,15 @@ struct RecordTests {
     let sessions = strangeTexts.map { StoredSession(id: $0, owner: $0, createdAt: 1, lastUsedAt: 2) }
     let usage = strangeTexts.map { StoredUsage(user: $0, minute: 5, requests: 1, tokens: 1) }
     let keys = strangeTexts.enumerated().map { Self.key($1, hash: UInt8($0)) }
-    let state = try await StoreFixture().reopened(QueueStoreLimits(bytesPerSession: 1 << 22)) { store in
+    let state = try await StoreFixture().reopened(QueueStoreLimits(bytesPerSession: 1 << 22, bytesPerMessage: 1 << 22))
+    { store in
       for request in requests { try await store.add(request).get() }
       for session in sessions { _ = try await store.add(session).get() }
       for key in keys { try await store.add(key).get() }
       try await store.set(usage).get()
       for text in strangeTexts {
         let message = StoredMessage(
-          session: text, role: .assistant, content: text, model: text, requestID: text, sources: text, at: 3)
+          session: text, role: .user, content: text, model: text, requestID: text, sources: text, at: 3)
         try await store.append(message).get()
         #expect(try await store.history(of: text, last: 9, bytes: .max).get() == [message])
       }

@@ -20,19 +20,44 @@ struct SessionTests {
       #expect(try await store.add(.sample(id, usedAt: time)).get() == [])
     }
     #expect(try await failure { _ = try await store.add(.sample("a")).get() }?.code == .conflict)
-    try await store.append(Self.message(1, of: "a")).get()
-    try await store.append(Self.message(1, of: "c")).get()
+    for id in ["a", "b", "c"] { try await store.append(Self.message(1, of: id)).get() }
     try await store.add(.sample(1, session: "a")).get()
     // A new one is never the one that goes, however old its time.
     #expect(try await store.add(.sample("d", usedAt: 1)).get() == ["c"])
     #expect(try await store.history(of: "c", last: 9, bytes: 99).get() == [])
     #expect(try await store.history(of: "a", last: 9, bytes: 99).get().count == 1)
+    try await store.append(Self.message(1, of: "d")).get()
     store.touchSession("d", at: 40)
     #expect(try await store.add(.sample("e", usedAt: 50)).get() == ["b"])
     #expect(try await store.state.sessions.map(\.id) == ["a", "d", "e"])
     try await store.deleteSession("e").get()
     try await store.deleteSession("e").get()
     #expect(try await store.add(.sample("f", usedAt: 60)).get() == [])
+    try await store.close().get()
+  }
+
+  @Test func `of too many of one owner's its own go, and empty ones before others`() async throws {
+    let store = try await QueueStore.inMemory(QueueStoreLimits(sessions: 5, sessionsPerOwner: 2))
+    func add(_ id: String, of owner: String, at time: WallTime) async throws -> [String] {
+      let gone = try await store.add(StoredSession(id: id, owner: owner, createdAt: 1, lastUsedAt: time)).get()
+      return gone.sorted()
+    }
+    for (id, owner, time) in [("a", "anna", 1), ("b", "bruno", 2), ("c", "carla", 3), ("d", "carla", 4)]
+      as [(String, String, WallTime)]
+    {
+      #expect(try await add(id, of: owner, at: time) == [])
+      try await store.append(Self.message(0, of: id)).get()
+    }
+    #expect(try await add("e", of: "carla", at: 5) == ["c"], "though others' were used before")
+    #expect(try await add("f", of: "carla", at: 6) == ["e"], "it is empty")
+    #expect(try await add("g", of: "dora", at: 7) == [])
+    #expect(try await add("h", of: "emil", at: 8) == ["f"], "of all, too")
+    try await store.deleteHistory(of: "d").get()
+    #expect(try await add("i", of: "fritz", at: 9) == ["d"])
+    try await store.append(Self.message(0, of: "h")).get()
+    #expect(try await add("j", of: "gina", at: 10) == ["g"])
+    #expect(try await add("k", of: "hugo", at: 11) == ["i"])
+    #expect(try await store.state.sessions.map(\.id) == ["a", "b", "h", "j", "k"])
     try await store.close().get()
   }
 
@@ -110,8 +135,41 @@ struct SessionTests {
     try await store.append(sourced).get()
     #expect(try await kept() == ["9"])
     try await store.append(Self.message(10, "more than ten bytes")).get()
-    #expect(try await kept() == [])
+    #expect(try await kept() == ["more th…"])
     #expect(try await store.history(of: "t", last: 1, bytes: 5).get().map(\.content) == ["other"])
+    try await store.close().get()
+  }
+
+  @Test func `what is too long is cut, and leaves the rest of the conversation`() async throws {
+    let limits = QueueStoreLimits(bytesPerSession: 40, bytesPerMessage: 10)
+    let store = try await QueueStore.inMemory(limits)
+    _ = try await store.add(.sample("s")).get()
+    var long = Self.message(1, "èèèèèè")
+    long.sources = "[1]"
+    for message in [Self.message(0, "first"), long, Self.message(2, String(repeating: "x", count: 1 << 20))] {
+      try await store.append(message).get()
+    }
+    long.sources = "[1, 2, 3]"
+    long.content = "short"
+    try await store.append(long).get()
+    let kept = try await store.history(of: "s", last: 9, bytes: .max).get()
+    #expect(kept.map(\.content) == ["first", "èè…", "xxxxxxx…", "short"])
+    #expect(kept.map(\.sources) == [nil, "[1]", nil, nil])
+    try await store.close().get()
+  }
+
+  @Test func `an answer whose question was deleted is not kept`() async throws {
+    let store = try await QueueStore.inMemory()
+    _ = try await store.add(.sample("s")).get()
+    func message(_ role: StoredMessage.Role, _ request: String) -> StoredMessage {
+      StoredMessage(session: "s", role: role, content: request, requestID: request, at: 1)
+    }
+    try await store.append(message(.user, "a")).get()
+    try await store.deleteHistory(of: "s").get()
+    try await store.append(message(.user, "b")).get()
+    for request in ["a", "b"] { try await store.append(message(.assistant, request)).get() }
+    let kept = try await store.history(of: "s", last: 9, bytes: 99).get()
+    #expect(kept == [message(.user, "b"), message(.assistant, "b")])
     try await store.close().get()
   }
 
