@@ -55,6 +55,7 @@ extension Chat {
   private func resume(_ question: Question) {
     guard let exchange = question.exchange else { return }
     question.phase = .open
+    note(store.setRequest(question.id, state: .waiting, attempts: question.life))
     question.deadline = nil
     question.told = nil
     pool.resume(exchange.id)
@@ -71,6 +72,7 @@ extension Chat {
   func unwatched(_ question: Question) {
     guard question.phase == .open else { return }
     question.deadline = pool.now + settings.resumeWithin
+    note(store.setRequest(question.id, state: .suspended, attempts: question.life))
     guard !question.isResumable, let exchange = question.exchange else { return }
     question.phase = .suspended
     question.stopSearch()

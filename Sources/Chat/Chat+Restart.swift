@@ -7,7 +7,8 @@ package import QueueStore
 /// What waited or ran when the dispatcher ended.
 extension Chat {
   /// The questions take their places again, in the order in which they are to be served: those that were being answered
-  /// come first, and wait for their clients; those that waited go on, as long as their clients come back.
+  /// come first, and wait for their clients, and so do those whose clients were away; those that waited go on, as long as
+  /// their clients come back.
   package func restore(_ stored: [StoredRequest]) {
     nextPlace = (stored.map(\.place).max() ?? 0) + 1
     for request in stored {
@@ -22,11 +23,12 @@ extension Chat {
       question.wasTold = true
       note(store.setRequest(question.id, state: request.state, attempts: life))
       let exchange = exchange(for: question, peer: nil, bytes: request.message.utf8.count)
-      let wasRunning = request.state == .running
-      question.phase = wasRunning ? .suspended : .open
+      let isSuspended = request.state != .waiting
+      question.phase = isSuspended ? .suspended : .open
       question.deadline = pool.now + settings.resumeWithin
-      if wasRunning { question.tell(.restart) }
-      pool.restore(exchange, isSuspended: wasRunning)
+      // A part of the answer may have been told before.
+      if isSuspended { question.tell(.restart) }
+      pool.restore(exchange, isSuspended: isSuspended)
       names[exchange.id] = question.id
     }
   }

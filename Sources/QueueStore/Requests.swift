@@ -4,6 +4,8 @@ package import NIOCore
 package struct StoredRequest: Equatable, Sendable {
   package enum State: String, StoredWord, Sendable {
     case waiting, running
+    /// Its client is away.
+    case suspended
   }
 
   package var id: String

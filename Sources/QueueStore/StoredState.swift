@@ -7,7 +7,7 @@ package struct StoredState: Equatable, Sendable {
   package var keys: [StoredKey]
   /// By the time of their last use, oldest first.
   package var sessions: [StoredSession]
-  /// In the order in which they are to be served: those that ran, then those that waited, each by their places.
+  /// In the order in which they are to be served: those that ran, then all others, each by their places.
   package var requests: [StoredRequest]
   /// By minute.
   package var usage: [StoredUsage]

@@ -42,6 +42,49 @@ struct ChatRestartTests {
     }
   }
 
+  @Test func questionsWhoseClientsHadLeftWaitForThemAfterARestart() async throws {
+    let state = try TemporaryDirectory()
+    let files = StoredFiles(state: state)
+    var (key, left, after) = ("", "", TemporaryDirectory?.none)
+    var clients: [HTTPProbe] = []
+    try await DispatcherRig.runChat {
+      $0.stateFolder = state.path
+    } _: { rig, gpu0 in
+      key = try await rig.addKey("ann")
+      for message in ["runs", "leaves", "waits", "is back", "stays"] {
+        clients.append(try await rig.askChat(message, key: key))
+        let name = try #require(try await clients.last?.head()["X-Request-Id"])
+        if message == "leaves" { left = name }
+        if message == "is back" {
+          await clients.removeLast().close()
+          try await eventually("it is written down") { try await files.read().requests.last?.state == .suspended }
+          clients.append(try await rig.send("GET", "/chat/stream/\(name)", key: key, body: ""))
+          #expect(try await clients.last?.head().status == 200)
+        }
+      }
+      await clients[1].close()
+      await clients[0].close()
+      try await eventually("both are written down") {
+        let states = try await files.read().requests.map(\.state)
+        return states == [.running, .suspended, .suspended, .waiting, .waiting]
+      }
+      let body = try await gpu0.ask(1).body
+      #expect(body.contains("waits"))
+      after = try files.copied()
+    }
+    let state2 = try #require(after)
+    try await DispatcherRig.runChat {
+      $0.stateFolder = state2.path
+    } _: { rig, gpu0 in
+      // What was being answered waits for its client, too: the first that is asked is the first that only waited.
+      #expect(try await gpu0.ask(0).body.contains(#""content":"is back""#))
+      let back = try await rig.send("GET", "/chat/stream/\(left)", key: key, body: "")
+      #expect(try await back.head().status == 200)
+      try await gpu0.ask(0).answerChat("done")
+      #expect(try await gpu0.ask(1).body.contains(#""content":"leaves""#), "in its turn, once its client is back")
+    }
+  }
+
   @Test func aQuestionThatAnOperatorMovedStaysThereOverARestartAndAReload() async throws {
     let state = try TemporaryDirectory()
     let files = StoredFiles(state: state)
