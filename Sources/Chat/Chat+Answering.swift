@@ -16,6 +16,17 @@ extension Chat {
   ) {
     question.turnCame()
     note(store.setRequest(question.id, state: .running, attempts: question.life))
+    settleModel(of: question) { [self] settled in
+      switch settled {
+      case .success: readWhatIsTold(question, at: address, done)
+      case .failure(let error): done(.failure(error.told(in: question.language)))
+      }
+    }
+  }
+
+  private func readWhatIsTold(
+    _ question: Question, at address: SocketAddress, _ done: @escaping (Result<ByteBuffer, PoolError>) -> Void
+  ) {
     let history = store.history(of: question.session, last: settings.historyMessages, bytes: Self.historyBytes)
     // From where no limit of the history, and nobody who forgets it, takes it away.
     store.message(ofRequest: question.id).and(history).assumeIsolated().whenComplete { [self] read in

@@ -36,7 +36,7 @@ extension Chat {
     }
   }
 
-  private func take(_ asked: AskedQuestion, _ asker: Asker, model: String, _ viewer: any Viewer) {
+  private func take(_ asked: AskedQuestion, _ asker: Asker, model: String?, _ viewer: any Viewer) {
     var caller = asker.caller
     caller.share = pool.share(of: caller)
     caller.share.priority = max(caller.share.priority, Int(asked.priority ?? 0))

@@ -26,7 +26,7 @@ extension Chat {
     } else if let error {
       finish(question, .refused(ChatError(error, served: pool.servedModels)))
     } else if let words = answer.error {
-      explain(words, status: answer.status, of: question.model) { [self] in finish(question, .refused($0)) }
+      explain(words, status: answer.status, of: question.model ?? "") { [self] in finish(question, .refused($0)) }
     } else if outcome == .served, answer.status == 200 {
       finish(question, .answered)
     } else {
@@ -52,8 +52,8 @@ extension Chat {
     note(store.deleteRequest(question.id))
     remember(question)
     switch ending {
-    case .answered: question.tell(.done(at: now.iso8601, model: question.model, wasStopped: false))
-    case .stopped: question.tell(.done(at: now.iso8601, model: question.model, wasStopped: true))
+    case .answered: question.tell(.done(at: now.iso8601, model: question.model ?? "", wasStopped: false))
+    case .stopped: question.tell(.done(at: now.iso8601, model: question.model ?? "", wasStopped: true))
     case .refused(let error): question.tell(.failed(error))
     }
   }

@@ -8,33 +8,49 @@ extension Chat {
   /// How old a list may be by which a model is shown, and one by which it is refused: it may just have been pulled.
   private static let shownFor = Duration.seconds(10)
   private static let refusedFor = Duration.seconds(1)
-  /// How long anybody waits for a list that only says more.
+  /// How long anybody waits for a list.
   private static let patience = TimeAmount.seconds(1)
 
-  /// The model of a question. It may take as long as an instance takes to start, where nobody has named one.
-  func chooseModel(_ wanted: String?, _ done: @escaping (Result<String, ChatError>) -> Void) {
+  /// The model of a question, as far as it is known within a second; nil where it turns out only when its turn comes.
+  func chooseModel(_ wanted: String?, _ done: @escaping (Result<String?, ChatError>) -> Void) {
     if wanted == nil, let settled = settings.defaultModel { return done(.success(settled)) }
-    let choice = models.last?.choice(wanted)
-    if case .success(let model) = choice, wanted != nil || !pool.hasInstance { return done(.success(model)) }
-    // Whether there is such a model turns out when its turn comes.
-    if let wanted, !pool.hasInstance { return done(.success(wanted)) }
-    models.list(gateway, at: pool.now, noOlderThan: wanted == nil ? Self.shownFor : Self.refusedFor) { listed in
-      done(listed.flatMap { models in models.choice(wanted) })
+    let known = models.last?.choice(wanted)
+    if case .success(let model) = known, wanted != nil || !pool.hasInstance { return done(.success(model)) }
+    guard pool.hasInstance else { return done(wanted == nil ? known?.map(\.self) ?? .success(nil) : .success(wanted)) }
+    list(noOlderThan: wanted == nil ? Self.shownFor : Self.refusedFor) { listed in
+      switch listed {
+      case .success(let models): done(models.choice(wanted).map(\.self))
+      case .failure, nil: done(.success(wanted ?? (try? known?.get())))
+      }
+    }
+  }
+
+  /// The model of a question whose turn has come.
+  func settleModel(of question: Question, _ done: @escaping (Result<Void, ChatError>) -> Void) {
+    if question.model != nil { return done(.success(())) }
+    models.list(gateway, at: pool.now, noOlderThan: Self.shownFor) { listed in
+      done(listed.flatMap { $0.choice(nil) }.map { question.model = $0 })
     }
   }
 
   /// Tells which models there are, as far as that is known by now.
   func knownModels(_ done: @escaping ([InstalledModel]?) -> Void) {
     guard pool.hasInstance else { return done(models.last) }
-    var waiting: (([InstalledModel]?) -> Void)? = done
-    func tell() {
-      waiting?(models.last)
-      waiting = nil
+    list(noOlderThan: Self.shownFor) { [self] _ in done(models.last) }
+  }
+
+  /// The list; nil where no instance tells it in time.
+  private func list(
+    noOlderThan age: Duration, _ done: @escaping (Result<[InstalledModel], ChatError>?) -> Void
+  ) {
+    var wait: Int?
+    let limit = loop.assumeIsolated().scheduleTask(in: Self.patience) { [models] in
+      if let wait { models.forget(wait) }
+      done(nil)
     }
-    let limit = loop.assumeIsolated().scheduleTask(in: Self.patience) { tell() }
-    models.list(gateway, at: pool.now, noOlderThan: Self.shownFor) { _ in
+    wait = models.list(gateway, at: pool.now, noOlderThan: age) { listed in
       limit.cancel()
-      tell()
+      done(listed)
     }
   }
 

@@ -19,7 +19,8 @@ package struct StoredRequest: Equatable, Sendable {
   package var keyID: String?
   /// In which it waits.
   package var priority: String?
-  package var model: String
+  /// nil: the only one that is installed, which nobody knew yet.
+  package var model: String?
   package var message: String
   /// In which the client is told of its place.
   package var language: String?
@@ -32,7 +33,7 @@ package struct StoredRequest: Equatable, Sendable {
 
   package init(
     id: String, place: Int64, session: String, user: String, className: String, keyID: String? = nil,
-    priority: String? = nil, model: String, message: String, language: String? = nil, isResumable: Bool,
+    priority: String? = nil, model: String?, message: String, language: String? = nil, isResumable: Bool,
     state: State = .waiting, attempts: Int = 0, arrivedAt: WallTime
   ) {
     self.id = id

@@ -83,7 +83,7 @@ enum Schema {
       class BLOB NOT NULL,
       key BLOB,
       priority BLOB,
-      model BLOB NOT NULL,
+      model BLOB,
       language BLOB,
       is_resumable INTEGER NOT NULL,
       state TEXT NOT NULL,

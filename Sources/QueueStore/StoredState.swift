@@ -64,7 +64,7 @@ extension StoredRequest {
       StoredRequest(
         id: try row.text(), place: try row.integer(), session: try row.text(), user: try row.text(),
         className: try row.text(), keyID: try row.optionalText(), priority: try row.optionalText(),
-        model: try row.text(), message: try row.text(), language: try row.optionalText(),
+        model: try row.optionalText(), message: try row.text(), language: try row.optionalText(),
         isResumable: try row.bool(), state: try row.word(), attempts: try row.int(), arrivedAt: try row.time())
     }
   }

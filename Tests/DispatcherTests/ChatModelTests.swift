@@ -33,18 +33,19 @@ struct ChatModelTests {
   @Test func whoTheCallerIsAndTheModelsAreToldWithoutAnInstance() async throws {
     try await DispatcherRig.run { rig in
       #expect(try await session(rig) == Session(models: [], default_model: nil))
-      // Without a name the question waits for somebody who knows one; with a name it has its place at once.
+      // Each has its place at once, whether or not it names a model.
       let unnamed = try await ask(rig, nil)
-      let named = try await ask(rig, "m")
-      #expect(try await named.head().status == 200)
-      #expect(try await session(rig) == Session(models: [], default_model: nil), "though a list is asked for")
+      #expect(try await unnamed.head().status == 200)
+      #expect(try await ask(rig, "m").head().status == 200)
+      #expect(try await session(rig) == Session(models: [], default_model: nil))
 
       let gpu0 = try await FakeOllama.start()
       try await rig.setInstances([DispatcherRig.wanted(gpu0)])
-      let first = try await (gpu0.ask(0), gpu0.ask(1))
-      let list = first.0.path == "/api/tags" ? first.0 : first.1
+      let list = try await gpu0.ask(0)
+      #expect(list.path == "/api/tags")
       try await list.answer(Self.declared)
-      #expect(try await unnamed.head().status == 200)
+      let chat = try await gpu0.ask(1)
+      #expect(chat.path == "/api/chat" && chat.body.contains(#""model":"m:latest""#), "\(chat.body)")
       let known = Session(models: ["m:latest"], default_model: "m:latest")
       #expect(try await session(rig) == known)
 
@@ -62,6 +63,24 @@ struct ChatModelTests {
       // It never says which models it has.
       #expect(try await session(rig) == Session(models: [], default_model: nil))
       #expect(gpu0.asked.map(\.path) == ["/api/tags"])
+      let unnamed = try await ask(rig, nil)
+      #expect(try await unnamed.head().status == 200)
+      #expect(try await ask(rig, "m").head().status == 200)
+      #expect(gpu0.asked.map(\.path) == ["/api/tags"], "the first has the slot, and waits for the list")
+    }
+  }
+
+  @Test func aQuestionThatHasToNameItsModelHearsSoWhenItsTurnComes() async throws {
+    try await DispatcherRig.run { rig in
+      let asking = try await ask(rig, nil)
+      #expect(try await asking.head().status == 200)
+      let gpu0 = try await FakeOllama.start()
+      try await rig.setInstances([DispatcherRig.wanted(gpu0)])
+      try await gpu0.ask(0).answer(#"{"models":[{"name":"a"},{"name":"b"}]}"#)
+      let end = try await asking.rest()
+      #expect(end.contains(#""error":"The question has to name its 'model'. There are: a, b.","code":"model_needed""#))
+      // As the list is known now, it is refused at once.
+      #expect(try await ask(rig, nil).head().status == 400)
     }
   }
 
@@ -105,14 +124,5 @@ struct ChatModelTests {
         #expect(end.contains(told) && end.contains(#""code":"\#(code)""#), "\(end)")
       }
     }
-  }
-}
-
-extension HTTPProbe {
-  /// The rest of a stream's body.
-  fileprivate func rest() async throws -> String {
-    var text = ""
-    while let piece = try await piece() { text += piece.text }
-    return text
   }
 }

@@ -28,4 +28,26 @@ import Testing
       #expect(events.joined().last?.type == "done")
     }
   }
+
+  @Test("A question without a model, before any instance is there: taken at once, and kept alive for 95 s")
+  func withoutModel() async throws {
+    let pool = try Pool(Pool.Setup(faults: "slow-start 95"))
+    defer { pool.kill() }
+    let nginx = try await Nginx.plain(before: pool)
+    let question = try await HTTPProbe.connect(port: nginx.port)
+    let askedAt = ContinuousClock.now
+    try await question.send(
+      "POST", "/chat/stream", headers: [("Accept-Language", "en")], body: #"{"message": "hello"}"#)
+    let head = try await question.head()
+    #expect(head.status == 200 && head["X-Request-Id"] != nil && head.receivedAt - askedAt < .seconds(1))
+    var pieces: [HTTPProbe.Piece] = []
+    while let piece = try await question.piece(within: .seconds(20)) { pieces.append(piece) }
+    let arrivals = [askedAt] + pieces.map(\.receivedAt)
+    #expect(zip(arrivals, arrivals.dropFirst()).map { $1 - $0 }.max() ?? .zero < .seconds(15))
+    let end = try #require(pieces.last)
+    #expect(end.receivedAt - askedAt > .seconds(80))
+    // Several are installed: which one is wanted nobody could know before.
+    #expect(ChatEvent.all(in: end.text).last?.code == "model_needed", "\(end.text)")
+    try await pool.stop()
+  }
 }

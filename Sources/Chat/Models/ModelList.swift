@@ -8,22 +8,41 @@ final class ModelList {
   /// nil before any instance has listed them.
   private(set) var last: [InstalledModel]?
   private var listedAt: Instant?
-  private var waiting: [(Result<[InstalledModel], ChatError>) -> Void] = []
+  private var waiting: [Int: (Result<[InstalledModel], ChatError>) -> Void] = [:]
+  private var lastWait = 0
+  private var isAsking = false
 
   /// The list, asked for anew where it is older than `age`. It may take as long as an instance takes to start.
+  ///
+  /// - Returns: what ``forget(_:)`` takes; nil where `done` was called already.
+  @discardableResult
   func list(
     _ gateway: Gateway, at now: Instant, noOlderThan age: Duration,
     _ done: @escaping (Result<[InstalledModel], ChatError>) -> Void
-  ) {
-    if let last, let listedAt, now - listedAt < age { return done(.success(last)) }
-    waiting.append(done)
-    guard waiting.count == 1, case .route(let route) = RouteTable.ollama.resolve(method: "GET", path: "/api/tags")
-    else { return }
+  ) -> Int? {
+    if let last, let listedAt, now - listedAt < age {
+      done(.success(last))
+      return nil
+    }
+    lastWait += 1
+    let wait = lastWait
+    waiting[wait] = done
+    if !isAsking { ask(gateway, at: now) }
+    return waiting[wait] == nil ? nil : wait
+  }
+
+  /// Whoever waits no longer is not told.
+  func forget(_ wait: Int) { waiting[wait] = nil }
+
+  private func ask(_ gateway: Gateway, at now: Instant) {
+    guard case .route(let route) = RouteTable.ollama.resolve(method: "GET", path: "/api/tags") else { return }
+    isAsking = true
     let reader = ListReader { [self] listed in
+      isAsking = false
       if case .success(let models) = listed { (last, listedAt) = (models, now) }
-      let waiting = waiting
-      self.waiting = []
-      for done in waiting { done(listed) }
+      let waiting = waiting.sorted { $0.key < $1.key }
+      self.waiting = [:]
+      for (_, done) in waiting { done(listed) }
     }
     gateway.request(OwnRequest(route: route, model: nil, streams: false, caller: nil, peer: nil), reader: reader)
       .arrive()

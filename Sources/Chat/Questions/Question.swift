@@ -25,7 +25,8 @@ final class Question {
   /// Whether the session is one with the question, and is not told before that is taken.
   let beginsSession: Bool
   let caller: Caller
-  let model: String
+  /// nil as long as nobody knows which one there is.
+  var model: String?
   let language: ChatLanguage
   /// Whether it goes on for a while without anybody who follows it.
   let isResumable: Bool
@@ -73,7 +74,7 @@ final class Question {
   }
 
   init(
-    _ chat: Chat, id: String, session: String, beginsSession: Bool = false, caller: Caller, model: String,
+    _ chat: Chat, id: String, session: String, beginsSession: Bool = false, caller: Caller, model: String?,
     language: ChatLanguage, isResumable: Bool, place: Int64, life: Int = 0
   ) {
     self.chat = chat
