@@ -49,6 +49,13 @@ import Testing
               let stream = try await user.ask("question \(question) of \(number)")
               try await stream.finish()
               #expect(stream.events.last?.type == "done")
+              // The simulator says the same to the same question, and to each something else.
+              let alone = try await pool.post(
+                "/api/chat",
+                #"{"model":"llama3.2","stream":false,"messages":[{"role":"user","content":"#
+                  + #""question \#(question) of \#(number)"}]}"#)
+              let message = alone.object["message"] as? [String: Any]
+              #expect(message?["content"] as? String == stream.text && !stream.text.isEmpty)
               // Places only ever get better.
               #expect(stream.places == stream.places.sorted(by: >))
             }
@@ -181,6 +188,7 @@ import Testing
       }
       let ends = [first, second, third].compactMap { $0.events.last?.timestamp }
       #expect(ends[1] <= ends[2], "those that waited keep their order")
+      #expect(ends[0] <= ends[2], "what ran comes before those that wait")
       #expect(try await users[0].history().messages.last?.content == first.text)
     }
   }
@@ -210,6 +218,17 @@ import Testing
         #expect(stream.events.last?.type == "done" && tokens == 60)
       }
       #expect(first.events.first?.type == "restart")
+    }
+  }
+
+  @Test("While a model loads a comment comes now and then, so that nobody between cuts the connection")
+  func loading() async throws {
+    try await withPool(Pool.Setup(simulator: ["LOAD_SECONDS": "16"])) { pool in
+      let stream = try await ChatUser(pool).ask("one")
+      try await stream.next(until: { $0.type == "token" })
+      #expect(stream.comments > 0 && stream.events.count == 1)
+      try await stream.finish()
+      #expect(stream.events.last?.type == "done")
     }
   }
 
