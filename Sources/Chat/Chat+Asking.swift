@@ -40,8 +40,7 @@ extension Chat {
     var caller = asker.caller
     caller.share = pool.share(of: caller)
     caller.share.priority = max(caller.share.priority, Int(asked.priority ?? 0))
-    // It may have gone since somebody came with it.
-    let session = asker.session.flatMap { sessions.belongs($0, to: Sessions.owner(of: caller)) ? $0 : nil }
+    let session = asker.beginsSession ? asker.session : session(of: asker)
     let question = Question(
       self, id: RandomID.make(), session: session ?? RandomID.make(), beginsSession: session == nil, caller: caller,
       model: model, language: asker.language, isResumable: asked.resumable ?? false, place: nextPlace)
@@ -55,15 +54,20 @@ extension Chat {
     write(question, message: asked.message) { [self] in open(question, exchange, asker) }
   }
 
+  /// The session of somebody who asks, if it has not gone since.
+  func session(of asker: Asker) -> String? {
+    asker.session.flatMap { sessions.belongs($0, to: Sessions.owner(of: asker.caller)) ? $0 : nil }
+  }
+
   /// Writes a question down before it waits.
   private func write(_ question: Question, message: String, _ done: @escaping () -> Void) {
     question.phase = .saving
     let now = WallTime.now
     var writes: [EventLoopFuture<Void>] = []
-    if question.beginsSession {
-      writes.append(begin(question.session, of: question.caller, at: now))
-    } else {
+    if sessions.belongs(question.session, to: Sessions.owner(of: question.caller)) {
       store.touchSession(question.session, at: now)
+    } else {
+      writes.append(begin(question.session, of: question.caller, at: now))
     }
     writes.append(store.add(question.stored(message: message, at: now)))
     writes.append(
@@ -89,7 +93,7 @@ extension Chat {
     guard question.phase == .open else { return }
     if question.exchange != nil { names[exchange.id] = question.id }
     question.wasTold = true
-    let cookie = sessions.cookie(question.session, isSecure: asker.isSecure)
+    let cookie = sessions.cookie(question.session, asker.cookies)
     for viewer in question.viewers where !viewer.hasBegun { viewer.begin(cookie: cookie) }
     watchPlace(of: question)
     for viewer in question.viewers { question.pump(viewer) }

@@ -22,13 +22,11 @@ extension Chat {
   func openSocket(_ exchange: Exchange, _ asker: Asker) {
     var asker = asker
     let session = asker.session ?? RandomID.make()
-    let isNew = asker.session == nil
-    // Its client gets one with the answer.
-    (asker.session, asker.hasCookie) = (session, true)
+    // Its client gets one with the answer; without a question it costs nothing.
+    (asker.beginsSession, asker.session, asker.hasCookie) = (asker.session == nil, session, true)
     let socket = ChatSocket(self, exchange, asker)
-    let cookie = sessions.cookie(session, isSecure: asker.isSecure)
-    guard let opened = exchange.openWebSocket(socket, answerHeaders: [("Set-Cookie", cookie)]) else { return }
-    if isNew { note(begin(session, of: asker.caller, at: .now)) }
+    let cookie = sessions.cookie(session, asker.cookies)
+    guard let opened = exchange.openWebSocket(socket, answerHeaders: cookie) else { return }
     socket.began(opened)
     sockets[ObjectIdentifier(socket)] = socket
   }
@@ -37,7 +35,7 @@ extension Chat {
 
   func join(_ question: Question, _ viewer: any Viewer, _ asker: Asker) {
     viewer.question = question
-    viewer.begin(cookie: sessions.cookie(question.session, isSecure: asker.isSecure))
+    viewer.begin(cookie: sessions.cookie(question.session, asker.cookies))
     // From another life than its own: all of it is news.
     if viewer.seen > question.log.last { viewer.seen = 0 }
     question.viewers.append(viewer)
@@ -55,9 +53,9 @@ extension Chat {
   private func resume(_ question: Question) {
     guard let exchange = question.exchange else { return }
     question.phase = .open
-    note(store.setRequest(question.id, state: .waiting, attempts: question.life))
     question.deadline = nil
     question.told = nil
+    note(store.setRequest(question.id, state: .waiting, attempts: question.life))
     pool.resume(exchange.id)
     watchPlace(of: question)
   }
@@ -72,9 +70,9 @@ extension Chat {
   func unwatched(_ question: Question) {
     guard question.phase == .open else { return }
     question.deadline = pool.now + settings.resumeWithin
-    note(store.setRequest(question.id, state: .suspended, attempts: question.life))
     guard !question.isResumable, let exchange = question.exchange else { return }
     question.phase = .suspended
+    note(store.setRequest(question.id, state: .suspended, attempts: question.life))
     question.stopSearch()
     pool.unwatchPlace(of: exchange.id)
     pool.suspend(exchange.id)

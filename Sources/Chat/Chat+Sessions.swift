@@ -19,7 +19,7 @@ extension Chat {
       json.string(asker.caller.role.rawValue)
       json.raw(asker.caller.isSignedIn ? ",\"signed_in\":true" : ",\"signed_in\":false")
       // Whom a proxy names, or who shows a key each time, has no session to leave.
-      let hasSignedIn = sessions.keyID(of: sessions.session(in: exchange.headers)) != nil
+      let hasSignedIn = keyID(of: exchange.headers, from: exchange.peer) != nil
       json.raw(hasSignedIn ? ",\"sign_out\":true" : ",\"sign_out\":false")
       json.raw(",\"models\":[")
       for (index, name) in names.enumerated() {
@@ -46,29 +46,25 @@ extension Chat {
         .malformed(italian: "Il corpo dev'essere \(shape).", english: "The body has to be \(shape)."))
     }
     guard let caller = pool.caller(withKey: wanted.key) else { return exchange.refuse(.unknownKey) }
+    let rule = cookies(for: exchange)
+    guard rule != .refused else { return exchange.refuse(.foreignSignIn) }
     // A new one: whoever knew the old one must not know this one.
     let session = RandomID.make()
-    let isSecure = pool.cameByHTTPS(exchange)
     once(begin(session, of: caller, at: .now), exchange) { [self] in
       exchange.respond(
-        status: 204,
-        headers: [("Set-Cookie", sessions.cookie(session, isSecure: isSecure)), ("Cache-Control", "no-store")], body: []
-      )
+        status: 204, headers: sessions.cookie(session, rule) + [("Cache-Control", "no-store")], body: [])
     }
   }
 
   /// Also ends what the session has asked.
   func signOut(_ exchange: Exchange) {
-    if let session = sessions.session(in: exchange.headers) {
+    if let session = sessions.shown(in: exchange.headers, from: exchange.peer).id {
       sessions.remove(session)
       for question in questions.values where question.session == session { stop(question) }
       note(store.deleteSession(session))
     }
-    let isSecure = pool.cameByHTTPS(exchange)
     exchange.respond(
-      status: 204,
-      headers: [("Set-Cookie", Sessions.cookie("", seconds: 0, isSecure: isSecure)), ("Cache-Control", "no-store")],
-      body: [])
+      status: 204, headers: Sessions.noCookie(cookies(for: exchange)) + [("Cache-Control", "no-store")], body: [])
   }
 }
 

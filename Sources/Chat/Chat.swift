@@ -73,7 +73,9 @@ package final class Chat {
   }
 
   /// The API key with which the session of a request signed in.
-  package func keyID(of headers: HTTPHeaders) -> String? { sessions.keyID(of: sessions.session(in: headers)) }
+  package func keyID(of headers: HTTPHeaders, from peer: RequestPeer) -> String? {
+    sessions.keyID(of: sessions.shown(in: headers, from: peer).id)
+  }
 
   package func adopt(_ settings: ChatSettings, sources: SourcesSettings) {
     self.settings = settings
@@ -133,11 +135,16 @@ package final class Chat {
 
   private func asker(_ exchange: Exchange) -> Asker? {
     guard let caller = exchange.caller else { return nil }
-    let named = sessions.session(in: exchange.headers)
+    let shown = sessions.shown(in: exchange.headers, from: exchange.peer)
     return Asker(
       caller: caller, peer: exchange.peerAddress, language: ChatLanguage(accepting: exchange.header("Accept-Language")),
-      session: named.flatMap { sessions.belongs($0, to: Sessions.owner(of: caller)) ? $0 : nil },
-      hasCookie: named != nil, isSecure: pool.cameByHTTPS(exchange))
+      session: shown.id.flatMap { sessions.belongs($0, to: Sessions.owner(of: caller)) ? $0 : nil },
+      hasCookie: shown != .none, cookies: cookies(for: exchange))
+  }
+
+  func cookies(for exchange: Exchange) -> CookieRule {
+    if !exchange.peer.isSameOrigin { return .refused }
+    return pool.cameByHTTPS(exchange) ? .byHTTPS : .taken
   }
 
   /// A request of the chat's is over, maybe because its client left.

@@ -106,7 +106,8 @@ struct ChatTraceTests {
         "GET", "/chat/ws",
         headers: upgrade + [("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")])
       #expect(try await socket.head().status == 101)
-      try await eventually("its cookie is one to come back with") { try await files.read().sessions.count == 1 }
+      #expect(try await rig.get("/chat/history").status == 200, "what was to be written is")
+      #expect(try await files.read().sessions.isEmpty)
     }
   }
 }

@@ -58,6 +58,11 @@ extension ChatError {
     status: 401, code: "unauthenticated", italian: "Questa chiave qui non è conosciuta, o non lo è più.",
     english: "This key is not known here, or no longer.")
 
+  static let foreignSignIn = ChatError(
+    status: 403, code: "origin_not_allowed",
+    italian: "Qui le pagine di altre origini non possono accedere: mandino la chiave con ogni richiesta.",
+    english: "Pages of other origins can't sign in here. They send the key with each request.")
+
   static func tooManyOpen(_ most: Int) -> ChatError {
     ChatError(
       status: 429, code: "too_many_open",

@@ -22,7 +22,7 @@ final class ChatSocket: WebSocketDelegate {
   }
 
   let exchange: Exchange
-  private let asker: Asker
+  private var asker: Asker
   private unowned let chat: Chat
   private var socket: WebSocket?
   private var viewers: [SocketViewer] = []
@@ -47,8 +47,8 @@ final class ChatSocket: WebSocketDelegate {
         english: "A message has to be a JSON object whose 'type' is ask, cancel or follow.")
       return fail(error, tag: nil)
     }
-    // Its key may have been revoked since.
-    guard exchange.isStillAdmitted else {
+    // Its key may have been revoked since, or its session be gone: the client gets another one with another connection.
+    guard exchange.isStillAdmitted, asker.beginsSession || chat.session(of: asker) != nil else {
       socket?.close(.notAdmitted)
       return
     }
@@ -127,6 +127,7 @@ final class ChatSocket: WebSocketDelegate {
 
   /// Tells the name of a question that was taken.
   func accept(_ question: Question, tag: String?) {
+    asker.beginsSession = false
     var json = JSONWriter()
     json.raw("{\"type\":\"accepted\",\"request_id\":")
     json.string(question.id)

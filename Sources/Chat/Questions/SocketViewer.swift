@@ -20,7 +20,7 @@ final class SocketViewer: Viewer {
     socket?.ended(self)
   }
 
-  func begin(cookie: String) {
+  func begin(cookie: [(name: String, value: String)]) {
     guard let question else { return }
     hasBegun = true
     socket?.accept(question, tag: tag)

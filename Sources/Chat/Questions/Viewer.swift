@@ -17,8 +17,8 @@ protocol Viewer: AnyObject {
   func refuse(_ error: ChatError)
   /// It has what it wanted: events follow.
   ///
-  /// - Parameter cookie: of the session.
-  func begin(cookie: String)
+  /// - Parameter cookie: the field with that of the session, where the client may get it.
+  func begin(cookie: [(name: String, value: String)])
   func send(_ number: Int, _ json: ArraySlice<UInt8>, of request: String)
   /// No more events come.
   func end()
@@ -50,7 +50,7 @@ final class EventStream: Viewer {
     if hasBegun { exchange.cutStream() } else { exchange.refuse(error) }
   }
 
-  func begin(cookie: String) {
+  func begin(cookie: [(name: String, value: String)]) {
     guard let question else { return }
     hasBegun = true
     sentAt = now()
@@ -59,8 +59,8 @@ final class EventStream: Viewer {
       headers: [
         ("Content-Type", "text/event-stream; charset=utf-8"), ("Cache-Control", "no-store"),
         // nginx would collect what comes.
-        ("X-Accel-Buffering", "no"), ("X-Request-Id", question.id), ("Set-Cookie", cookie),
-      ])
+        ("X-Accel-Buffering", "no"), ("X-Request-Id", question.id),
+      ] + cookie)
   }
 
   func send(_ number: Int, _ json: ArraySlice<UInt8>, of request: String) {

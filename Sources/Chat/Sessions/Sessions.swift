@@ -1,12 +1,33 @@
 import Credentials
+import Gateway
 import NIOHTTP1
 import PoolCore
 import QueueStore
+
+/// What a request shows of a session.
+enum ShownSession: Equatable {
+  case none
+  /// A cookie that was forged, whose session is gone, or that came by a page of another origin.
+  case unknown
+  case known(String)
+
+  var id: String? { if case .known(let id) = self { id } else { nil } }
+}
+
+/// Whether a client may get cookies.
+enum CookieRule: Equatable {
+  case taken
+  /// It came by HTTPS, and is to send them by nothing else.
+  case byHTTPS
+  /// A page of another origin has a browser ask: it would lose the session that it has here.
+  case refused
+}
 
 /// Who chats: sessions, by a signed cookie. Each belongs to one owner, and has a history of its own. On the loop.
 struct Sessions {
   static let cookieName = "pool_session"
   private static let keyPrefix = "key:"
+  private static let anonymousPrefix = "anonymous"
 
   private let secret: CookieSecret
   /// Whatever was not used for so long is forgotten.
@@ -19,16 +40,22 @@ struct Sessions {
     for session in stored { owners[session.id] = session.owner }
   }
 
-  /// The session that a request's cookie names; nil for none, and for one that was forged or is gone.
-  func session(in headers: HTTPHeaders) -> String? {
+  /// What a request's cookie says. The one place where cookies are read: a browser sends them with whatever some other
+  /// page has it ask, too, and there they count for nothing.
+  func shown(in headers: HTTPHeaders, from peer: RequestPeer) -> ShownSession {
+    var shown = ShownSession.none
     for header in headers["cookie"] {
       for pair in header.split(separator: ";") {
         let pair = pair.drop { $0 == " " }
         guard pair.hasPrefix(Self.cookieName + "=") else { continue }
-        if let id = secret.verify(String(pair.dropFirst(Self.cookieName.count + 1))), owners[id] != nil { return id }
+        shown = .unknown
+        guard peer.isSameOrigin, let id = secret.verify(String(pair.dropFirst(Self.cookieName.count + 1))),
+          owners[id] != nil
+        else { continue }
+        return .known(id)
       }
     }
-    return nil
+    return shown
   }
 
   /// The API key with which a session signed in.
@@ -37,27 +64,37 @@ struct Sessions {
     return String(owner.dropFirst(Self.keyPrefix.count))
   }
 
-  /// Whether a session is this one's.
-  func belongs(_ session: String, to owner: String) -> Bool { owners[session] == owner }
+  /// Whether a session is this one's. Whoever is only an address may come by another one the next time.
+  func belongs(_ session: String, to owner: String) -> Bool {
+    guard let kept = owners[session] else { return false }
+    return kept == owner || (kept.hasPrefix(Self.anonymousPrefix) && owner.hasPrefix(Self.anonymousPrefix))
+  }
 
   mutating func add(_ session: String, owner: String) { owners[session] = owner }
   mutating func remove(_ session: String) { owners[session] = nil }
 
-  /// Whose a caller's sessions are.
+  /// Whose a caller's sessions are: nobody has more than so many.
   static func owner(of caller: Caller) -> String {
     switch caller.proof {
     case .key(let id, _): keyPrefix + id
     case .proxy: caller.user.name
-    case .local, .anonymous: "anonymous"
+    case .local, .anonymous: anonymousPrefix + " " + caller.user.name
     }
   }
 
-  /// - Parameter isSecure: whether the browser came by HTTPS, and is to send it by nothing else.
-  func cookie(_ session: String, isSecure: Bool) -> String {
-    Self.cookie(secret.sign(session), seconds: lifetime.components.seconds, isSecure: isSecure)
+  /// The field of an answer by which a browser keeps a session's cookie.
+  func cookie(_ session: String, _ rule: CookieRule) -> [(name: String, value: String)] {
+    Self.field(secret.sign(session), seconds: lifetime.components.seconds, rule)
   }
 
-  static func cookie(_ value: String, seconds: Int64, isSecure: Bool) -> String {
-    "\(cookieName)=\(value); Path=/; Max-Age=\(seconds); HttpOnly; SameSite=Lax" + (isSecure ? "; Secure" : "")
+  /// The one by which it forgets it.
+  static func noCookie(_ rule: CookieRule) -> [(name: String, value: String)] { field("", seconds: 0, rule) }
+
+  private static func field(_ value: String, seconds: Int64, _ rule: CookieRule) -> [(name: String, value: String)] {
+    guard rule != .refused else { return [] }
+    let security = rule == .byHTTPS ? "; Secure" : ""
+    return [
+      ("Set-Cookie", "\(cookieName)=\(value); Path=/; Max-Age=\(seconds); HttpOnly; SameSite=Lax" + security)
+    ]
   }
 }

@@ -25,8 +25,7 @@ extension DispatcherShell: GatewayDelegate {
 
   func gatewayAdmits(_ head: HTTPRequestHead, _ route: Route, from peer: RequestPeer) -> Admission {
     guard route.audience != .anyone else { return .admitted(nil) }
-    // A browser sends its cookie with whatever some other page has it ask.
-    let keyID = peer.isSameOrigin ? chat?.keyID(of: head.headers) : nil
+    let keyID = chat?.keyID(of: head.headers, from: peer)
     guard let caller = access.identify(head, from: peer, sessionKeyID: keyID) else {
       return .refused(.unauthenticated, because: unauthenticated(head, from: peer))
     }

@@ -135,12 +135,11 @@ package final class Exchange {
   }
   /// Whether its request would still be admitted: what it shows may have been revoked since.
   package var isStillAdmitted: Bool {
-    guard case .admitted(let now) = gateway.delegate.gatewayAdmits(head, route, from: plan.peer(at: peerAddress)) else {
-      return false
-    }
+    guard case .admitted(let now) = gateway.delegate.gatewayAdmits(head, route, from: peer) else { return false }
     // Whoever comes in without the key that was revoked is somebody else.
     return now?.proof == caller?.proof && now?.user == caller?.user && now?.role == caller?.role
   }
+  package var peer: RequestPeer { plan.peer(at: peerAddress) }
   package var headers: HTTPHeaders { head.headers }
   /// A header of the request; of several, the first.
   package func header(_ name: String) -> String? { head.headers.first(name: name) }
