@@ -28,6 +28,7 @@ extension Chat {
   }
 
   func ask(_ asked: AskedQuestion, _ asker: Asker, viewer: any Viewer) {
+    if let known = known(asked, asker) { return join(known, viewer, asker) }
     chooseModel(asked.model) { [self] chosen in
       switch chosen {
       case .failure(let error): viewer.refuse(error)
@@ -36,16 +37,24 @@ extension Chat {
     }
   }
 
+  /// The same question, asked before.
+  private func known(_ asked: AskedQuestion, _ asker: Asker) -> Question? {
+    asked.idempotency_key.flatMap(asker.named).flatMap { questionsByKey[$0] }
+  }
+
   private func take(_ asked: AskedQuestion, _ asker: Asker, model: String?, _ viewer: any Viewer) {
+    // It may have come by another connection while the model was looked for.
+    if let known = known(asked, asker) { return join(known, viewer, asker) }
     var caller = asker.caller
     caller.share = pool.share(of: caller)
     caller.share.priority = max(caller.share.priority, Int(asked.priority ?? 0))
     let session = asker.beginsSession ? asker.session : session(of: asker)
     let question = Question(
       self, id: RandomID.make(), session: session ?? RandomID.make(), beginsSession: session == nil, caller: caller,
-      model: model, language: asker.language, isResumable: asked.resumable ?? false, place: nextPlace)
+      model: model, language: asker.language, isResumable: asked.resumable ?? false,
+      idempotencyKey: asked.idempotency_key, place: nextPlace)
     nextPlace += 1
-    questions[question.id] = question
+    remember(question)
     question.viewers = [viewer]
     viewer.question = question
     let exchange = exchange(for: question, peer: asker.peer, bytes: asked.message.utf8.count)
@@ -137,7 +146,7 @@ extension Question {
     StoredRequest(
       id: id, place: place, session: session, user: caller.user.name, className: caller.className,
       keyID: caller.keyID, priority: String(caller.share.priority), model: model, message: message,
-      language: language.rawValue, isResumable: isResumable, arrivedAt: time)
+      language: language.rawValue, isResumable: isResumable, idempotencyKey: idempotencyKey, arrivedAt: time)
   }
 }
 

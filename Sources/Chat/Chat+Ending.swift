@@ -50,7 +50,7 @@ extension Chat {
             sources: AnswerSource.text(of: question.answer.sources), at: now)))
     }
     note(store.deleteRequest(question.id))
-    remember(question)
+    keep(question)
     switch ending {
     case .answered: question.tell(.done(at: now.iso8601, model: question.model ?? "", wasStopped: false))
     case .stopped: question.tell(.done(at: now.iso8601, model: question.model ?? "", wasStopped: true))
@@ -88,7 +88,7 @@ extension Chat {
 
   /// Keeps an ended question for those who come back. Of too many the first ones go, but for those that are being
   /// followed.
-  private func remember(_ question: Question) {
+  private func keep(_ question: Question) {
     ended.append(EndedQuestion(id: question.id, bytes: question.log.bytes))
     endedBytes += question.log.bytes
     while ended.count > Self.mostEnded || endedBytes > Self.mostEndedBytes, let oldest = ended.first {
@@ -101,5 +101,13 @@ extension Chat {
     if let oldest = ended.popFirst() { endedBytes -= oldest.bytes }
   }
 
-  func forget(_ question: Question) { questions[question.id] = nil }
+  func remember(_ question: Question) {
+    questions[question.id] = question
+    for key in question.idempotencyKeys { questionsByKey[key] = question }
+  }
+
+  func forget(_ question: Question) {
+    questions[question.id] = nil
+    for key in question.idempotencyKeys where questionsByKey[key] === question { questionsByKey[key] = nil }
+  }
 }

@@ -7,7 +7,7 @@ package import QueueStore
 /// What waited or ran when the dispatcher ended.
 extension Chat {
   /// The questions take their places again, in the order in which they are to be served: those that were being answered
-  /// come first, and wait for their clients, and so do those whose clients were away; those that waited go on, as long as
+  /// come first, and wait for their clients, as those do whose clients were away; those that waited go on, as long as
   /// their clients come back.
   package func restore(_ stored: [StoredRequest]) {
     nextPlace = (stored.map(\.place).max() ?? 0) + 1
@@ -18,8 +18,9 @@ extension Chat {
       let question = Question(
         self, id: request.id, session: request.session, caller: caller, model: request.model,
         language: request.language.flatMap(ChatLanguage.init) ?? .italian, isResumable: request.isResumable,
+        idempotencyKey: request.idempotencyKey,
         place: request.place, life: life)
-      questions[question.id] = question
+      remember(question)
       question.wasTold = true
       note(store.setRequest(question.id, state: request.state, attempts: life))
       let exchange = exchange(for: question, peer: nil, bytes: request.message.utf8.count)

@@ -67,12 +67,3 @@ extension Chat {
       status: 204, headers: Sessions.noCookie(cookies(for: exchange)) + [("Cache-Control", "no-store")], body: [])
   }
 }
-
-extension Caller {
-  fileprivate var isSignedIn: Bool {
-    switch proof {
-    case .key, .proxy: true
-    case .local, .anonymous: false
-    }
-  }
-}

@@ -36,6 +36,8 @@ package final class Chat {
   var sessions: Sessions
 
   var questions: [String: Question] = [:]
+  /// Those that have a name of their client's.
+  var questionsByKey: [IdempotencyKey: Question] = [:]
   /// Of questions that the pool has.
   var names: [RequestID: String] = [:]
   /// Those that have ended, the latest last.

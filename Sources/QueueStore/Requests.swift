@@ -26,6 +26,8 @@ package struct StoredRequest: Equatable, Sendable {
   package var language: String?
   /// Whether it is answered anew after a restart.
   package var isResumable: Bool
+  /// The client's own name for it.
+  package var idempotencyKey: String?
   package var state: State
   /// How many dispatchers have taken it up after the one that it was put to.
   package var attempts: Int
@@ -34,7 +36,7 @@ package struct StoredRequest: Equatable, Sendable {
   package init(
     id: String, place: Int64, session: String, user: String, className: String, keyID: String? = nil,
     priority: String? = nil, model: String?, message: String, language: String? = nil, isResumable: Bool,
-    state: State = .waiting, attempts: Int = 0, arrivedAt: WallTime
+    idempotencyKey: String? = nil, state: State = .waiting, attempts: Int = 0, arrivedAt: WallTime
   ) {
     self.id = id
     self.place = place
@@ -47,6 +49,7 @@ package struct StoredRequest: Equatable, Sendable {
     self.message = message
     self.language = language
     self.isResumable = isResumable
+    self.idempotencyKey = idempotencyKey
     self.state = state
     self.attempts = attempts
     self.arrivedAt = arrivedAt
@@ -59,12 +62,12 @@ extension QueueStore {
     call("storing a request") { database in
       try database.change(
         """
-        INSERT INTO request (place, id, session, user, class, key, priority, model, language, is_resumable, state,
-          attempts, arrived_at, message) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        INSERT INTO request (place, id, session, user, class, key, priority, model, language, is_resumable,
+          idempotency_key, state, attempts, arrived_at, message) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         """,
         request.place, request.id, request.session, request.user, request.className, request.keyID, request.priority,
-        request.model, request.language, request.isResumable, request.state, request.attempts, request.arrivedAt,
-        request.message)
+        request.model, request.language, request.isResumable, request.idempotencyKey, request.state,
+        request.attempts, request.arrivedAt, request.message)
     }
   }
 

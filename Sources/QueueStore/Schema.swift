@@ -86,6 +86,7 @@ enum Schema {
       model BLOB,
       language BLOB,
       is_resumable INTEGER NOT NULL,
+      idempotency_key BLOB,
       state TEXT NOT NULL,
       attempts INTEGER NOT NULL,
       arrived_at INTEGER NOT NULL,

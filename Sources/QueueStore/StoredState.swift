@@ -57,15 +57,16 @@ extension StoredRequest {
   fileprivate static func all(_ database: Database) throws -> [StoredRequest] {
     try database.rows(
       """
-      SELECT id, place, session, user, class, key, priority, model, message, language, is_resumable, state, attempts,
-        arrived_at FROM request ORDER BY state <> 'running', place
+      SELECT id, place, session, user, class, key, priority, model, message, language, is_resumable,
+        idempotency_key, state, attempts, arrived_at FROM request ORDER BY state <> 'running', place
       """
     ) { row in
       StoredRequest(
         id: try row.text(), place: try row.integer(), session: try row.text(), user: try row.text(),
         className: try row.text(), keyID: try row.optionalText(), priority: try row.optionalText(),
         model: try row.optionalText(), message: try row.text(), language: try row.optionalText(),
-        isResumable: try row.bool(), state: try row.word(), attempts: try row.int(), arrivedAt: try row.time())
+        isResumable: try row.bool(), idempotencyKey: try row.optionalText(), state: try row.word(),
+        attempts: try row.int(), arrivedAt: try row.time())
     }
   }
 }

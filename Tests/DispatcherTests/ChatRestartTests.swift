@@ -85,6 +85,33 @@ struct ChatRestartTests {
     }
   }
 
+  @Test func aQuestionIsKnownByItsClientsNameAfterARestartToo() async throws {
+    let state = try TemporaryDirectory()
+    let files = StoredFiles(state: state)
+    let named = #","idempotency_key":"7""#
+    var (key, name, after) = ("", String?.none, TemporaryDirectory?.none)
+    var asking: HTTPProbe?
+    try await DispatcherRig.runChat {
+      $0.stateFolder = state.path
+    } _: { rig, _ in
+      key = try await rig.addKey("ann")
+      asking = try await rig.askChat("a", key: key, more: named)
+      name = try await asking?.head()["X-Request-Id"]
+      after = try files.copied()
+    }
+    let state2 = try #require(after)
+    try await DispatcherRig.runChat {
+      $0.stateFolder = state2.path
+    } _: { rig, gpu0 in
+      let again = try await rig.askChat("a", key: key, more: named)
+      #expect(try await again.head()["X-Request-Id"] == name && name != nil)
+      try await gpu0.ask(0).answerChat("yes")
+      #expect(try await again.rest().contains("yes"))
+      #expect(gpu0.asked.count == 1)
+    }
+    _ = asking
+  }
+
   @Test func aQuestionThatAnOperatorMovedStaysThereOverARestartAndAReload() async throws {
     let state = try TemporaryDirectory()
     let files = StoredFiles(state: state)

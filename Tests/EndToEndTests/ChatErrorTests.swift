@@ -25,6 +25,9 @@ import Testing
     Refusal(
       body: #"{"message":"a","priority":1.5}"#, status: 400, code: "malformed_request", words: "a whole number from 0"),
     Refusal(body: #"{"message":"a","priority":100}"#, status: 400, code: "malformed_request", words: "to 99."),
+    Refusal(
+      body: #"{"message":"a","idempotency_key":""}"#, status: 400, code: "malformed_request",
+      words: "1 to 128 characters"),
     Refusal(body: #"{"message":"a"}"#, status: 400, code: "model_needed", words: "There are: "),
     Refusal(body: #"{"message":"a","model":"nope"}"#, status: 404, code: "model_not_found", words: "no model 'nope'"),
     Refusal(

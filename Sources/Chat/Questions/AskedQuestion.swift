@@ -11,6 +11,11 @@ struct AskedQuestion: Decodable, Equatable {
   var priority: Double?
   /// Whether the answer goes on for a while without anybody who follows it, since its client will come back.
   var resumable: Bool?
+  /// The client's own name for it.
+  var idempotency_key: String?
+
+  /// Of such a name, in characters.
+  private static let keyLengths = 1...128
 
   /// - Throws: what is wrong with it, in words.
   static func read(_ body: ByteBuffer) throws(ChatError) -> AskedQuestion {
@@ -26,6 +31,12 @@ struct AskedQuestion: Decodable, Equatable {
       throw .malformed(
         italian: "'priority' dev'essere un numero intero da 0, la prima, a \(last).",
         english: "The member 'priority' must be a whole number from 0, the first, to \(last).")
+    }
+    guard question.idempotency_key.map({ Self.keyLengths ~= $0.unicodeScalars.count }) ?? true else {
+      let most = Self.keyLengths.upperBound
+      throw .malformed(
+        italian: "'idempotency_key' dev'essere lungo da 1 a \(most) caratteri.",
+        english: "The member 'idempotency_key' must have 1 to \(most) characters.")
     }
     return question
   }
@@ -43,7 +54,9 @@ struct AskedQuestion: Decodable, Equatable {
         ("Un valore non è leggibile", "A value can't be read")
       default: ("Il corpo non è JSON", "The body is no JSON")
       }
-    let shape = "{\"message\": \"…\", \"model\"?: \"…\", \"priority\"?: 1, \"resumable\"?: true}"
+    let shape =
+      "{\"message\": \"…\", \"model\"?: \"…\", \"priority\"?: 1, \"resumable\"?: true, "
+      + "\"idempotency_key\"?: \"…\"}"
     return .malformed(
       italian: "\(italian). Il corpo dev'essere \(shape).", english: "\(english). The body has to be \(shape).")
   }

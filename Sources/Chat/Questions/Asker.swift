@@ -22,11 +22,14 @@ struct Asker {
   func may(see question: Question, mayEnd: Bool = false) -> Bool {
     if question.session == session { return true }
     if mayEnd, caller.isAdministrator, caller.proof != .local { return true }
-    return isKnown && !hasCookie && question.caller.user == caller.user
+    return !hasCookie && caller.isSignedIn && question.caller.user == caller.user
   }
+}
 
-  private var isKnown: Bool {
-    switch caller.proof {
+extension Caller {
+  /// Whether it is known who this is: an address may be many people's.
+  var isSignedIn: Bool {
+    switch proof {
     case .key, .proxy: true
     case .local, .anonymous: false
     }

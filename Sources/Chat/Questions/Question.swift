@@ -30,6 +30,8 @@ final class Question {
   let language: ChatLanguage
   /// Whether it goes on for a while without anybody who follows it.
   let isResumable: Bool
+  /// The client's own name for it.
+  let idempotencyKey: String?
   /// In the order of arrival; outlives the dispatcher.
   let place: Int64
   /// How many dispatchers have had it before this one.
@@ -75,7 +77,7 @@ final class Question {
 
   init(
     _ chat: Chat, id: String, session: String, beginsSession: Bool = false, caller: Caller, model: String?,
-    language: ChatLanguage, isResumable: Bool, place: Int64, life: Int = 0
+    language: ChatLanguage, isResumable: Bool, idempotencyKey: String? = nil, place: Int64, life: Int = 0
   ) {
     self.chat = chat
     self.id = id
@@ -85,6 +87,7 @@ final class Question {
     self.model = model
     self.language = language
     self.isResumable = isResumable
+    self.idempotencyKey = idempotencyKey
     self.place = place
     self.life = life
     log = EventLog(life: life, language)
