@@ -200,8 +200,8 @@ extension ServiceOrder {
   /// What the order goes by has changed: as if it had been so since those came who are here. Whoever is being served
   /// has had what that is expected to take, and nobody is lifted: all have waited together.
   ///
-  /// - Parameter keepsCounters: where the same users are compared as before: they keep what they have had, and whoever is
-  ///   new in a lane comes among the others there.
+  /// - Parameter keepsCounters: where the same users are compared as before: they keep what they have had, and whoever
+  ///   is new in a lane comes among the others there.
   mutating func renew(keepsCounters: Bool = false) {
     let kept = keepsCounters ? counters.mapValues(\.withoutRequests) : [:]
     (all, counters, shifted, agedUsers) = (RankedSet(), kept, [], [])
