@@ -163,8 +163,9 @@ struct HistoryOfSeed {
       }
       request.isDurable = random.happens(durable)
       if random.happens(others) {
-        let others: [DispatchRequest.Need] = [.reference, .storeReference, .networkReference, .remoteInference]
-        request.need = others.randomElement(using: &random) ?? .reference
+        request.need = random.happens(0.5) ? .reference : random.happens(0.5) ? .storeReference : .networkReference
+        // Without a draw of its own, so that each seed's history is the one that it was.
+        if request.need == .networkReference, request.inputTokens.isMultiple(of: 2) { request.need = .remoteInference }
         request.isReplayable = request.need != .storeReference || random.happens(0.5)
       }
       return request
