@@ -80,6 +80,21 @@ import Testing
     #expect(pool.dispatch.suspend(RequestID(2), at: pool.now) == nil)
   }
 
+  @Test func whatHadWaitedForTooLongEndsAsItsClientComesBack() {
+    var limits = DispatchLimits()
+    limits.maximumWait = .seconds(10)
+    var pool = PoolUnderTest(instances: 1, limits: limits)
+    for number: UInt64 in 1...3 { pool.arrive(number) }
+    pool.now = pool.now + .seconds(9)
+    suspend(2, in: &pool)
+    pool.now = pool.now + .seconds(1)
+    // Nobody has looked yet.
+    suspend(3, in: &pool)
+    pool.now = pool.now + .seconds(100)
+    for number: UInt64 in [2, 3] { resume(number, in: &pool) }
+    #expect(pool.ended == [3: .expired] && pool.order == [2])
+  }
+
   @Test func noLimitCountsItAndOfTooManyTheOldestEnd() {
     var limits = DispatchLimits()
     limits.waitingRequests = 30

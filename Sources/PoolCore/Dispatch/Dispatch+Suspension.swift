@@ -73,7 +73,8 @@ extension Dispatch {
     order.resume(id)
     requests[id]?.phase = .waiting(since: now - record.waited)
     revision += 1
-    return refuseUnserved(at: now) + refuseWaitingWriters(at: now) + assignFreeSlots(at: now)
+    // It may have waited for too long before.
+    return expire(at: now) + refuseUnserved(at: now) + refuseWaitingWriters(at: now) + assignFreeSlots(at: now)
   }
 
   package enum PriorityAnswer: String, Hashable, Sendable {
