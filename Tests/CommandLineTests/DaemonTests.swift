@@ -132,7 +132,7 @@ import Testing
     func status() async throws -> CommandLine.Result {
       try await CommandLine.run(["status", "--json"], socket: sockets)
     }
-    let dispatcher = try start(["dispatcher"])
+    let dispatcher = try start(["dispatcher", "--state", place.folder.path(to: "dispatcher")])
     try await eventually("the dispatcher answers") {
       let result = try await status()
       return result.json["maxConcurrent"] as? Int == 0 && result.complaint.contains("supervisor is not running")
