@@ -53,9 +53,12 @@ struct WebSocketEndTests {
         #expect(socket?.takesMore == false && recorded.closed == 0)
       }
       #expect(try await client.farewellCode() == farewell.1)
-      try await client.send(text: "unheard")
-      try await client.send(Probe.frame(Probe.farewell, [0x03, 0xE8]))
-      if agrees { try await client.probe.closeOutput() }
+      // Of a client that does not agree there is no connection any more, if this test is slow.
+      if agrees {
+        try await client.send(text: "unheard")
+        try await client.send(Probe.frame(Probe.farewell, [0x03, 0xE8]))
+        try await client.probe.closeOutput()
+      }
       try await sockets.waitUntilClosed()
       #expect(try await sockets.messages().isEmpty)
     }
