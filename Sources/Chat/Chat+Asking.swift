@@ -72,19 +72,12 @@ extension Chat {
   private func write(_ question: Question, message: String, _ done: @escaping () -> Void) {
     question.phase = .saving
     let now = WallTime.now
-    var writes: [EventLoopFuture<Void>] = []
-    if sessions.belongs(question.session, to: Sessions.owner(of: question.caller)) {
-      store.touchSession(question.session, at: now)
-    } else {
-      writes.append(begin(question.session, of: question.caller, at: now))
-    }
-    writes.append(store.add(question.stored(message: message, at: now)))
-    writes.append(
-      store.append(
-        StoredMessage(
-          session: question.session, role: .user, content: message, model: question.model, requestID: question.id,
-          at: now)))
-    EventLoopFuture.andAllSucceed(writes, on: loop).assumeIsolated().whenComplete { [self] written in
+    let isKnown = sessions.belongs(question.session, to: Sessions.owner(of: question.caller))
+    if isKnown { store.touchSession(question.session, at: now) }
+    let session = isKnown ? nil : begin(question.session, of: question.caller, at: now)
+    let accepted = store.accept(question.stored(message: message, at: now), beginning: session)
+    accepted.assumeIsolated().whenComplete { [self] written in
+      began(session, written)
       switch written {
       case .success: done()
       case .failure(let error):
@@ -126,18 +119,6 @@ extension Chat {
       // Who follows it later hears the place then.
       if !question.viewers.isEmpty { question.tellPlace(estimate) }
     }
-  }
-
-  /// - Returns: completes when it is written down. What it fails with leaves no session.
-  func begin(_ session: String, of caller: Caller, at now: WallTime) -> EventLoopFuture<Void> {
-    let owner = Sessions.owner(of: caller)
-    sessions.add(session, owner: owner)
-    return store.add(StoredSession(id: session, owner: owner, createdAt: now, lastUsedAt: now)).assumeIsolated()
-      .map { [self] gone in for session in gone { sessions.remove(session) } }
-      .flatMapErrorThrowing { [self] error in
-        sessions.remove(session)
-        throw error
-      }.nonisolated()
   }
 }
 

@@ -50,9 +50,27 @@ extension Chat {
     guard rule != .refused else { return exchange.refuse(.foreignSignIn) }
     // A new one: whoever knew the old one must not know this one.
     let session = RandomID.make()
-    once(begin(session, of: caller, at: .now), exchange) { [self] in
+    let stored = begin(session, of: caller, at: .now)
+    let added = store.add(stored)
+    added.assumeIsolated().whenComplete { [self] written in began(stored, written) }
+    once(added, exchange) { [self] _ in
       exchange.respond(
         status: 204, headers: sessions.cookie(session, rule) + [("Cache-Control", "no-store")], body: [])
+    }
+  }
+
+  /// A session of whoever asks or signs in; it is written down together with that.
+  func begin(_ session: String, of caller: Caller, at now: WallTime) -> StoredSession {
+    let owner = Sessions.owner(of: caller)
+    sessions.add(session, owner: owner)
+    return StoredSession(id: session, owner: owner, createdAt: now, lastUsedAt: now)
+  }
+
+  /// - Parameter written: the sessions that had to go for it; what it fails with leaves no session.
+  func began(_ session: StoredSession?, _ written: Result<[String], any Error>) {
+    switch written {
+    case .success(let gone): for session in gone { sessions.remove(session) }
+    case .failure: if let session { sessions.remove(session.id) }
     }
   }
 

@@ -55,23 +55,12 @@ extension QueueStore {
   /// to a question that is there no longer is not added: it was deleted, and so is what comes of it. Fails with
   /// `missing` where the session isn't there.
   package func append(_ message: StoredMessage) -> EventLoopFuture<Void> {
-    let message = message.cut(to: min(limits.bytesPerMessage, limits.bytesPerSession))
-    return call("storing a message") { [limits] database in
-      let session = try database.rows("SELECT 1 FROM session WHERE id = ?", message.session) { try $0.integer() }
-      guard !session.isEmpty else { throw QueueStoreError(.missing, "storing a message: its session is gone") }
+    call("storing a message") { [limits] database in
+      guard try database.hasSession(message.session) else {
+        throw QueueStoreError(.missing, "storing a message: its session is gone")
+      }
       guard try message.role == .user || database.hasQuestion(of: message) else { return }
-      try database.change(
-        """
-        INSERT INTO message (session, bytes, role, model, request, at, sources, content)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-        """,
-        message.session, message.bytes, message.role, message.model, message.requestID, message.at, message.sources,
-        message.content)
-      try database.change("UPDATE session SET has_messages = 1 WHERE id = ? AND has_messages = 0", message.session)
-      let kept = try database.newestMessages(
-        of: message.session, count: limits.messagesPerSession, bytes: limits.bytesPerSession)
-      try database.change(
-        "DELETE FROM message WHERE session = ? AND number < ?", message.session, kept.last ?? .max)
+      try database.append(message, limits)
     }
   }
 
@@ -107,6 +96,26 @@ extension QueueStore {
 }
 
 extension Database {
+  func hasSession(_ id: String) throws -> Bool {
+    try !rows("SELECT 1 FROM session WHERE id = ?", id) { try $0.integer() }.isEmpty
+  }
+
+  /// Adds a message at the end of the history of its session, which is there.
+  func append(_ message: StoredMessage, _ limits: QueueStoreLimits) throws {
+    let message = message.cut(to: min(limits.bytesPerMessage, limits.bytesPerSession))
+    try change(
+      """
+      INSERT INTO message (session, bytes, role, model, request, at, sources, content)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+      """,
+      message.session, message.bytes, message.role, message.model, message.requestID, message.at, message.sources,
+      message.content)
+    try change("UPDATE session SET has_messages = 1 WHERE id = ? AND has_messages = 0", message.session)
+    let kept = try newestMessages(
+      of: message.session, count: limits.messagesPerSession, bytes: limits.bytesPerSession)
+    try change("DELETE FROM message WHERE session = ? AND number < ?", message.session, kept.last ?? .max)
+  }
+
   /// Whether the question to an answer is there.
   fileprivate func hasQuestion(of answer: StoredMessage) throws -> Bool {
     guard let request = answer.requestID else { return true }

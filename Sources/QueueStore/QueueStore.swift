@@ -117,8 +117,10 @@ package final class QueueStore: Sendable {
 
   /// - Returns: an answer to each call, in their order.
   private func commit(_ group: [StoreCall]) -> [StoreCall.Answer] {
+    // A savepoint for each takes as long as the calls themselves, and it is rare that one fails.
+    if let answers = try? transaction(group, perform: { try $0.perform($1) }) { return answers }
     do {
-      return try transaction(group)
+      return try transaction(group, perform: performAlone)
     } catch  where group.count > 1 {
       // A transaction that fails as a whole, for want of room maybe, fails those that fail alone as well.
       return group.flatMap { commit([$0]) }
@@ -127,26 +129,33 @@ package final class QueueStore: Sendable {
     }
   }
 
-  private func transaction(_ group: [StoreCall]) throws -> [StoreCall.Answer] {
+  private func transaction(
+    _ group: [StoreCall], perform: (StoreCall, Database) throws -> StoreCall.Answer
+  ) throws -> [StoreCall.Answer] {
     try database.writeWithoutTransaction { database in
       var answers: [StoreCall.Answer] = []
       answers.reserveCapacity(group.count)
       try database.inTransaction(.immediate) {
-        for call in group {
-          do {
-            try database.inSavepoint {
-              answers.append(try call.perform(database))
-              return .commit
-            }
-          } catch {
-            // Some errors make SQLite give up the whole transaction.
-            guard database.isInsideTransaction else { throw error }
-            answers.append(call.failed(error))
-          }
-        }
+        for call in group { answers.append(try perform(call, database)) }
         return .commit
       }
       return answers
+    }
+  }
+
+  /// A call that fails leaves nothing of its own, and what the others of its transaction did.
+  private func performAlone(_ call: StoreCall, _ database: Database) throws -> StoreCall.Answer {
+    do {
+      var answer: StoreCall.Answer?
+      try database.inSavepoint {
+        answer = try call.perform(database)
+        return .commit
+      }
+      return answer ?? {}
+    } catch {
+      // Some errors make SQLite give up the whole transaction.
+      guard database.isInsideTransaction else { throw error }
+      return call.failed(error)
     }
   }
 }

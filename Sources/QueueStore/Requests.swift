@@ -57,9 +57,16 @@ package struct StoredRequest: Equatable, Sendable {
 }
 
 extension QueueStore {
+  /// Adds a request, and what it asks at the end of its session's history, if the session is there: both or neither.
   /// Fails with `conflict` where there is a request of that id or place.
-  package func add(_ request: StoredRequest) -> EventLoopFuture<Void> {
-    call("storing a request") { database in
+  ///
+  /// - Parameter session: begins with it, and then fails with `conflict` where there is one of that id.
+  /// - Returns: the sessions that had to go for that one, as for ``add(_:)-(StoredSession)``.
+  package func accept(
+    _ request: StoredRequest, beginning session: StoredSession? = nil
+  ) -> EventLoopFuture<[String]> {
+    call("storing a request") { [limits] database in
+      let gone = try session.map { try database.add($0, limits) } ?? []
       try database.change(
         """
         INSERT INTO request (place, id, session, user, class, key, priority, model, language, is_resumable,
@@ -68,6 +75,8 @@ extension QueueStore {
         request.place, request.id, request.session, request.user, request.className, request.keyID, request.priority,
         request.model, request.language, request.isResumable, request.idempotencyKey, request.state,
         request.attempts, request.arrivedAt, request.message)
+      if try database.hasSession(request.session) { try database.append(request.asked, limits) }
+      return gone
     }
   }
 
@@ -109,5 +118,11 @@ extension QueueStore {
       try database.change("DELETE FROM request WHERE id = ?", id)
       try database.change("DELETE FROM message WHERE session = ? AND request = ?", session, id)
     }
+  }
+}
+
+extension StoredRequest {
+  fileprivate var asked: StoredMessage {
+    StoredMessage(session: session, role: .user, content: message, model: model, requestID: id, at: arrivedAt)
   }
 }

@@ -22,33 +22,7 @@ extension QueueStore {
   /// - Returns: the sessions that had to go for it, with their history: of too many of its owner's, else of too many of
   ///   all, those without any history first, then those not used for longest; none with a request.
   package func add(_ session: StoredSession) -> EventLoopFuture<[String]> {
-    call("storing a session") { [limits] database in
-      try database.change(
-        "INSERT INTO session (id, owner, created_at, last_used_at) VALUES (?, ?, ?, ?)",
-        session.id, session.owner, session.createdAt, session.lastUsedAt)
-      let own = try database.rows("SELECT count(*) FROM session WHERE owner = ?", session.owner) { try $0.int() }.first
-      var gone = try database.rows(
-        """
-        SELECT id FROM session
-        WHERE owner = ? AND id <> ? AND NOT EXISTS (SELECT 1 FROM request WHERE session = session.id)
-        ORDER BY has_messages, last_used_at LIMIT ?
-        """,
-        session.owner, session.id, max(0, (own ?? 0) - limits.sessionsPerOwner)
-      ) { try $0.text() }
-      try database.delete(sessions: gone)
-      let all = try database.rows("SELECT number FROM session_count") { try $0.int() }.first ?? 0
-      guard all > limits.sessions else { return gone }
-      let others = try database.rows(
-        """
-        SELECT id FROM session WHERE id <> ? AND NOT EXISTS (SELECT 1 FROM request WHERE session = session.id)
-        ORDER BY has_messages, last_used_at LIMIT ?
-        """,
-        session.id, all - limits.sessions
-      ) { try $0.text() }
-      try database.delete(sessions: others)
-      gone += others
-      return gone
-    }
+    call("storing a session") { [limits] database in try database.add(session, limits) }
   }
 
   /// Notes that a session is in use, within seconds and without an answer: the death of this process may lose it.
@@ -77,6 +51,35 @@ extension QueueStore {
 }
 
 extension Database {
+  /// - Returns: the sessions that had to go for it.
+  func add(_ session: StoredSession, _ limits: QueueStoreLimits) throws -> [String] {
+    try change(
+      "INSERT INTO session (id, owner, created_at, last_used_at) VALUES (?, ?, ?, ?)",
+      session.id, session.owner, session.createdAt, session.lastUsedAt)
+    let own = try rows("SELECT count(*) FROM session WHERE owner = ?", session.owner) { try $0.int() }.first
+    var gone = try rows(
+      """
+      SELECT id FROM session
+      WHERE owner = ? AND id <> ? AND NOT EXISTS (SELECT 1 FROM request WHERE session = session.id)
+      ORDER BY has_messages, last_used_at LIMIT ?
+      """,
+      session.owner, session.id, max(0, (own ?? 0) - limits.sessionsPerOwner)
+    ) { try $0.text() }
+    try delete(sessions: gone)
+    let all = try rows("SELECT number FROM session_count") { try $0.int() }.first ?? 0
+    guard all > limits.sessions else { return gone }
+    let others = try rows(
+      """
+      SELECT id FROM session WHERE id <> ? AND NOT EXISTS (SELECT 1 FROM request WHERE session = session.id)
+      ORDER BY has_messages, last_used_at LIMIT ?
+      """,
+      session.id, all - limits.sessions
+    ) { try $0.text() }
+    try delete(sessions: others)
+    gone += others
+    return gone
+  }
+
   fileprivate func delete(sessions: [String]) throws {
     for id in sessions { try change("DELETE FROM session WHERE id = ?", id) }
   }

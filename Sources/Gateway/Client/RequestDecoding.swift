@@ -32,7 +32,6 @@ final class RequestDecoding: ChannelInboundHandler, RemovableChannelHandler {
     decoding.connection = connection
     try pipeline.addHandler(decoding)
     try pipeline.addHandler(connection)
-    try decoding.addDecoder()
   }
 
   private init(_ gateway: Gateway) { self.gateway = gateway }
@@ -62,6 +61,7 @@ final class RequestDecoding: ChannelInboundHandler, RemovableChannelHandler {
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     let bytes = unwrapInboundIn(data)
     guard isNeeded, !isLeaving else { return hold(bytes) }
+    if decoder == nil { do { try addDecoder() } catch { return context.close(promise: nil) } }
     bytes.withUnsafeReadableBytes { bytes in
       beginning.read(bytes)
       extent.read(bytes)
@@ -107,9 +107,7 @@ final class RequestDecoding: ChannelInboundHandler, RemovableChannelHandler {
   }
 
   private func decodeHeld() {
-    guard decoder == nil, let context, context.channel.isActive else { return }
-    do { try addDecoder() } catch { return context.close(promise: nil) }
-    guard held.readableBytes > 0 else { return }
+    guard let context, context.channel.isActive, held.readableBytes > 0 else { return }
     let bytes = held
     release()
     channelRead(context: context, data: wrapInboundOut(bytes))
