@@ -93,11 +93,11 @@ extension Chat {
     question.phase = .open
     exchange.arrive()
     guard question.phase == .open else { return }
-    if question.exchange != nil { names[exchange.id] = question.id }
+    if question.exchange != nil { asked[exchange.id] = question }
     question.wasTold = true
     let cookie = sessions.cookie(question.session, asker.cookies)
     for viewer in question.viewers where !viewer.hasBegun { viewer.begin(cookie: cookie) }
-    watchPlace(of: question)
+    tellPlace(of: question)
     for viewer in question.viewers { question.pump(viewer) }
     // Its client left while it was being written down.
     if question.viewers.isEmpty { unwatched(question) }
@@ -111,14 +111,6 @@ extension Chat {
       reader: question)
     question.exchange = exchange
     return exchange
-  }
-
-  func watchPlace(of question: Question) {
-    guard let exchange = question.exchange else { return }
-    pool.watchPlace(of: exchange.id) { [unowned question] estimate in
-      // Who follows it later hears the place then.
-      if !question.viewers.isEmpty { question.tellPlace(estimate) }
-    }
   }
 }
 

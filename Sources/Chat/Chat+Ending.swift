@@ -12,10 +12,7 @@ extension Chat {
 
   /// The pool is done with a question.
   func answered(_ question: Question, _ id: RequestID?, _ outcome: ExchangeOutcome, _ error: PoolError?) {
-    if let id {
-      pool.unwatchPlace(of: id)
-      names[id] = nil
-    }
+    if let id { asked[id] = nil }
     let answer = question.answer
     if answer.isTooLong {
       finish(question, .refused(.answerTooLong))

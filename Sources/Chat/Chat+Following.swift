@@ -2,7 +2,7 @@ import Credentials
 import Gateway
 import NIOCore
 import PoolConfiguration
-import PoolCore
+package import PoolCore
 import QueueStore
 
 /// Who sees what comes of a question, and what becomes of it when nobody does.
@@ -44,7 +44,7 @@ extension Chat {
     case .ended: break
     case .open:
       question.deadline = nil
-      watchPlace(of: question)
+      tellPlace(of: question)
     case .suspended: resume(question)
     }
     question.pump(viewer)
@@ -57,8 +57,30 @@ extension Chat {
     question.told = nil
     note(store.setRequest(question.id, state: .waiting, attempts: question.life))
     pool.resume(exchange.id)
-    watchPlace(of: question)
+    tellPlace(of: question)
   }
+
+  // MARK: Places
+
+  /// Whether anybody may want to hear where a question stands.
+  package var followsPlaces: Bool { !asked.isEmpty }
+
+  /// A request waits there now.
+  ///
+  /// - Returns: whether it is a question.
+  package func tell(_ place: QueuePlace, to id: RequestID) -> Bool {
+    guard let question = asked[id] else { return false }
+    // Who follows it later hears the place then.
+    if !question.viewers.isEmpty { question.tellPlace(place) }
+    return true
+  }
+
+  func tellPlace(of question: Question) {
+    guard let id = question.exchange?.id, let place = pool.place(of: id) else { return }
+    _ = tell(place, to: id)
+  }
+
+  // MARK: Leaving
 
   func left(_ viewer: any Viewer, _ question: Question) {
     question.viewers.removeAll { $0 === viewer }
@@ -74,7 +96,6 @@ extension Chat {
     question.phase = .suspended
     note(store.setRequest(question.id, state: .suspended, attempts: question.life))
     question.stopSearch()
-    pool.unwatchPlace(of: exchange.id)
     pool.suspend(exchange.id)
   }
 

@@ -30,7 +30,7 @@ extension Chat {
       // A part of the answer may have been told before.
       if isSuspended { question.tell(.restart) }
       pool.restore(exchange, isSuspended: isSuspended)
-      names[exchange.id] = question.id
+      asked[exchange.id] = question
     }
   }
 }

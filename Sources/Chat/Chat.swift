@@ -38,8 +38,8 @@ package final class Chat {
   var questions: [String: Question] = [:]
   /// Those that have a name of their client's.
   var questionsByKey: [IdempotencyKey: Question] = [:]
-  /// Of questions that the pool has.
-  var names: [RequestID: String] = [:]
+  /// Those that the pool has.
+  var asked: [RequestID: Question] = [:]
   /// Those that have ended, the latest last.
   var ended: CircularBuffer<EndedQuestion> = []
   var endedBytes = 0
@@ -94,7 +94,7 @@ package final class Chat {
   package func close() { tickTask?.cancel() }
 
   /// What clients know a request by; nil for one that is no question of the chat's.
-  package func name(of id: RequestID) -> String? { names[id] }
+  package func name(of id: RequestID) -> String? { asked[id]?.id }
 
   /// The request of a question, whoever asks.
   package func request(named name: String) -> RequestID? { questions[name]?.exchange?.id }
@@ -106,7 +106,7 @@ package final class Chat {
 
   /// An operator has moved a request. If it is a question, the next dispatcher has it there, too.
   package func moved(_ id: RequestID, toPriority priority: Int) {
-    if let name = names[id] { note(store.setPriority(String(priority), ofRequest: name)) }
+    if let question = asked[id] { note(store.setPriority(String(priority), ofRequest: question.id)) }
   }
 
   // MARK: What the gateway tells

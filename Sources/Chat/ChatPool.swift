@@ -11,9 +11,9 @@ package protocol ChatPool: AnyObject {
   /// Whether its user's limits, or the queue's, forbid a question now; then it ends with that error at once. Otherwise
   /// nothing happens to it, and it is judged again when it arrives.
   func refuses(_ exchange: Exchange) -> Bool
-  /// Tells at once where a request stands, if it waits, and then whenever that changes, until it is said otherwise.
-  func watchPlace(of id: RequestID, _ tell: @escaping (WaitingEstimate) -> Void)
-  func unwatchPlace(of id: RequestID)
+  /// Where a request stands; nil where it does not wait. What comes of it later is told, see
+  /// ``Chat/tell(_:to:)``.
+  func place(of id: RequestID) -> QueuePlace?
   /// The client of a request is away: it gives its place or its slot up, and keeps its turn.
   func suspend(_ id: RequestID)
   /// It is back.

@@ -114,8 +114,7 @@ final class Question {
   }
 
   /// Tells the place, if that is news.
-  func tellPlace(_ estimate: WaitingEstimate) {
-    let place = QueuePlace(estimate)
+  func tellPlace(_ place: QueuePlace) {
     guard place != told else { return }
     told = place
     tell(.queue(place))

@@ -2,7 +2,7 @@
 final class SocketViewer: Viewer {
   private weak var socket: ChatSocket?
   private let tag: String?
-  weak var question: Question?
+  var question: Question?
   var seen: Int
   private(set) var hasBegun = false
 

@@ -3,6 +3,7 @@ import PoolCore
 
 /// Somebody who follows a question.
 protocol Viewer: AnyObject {
+  /// Which knows it, too, until it has left or there is nothing more to come.
   var question: Question? { get set }
   /// The number of the last event that it was sent.
   var seen: Int { get set }
@@ -32,7 +33,7 @@ final class EventStream: Viewer {
   var seen: Int
   /// When it was last sent something.
   private(set) var sentAt = Instant(nanoseconds: 0)
-  weak var question: Question?
+  var question: Question?
   private let now: () -> Instant
 
   init(_ exchange: Exchange, seen: Int = 0, now: @escaping () -> Instant) {

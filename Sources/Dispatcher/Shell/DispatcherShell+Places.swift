@@ -1,17 +1,26 @@
+import Chat
 import Gateway
 import NIOCore
 import OllamaAPI
 import PoolCore
 
-/// Who wants to hear where a request stands, and when they hear it.
+/// Who hears where a request stands, and when: the chat, and those who hear it in comments.
 struct PlaceWatch {
-  var watchers: [RequestID: (WaitingEstimate) -> Void] = [:]
-  /// Requests whose clients hear their place in comments, and when they last heard something.
-  var commented: [RequestID: Instant] = [:]
+  /// Requests whose clients hear their place in comments.
+  var commented: [RequestID: Comments] = [:]
   var lastAt: Instant?
   var isDue = false
   /// What is still to be told this time.
   var untold: ArraySlice<(id: RequestID, estimate: WaitingEstimate)> = []
+  /// Of the core, when that was found out.
+  var revision = 0
+
+  struct Comments {
+    /// The place that was told last.
+    var told: QueuePlace?
+    /// When something was.
+    var lastAt: Instant
+  }
 }
 
 extension DispatcherShell {
@@ -24,17 +33,13 @@ extension DispatcherShell {
   /// Without a word for so long, a client hears one that says nothing.
   private static let heartbeat = Duration.seconds(13)
 
-  /// Tells at once where a request stands, if it waits, and then whenever that changes.
-  func watchPlace(of id: RequestID, _ tell: @escaping (WaitingEstimate) -> Void) {
-    places.watchers[id] = tell
-    if let estimate = estimate(for: id) { tell(estimate) }
-  }
-
-  func unwatchPlace(of id: RequestID) { places.watchers[id] = nil }
+  func place(of id: RequestID) -> QueuePlace? { estimate(for: id).map { QueuePlace($0) } }
 
   /// The queue may have changed.
   func placesChanged() {
-    guard !places.isDue, places.untold.isEmpty, !places.watchers.isEmpty else { return }
+    guard !places.isDue, places.untold.isEmpty, chat?.followsPlaces == true || !places.commented.isEmpty else {
+      return
+    }
     places.isDue = true
     let now = Instant.now
     let due = places.lastAt.map { max(now + Self.updateQuiet, $0 + Self.updatePause) } ?? now + Self.updateQuiet
@@ -43,13 +48,16 @@ extension DispatcherShell {
       guard !isClosed else { return }
       places.lastAt = .now
       places.untold = estimates()[...]
+      places.revision = core.revision
       tellPlaces()
     }
   }
 
   private func tellPlaces() {
-    for (id, estimate) in places.untold.prefix(Self.slice) where core.order.isWaiting(id) {
-      places.watchers[id]?(estimate)
+    for (id, estimate) in places.untold.prefix(Self.slice) {
+      guard core.revision == places.revision || core.order.isWaiting(id) else { continue }
+      let place = QueuePlace(estimate)
+      if chat?.tell(place, to: id) != true { comment(place, to: id) }
     }
     places.untold = places.untold.dropFirst(Self.slice)
     guard !places.untold.isEmpty, !isClosed else { return }
@@ -60,32 +68,27 @@ extension DispatcherShell {
 
   /// Has the client of a stream hear where its request stands, if it wants to.
   func commentPlace(of exchange: Exchange) {
-    let id = exchange.id
-    guard estimate(for: id) != nil, exchange.beginEarly() else { return }
-    var told: QueuePlace?
-    places.commented[id] = .now
-    watchPlace(of: id) { [unowned self, unowned exchange] estimate in
-      let place = QueuePlace(estimate)
-      guard place != told else { return }
-      told = place
-      places.commented[id] = .now
-      var json = JSONWriter()
-      json.object(of: place)
-      exchange.comment(String(decoding: json.bytes, as: UTF8.self))
-    }
+    guard let place = place(of: exchange.id), exchange.beginEarly() else { return }
+    places.commented[exchange.id] = PlaceWatch.Comments(lastAt: .now)
+    comment(place, to: exchange.id)
   }
 
-  func uncomment(_ id: RequestID) {
-    guard places.commented.removeValue(forKey: id) != nil else { return }
-    unwatchPlace(of: id)
+  private func comment(_ place: QueuePlace, to id: RequestID) {
+    guard let comments = places.commented[id], comments.told != place else { return }
+    places.commented[id] = PlaceWatch.Comments(told: place, lastAt: .now)
+    var json = JSONWriter()
+    json.object(of: place)
+    carried[id]?.exchange.comment(json.bytes)
   }
+
+  func uncomment(_ id: RequestID) { places.commented[id] = nil }
 
   /// A client that has heard nothing for a while hears that it is not forgotten.
   func beat() {
     let now = Instant.now
-    for (id, last) in places.commented where now - last >= Self.heartbeat {
-      places.commented[id] = now
-      carried[id]?.exchange.comment("")
+    for (id, comments) in places.commented where now - comments.lastAt >= Self.heartbeat {
+      places.commented[id]?.lastAt = now
+      carried[id]?.exchange.comment([])
     }
   }
 }

@@ -14,7 +14,8 @@ final class RequestDecoding: ChannelInboundHandler, RemovableChannelHandler {
   typealias Decoder = ByteToMessageHandler<HTTPRequestDecoder>
 
   private let gateway: Gateway
-  private weak var connection: ClientConnection?
+  /// As long as both are in the pipeline.
+  private var connection: ClientConnection?
   private var context: ChannelHandlerContext?
   /// In the channel's pipeline.
   private(set) var decoder: Decoder?
@@ -55,6 +56,7 @@ final class RequestDecoding: ChannelInboundHandler, RemovableChannelHandler {
 
   func handlerRemoved(context: ChannelHandlerContext) {
     self.context = nil
+    connection = nil
     release()
   }
 

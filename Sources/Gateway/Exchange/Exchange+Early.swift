@@ -34,9 +34,9 @@ extension Exchange {
   /// A line that is no event, once the stream has begun and before the answer does.
   ///
   /// - Parameter text: of one line.
-  package func comment(_ text: String) {
+  package func comment(_ text: [UInt8]) {
     guard let early, !hasBegun, let client, client.hasTakenAnswers else { return }
-    write(Array(": \(text)\n\n".utf8), early, to: client)
+    write(Array(": ".utf8) + text + Array("\n\n".utf8), early, to: client)
     client.flush()
   }
 
