@@ -9,12 +9,7 @@ import QueueStore
 /// From a request to a place in the queue.
 extension Chat {
   /// The route by which a question is put to an instance.
-  private static let route: Route = {
-    guard case .route(let route) = RouteTable.ollama.resolve(method: "POST", path: "/api/chat") else {
-      preconditionFailure("Ollama has no chat")
-    }
-    return route
-  }()
+  private static let route = OwnRoute("POST", "/api/chat")
 
   func ask(_ exchange: Exchange, _ asker: Asker) {
     do throws(ChatError) {
@@ -45,9 +40,9 @@ extension Chat {
   private func take(_ asked: AskedQuestion, _ asker: Asker, model: String?, _ viewer: any Viewer) {
     // It may have come by another connection while the model was looked for.
     if let known = known(asked, asker) { return join(known, viewer, asker) }
-    var caller = asker.caller
-    caller.share = pool.share(of: caller)
-    caller.share.priority = max(caller.share.priority, Int(asked.priority ?? 0))
+    var caller = asker.sharedCaller
+    caller.wrappedValue.share = pool.share(of: asker.caller)
+    caller.wrappedValue.share.priority = max(caller.wrappedValue.share.priority, Int(asked.priority ?? 0))
     let session = asker.beginsSession ? asker.session : session(of: asker)
     let question = Question(
       self, id: RandomID.make(), session: session ?? RandomID.make(), beginsSession: session == nil, caller: caller,
@@ -107,7 +102,7 @@ extension Chat {
   func exchange(for question: Question, peer: SocketAddress?, bytes: Int) -> Exchange {
     let exchange = gateway.request(
       OwnRequest(
-        route: Self.route, model: question.model, streams: true, bodyBytes: bytes, caller: question.caller, peer: peer),
+        route: Self.route, model: question.model, streams: true, bodyBytes: bytes, caller: question.sharedCaller, peer: peer),
       reader: question)
     question.exchange = exchange
     return exchange

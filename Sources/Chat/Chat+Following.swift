@@ -54,7 +54,6 @@ extension Chat {
     guard let exchange = question.exchange else { return }
     question.phase = .open
     question.deadline = nil
-    question.told = nil
     note(store.setRequest(question.id, state: .waiting, attempts: question.life))
     pool.resume(exchange.id)
     tellPlace(of: question)

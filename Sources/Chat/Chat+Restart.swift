@@ -16,7 +16,8 @@ extension Chat {
       var caller = pool.caller(UserID(request.user), className: request.className, keyID: request.keyID)
       caller.share.priority = request.priority.flatMap { Int($0) } ?? caller.share.priority
       let question = Question(
-        self, id: request.id, session: request.session, caller: caller, model: request.model,
+        self, id: request.id, session: request.session, caller: Shared(wrappedValue: caller),
+        model: request.model,
         language: request.language.flatMap(ChatLanguage.init) ?? .italian, isResumable: request.isResumable,
         idempotencyKey: request.idempotencyKey,
         place: request.place, life: life)

@@ -136,10 +136,11 @@ package final class Chat {
   }
 
   private func asker(_ exchange: Exchange) -> Asker? {
-    guard let caller = exchange.caller else { return nil }
+    guard let shared = exchange.sharedCaller else { return nil }
+    let caller = shared.wrappedValue
     let shown = sessions.shown(in: exchange.headers, from: exchange.peer)
     return Asker(
-      caller: caller, peer: exchange.peerAddress, language: ChatLanguage(accepting: exchange.header("Accept-Language")),
+      sharedCaller: shared, peer: exchange.peerAddress, language: ChatLanguage(accepting: exchange.header("Accept-Language")),
       session: shown.id.flatMap { sessions.belongs($0, to: Sessions.owner(of: caller)) ? $0 : nil },
       hasCookie: shown != .none, cookies: cookies(for: exchange))
   }

@@ -14,7 +14,7 @@ package struct Shared<Value: Hashable & Sendable>: Hashable, Sendable {
 
   package var wrappedValue: Value {
     get { place.value }
-    set { place = Place(newValue) }
+    set { if newValue != place.value { place = Place(newValue) } }
   }
 
   /// To be handed on as it is: what is made of the value alone gets a place of its own.

@@ -15,7 +15,7 @@ extension Invariants {
     case .erring(let requests):
       let proven = unit.failures.count { failure in
         switch results[failure.request] {
-        case .ended(.served, _, _), .ended(.failed(.noAnswer), _, _): true
+        case .ended(.served, _), .ended(.failed(.noAnswer), _): true
         default: false
         }
       }

@@ -45,7 +45,9 @@ extension Invariants {
     if Set(byUser.values.joined()) != suspended || byUser.values.contains([]) {
       note("\(suspended) are suspended, \(byUser) are counted by user")
     }
-    if suspended != dispatch.suspended { note("\(suspended) are suspended, \(dispatch.suspended) are counted") }
+    if suspended.count != dispatch.suspendedCount {
+      note("\(suspended) are suspended, \(dispatch.suspendedCount) are counted")
+    }
     if let id = suspended.first(where: { dispatch.order.isWaiting($0) || dispatch.queue.isWaiting($0) }) {
       note("request \(id) is suspended and waits")
     }

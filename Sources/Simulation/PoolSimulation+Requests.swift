@@ -166,9 +166,7 @@ extension PoolSimulation {
   mutating func finish(_ id: RequestID, _ outcome: RequestOutcome) {
     attempts[id] = nil
     invariants.ended(id, before: results[id])
-    let record = dispatch?.requests[id]
-    let wait = record.flatMap { record in record.firstAssignedAt.map { $0 - record.arrivedAt } }
-    results[id] = .ended(outcome, firstLease: wait, at: now)
+    results[id] = .ended(outcome, at: now)
     accounts.ended(id, outcome)
   }
 

@@ -77,7 +77,7 @@ package struct PoolSimulation: Sendable {
 
   /// What happened to a request, as its client saw it.
   package enum RequestResult: Hashable, Sendable {
-    case ended(RequestOutcome, firstLease: Duration?, at: Instant)
+    case ended(RequestOutcome, at: Instant)
     /// The dispatcher died with it.
     case connectionLost
   }

@@ -56,12 +56,9 @@ extension GatewayRig {
     let reader = try await onLoop { gateway, _ in
       let reader = RecordingReader()
       prepare(reader)
-      let route = Route(
-        method: "POST", pattern: "/api/chat", dialect: .ollama,
-        kind: .inference(streamsByDefault: true, endpoint: .chat), body: .buffered)
       let exchange = gateway.request(
         OwnRequest(
-          route: route, model: "m", streams: true, bodyBytes: 400, caller: RecordingDelegate.caller, peer: nil),
+          route: OwnRoute("POST", "/api/chat"), model: "m", streams: true, bodyBytes: 400, caller: Shared(wrappedValue: RecordingDelegate.caller)),
         reader: reader)
       reader.exchange = exchange
       exchange.arrive()

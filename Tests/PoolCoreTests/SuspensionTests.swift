@@ -29,7 +29,7 @@ import Testing
     #expect(pool.started == [1, 3])
     resume(2, in: &pool)
     pool.end(3)
-    #expect(pool.started == [1, 3, 2] && pool.dispatch.suspended.isEmpty)
+    #expect(pool.started == [1, 3, 2] && pool.dispatch.suspendedCount == 0)
   }
 
   @Test func whatRunsGivesItsSlotBackAndIsTheNextAgain() {
@@ -75,7 +75,7 @@ import Testing
     pool.perform(pool.dispatch.drain(until: pool.now + .seconds(60), at: pool.now))
     #expect(pool.ended == [2: .cancelled, 4: .failed(.shuttingDown)])
     pool.end(1)
-    #expect(pool.reports.contains(.drained) && pool.dispatch.openByUser.isEmpty && pool.dispatch.suspended.isEmpty)
+    #expect(pool.reports.contains(.drained) && pool.dispatch.openByUser.isEmpty && pool.dispatch.suspendedCount == 0)
     #expect(pool.dispatch.resume(RequestID(2), at: pool.now) == nil)
     #expect(pool.dispatch.suspend(RequestID(2), at: pool.now) == nil)
   }
@@ -104,7 +104,7 @@ import Testing
       pool.arrive(number, share: one)
       suspend(number, in: &pool)
     }
-    #expect(pool.ended == [1: .cancelled, 2: .cancelled] && pool.dispatch.suspended.count == 20)
+    #expect(pool.ended == [1: .cancelled, 2: .cancelled] && pool.dispatch.suspendedCount == 20)
     pool.arrive(23, share: one)
     pool.arrive(24, share: one)
     #expect(pool.ended[23] == nil && pool.ended[24] == .failed(.tooManyConcurrent))
@@ -116,7 +116,7 @@ import Testing
       pool.arrive(number, share: DispatchRequest.Share(user: UserID("\(number)")))
       suspend(number, in: &pool)
     }
-    #expect(pool.dispatch.suspended.count == 30 && pool.ended[42] == .cancelled && pool.ended[41] == nil)
+    #expect(pool.dispatch.suspendedCount == 30 && pool.ended[42] == .cancelled && pool.ended[41] == nil)
     resume(31, in: &pool)
     #expect(pool.order == [3, 23, 31])
   }

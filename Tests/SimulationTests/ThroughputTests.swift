@@ -16,7 +16,7 @@ import Testing
     }
     var pool = PoolSimulation(settings: settings, workload: workload, seed: 35)
     try pool.run(until: .zero + .seconds(3_600))
-    return pool.results.values.count { if case .ended(.served, _, _) = $0 { true } else { false } }
+    return pool.results.values.count { if case .ended(.served, _) = $0 { true } else { false } }
   }
 
   @Test func oneInstanceServesAHundredAnHour() throws {

@@ -21,7 +21,7 @@ struct EventLog {
   private var entries: [Entry] = []
   private var json: [UInt8] = []
   /// The last event, if it tells a place.
-  private var place: QueuePlace?
+  private(set) var place: QueuePlace?
   private var next: Int
 
   /// - Parameter life: from 0.

@@ -5,6 +5,8 @@ import PoolCore
 
 /// The models that are installed, as an instance listed them last. On the loop.
 final class ModelList {
+  private static let route = OwnRoute("GET", "/api/tags")
+
   /// nil before any instance has listed them.
   private(set) var last: [InstalledModel]?
   private var listedAt: Instant?
@@ -35,7 +37,6 @@ final class ModelList {
   func forget(_ wait: Int) { waiting[wait] = nil }
 
   private func ask(_ gateway: Gateway, at now: Instant) {
-    guard case .route(let route) = RouteTable.ollama.resolve(method: "GET", path: "/api/tags") else { return }
     isAsking = true
     let reader = ListReader { [self] listed in
       isAsking = false
@@ -44,8 +45,7 @@ final class ModelList {
       self.waiting = [:]
       for (_, done) in waiting { done(listed) }
     }
-    gateway.request(OwnRequest(route: route, model: nil, streams: false, caller: nil, peer: nil), reader: reader)
-      .arrive()
+    gateway.request(OwnRequest(route: Self.route, model: nil, streams: false), reader: reader).arrive()
   }
 }
 

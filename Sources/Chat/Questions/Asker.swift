@@ -3,7 +3,7 @@ import PoolCore
 
 /// Who asks, whence.
 struct Asker {
-  var caller: Caller
+  let sharedCaller: Shared<Caller>
   var peer: SocketAddress?
   var language: ChatLanguage
   /// The one that the cookie names, if it is this caller's.
@@ -13,6 +13,8 @@ struct Asker {
   /// Whether there is a cookie of the chat's, whatever it is worth.
   var hasCookie: Bool
   var cookies: CookieRule
+
+  var caller: Caller { sharedCaller.wrappedValue }
 
   /// Whether a question is this one's. A browser sees those of its session alone; so does whoever is only an address,
   /// which others may have, too. A user who is known by a key or by a proxy, and has no cookie, sees all of its own.

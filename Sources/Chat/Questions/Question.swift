@@ -24,7 +24,7 @@ final class Question {
   let session: String
   /// Whether the session is one with the question, and is not told before that is taken.
   let beginsSession: Bool
-  let caller: Caller
+  let sharedCaller: Shared<Caller>
   /// nil as long as nobody knows which one there is.
   var model: String?
   let language: ChatLanguage
@@ -43,11 +43,10 @@ final class Question {
   var exchange: Exchange?
   var log: EventLog
   var viewers: [any Viewer] = []
-  /// The place that was told last.
-  var told: QueuePlace?
   /// When it is given up for want of a client, or, once it has ended, forgotten.
   var deadline: Instant?
-  var answer = Answer()
+  /// Made with what comes first: thousands wait, and have none.
+  lazy var answer = Answer()
   /// Looks up what it is answered with.
   var search: SourceSearch?
   /// What it is answered with; nil before it was looked up.
@@ -58,10 +57,11 @@ final class Question {
   /// Whether anybody was told that it was taken.
   var wasTold = false
 
+  var caller: Caller { sharedCaller.wrappedValue }
   var hasEnded: Bool { phase == .ended }
 
   /// What came of the answer so far.
-  struct Answer {
+  final class Answer {
     /// nil before it begins.
     var status: Int?
     var text = ""
@@ -76,14 +76,14 @@ final class Question {
   }
 
   init(
-    _ chat: Chat, id: String, session: String, beginsSession: Bool = false, caller: Caller, model: String?,
+    _ chat: Chat, id: String, session: String, beginsSession: Bool = false, caller: Shared<Caller>, model: String?,
     language: ChatLanguage, isResumable: Bool, idempotencyKey: String? = nil, place: Int64, life: Int = 0
   ) {
     self.chat = chat
     self.id = id
     self.session = session
     self.beginsSession = beginsSession
-    self.caller = caller
+    sharedCaller = caller
     self.model = model
     self.language = language
     self.isResumable = isResumable
@@ -115,9 +115,7 @@ final class Question {
 
   /// Tells the place, if that is news.
   func tellPlace(_ place: QueuePlace) {
-    guard place != told else { return }
-    told = place
-    tell(.queue(place))
+    if place != log.place { tell(.queue(place)) }
   }
 
   /// The instance may go on to other things at once.
@@ -128,8 +126,6 @@ final class Question {
 
   /// Its turn has come; whoever waited hears so.
   func turnCame() {
-    guard told != nil else { return }
-    told = nil
-    tell(.queue(.turn))
+    if let place = log.place, place != .turn { tell(.queue(.turn)) }
   }
 }

@@ -179,7 +179,7 @@ extension DispatcherShell {
         user: exchange.caller?.name, className: exchange.caller?.className,
         ageSeconds: (now - record.arrivedAt).seconds, instance: instance, begun: hasBegun)
       request.requestID = chat?.name(of: id)
-      request.suspended = core.suspended.contains(id)
+      if case .suspended = record.phase { request.suspended = true }
       return request
     }
   }

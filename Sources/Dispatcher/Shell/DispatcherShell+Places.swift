@@ -59,8 +59,10 @@ extension DispatcherShell {
       let place = QueuePlace(estimate)
       if chat?.tell(place, to: id) != true { comment(place, to: id) }
     }
-    places.untold = places.untold.dropFirst(Self.slice)
-    guard !places.untold.isEmpty, !isClosed else { return }
+    let left = places.untold.dropFirst(Self.slice)
+    // An empty slice would keep all that it was cut from.
+    places.untold = left.isEmpty ? [] : left
+    guard !left.isEmpty, !isClosed else { return }
     loop.assumeIsolated().execute { [self] in tellPlaces() }
   }
 

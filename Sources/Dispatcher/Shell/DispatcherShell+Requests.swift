@@ -9,12 +9,12 @@ import PoolCore
 struct Carried {
   let exchange: Exchange
   let arrivedAt: Instant
-  let needsSlot: Bool
   /// When it was last sent to an instance, and to which one.
   var sentAt: Instant?
-  var instance: InstanceID?
+  let needsSlot: Bool
   /// How the core ended it; the exchange's own end follows.
   var decided: RequestOutcome?
+  var instance: InstanceID?
 }
 
 extension DispatcherShell: GatewayDelegate {

@@ -202,7 +202,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler, Ex
         answerByHead(head, keepsAlive: keepsAlive) { tail in
           sendWhole(status: 204, headers: headers, body: [], isHead: true, tail: tail)
         }
-      case .pass(let plan): begin(head, plan, caller: try caller(head, plan))
+      case .pass(let plan): begin(head, plan, caller: try caller(head, plan).map { Shared(wrappedValue: $0) })
       }
     } catch {
       let fault = error
@@ -224,7 +224,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler, Ex
     }
   }
 
-  private func begin(_ head: HTTPRequestHead, _ plan: RequestPlan, caller: Caller?) {
+  private func begin(_ head: HTTPRequestHead, _ plan: RequestPlan, caller: Shared<Caller>?) {
     nextKeepsAlive = plan.keepsAlive
     let exchange = Exchange(gateway, client: self, peer: peerAddress, caller: caller, head: head, plan: plan)
     intake = .body(exchange)

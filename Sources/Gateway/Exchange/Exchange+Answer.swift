@@ -148,7 +148,7 @@ extension Exchange {
     if answer.transport == .failure { tellFailure(answer, to: client) }
     if answer.transport != .verbatim {
       if answer.isTruncated, answer.transport != .failure {
-        error = .truncated
+        error = Shared(wrappedValue: .truncated)
         explain(.truncated, owed: .none, to: client)
       }
       if answer.isChunked { client.send(ByteBuffer(string: HTTPText.lastChunk)) }
@@ -185,7 +185,7 @@ extension Exchange {
   /// break: the client finds its answer incomplete.
   private func breakOff(with error: PoolError, owed: ResponseScanner.Debt) {
     guard let client, let answer else { return }
-    self.error = error
+    self.error = Shared(wrappedValue: error)
     if let early, answer.transport == .failure { return endEarly(early, with: error, client) }
     guard answer.end.format != .wholeMessage, answer.isChunked || answer.transport == .content,
       explain(error, owed: answer.transport == .verbatim ? owed : .none, to: client)
@@ -258,7 +258,7 @@ extension Exchange {
   func send(_ error: PoolError, headers: [(name: String, value: String)]) {
     guard let client else { return }
     answerStatus = error.status
-    self.error = error
+    self.error = Shared(wrappedValue: error)
     if let early { return endEarly(early, with: error, client) }
     client.sendError(error, dialect: dialect, headers: headers, isHead: route.isHead, tail: ownTail(client))
   }

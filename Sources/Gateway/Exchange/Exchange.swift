@@ -25,7 +25,9 @@ package final class Exchange {
   @Shared package internal(set) var options: RunnerOptions
   package let peerAddress: SocketAddress?
   /// nil where the route asks for nobody.
-  package let caller: Caller?
+  package var caller: Caller? { sharedCaller?.wrappedValue }
+  /// The same, to be handed on.
+  package let sharedCaller: Shared<Caller>?
   /// See ``QuestionTokens``.
   var estimatedQuestionTokens = 0
   /// Bytes of the request's body so far.
@@ -44,7 +46,7 @@ package final class Exchange {
   /// What went wrong in the last attempt, for the journal.
   package internal(set) var lastProblem: String?
   /// The pool's own error that the client got.
-  var error: PoolError?
+  var error: Shared<PoolError>?
 
   enum Stage {
     /// Its body is being read, and the delegate doesn't know of it. → parked, ended
@@ -91,15 +93,15 @@ package final class Exchange {
   var early: OwnStream?
 
   init(
-    _ gateway: Gateway, client: any ExchangeClient, peer: SocketAddress?, caller: Caller?, head: HTTPRequestHead,
-    plan: RequestPlan
+    _ gateway: Gateway, client: any ExchangeClient, peer: SocketAddress?, caller: Shared<Caller>?,
+    head: HTTPRequestHead, plan: RequestPlan
   ) {
     self.gateway = gateway
     self.client = client
     self.head = head
     self.plan = plan
     peerAddress = peer
-    self.caller = caller
+    sharedCaller = caller
     _options = RunnerOptions().shared
     progressedAt = .now()
     bodyIsWhole = !plan.hasBody

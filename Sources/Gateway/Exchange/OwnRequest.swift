@@ -1,6 +1,6 @@
 package import NIOCore
 import NIOHTTP1
-package import OllamaAPI
+import OllamaAPI
 package import PoolCore
 
 /// A part of the pool that has a question of its own for an instance, and takes the answer, on the gateway's loop. It
@@ -21,20 +21,39 @@ package protocol AnswerReader: AnyObject {
   func answerEnded(_ outcome: ExchangeOutcome, _ error: PoolError?)
 }
 
+/// What requests of the pool's own ask an instance for; many share it.
+package struct OwnRoute: Sendable {
+  let head: HTTPRequestHead
+  let plan: RequestPlan
+
+  /// One of Ollama's routes.
+  package init(_ method: String, _ path: String) {
+    guard case .route(let route) = RouteTable.ollama.resolve(method: method, path: path) else {
+      preconditionFailure("Ollama has no \(method) \(path)")
+    }
+    // As a client of HTTP/1.0 the reader gets the content without framing.
+    head = HTTPRequestHead(
+      version: .http1_0, method: HTTPMethod(rawValue: route.method), uri: route.pattern,
+      headers: route.body == .none ? [:] : ["Content-Type": "application/json"])
+    plan = RequestPlan(route: route, target: route.pattern, isOnLoopback: true)
+  }
+}
+
 /// What is known of a request of the pool's own before its body is there.
 package struct OwnRequest {
-  package var route: Route
+  package var route: OwnRoute
   /// As somebody wrote it.
   package var model: String?
   package var streams: Bool
   /// About as long as the body will be, in bytes.
   package var bodyBytes: Int
   /// On whose behalf, and where that one is.
-  package var caller: Caller?
+  package var caller: Shared<Caller>?
   package var peer: SocketAddress?
 
   package init(
-    route: Route, model: String?, streams: Bool, bodyBytes: Int = 0, caller: Caller?, peer: SocketAddress?
+    route: OwnRoute, model: String?, streams: Bool, bodyBytes: Int = 0, caller: Shared<Caller>? = nil,
+    peer: SocketAddress? = nil
   ) {
     self.route = route
     self.model = model
@@ -52,21 +71,14 @@ extension Gateway {
   ///
   /// - Parameter reader: held until the end.
   package func request(_ request: OwnRequest, reader: any AnswerReader) -> Exchange {
-    // As a client of HTTP/1.0 the reader gets the content without framing.
-    let head = HTTPRequestHead(
-      version: .http1_0, method: HTTPMethod(rawValue: request.route.method), uri: request.route.pattern,
-      headers: request.route.body == .none ? [:] : ["Content-Type": "application/json"])
-    let plan = RequestPlan(
-      route: request.route, target: request.route.pattern, corsHeaders: [], headBytes: 0, contentLength: nil,
-      isChunked: false, expectsContinue: false, keepsAlive: false, stopsDecoder: false,
-      isOnLoopback: true)
     let exchange = Exchange(
-      self, client: ReadingClient(reader), peer: request.peer, caller: request.caller, head: head, plan: plan)
+      self, client: ReadingClient(reader), peer: request.peer, caller: request.caller, head: request.route.head,
+      plan: request.route.plan)
     exchange.model = request.model
     exchange.wantsStream = request.streams
     exchange.bodyBytes = request.bodyBytes
     exchange.estimatedQuestionTokens = request.bodyBytes / 4
-    if let model = request.model, request.route.readsOptions {
+    if let model = request.model, exchange.route.readsOptions {
       exchange.$options = limits.modelRules[model].granted(RunnerOptions()).shared
     }
     return exchange
@@ -129,5 +141,7 @@ private final class ReadingClient: ExchangeClient {
   func pauseBody(isForInstance: Bool) {}
   func resumeBody() {}
 
-  func exchangeEnded(_ exchange: Exchange, _ outcome: ExchangeOutcome) { reader.answerEnded(outcome, exchange.error) }
+  func exchangeEnded(_ exchange: Exchange, _ outcome: ExchangeOutcome) { 
+    reader.answerEnded(outcome, exchange.error?.wrappedValue)
+  }
 }

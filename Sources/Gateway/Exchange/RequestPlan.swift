@@ -3,7 +3,7 @@ import NIOHTTP1
 import OllamaAPI
 
 /// What a request's head alone decides.
-struct RequestPlan {
+final class RequestPlan: Sendable {
   let route: Route
   /// In origin form: what the instance is asked for.
   let target: String
@@ -21,6 +21,23 @@ struct RequestPlan {
   let stopsDecoder: Bool
   /// Whether its listener can be reached from this machine alone.
   let isOnLoopback: Bool
+
+  init(
+    route: Route, target: String, corsHeaders: [(name: String, value: String)] = [], headBytes: Int = 0,
+    contentLength: Int? = nil, isChunked: Bool = false, expectsContinue: Bool = false, keepsAlive: Bool = false,
+    stopsDecoder: Bool = false, isOnLoopback: Bool
+  ) {
+    self.route = route
+    self.target = target
+    self.corsHeaders = corsHeaders
+    self.headBytes = headBytes
+    self.contentLength = contentLength
+    self.isChunked = isChunked
+    self.expectsContinue = expectsContinue
+    self.keepsAlive = keepsAlive
+    self.stopsDecoder = stopsDecoder
+    self.isOnLoopback = isOnLoopback
+  }
 
   func peer(at address: SocketAddress?) -> RequestPeer {
     RequestPeer(address: address, isOnLoopback: isOnLoopback, isSameOrigin: corsHeaders.isEmpty)

@@ -16,20 +16,20 @@ extension Dispatch {
     progressed(id, answerTokens: tokens, at: now)
     guard let record = requests[id] else { return nil }
     var actions: [DispatchAction] = []
+    var waited = Duration.zero
     switch phase {
     case .suspended: return []
     case .waiting(let since):
       line(of: record.request) { $0.callUp(id) }
       count(record.request, waiting: -1)
-      requests[id]?.waited = now - since
+      waited = now - since
     case .assigned:
       release(id, at: now)
       actions.append(.withdraw(id))
-      requests[id]?.waited = .zero
     }
     noteSuspended(record.request)
     order.suspend(id, taken(by: record, .cancelled), at: now)
-    requests[id]?.phase = .suspended(since: now)
+    requests[id]?.phase = .suspended(waited: waited)
     // Its answer begins anew.
     requests[id]?.answerStatus = nil
     requests[id]?.answerTokens = 0
@@ -41,7 +41,7 @@ extension Dispatch {
     var ended: RequestID?
     if let own = suspendedByUser[last.share.user], own.count > Self.mostSuspended {
       ended = own[0]
-    } else if suspended.count > limits.waitingRequests {
+    } else if suspendedCount > limits.waitingRequests {
       ended = last.id
     }
     guard let ended else { return [] }
@@ -50,12 +50,12 @@ extension Dispatch {
   }
 
   mutating func noteSuspended(_ request: DispatchRequest) {
-    suspended.insert(request.id)
+    suspendedCount += 1
     suspendedByUser[request.share.user, default: []].append(request.id)
   }
 
   mutating func noteSuspendedNoMore(_ request: DispatchRequest) {
-    suspended.remove(request.id)
+    suspendedCount -= 1
     suspendedByUser[request.share.user]?.removeAll { $0 == request.id }
     if suspendedByUser[request.share.user]?.isEmpty == true { suspendedByUser[request.share.user] = nil }
   }
@@ -66,12 +66,12 @@ extension Dispatch {
   /// - Returns: nil if there is no such request; nothing follows where it is not suspended.
   package mutating func resume(_ id: RequestID, at now: Instant) -> [DispatchAction]? {
     guard let record = requests[id] else { return nil }
-    guard case .suspended = record.phase else { return [] }
+    guard case .suspended(let waited) = record.phase else { return [] }
     noteSuspendedNoMore(record.request)
     count(record.request, waiting: 1)
     line(of: record.request) { $0.putBack(id) }
     order.resume(id)
-    requests[id]?.phase = .waiting(since: now - record.waited)
+    requests[id]?.phase = .waiting(since: now - waited)
     revision += 1
     // It may have waited for too long before.
     return expire(at: now) + refuseUnserved(at: now) + refuseWaitingWriters(at: now) + assignFreeSlots(at: now)

@@ -52,7 +52,7 @@ package struct Dispatch: Sendable {
   /// make the names up.
   package internal(set) var demand: [String: Demand] = [:]
   /// Those whose client is away.
-  package internal(set) var suspended: Set<RequestID> = []
+  package internal(set) var suspendedCount = 0
   /// By user, those first that have been suspended for longest; entries without any are removed.
   package internal(set) var suspendedByUser: [UserID: [RequestID]] = [:]
   /// By user, of inference; entries at zero are removed.
@@ -81,10 +81,6 @@ package struct Dispatch: Sendable {
     package var request: DispatchRequest
     package var arrivedAt: Instant
     package var phase: RequestPhase
-    /// How long it had waited when it was suspended, for the maximum wait.
-    var waited: Duration = .zero
-    /// When it was first given a slot; what it waited is measured to here.
-    package var firstAssignedAt: Instant?
     /// What its answer began with; nil where it has not.
     package internal(set) var answerStatus: Int?
     /// Of its answer so far, as far as the shell has told.
@@ -154,7 +150,7 @@ package struct Dispatch: Sendable {
     totals.arrivals += 1
     guard drainDeadline == nil else { return refuse(request.id, .shuttingDown) }
     enter(
-      Record(request: request, arrivedAt: now, phase: isSuspended ? .suspended(since: now) : .waiting(since: now)),
+      Record(request: request, arrivedAt: now, phase: isSuspended ? .suspended(waited: .zero) : .waiting(since: now)),
       at: now)
     return isSuspended ? [] : refuseUnserved(at: now) + assignFreeSlots(at: now)
   }
@@ -265,7 +261,7 @@ package struct Dispatch: Sendable {
     }
     drainDeadline = deadline
     revision += 1
-    let refused = [queue, callers, writers, leavers].flatMap(\.waiting) + suspended.sorted()
+    let refused = [queue, callers, writers, leavers].flatMap(\.waiting) + suspendedByUser.values.joined().sorted()
     for id in refused { forget(id, .failed(.shuttingDown), at: now) }
     return refused.map { .end($0, .failed(.shuttingDown)) }
       + [.report(.drainBegan(running: requests.count, refused: refused.count))] + reportIfDrained()
@@ -296,7 +292,6 @@ package struct Dispatch: Sendable {
       preconditionFailure("a lease of what is not there")
     }
     record.phase = .assigned(instance, invocation, since: now, begun: nil)
-    record.firstAssignedAt = record.firstAssignedAt ?? now
     requests[id] = record
     line(of: record.request) { $0.callUp(id) }
     order.callUp(id)
@@ -338,8 +333,7 @@ package struct Dispatch: Sendable {
     guard let record = requests[id] else { return }
     switch record.phase {
     case .waiting: count(record.request, waiting: -1)
-    case .suspended:
-      noteSuspendedNoMore(record.request)
+    case .suspended: noteSuspendedNoMore(record.request)
     case .assigned: release(id, at: now)
     }
     line(of: record.request) { $0.remove(id) }

@@ -21,12 +21,12 @@ package struct DispatchRequest: Hashable, Sendable {
 
   package var id: RequestID
   package var need: Need
+  /// Whether the answer comes piece by piece, so that its first byte shows that the instance works.
+  package var streams: Bool
   /// The normalised name of the model, where one could be read.
   package var model: String?
   /// What the model has to be loaded with.
   @Shared package var options: RunnerOptions
-  /// Whether the answer comes piece by piece, so that its first byte shows that the instance works.
-  package var streams: Bool
   /// Whose it is, and what that one is entitled to.
   package var share: Share
   /// Tokens of the question: as far as can be told without the model, then as it has counted them.
@@ -91,7 +91,8 @@ package enum RequestPhase: Hashable, Sendable {
   /// can't be served elsewhere any more. → waiting where it isn't, suspended, or the end
   case assigned(InstanceID, InvocationID, since: Instant, begun: Instant?)
   /// Its client is away: it neither waits nor is served, and keeps its place. → waiting where it isn't, or the end
-  case suspended(since: Instant)
+  /// `waited`: before, for the maximum wait.
+  case suspended(waited: Duration)
 }
 
 /// How far an exchange has come.

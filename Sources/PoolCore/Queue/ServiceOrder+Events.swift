@@ -9,8 +9,8 @@ extension ServiceOrder {
       share: request.share, inputTokens: request.inputTokens,
       level: UserClass.bounded(priority: request.share.priority),
       pool: pools.number(of: request.model),
-      kind: kinds.join(request.kind), model: models.join(request.model), state: isSuspended ? .suspended : .waiting,
-      since: now)
+      kind: kinds.join(request.kind), model: models.join(request.model), since: now,
+      state: isSuspended ? .suspended : .waiting)
     if !isSuspended { enter(request.id, at: now) }
   }
 

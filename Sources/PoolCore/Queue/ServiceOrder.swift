@@ -58,13 +58,13 @@ package struct ServiceOrder: Sendable {
     /// The numbers of its kind and of its model, see ``KeyGroups``.
     let kind: Int
     let model: Int
-    var state = State.waiting
     /// Since when it counts for its level.
     var since: Instant
     /// What it was given a slot with, or waits with where it is not in its user's line.
     var turn = 0
     /// Where its user was charged for it; nil before its first turn.
     var chargedIn: Lane?
+    var state = State.waiting
     /// What its user was charged, in thousandths of virtual tokens: at its turn what is expected, then what it takes.
     var charged = 0
     /// Of this, what attempts took that were given up.
