@@ -102,7 +102,8 @@ extension Chat {
   func exchange(for question: Question, peer: SocketAddress?, bytes: Int) -> Exchange {
     let exchange = gateway.request(
       OwnRequest(
-        route: Self.route, model: question.model, streams: true, bodyBytes: bytes, caller: question.sharedCaller, peer: peer),
+        route: Self.route, model: question.model, streams: true, bodyBytes: bytes, caller: question.sharedCaller,
+        peer: peer),
       reader: question)
     question.exchange = exchange
     return exchange

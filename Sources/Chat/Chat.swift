@@ -140,7 +140,8 @@ package final class Chat {
     let caller = shared.wrappedValue
     let shown = sessions.shown(in: exchange.headers, from: exchange.peer)
     return Asker(
-      sharedCaller: shared, peer: exchange.peerAddress, language: ChatLanguage(accepting: exchange.header("Accept-Language")),
+      sharedCaller: shared, peer: exchange.peerAddress,
+      language: ChatLanguage(accepting: exchange.header("Accept-Language")),
       session: shown.id.flatMap { sessions.belongs($0, to: Sessions.owner(of: caller)) ? $0 : nil },
       hasCookie: shown != .none, cookies: cookies(for: exchange))
   }

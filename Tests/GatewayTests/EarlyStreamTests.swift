@@ -35,20 +35,20 @@ struct EarlyStreamTests {
       #expect(head["X-Request-Id"] == "1")
       #expect((head["Transfer-Encoding"] == "chunked") == (version == "1.1"))
       for place in ["2", "1", ""] {
-        try await rig.exchange { $0.comment(place) }
+        try await rig.exchange { $0.comment(place.utf8) }
         #expect(try await client.piece()?.text == ": \(place)\n\n")
       }
       #expect(try await rig.exchange { !$0.hasBegun && $0.answerStatus == nil })
       try await rig.exchange { $0.relay(to: address) }
       let upstream = try await instance.connection()
       #expect(try await !upstream.request().contains("HTTP/1.0"))
-      try await rig.exchange { $0.comment("loading") }
+      try await rig.exchange { $0.comment("loading".utf8) }
       #expect(try await client.piece()?.text == ": loading\n\n")
       try await upstream.send(RelayTests.head(stream.type))
       for piece in stream.pieces {
         try await upstream.send(RelayTests.chunk(piece))
         #expect(try await client.piece()?.text == piece)
-        try await rig.exchange { $0.comment("too late") }
+        try await rig.exchange { $0.comment("too late".utf8) }
       }
       try await upstream.send("0\r\n\r\n")
       #expect(try await client.piece() == nil)
@@ -78,7 +78,7 @@ struct EarlyStreamTests {
       try await rig.set { delegate in
         delegate.onArrival = {
           #expect(!$0.beginEarly())
-          $0.comment("for nobody")
+          $0.comment("for nobody".utf8)
           $0.refuse(.testRefusal)
         }
       }
@@ -159,7 +159,7 @@ struct EarlyStreamTests {
     try await GatewayRig.run { rig in
       let client = try await Self.ask(rig, stream.path)
       _ = try await client.head()
-      try await rig.exchange { $0.comment("1") }
+      try await rig.exchange { $0.comment("1".utf8) }
       if let sent = failure.sent {
         try await rig.exchange { $0.relay(to: address) }
         let upstream = try await instance.connection()
@@ -199,7 +199,7 @@ struct EarlyStreamTests {
       _ = try await upstream.request()
       try await upstream.answer("{}", status: 500)
       try await upstream.waitUntilClosed()
-      try await rig.exchange { $0.comment("1") }
+      try await rig.exchange { $0.comment("1".utf8) }
       #expect(try await client.piece()?.text == ": 1\n\n")
       try await rig.exchange { $0.relay(to: other) }
       let next = try await second.connection()
@@ -239,7 +239,7 @@ struct EarlyStreamTests {
       try await rig.waitForOutcomes([.cancelled])
       if stage != .waiting { try await instance.connection().waitUntilClosed() }
       try await rig.exchange {
-        $0.comment("for nobody")
+        $0.comment("for nobody".utf8)
         $0.refuse(.testRefusal)
       }
       try await rig.checkExchangesAreFreed()
@@ -259,7 +259,7 @@ struct EarlyStreamTests {
       // Far more than the kernel's buffers hold.
       let count = 2_000
       for _ in 0..<(count / 100) {
-        try await rig.exchange { exchange in for _ in 0..<100 { exchange.comment(comment) } }
+        try await rig.exchange { exchange in for _ in 0..<100 { exchange.comment(comment.utf8) } }
       }
       #expect(try await rig.exchange { $0.connection?.backlog.readableBytes ?? 0 } < 64 << 10)
       try await rig.exchange { $0.relay(to: address) }

@@ -58,7 +58,8 @@ extension GatewayRig {
       prepare(reader)
       let exchange = gateway.request(
         OwnRequest(
-          route: OwnRoute("POST", "/api/chat"), model: "m", streams: true, bodyBytes: 400, caller: Shared(wrappedValue: RecordingDelegate.caller)),
+          route: OwnRoute("POST", "/api/chat"), model: "m", streams: true, bodyBytes: 400,
+          caller: Shared(wrappedValue: RecordingDelegate.caller)),
         reader: reader)
       reader.exchange = exchange
       exchange.arrive()

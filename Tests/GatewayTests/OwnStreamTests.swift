@@ -35,7 +35,7 @@ struct OwnStreamTests {
         exchange.refuse(.testRefusal)
         exchange.respond(status: 200, headers: [], body: [1])
         exchange.beginStream(status: 404, headers: [])
-        exchange.comment("no")
+        exchange.comment("no".utf8)
         #expect(!exchange.withdraw() && !exchange.beginEarly())
       }
       try await rig.exchange { $0.endStream() }

@@ -41,18 +41,21 @@ struct RecordTests {
     try await store.close().get()
   }
 
-  @Test func `a request that is withdrawn takes its own messages along`() async throws {
+  @Test func `a request's message is in its session's history, and goes with it where it is withdrawn`() async throws {
     let store = try await QueueStore.inMemory()
-    let session = StoredRequest.sample(1).session
-    if try await store.load(usageSince: 0).get().sessions.isEmpty {
-      _ = try await store.add(StoredSession(id: session, owner: "anonymous", createdAt: 1, lastUsedAt: 1)).get()
-    }
-    for place in [1, 2] as [Int64] {
-      try await store.add(.sample(place)).get()
-      try await store.append(
-        StoredMessage(session: session, role: .user, content: "\(place)", requestID: "r\(place)", at: 1)
-      ).get()
-    }
+    let session = "s"
+    let began = StoredSession(id: session, owner: "anonymous", createdAt: 1, lastUsedAt: 1)
+    #expect(try await store.accept(.sample(1, message: "1"), beginning: began).get() == [])
+    try await store.add(.sample(2, message: "2")).get()
+    // A session, a request and its message are there together or not at all.
+    #expect(try await failure { _ = try await store.accept(.sample(3), beginning: began).get() }?.code == .conflict)
+    let other = StoredSession(id: "t", owner: "anonymous", createdAt: 1, lastUsedAt: 1)
+    let again = StoredRequest.sample(2, session: "t")
+    #expect(try await failure { _ = try await store.accept(again, beginning: other).get() }?.code == .conflict)
+    #expect(try await store.state.sessions.map(\.id) == [session])
+    #expect(try await store.state.requests.map(\.place) == [1, 2])
+    #expect(try await store.history(of: session, last: 9, bytes: 99).get().map(\.content) == ["1", "2"])
+
     try await store.withdrawRequest("r2", of: session).get()
     try await store.withdrawRequest("r2", of: session).get()
     try await store.withdrawRequest("r1", of: "another").get()

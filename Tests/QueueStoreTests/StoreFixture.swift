@@ -47,6 +47,9 @@ struct StoreFixture {
 }
 
 extension QueueStore {
+  /// A request of a session that is there already, or of none.
+  func add(_ request: StoredRequest) -> EventLoopFuture<Void> { accept(request).map { _ in } }
+
   static func inMemory(_ limits: QueueStoreLimits = QueueStoreLimits()) async throws -> QueueStore {
     try await open(nil, limits: limits, on: StoreFixture.eventLoop).get()
   }

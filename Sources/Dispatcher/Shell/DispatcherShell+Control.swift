@@ -179,7 +179,7 @@ extension DispatcherShell {
         user: exchange.caller?.name, className: exchange.caller?.className,
         ageSeconds: (now - record.arrivedAt).seconds, instance: instance, begun: hasBegun)
       request.requestID = chat?.name(of: id)
-      if case .suspended = record.phase { request.suspended = true }
+      request.suspended = if case .suspended = record.phase { true } else { false }
       return request
     }
   }

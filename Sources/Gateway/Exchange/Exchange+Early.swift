@@ -34,7 +34,7 @@ extension Exchange {
   /// A line that is no event, once the stream has begun and before the answer does.
   ///
   /// - Parameter text: of one line.
-  package func comment(_ text: [UInt8]) {
+  package func comment(_ text: some Collection<UInt8>) {
     guard let early, !hasBegun, let client, client.hasTakenAnswers else { return }
     write(Array(": ".utf8) + text + Array("\n\n".utf8), early, to: client)
     client.flush()

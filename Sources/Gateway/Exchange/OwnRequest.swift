@@ -141,7 +141,7 @@ private final class ReadingClient: ExchangeClient {
   func pauseBody(isForInstance: Bool) {}
   func resumeBody() {}
 
-  func exchangeEnded(_ exchange: Exchange, _ outcome: ExchangeOutcome) { 
+  func exchangeEnded(_ exchange: Exchange, _ outcome: ExchangeOutcome) {
     reader.answerEnded(outcome, exchange.error?.wrappedValue)
   }
 }
