@@ -14,7 +14,7 @@ extension Chat {
   func ask(_ exchange: Exchange, _ asker: Asker) {
     do throws(ChatError) {
       let asked = try AskedQuestion.read(exchange.content)
-      let stream = EventStream(exchange, now: { [pool] in pool.now })
+      let stream = EventStream(self, exchange)
       streams[exchange.id] = stream
       ask(asked, asker, viewer: stream)
     } catch {
@@ -60,14 +60,14 @@ extension Chat {
 
   /// The session of somebody who asks, if it has not gone since.
   func session(of asker: Asker) -> String? {
-    asker.session.flatMap { sessions.belongs($0, to: Sessions.owner(of: asker.caller)) ? $0 : nil }
+    asker.session.flatMap { sessions.belongs($0, to: asker.caller) ? $0 : nil }
   }
 
   /// Writes a question down before it waits.
   private func write(_ question: Question, message: String, _ done: @escaping () -> Void) {
     question.phase = .saving
     let now = WallTime.now
-    let isKnown = sessions.belongs(question.session, to: Sessions.owner(of: question.caller))
+    let isKnown = sessions.belongs(question.session, to: question.caller)
     if isKnown { store.touchSession(question.session, at: now) }
     let session = isKnown ? nil : begin(question.session, of: question.caller, at: now)
     let accepted = store.accept(question.stored(message: message, at: now), beginning: session)

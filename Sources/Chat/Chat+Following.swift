@@ -9,7 +9,7 @@ import QueueStore
 extension Chat {
   func follow(_ exchange: Exchange, _ asker: Asker) {
     guard let question = question(exchange.pathVariable, of: asker) else { return exchange.refuse(.notFound) }
-    let stream = EventStream(exchange, seen: Self.lastSeen(exchange), now: { [pool] in pool.now })
+    let stream = EventStream(self, exchange, seen: Self.lastSeen(exchange))
     streams[exchange.id] = stream
     join(question, stream, asker)
   }

@@ -61,9 +61,9 @@ extension Chat {
 
   /// A session of whoever asks or signs in; it is written down together with that.
   func begin(_ session: String, of caller: Caller, at now: WallTime) -> StoredSession {
-    let owner = Sessions.owner(of: caller)
+    let owner = SessionOwner(caller)
     sessions.add(session, owner: owner)
-    return StoredSession(id: session, owner: owner, createdAt: now, lastUsedAt: now)
+    return StoredSession(id: session, owner: owner.stored, createdAt: now, lastUsedAt: now)
   }
 
   /// - Parameter written: the sessions that had to go for it; what it fails with leaves no session.

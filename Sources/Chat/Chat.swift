@@ -142,7 +142,7 @@ package final class Chat {
     return Asker(
       sharedCaller: shared, peer: exchange.peerAddress,
       language: ChatLanguage(accepting: exchange.header("Accept-Language")),
-      session: shown.id.flatMap { sessions.belongs($0, to: Sessions.owner(of: caller)) ? $0 : nil },
+      session: shown.id.flatMap { sessions.belongs($0, to: caller) ? $0 : nil },
       hasCookie: shown != .none, cookies: cookies(for: exchange))
   }
 

@@ -34,12 +34,12 @@ final class EventStream: Viewer {
   /// When it was last sent something.
   private(set) var sentAt = Instant(nanoseconds: 0)
   var question: Question?
-  private let now: () -> Instant
+  private unowned let chat: Chat
 
-  init(_ exchange: Exchange, seen: Int = 0, now: @escaping () -> Instant) {
+  init(_ chat: Chat, _ exchange: Exchange, seen: Int = 0) {
+    self.chat = chat
     self.exchange = exchange
     self.seen = seen
-    self.now = now
   }
 
   var takesMore: Bool { exchange.takesMore }
@@ -54,7 +54,7 @@ final class EventStream: Viewer {
   func begin(cookie: [(name: String, value: String)]) {
     guard let question else { return }
     hasBegun = true
-    sentAt = now()
+    sentAt = chat.pool.now
     exchange.beginStream(
       status: 200,
       headers: [
@@ -65,13 +65,13 @@ final class EventStream: Viewer {
   }
 
   func send(_ number: Int, _ json: ArraySlice<UInt8>, of request: String) {
-    sentAt = now()
+    sentAt = chat.pool.now
     exchange.stream(EventFrame.serverSent(number, json, of: request))
   }
 
   func beat() {
     guard takesMore else { return }
-    sentAt = now()
+    sentAt = chat.pool.now
     exchange.stream(EventFrame.heartbeat)
   }
 

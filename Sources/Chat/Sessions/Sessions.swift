@@ -26,18 +26,16 @@ enum CookieRule: Equatable {
 /// Who chats: sessions, by a signed cookie. Each belongs to one owner, and has a history of its own. On the loop.
 struct Sessions {
   static let cookieName = "pool_session"
-  private static let keyPrefix = "key:"
-  private static let anonymousPrefix = "anonymous"
 
   private let secret: CookieSecret
   /// Whatever was not used for so long is forgotten.
   var lifetime: Duration
-  private var owners: [String: String] = [:]
+  private var owners: [String: SessionOwner] = [:]
 
   init(secret: CookieSecret, lifetime: Duration, stored: [StoredSession]) {
     self.secret = secret
     self.lifetime = lifetime
-    for session in stored { owners[session.id] = session.owner }
+    for session in stored { owners[session.id] = SessionOwner(stored: session.owner) }
   }
 
   /// What a request's cookie says. The one place where cookies are read: a browser sends them with whatever some other
@@ -60,27 +58,18 @@ struct Sessions {
 
   /// The API key with which a session signed in.
   func keyID(of session: String?) -> String? {
-    guard let owner = session.flatMap({ owners[$0] }), owner.hasPrefix(Self.keyPrefix) else { return nil }
-    return String(owner.dropFirst(Self.keyPrefix.count))
+    if case .key(let id)? = session.flatMap({ owners[$0] }) { id } else { nil }
   }
 
-  /// Whether a session is this one's. Whoever is only an address may come by another one the next time.
-  func belongs(_ session: String, to owner: String) -> Bool {
+  /// Whether a session is this one's.
+  func belongs(_ session: String, to caller: Caller) -> Bool {
     guard let kept = owners[session] else { return false }
-    return kept == owner || (kept.hasPrefix(Self.anonymousPrefix) && owner.hasPrefix(Self.anonymousPrefix))
+    let owner = SessionOwner(caller)
+    return kept == owner || kept.isAnonymous && owner.isAnonymous
   }
 
-  mutating func add(_ session: String, owner: String) { owners[session] = owner }
+  mutating func add(_ session: String, owner: SessionOwner) { owners[session] = owner }
   mutating func remove(_ session: String) { owners[session] = nil }
-
-  /// Whose a caller's sessions are: nobody has more than so many.
-  static func owner(of caller: Caller) -> String {
-    switch caller.proof {
-    case .key(let id, _): keyPrefix + id
-    case .proxy: caller.user.name
-    case .local, .anonymous: anonymousPrefix + " " + caller.user.name
-    }
-  }
 
   /// The field of an answer by which a browser keeps a session's cookie.
   func cookie(_ session: String, _ rule: CookieRule) -> [(name: String, value: String)] {
