@@ -23,9 +23,10 @@ extension Chat {
     var asker = asker
     let session = asker.session ?? RandomID.make()
     // Its client gets one with the answer; without a question it costs nothing.
-    (asker.beginsSession, asker.session, asker.hasCookie) = (asker.session == nil, session, true)
+    if asker.session == nil { asker.beginsSession = true }
+    (asker.session, asker.hasCookie) = (session, true)
     let socket = ChatSocket(self, exchange, asker)
-    let cookie = sessions.cookie(session, asker.cookies)
+    let cookie = sessions.cookie(session, isNew: asker.beginsSession, asker.cookies)
     guard let opened = exchange.openWebSocket(socket, answerHeaders: cookie) else { return }
     socket.began(opened)
     sockets[ObjectIdentifier(socket)] = socket

@@ -29,8 +29,15 @@ extension Chat {
       json.raw("],\"default_model\":")
       json.string(settings.defaultModel ?? (names.count == 1 ? names.first : nil))
       json.raw("}")
-      exchange.respond(status: 200, headers: Self.jsonHeaders, body: json.bytes)
+      exchange.respond(status: 200, headers: cookieBefore(asker) + Self.jsonHeaders, body: json.bytes)
     }
+  }
+
+  /// Whoever is only an address has to have the cookie before the first question: without, nobody could find it again
+  /// whose answer was lost on the way.
+  private func cookieBefore(_ asker: Asker) -> [(name: String, value: String)] {
+    guard asker.session == nil, !asker.caller.isSignedIn else { return [] }
+    return sessions.cookie(RandomID.make(), isNew: true, asker.cookies)
   }
 
   static let jsonHeaders: [(name: String, value: String)] = [

@@ -139,11 +139,13 @@ package final class Chat {
     guard let shared = exchange.sharedCaller else { return nil }
     let caller = shared.wrappedValue
     let shown = sessions.shown(in: exchange.headers, from: exchange.peer)
-    return Asker(
+    var asker = Asker(
       sharedCaller: shared, peer: exchange.peerAddress,
       language: ChatLanguage(accepting: exchange.header("Accept-Language")),
       session: shown.id.flatMap { sessions.belongs($0, to: caller) ? $0 : nil },
       hasCookie: shown != .none, cookies: cookies(for: exchange))
+    if case .new(let id) = shown { (asker.session, asker.beginsSession) = (id, true) }
+    return asker
   }
 
   func cookies(for exchange: Exchange) -> CookieRule {

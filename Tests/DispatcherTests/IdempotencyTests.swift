@@ -1,4 +1,5 @@
 import ControlInterface
+import PoolConfiguration
 import TestSupport
 import Testing
 
@@ -44,6 +45,39 @@ struct IdempotencyTests {
       try await gpu0.ask(0).answerChat("yes")
       for client in clients { #expect(try await client.rest().contains("yes")) }
       #expect(gpu0.asked.count == 1)
+    }
+  }
+
+  @Test func whoLostTheHeadOfTheVeryFirstAnswerFindsItToo() async throws {
+    try await DispatcherRig.run {
+      $0.chat.defaultModel = "m"
+    } _: { rig in
+      func visit(_ cookie: String? = nil) async throws -> String? {
+        let headers = cookie.map { [("Cookie", $0)] } ?? []
+        return try await rig.send("GET", "/chat/session", headers: headers, body: "").answer().head.cookie
+      }
+      let (mine, theirs) = (try #require(try await visit()), try #require(try await visit()))
+      #expect(try await visit(mine) == nil, "it has one")
+      let gpu0 = try await FakeOllama.start()
+      try await rig.use(gpu0)
+
+      let lost = try await rig.askChat("a", cookie: mine, more: Self.named)
+      let answer = try await gpu0.ask(0)
+      let again = try await rig.askChat("a", cookie: mine, more: Self.named)
+      let head = try await again.head()
+      let other = try await rig.askChat("a", cookie: theirs, more: Self.named).head()
+      #expect(other["X-Request-Id"] != head["X-Request-Id"], "a name is one visitor's alone")
+      try await answer.answerChat("yes")
+      #expect(try await again.rest().contains("yes"))
+      let begun = try #require(head.cookie)
+      for cookie in [mine, begun] {
+        let history = try await rig.send("GET", "/chat/history", headers: [("Cookie", cookie)], body: "").answer()
+        #expect(history.text.ranges(of: #""content":"a""#).count == 1)
+      }
+      #expect(try await rig.status("DELETE", "/chat/session", headers: [("Cookie", begun)], body: "") == 204)
+      let next = try await rig.askChat("b", cookie: begun).head()
+      #expect(next.cookie != nil && next.cookie != begun, "what has gone does not begin again")
+      await lost.close()
     }
   }
 

@@ -9,6 +9,8 @@ enum ShownSession: Equatable {
   case none
   /// A cookie that was forged, whose session is gone, or that came by a page of another origin.
   case unknown
+  /// One that begins with its first question.
+  case new(String)
   case known(String)
 
   var id: String? { if case .known(let id) = self { id } else { nil } }
@@ -26,6 +28,8 @@ enum CookieRule: Equatable {
 /// Who chats: sessions, by a signed cookie. Each belongs to one owner, and has a history of its own. On the loop.
 struct Sessions {
   static let cookieName = "pool_session"
+  /// Of a cookie whose session begins with its first question. Any other cookie's session is over once it is gone.
+  private static let newPrefix = "new:"
 
   private let secret: CookieSecret
   /// Whatever was not used for so long is forgotten.
@@ -47,10 +51,12 @@ struct Sessions {
         let pair = pair.drop { $0 == " " }
         guard pair.hasPrefix(Self.cookieName + "=") else { continue }
         shown = .unknown
-        guard peer.isSameOrigin, let id = secret.verify(String(pair.dropFirst(Self.cookieName.count + 1))),
-          owners[id] != nil
+        guard peer.isSameOrigin, let value = secret.verify(String(pair.dropFirst(Self.cookieName.count + 1)))
         else { continue }
-        return .known(id)
+        let isNew = value.hasPrefix(Self.newPrefix)
+        let id = isNew ? String(value.dropFirst(Self.newPrefix.count)) : value
+        if owners[id] != nil { return .known(id) }
+        if isNew { return .new(id) }
       }
     }
     return shown
@@ -72,8 +78,11 @@ struct Sessions {
   mutating func remove(_ session: String) { owners[session] = nil }
 
   /// The field of an answer by which a browser keeps a session's cookie.
-  func cookie(_ session: String, _ rule: CookieRule) -> [(name: String, value: String)] {
-    Self.field(secret.sign(session), seconds: lifetime.components.seconds, rule)
+  ///
+  /// - Parameter isNew: whether the session is still to begin, with the first question that the cookie comes with.
+  func cookie(_ session: String, isNew: Bool = false, _ rule: CookieRule) -> [(name: String, value: String)] {
+    let value = isNew ? Self.newPrefix + session : session
+    return Self.field(secret.sign(value), seconds: lifetime.components.seconds, rule)
   }
 
   /// The one by which it forgets it.
