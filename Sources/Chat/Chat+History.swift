@@ -37,6 +37,10 @@ extension Chat {
         json.raw(",\"request_id\":")
         json.string(request)
       }
+      if let key = message.idempotencyKey {
+        json.raw(",\"idempotency_key\":")
+        json.string(key)
+      }
       if let sources = message.sources {
         json.raw(",\"sources\":")
         json.text(sources)

@@ -13,19 +13,22 @@ package struct StoredMessage: Equatable, Sendable {
   /// What answered, or was asked to.
   package var model: String?
   package var requestID: String?
+  /// The client's own name for a question.
+  package var idempotencyKey: String?
   /// In JSON.
   package var sources: String?
   package var at: WallTime
 
   package init(
     session: String, role: Role, content: String, model: String? = nil, requestID: String? = nil,
-    sources: String? = nil, at: WallTime
+    idempotencyKey: String? = nil, sources: String? = nil, at: WallTime
   ) {
     self.session = session
     self.role = role
     self.content = content
     self.model = model
     self.requestID = requestID
+    self.idempotencyKey = idempotencyKey
     self.sources = sources
     self.at = at
   }
@@ -71,17 +74,17 @@ extension QueueStore {
       guard let first = try database.newestMessages(of: session, count: count, bytes: bytes).last else { return [] }
       return try database.rows(
         """
-        SELECT role, model, request, at, sources, content FROM message WHERE session = ? AND number >= ?
-        ORDER BY number
+        SELECT role, model, request, idempotency_key, at, sources, content FROM message
+        WHERE session = ? AND number >= ? ORDER BY number
         """,
         session, first
       ) { row in
-        let (role, model, requestID) = (
-          try row.word() as StoredMessage.Role, try row.optionalText(), try row.optionalText()
-        )
+        let (role, model) = (try row.word() as StoredMessage.Role, try row.optionalText())
+        let (requestID, idempotencyKey) = (try row.optionalText(), try row.optionalText())
         let (at, sources, content) = (try row.time(), try row.optionalText(), try row.text())
         return StoredMessage(
-          session: session, role: role, content: content, model: model, requestID: requestID, sources: sources, at: at)
+          session: session, role: role, content: content, model: model, requestID: requestID,
+          idempotencyKey: idempotencyKey, sources: sources, at: at)
       }
     }
   }
@@ -105,11 +108,11 @@ extension Database {
     let message = message.cut(to: min(limits.bytesPerMessage, limits.bytesPerSession))
     try change(
       """
-      INSERT INTO message (session, bytes, role, model, request, at, sources, content)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+      INSERT INTO message (session, bytes, role, model, request, idempotency_key, at, sources, content)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
       """,
-      message.session, message.bytes, message.role, message.model, message.requestID, message.at, message.sources,
-      message.content)
+      message.session, message.bytes, message.role, message.model, message.requestID, message.idempotencyKey,
+      message.at, message.sources, message.content)
     try change("UPDATE session SET has_messages = 1 WHERE id = ? AND has_messages = 0", message.session)
     let kept = try newestMessages(
       of: message.session, count: limits.messagesPerSession, bytes: limits.bytesPerSession)

@@ -123,6 +123,8 @@ extension QueueStore {
 
 extension StoredRequest {
   fileprivate var asked: StoredMessage {
-    StoredMessage(session: session, role: .user, content: message, model: model, requestID: id, at: arrivedAt)
+    StoredMessage(
+      session: session, role: .user, content: message, model: model, requestID: id, idempotencyKey: idempotencyKey,
+      at: arrivedAt)
   }
 }

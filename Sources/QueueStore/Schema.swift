@@ -69,6 +69,7 @@ enum Schema {
       role TEXT NOT NULL,
       model BLOB,
       request BLOB,
+      idempotency_key BLOB,
       at INTEGER NOT NULL,
       sources BLOB,
       content BLOB NOT NULL

@@ -128,7 +128,8 @@ struct RecordTests {
       try await store.set(usage).get()
       for text in strangeTexts {
         let message = StoredMessage(
-          session: text, role: .user, content: text, model: text, requestID: text, sources: text, at: 3)
+          session: text, role: .user, content: text, model: text, requestID: text, idempotencyKey: text, sources: text,
+          at: 3)
         try await store.append(message).get()
         #expect(try await store.history(of: text, last: 9, bytes: .max).get() == [message])
       }
