@@ -276,17 +276,15 @@ def show_sample(page):
 def offline(base, folder):
     """Answers take a second or more."""
     with LosingProxy(base) as proxy, Page(proxy.base) as page:
-        page.ask("La prima?")
-        wait_until("it is answered", lambda: page.is_done(), 60)
-
-        proxy.loses_next = True
-        page.ask("La seconda?")
-        wait_until("the line is lost before the answer begins", lambda: page.text("#connection") != "", 60)
-        wait_until("the pool answers all the same", lambda: requests(base) == [], 60)
-        proxy.is_down = False
-        wait_until("so does the page", lambda: page.is_done(2), 60)
-        assert questions(page) == ["La prima?", "La seconda?"], "none is asked twice"
-        expect_whole(page, 2, answers(page)[1])
+        for number, question in enumerate(["La prima di tutte?", "La seconda?"], 1):
+            proxy.loses_next = True
+            page.ask(question)
+            wait_until("the line is lost before the answer begins", lambda: page.text("#connection") != "", 60)
+            wait_until("the pool answers all the same", lambda: requests(base) == [], 60)
+            proxy.is_down = False
+            wait_until("so does the page", lambda: page.is_done(number), 60)
+            expect_whole(page, number, answers(page)[number - 1])
+        assert questions(page) == ["La prima di tutte?", "La seconda?"], "none is asked twice"
 
         proxy.loses_next = True
         page.ask("La terza?")
@@ -298,13 +296,41 @@ def offline(base, folder):
         wait_until("the page has it", lambda: page.shown(".turn:nth-child(3)") and page.is_done(3))
 
         proxy.is_down = True
-        page.ask("La quarta?")
+        page.ask("La terza?")
         wait_until("the line is still lost", lambda: page.text("#connection") != "", 60)
         page.leave()
         proxy.is_down = False
         page.open()
         wait_until("what the pool has not is asked", lambda: page.shown(".turn:nth-child(4)") and page.is_done(4), 60)
-        assert questions(page) == ["La prima?", "La seconda?", "La terza?", "La quarta?"]
+        assert questions(page) == ["La prima di tutte?", "La seconda?", "La terza?", "La terza?"]
+
+        proxy.loses_next = True
+        page.ask("Da interrompere")
+        wait_until("nobody knows whether the pool has it", lambda: page.text("#connection") != "", 60)
+        proxy.is_down = False
+        page.click("#stop")
+        wait_until("it can be stopped", lambda: page.turn(5, ".outcome-text") == "Risposta interrotta.", 5)
+        wait_until("also in the pool", lambda: requests(base) == [], 5)
+        page.click("#delete")
+        page.click("#deletion .danger")
+        wait_until("it is forgotten", lambda: not page.shown(".turn"))
+
+        page.script(HURRY)
+        proxy.loses_next = True
+        page.ask("La prima?")
+        wait_until("it is given up", lambda: page.turn(1, ".outcome-text") == UNREACHABLE, 30)
+        proxy.is_down = False
+        page.click(".turn:nth-child(1) .retry")
+        wait_until("it is answered", lambda: page.is_done(), 60)
+        assert questions(page) == ["La prima?"], "to try again is no other question, as long as the pool says nothing"
+        proxy.is_down = True
+        page.ask("La seconda?")
+        wait_until("it is given up", lambda: page.turn(2, ".outcome-text") == UNREACHABLE, 30)
+        page.leave()
+        proxy.is_down = False
+        page.open()
+        wait_until("it is not lost", lambda: page.shown(".turn:nth-child(2)") and page.is_done(2), 60)
+        assert questions(page) == ["La prima?", "La seconda?"]
 
         proxy.is_down = True
         page.click("#delete")
@@ -317,18 +343,22 @@ def offline(base, folder):
         page.cdp("Network.setBlockedURLs", urls=["*/chat/history"])
         page.driver.refresh()
         wait_until("there is no conversation yet", lambda: page.text("#connection") != "")
-        page.ask("La quinta?")
-        page.ask("La sesta?")
+        page.ask("La terza?")
+        page.ask("La quarta?")
         page.find("#question").send_keys("Una bozza")
         page.driver.refresh()
         wait_until("nor now", lambda: page.text("#connection") != "")
         assert not page.shown(".turn") and page.composed() == "", "whose they were is not known yet"
         page.cdp("Network.setBlockedURLs", urls=[])
-        wait_until("all is answered in its order", lambda: page.shown(".turn:nth-child(6)") and page.is_done(6), 90)
-        assert questions(page)[4:] == ["La quinta?", "La sesta?"]
-        assert page.turn(6, ".question-text") == "La sesta?" and not page.shown(".turn:nth-child(7)")
+        wait_until("all is answered in its order", lambda: page.shown(".turn:nth-child(4)") and page.is_done(4), 90)
+        assert questions(page)[2:] == ["La terza?", "La quarta?"]
+        assert page.turn(4, ".question-text") == "La quarta?" and not page.shown(".turn:nth-child(5)")
         assert page.composed() == "Una bozza"
         page.expect_no_faults((*CONNECTION_ERRORS, "net::ERR_BLOCKED_BY_CLIENT"))
+
+
+# The page's clock goes thirty times as fast.
+HURRY = "const { setTimeout } = window; window.setTimeout = (run, after, ...rest) => setTimeout(run, after / 30, ...rest)"
 
 
 def requests(base):
@@ -572,8 +602,9 @@ import(`${base}/chat/client.js`).then(({ PoolChat }) => {
 """
 
 
-def elsewhere(base, folder, key=None):
-    """Any pool that answers at least for a second: without a key one that wants none, else with the key of a user."""
+def elsewhere(base, folder, key, other):
+    """Anonymous users may ask; KEY and OTHER are keys of two users; one instance with one slot, whose answers take a
+    second or more."""
     class Empty(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(200)
@@ -584,17 +615,26 @@ def elsewhere(base, folder, key=None):
         def log_message(self, *_):
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Empty) as server, Page(base) as page:
+    with (
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), Empty) as server, LosingProxy(base) as proxy,
+        Page(proxy.base) as page,
+    ):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         page.driver.get(f"http://127.0.0.1:{server.server_port}/")
         page.driver.set_script_timeout(90)
-        ask = functools.partial(page.driver.execute_async_script, ASK_ELSEWHERE, base, key)
-        heard, end = ask(False)
-        assert end["type"] == "done" and "onError" not in heard, (heard, end)
-        assert heard[0] == "onAccepted" and heard[-2:] == ["onToken", "onDone"], heard
-        heard, end = ask(True)
-        # Without a key nobody knows that it is the same page: its question ends by itself.
-        assert end["type"] == "done" and end["stopped"] and ("timestamp" in end) == bool(key), (heard, end)
+        proxy.goes_down = False
+        ask = functools.partial(page.driver.execute_async_script, ASK_ELSEWHERE, proxy.base)
+        for shown in (None, key):
+            # Only with a key does the pool know that it is the same page.
+            proxy.loses_next = shown is not None
+            heard, end = ask(shown, False)
+            assert end["type"] == "done" and "onError" not in heard, (heard, end)
+            assert [name for name in heard if name != "onReconnect"] == ["onAccepted", "onToken", "onDone"], heard
+            assert not proxy.loses_next, "the head of the answer was lost, and the question was asked once"
+        heard, end = ask(key, True)
+        assert end["type"] == "done" and end["stopped"] and "timestamp" in end, (heard, end)
+        heard, end = ask(None, True)
+        assert end["type"] == "done" and end["stopped"] and "timestamp" not in end, (heard, end)
         server.shutdown()
 
 

@@ -17,8 +17,10 @@ class LosingProxy(socketserver.ThreadingTCPServer):
         pool = urlsplit(base)
         self.pool = (pool.hostname, pool.port)
         self.base = f"http://127.0.0.1:{self.server_address[1]}"
-        # The answer to the next question is lost, and with it the line.
+        # The pool gets the next question, and its answer is lost before the first byte.
         self.loses_next = False
+        # Whether the line is lost with it.
+        self.goes_down = True
         self.is_down = False
 
     def __enter__(self):
@@ -51,7 +53,7 @@ class Connection(socketserver.BaseRequestHandler):
         try:
             while data := pool.recv(1 << 16):
                 if self.loses:
-                    self.server.is_down = True
+                    self.server.is_down = self.server.goes_down
                     break
                 self.request.sendall(data)
         except OSError:

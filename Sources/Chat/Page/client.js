@@ -23,6 +23,7 @@
  *
  * Options of `ask` and `resume`, each of which may be left out:
  *   model, priority      of `ask` only: the model's name, and the priority class, where one may choose it
+ *   idempotencyKey       of `ask` only: what the question is called, see below; without one it gets a new one
  *   onAccepted(event)    of `ask` only: { request_id }: the server has the question, and `resume` can go on with it
  *   onQueue(event)       { position, message, eta_seconds, eta_p90_seconds, eta_is_guess }, at each change; position 1
  *                        is the start
@@ -38,9 +39,11 @@
  * of failures in a row: `resume` can go on with its request_id, if it has one), `forgotten` (the server no longer knows
  * the request: the history may have the answer) and `unexpected_answer` (no pool answered).
  *
- * A question whose answer's beginning was lost is looked for in the session's history before it is asked again, also
- * when it is the same text that `ask` gets after `unreachable`. Whoever shows no cookie has no history: there it may be
- * asked twice.
+ * A question is sent again where the beginning of its answer was lost, but it is asked once: the server knows it by its
+ * idempotency key. So a page that wants to outlive its own reload, or `unreachable` without a request_id, keeps the key
+ * and calls `ask` with it again. The server knows it until a minute after the question's end, and the history shows it
+ * after that. It is the session's, or the user's whose API key comes in a header: call `session` before the first
+ * question, which gives a visitor the cookie. A page of another origin that has no API key may be asked twice.
  *
  * The other methods throw a PoolChatError { message, code, status, retryAfter }, or what `fetch` throws without a
  * connection.
@@ -55,6 +58,13 @@ const SILENCE = 45;
 /** Seconds that a stopped question may take to end on the server's side. */
 const STOP_LIMIT = 5;
 
+/** Of a question: a name that nobody else chooses. */
+export function newIdempotencyKey() {
+  // Browsers have `randomUUID` on pages that came by HTTPS alone.
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 export class PoolChatError extends Error {
   constructor(message, { code, status, retryAfter } = {}) {
     super(message);
@@ -68,12 +78,6 @@ export class PoolChatError extends Error {
 export class PoolChat {
   #base;
   #headers;
-  /** Requests that were seen, among which a lost question is not looked for. */
-  #known = new Set();
-  /** Whether all that the session had asked before is among them. */
-  #knowsHistory = false;
-  /** Questions that were given up and that the server may have taken. */
-  #inDoubt = new Set();
 
   constructor({ base = new URL("..", import.meta.url), headers = {} } = {}) {
     this.#base = String(base).replace(/\/*$/, "/");
@@ -82,13 +86,11 @@ export class PoolChat {
 
   /** Asks `message`. See the head of this file. */
   ask(message, options = {}) {
-    const { model, priority } = options;
-    const body = JSON.stringify({ message, model, priority, resumable: true });
+    const { model, priority, idempotencyKey = newIdempotencyKey() } = options;
+    const body = JSON.stringify({ message, model, priority, resumable: true, idempotency_key: idempotencyKey });
     const headers = { "Content-Type": "application/json" };
     const post = (signal) => this.#fetch("chat/stream", { method: "POST", body, headers, signal });
-    const isInDoubt = this.#inDoubt.delete(message);
-    const start = { post, isInDoubt, lost: () => this.#lost(message), givenUp: () => this.#inDoubt.add(message) };
-    return this.#exchange(options, start).run();
+    return this.#exchange(options, { post }).run();
   }
 
   /** Goes on with a question that was asked before: from its beginning, or after the event `lastEventId`. */
@@ -103,12 +105,12 @@ export class PoolChat {
     if (!response.ok && response.status !== 404) throw await errorOf(response);
   }
 
-  /** `{ messages: [{ role, content, timestamp, model, sources, request_id }], open: [{ request_id, message }] }` */
-  async history() {
-    const history = await this.#json("chat/history");
-    for (const { request_id } of [...history.messages, ...history.open]) this.#known.add(request_id);
-    this.#knowsHistory = true;
-    return history;
+  /**
+   * `{ messages: [{ role, content, timestamp, model, sources, request_id, idempotency_key }],
+   *    open: [{ request_id, message }] }`
+   */
+  history() {
+    return this.#json("chat/history");
   }
 
   deleteHistory() {
@@ -135,7 +137,6 @@ export class PoolChat {
       ...start,
       get: (path, init) => this.#fetch(path, init),
       cancel: (requestId) => this.cancel(requestId),
-      seen: (requestId) => this.#known.add(requestId),
     });
   }
 
@@ -149,21 +150,6 @@ export class PoolChat {
     if (!response.ok) throw await errorOf(response);
     return response.status === 204 ? undefined : response.json();
   }
-
-  /** The request of a question whose answer's head was lost on the way: whether the server took it, only it knows. */
-  async #lost(message) {
-    const { messages, open } = await this.#json("chat/history").catch((error) => {
-      // Whoever may no longer see it hears why when it is asked again.
-      if ([401, 403].includes(error.status)) return { messages: [], open: [] };
-      throw error;
-    });
-    const isLost = (text, requestId) => text === message && !this.#known.has(requestId);
-    const waiting = open.find(({ message, request_id }) => isLost(message, request_id));
-    if (waiting || !this.#knowsHistory) return waiting?.request_id;
-    // It may have its answer by now.
-    const questions = messages.filter(({ role }) => role === "user");
-    return questions.findLast(({ content, request_id }) => isLost(content, request_id))?.request_id;
-  }
 }
 
 /** One question from its asking to its end, over as many connections as it takes. */
@@ -174,8 +160,8 @@ class Exchange {
   #lastEventId;
   #end;
   #stopping = false;
-  /** Whether the server may have taken the question without a word of it here. */
-  #isInDoubt;
+  /** Whether the server may have the question. */
+  #wasAsked = false;
   #connection;
   /** Of the failures in a row. */
   #attempt = 0;
@@ -190,7 +176,6 @@ class Exchange {
     this.#start = start;
     this.#requestId = start.requestId;
     this.#lastEventId = start.lastEventId ?? 0;
-    this.#isInDoubt = start.isInDoubt ?? false;
   }
 
   async run() {
@@ -203,7 +188,6 @@ class Exchange {
     } finally {
       signal?.removeEventListener("abort", stop);
     }
-    if (this.#isInDoubt) this.#start.givenUp();
     return this.#end;
   }
 
@@ -227,24 +211,21 @@ class Exchange {
   }
 
   async #open(signal) {
-    if (this.#isInDoubt) this.#see(await this.#start.lost());
-    if (this.#stopping && !this.#requestId) throw new PoolChatError("Stopped before it was asked.");
-    if (!this.#requestId) {
-      this.#isInDoubt = true;
-      // Stopping doesn't break this off at once: what the server took is stopped by its id, which comes with the head.
-      const response = await this.#start.post(signal);
-      if (response.ok) this.#see(response.headers.get("X-Request-Id"));
-      return response;
+    if (this.#requestId) {
+      const headers = { "Last-Event-ID": String(this.#lastEventId) };
+      return this.#start.get(`chat/stream/${encodeURIComponent(this.#requestId)}`, { headers, signal });
     }
-    const headers = { "Last-Event-ID": String(this.#lastEventId) };
-    return this.#start.get(`chat/stream/${encodeURIComponent(this.#requestId)}`, { headers, signal });
+    // What the server may have is stopped by its id, which comes with the head. So stopping breaks this off neither.
+    if (this.#stopping && !this.#wasAsked) throw new PoolChatError("Stopped before it was asked.");
+    this.#wasAsked = true;
+    const response = await this.#start.post(signal);
+    if (response.ok) this.#see(response.headers.get("X-Request-Id"));
+    return response;
   }
 
   #see(requestId) {
     if (!requestId) return;
     this.#requestId = requestId;
-    this.#isInDoubt = false;
-    this.#start.seen(requestId);
     this.#call("onAccepted", { request_id: requestId });
     if (this.#stopping) this.#cancel();
   }
@@ -302,7 +283,6 @@ class Exchange {
       this.#retryAfter = error.retryAfter ?? 0;
       return;
     }
-    this.#isInDoubt = false;
     if (resuming && response.status === 404) return this.#fail("forgotten", error.message, error);
     this.#fail(error.code ?? "unexpected_answer", error.message, error);
   }
@@ -339,8 +319,6 @@ class Exchange {
 
   /** Without a word of the server's that it ended. */
   #stopped() {
-    if (this.#isInDoubt) this.#start.lost().then((requestId) => this.#see(requestId)).catch(() => {});
-    this.#isInDoubt = false;
     this.#finish({ type: "done", request_id: this.#requestId, stopped: true });
   }
 

@@ -1,6 +1,7 @@
 /** The questions and answers on the page: what is under way, what waits for that, and what can be tried again. */
 
 import { announce } from "./announcer.js";
+import { newIdempotencyKey } from "./client.js";
 import { strings } from "./strings.js";
 import { Turn } from "./turn.js";
 
@@ -18,8 +19,6 @@ export class Conversation {
   #open = new Map();
   /** Turns that are sent once no answer is under way: so each question has the answers before it. */
   #held = [];
-  /** The turn whose question is under way to the server. */
-  #sending;
   #waits = true;
   #disconnected = new Set();
   #frame;
@@ -28,8 +27,8 @@ export class Conversation {
 
   /**
    * @param hooks `model()`: for the next question; `changed(isQuestion)`: what is shown has changed; `position(place)`:
-   *   in the queue, or undefined; `connection(state)`: "lost", "back"; `ended()`: a question has; `signIn(question)`: one
-   *   was refused without a key
+   *   in the queue, or undefined; `connection(state)`: "lost" or "back"; `ended()`: a question has; `signIn(question)`:
+   *   one was refused without a key
    */
   constructor(chat, list, hooks) {
     this.#chat = chat;
@@ -45,10 +44,9 @@ export class Conversation {
     return this.#open.size > 0;
   }
 
-  /** Questions that the server has not, as far as is known, each with whether it may have it. */
+  /** `[{ question, key }]`: those that the server has not, as far as is known. */
   get unsent() {
-    const sending = this.#sending ? [{ question: this.#sending.question, maybeSent: true }] : [];
-    return [...sending, ...this.#held.map(({ question }) => ({ question, maybeSent: false }))];
+    return this.#turns.filter(({ key }) => key).map(({ question, key }) => ({ question, key }));
   }
 
   /** From now on nothing is sent, as in the beginning. */
@@ -80,8 +78,11 @@ export class Conversation {
     this.goOn();
   }
 
-  ask(question) {
-    this.#send(this.#add(question));
+  /** @param key of one that was asked before, perhaps in vain */
+  ask(question, key) {
+    const turn = this.#add(question);
+    turn.key = key;
+    this.#send(turn);
   }
 
   /** Stops what is under way. What waits for it comes next. */
@@ -127,6 +128,8 @@ export class Conversation {
   }
 
   #send(turn) {
+    // What the server has, or has refused, is another question when it is asked again.
+    turn.key ??= newIdempotencyKey();
     turn.hold(() => this.#remove(turn));
     this.#held.push(turn);
     this.#next();
@@ -137,8 +140,8 @@ export class Conversation {
   #next() {
     if (this.#waits || this.isOpen || this.#held.length === 0) return;
     const turn = this.#held.shift();
-    this.#sending = turn;
-    this.#follow(turn, (options) => this.#chat.ask(turn.question, { ...options, model: this.#hooks.model() }));
+    const own = { idempotencyKey: turn.key, model: this.#hooks.model() };
+    this.#follow(turn, (options) => this.#chat.ask(turn.question, { ...options, ...own }));
   }
 
   #resume(turn, requestId) {
@@ -158,7 +161,10 @@ export class Conversation {
   #callbacks(turn, silence) {
     let announced;
     return {
-      onAccepted: () => this.#sent(turn),
+      onAccepted: () => {
+        turn.key = undefined;
+        this.#hooks.changed(false);
+      },
       onQueue: (event) => {
         clearTimeout(silence);
         turn.queue(event);
@@ -212,15 +218,9 @@ export class Conversation {
     if (wasEmpty !== isEmpty) this.#hooks.connection(isEmpty ? "back" : "lost");
   }
 
-  #sent(turn) {
-    if (this.#sending !== turn) return;
-    this.#sending = undefined;
-    this.#hooks.changed(false);
-  }
-
   async #untilEnd(turn, ending) {
     const end = await ending;
-    this.#sent(turn);
+    if (end.code !== "unreachable") turn.key = undefined;
     this.#hooks.position(undefined);
     if (end.type === "error") {
       await this.#failed(turn, end);

@@ -25,7 +25,7 @@ const conversation = new Conversation(chat, element("turns"), {
   },
 });
 const account = new Account(chat, conversation, failed);
-/** Questions that were not sent when the page was left, until it is known that they are this user's. */
+/** Questions that the server had not when the page was left, until it is known that they are this user's. */
 let left = unsent.questions;
 
 fill(document);
@@ -39,14 +39,15 @@ async function load() {
       const session = await chat.session();
       const history = await chat.history();
       unsent.belongTo(session.user);
-      const asked = history.messages.findLast(({ role }) => role === "user")?.content;
-      const unasked = unsent.questions.filter(({ question, maybeSent }) => !maybeSent || question !== asked);
+      // Whether the server has got it, the page that was left could not know.
+      const taken = history.messages.map(({ idempotency_key: key }) => key);
+      const unasked = unsent.questions.filter(({ key }) => !taken.includes(key));
       left = [];
       write(question.value || unsent.draft);
       account.show(session);
       conversation.show(history);
       element("scroller").removeAttribute("aria-busy");
-      for (const { question } of unasked) conversation.ask(question);
+      for (const { question, key } of unasked) conversation.ask(question, key);
       connection();
       backToComposer();
       return;

@@ -17,6 +17,8 @@ const SPOKEN = 2000;
 export class Turn {
   question;
   requestId;
+  /** The question's idempotency key, as long as the server has not said what becomes of it. */
+  key;
   element;
   /** What the button beside the outcome does. */
   onRetry = () => {};

@@ -11,7 +11,7 @@ export const unsent = {
     sessionStorage.setItem(stored.draft, text);
   },
 
-  /** `[{ question, maybeSent }]`: that wait for the answer before them, or are under way to the server. */
+  /** `[{ question, key }]`, each with its idempotency key. */
   get questions() {
     return JSON.parse(sessionStorage.getItem(stored.questions) ?? "[]");
   },
