@@ -53,6 +53,12 @@ import Testing
   @Test("where nobody anonymous may ask the page wants a key, also when a session ends, and keeps what was not asked")
   func closed() async throws { try await withKeys(anonymous: "refuse") { try await browse("closed", $0, keys: $1) } }
 
+  @Test("what is too long, and what is too much, is refused in words")
+  func refusing() async throws {
+    let settings = "chat:\n  default_model: llama3.2\nclasses: {standard: {requests_per_hour: 1}}"
+    try await withPool(Pool.Setup(settings: settings)) { try await browse("refused", $0) }
+  }
+
   @Test("Italian and English, light and dark, by keyboard, for screen readers, on 320 pixels, by a strict policy")
   func look() async throws {
     try await withPool(Pool.Setup(settings: "chat:\n  default_model: llama3.2")) { try await browse("look", $0) }

@@ -358,7 +358,10 @@ def offline(base, folder):
 
 
 # The page's clock goes thirty times as fast.
-HURRY = "const { setTimeout } = window; window.setTimeout = (run, after, ...rest) => setTimeout(run, after / 30, ...rest)"
+HURRY = """
+const { setTimeout } = window;
+window.setTimeout = (run, after, ...more) => setTimeout(run, after / 30, ...more);
+"""
 
 
 def requests(base):
@@ -638,6 +641,26 @@ def elsewhere(base, folder, key, other):
         server.shutdown()
 
 
+def refused(base, folder):
+    """A user has one question an hour."""
+    with Page(base) as page:
+        # More than the browser keeps of what is not sent.
+        page.script("question.value = 'a '.repeat(3e6); question.dispatchEvent(new Event('input'))")
+        page.click("#send")
+        wait_until("what is too long is said", lambda: page.turn(1, ".outcome-text") == "La domanda è troppo lunga.", 60)
+        page.reload()
+        page.ask("La prima?")
+        wait_until("what is not is answered", lambda: page.is_done(), 60)
+        page.ask("La seconda?")
+        wait_until("the limit is told", lambda: page.turn(2, ".outcome.is-error"))
+        said, button = page.turn(2, ".outcome-text"), page.find(".turn:nth-child(2) .retry")
+        assert re.fullmatch(r"Hai già fatto .* in un'ora\. Potrai riprovare tra \d+ minuti\.", said), said
+        assert re.fullmatch(r"Riprova tra (1 h|\d+ min).*", button.text) and not button.is_enabled(), button.text
+        page.expect_accessible()
+        page.screenshot(folder, "limit")
+        page.expect_no_faults(("413", "429"))
+
+
 def asleep(base, folder):
     """No instance runs, and none has: several models can chat. The page is there, and the first question starts one."""
     with Page(base) as page:
@@ -654,7 +677,7 @@ def asleep(base, folder):
 SCENARIOS = {
     "two-users": two_users, "restart": restart, "reattach": reattach, "look": look, "sign-in": sign_in,
     "closed": closed, "sources": sources, "rendering": rendering, "elsewhere": elsewhere,
-    "asleep": asleep, "offline": offline,
+    "asleep": asleep, "offline": offline, "refused": refused,
 }
 
 if __name__ == "__main__":

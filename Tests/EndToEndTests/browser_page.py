@@ -137,7 +137,7 @@ class Page:
         return self.turn(number, ".text")
 
     def said(self):
-        """What a screen reader has said by itself since the page was loaded, but that somebody is at work for a second."""
+        """What a screen reader has said by itself since the page was loaded, but that an answer is being prepared."""
         return [text for text in self.script("return window.said") if text != "Sto preparando la risposta…"]
 
     def composed(self):

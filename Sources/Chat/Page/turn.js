@@ -145,7 +145,7 @@ export class Turn {
     this.#settle();
     this.#outcome(strings.errors[code] ?? error ?? strings.failed, action, true);
     this.#meta();
-    if (retryAfter > 0) this.#countDown(retryAfter);
+    if (retryAfter > 0) this.#countDown(retryAfter, action);
   }
 
   // Its parts
@@ -174,15 +174,14 @@ export class Turn {
     outcome.hidden = false;
   }
 
-  /** The button waits as long as the server asks for. */
-  #countDown(seconds) {
-    const text = this.#find(".outcome-text");
-    const said = text.textContent;
-    const end = performance.now() + seconds * 1000;
+  /** The button waits as long as the server asks for, also while the computer sleeps. */
+  #countDown(seconds, action) {
+    const button = this.#find(".retry");
+    const end = Date.now() + seconds * 1000;
     const update = () => {
-      const left = (end - performance.now()) / 1000;
-      this.#find(".retry").disabled = left > 0;
-      text.textContent = left > 0 ? `${said} ${strings.retryIn(duration(left))}.` : said;
+      const left = (end - Date.now()) / 1000;
+      button.disabled = left > 0;
+      button.textContent = left > 0 ? strings.retryIn(duration(left)) : action;
       if (left <= 0) clearInterval(this.#countdown);
     };
     this.#countdown = setInterval(update, 1000);
