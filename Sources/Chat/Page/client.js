@@ -215,7 +215,7 @@ class Exchange {
       const headers = { "Last-Event-ID": String(this.#lastEventId) };
       return this.#start.get(`chat/stream/${encodeURIComponent(this.#requestId)}`, { headers, signal });
     }
-    // What the server may have is stopped by its id, which comes with the head. So stopping breaks this off neither.
+    // Stopping doesn't break the asking off: what the server may have is stopped by its id, which comes with the head.
     if (this.#stopping && !this.#wasAsked) throw new PoolChatError("Stopped before it was asked.");
     this.#wasAsked = true;
     const response = await this.#start.post(signal);
