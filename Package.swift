@@ -53,8 +53,9 @@ let adapters: [Target] = [
 ]
 
 let chatPage = [
-  "account.js", "announcer.js", "client.js", "conversation.js", "copying.js", "icon.svg", "inline.js", "markdown.js",
-  "page.css", "page.html", "page.js", "place.js", "scrolling.js", "strings.js", "turn.js", "unsent.js",
+  "account.js", "announcer.js", "blocks.js", "client.js", "conversation.js", "copying.js", "icon.svg", "inline.js",
+  "markdown.js", "page.css", "page.html", "page.js", "place.js", "scrolling.js", "sources.js", "strings.js", "turn.js",
+  "unsent.js",
 ]
 
 let pages: [Target] = [

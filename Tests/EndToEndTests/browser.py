@@ -49,7 +49,7 @@ TEXT_OF = """
 const [text, done] = arguments;
 import("/chat/markdown.js").then(({ MarkdownView }) => {
   const element = document.createElement("div");
-  const view = new MarkdownView(element, { copy: "Copia" });
+  const view = new MarkdownView(element);
   view.append(text);
   view.render(false);
   done(element.textContent);
@@ -261,7 +261,7 @@ const [text, done] = arguments;
 import("/chat/markdown.js").then(({ MarkdownView }) => {
   const element = [...document.querySelectorAll(".answer .text")].at(-1);
   element.replaceChildren();
-  const view = new MarkdownView(element, { copy: "Copia", copied: "Copiato", table: "Tabella" });
+  const view = new MarkdownView(element);
   for (const character of text) { view.append(character); view.render(true); }
   view.render(false);
   scroller.scrollTop = scroller.scrollHeight;
@@ -486,7 +486,7 @@ RENDER = """
 const [cases, done] = arguments;
 import("/chat/markdown.js").then(({ MarkdownView }) => cases.map((pieces) => {
   const elements = [document.createElement("div"), document.createElement("div")];
-  const views = elements.map((e) => new MarkdownView(e, { copy: "Copy", copied: "", table: "Table" }));
+  const views = elements.map((e) => new MarkdownView(e));
   views[0].append(pieces.join(""));
   views[0].render(false);
   const begin = performance.now();
@@ -518,22 +518,22 @@ RENDERED = [
     ("> a\n> - b\n\n---\n1984. was", "<blockquote><p>a</p><ul><li>b</li></ul></blockquote><hr>"
      '<ol start="1984"><li>was</li></ol>'),
     ("| a | b |\n|---|--:|\n| `x` | y \\| z |\n\nend",
-     '<div class="table" tabindex="0" role="region" aria-label="Table"><table><thead><tr><th scope="col">a</th>'
+     '<div class="table" tabindex="0" role="region" aria-label="Tabella"><table><thead><tr><th scope="col">a</th>'
      '<th scope="col" class="align-right">b</th></tr></thead><tbody><tr><td><code>x</code></td>'
      '<td class="align-right">y | z</td></tr></tbody></table></div><p>end</p>'),
-    ("|a|b|\n|-|-|\n|c|\n|d|e|f|", '<div class="table" tabindex="0" role="region" aria-label="Table"><table><thead><tr>'
+    ("|a|b|\n|-|-|\n|c|\n|d|e|f|", '<div class="table" tabindex="0" role="region" aria-label="Tabella"><table><thead><tr>'
      '<th scope="col">a</th><th scope="col">b</th></tr></thead><tbody><tr><td>c</td></tr><tr><td>d</td><td>e</td></tr>'
      '</tbody></table></div>'),
     ("|" * 102 + "\n" + "|-" * 101, "<p>" + "|" * 102 + "<br>" + "|-" * 101 + "</p>"),
     ("~~~ c`d\ne\n~~~", '<div class="code"><div class="code-head"><span class="code-language">c</span>'
-     '<button type="button" class="code-copy">Copy</button></div><pre tabindex="0"><code>e</code></pre></div>'),
+     '<button type="button" class="code-copy">Copia</button></div><pre tabindex="0"><code>e</code></pre></div>'),
     ("[a](  https://e.org/\\(b  'c'  )",
      '<p><a href="https://e.org/(b" target="_blank" rel="noopener noreferrer">a</a></p>'),
     ("(https://e.org/a_(b)!)",
      '<p>(<a href="https://e.org/a_(b)" target="_blank" rel="noopener noreferrer">https://e.org/a_(b)</a>!)</p>'),
     ("1. a\n   ```sh\n   ls | wc\n   ```\n2. b",
      '<ol><li>a<div class="code"><div class="code-head"><span class="code-language">sh</span>'
-     '<button type="button" class="code-copy">Copy</button></div>'
+     '<button type="button" class="code-copy">Copia</button></div>'
      '<pre tabindex="0"><code>ls | wc</code></pre></div></li><li>b</li></ol>'),
 ]
 # Each would be slow, or deep, in a careless renderer.

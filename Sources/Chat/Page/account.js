@@ -1,10 +1,7 @@
 /** Who asks: signing in with a key, signing out, and the choice of a model. */
 
-import { label, reason, strings } from "./strings.js";
+import { label, reason, shownName, strings } from "./strings.js";
 import { unsent } from "./unsent.js";
-
-/** Ollama's default tag says nothing to people. */
-export const shownName = (model) => model.replace(/:latest$/, "");
 
 const element = (id) => document.getElementById(id);
 

@@ -16,13 +16,13 @@ export class Place {
     this.#bar = element.querySelector(".progress");
   }
 
+  /** @param event a `queue` event of one that has to wait */
   show(event) {
     this.#event = event;
     this.#heardAt = performance.now();
     this.#startedAt ??= this.#heardAt;
     this.#timer ??= setInterval(() => this.#update(), 1000);
     this.#element.querySelector(".place-position").textContent = strings.position(event.position);
-    this.#element.querySelector(".place-others").textContent = event.position > 1 ? strings.others : "";
     this.#element.hidden = false;
     this.#update();
   }

@@ -143,6 +143,11 @@ export function duration(seconds) {
   return `${Math.floor(minutes / 60)} h${minutes % 60 ? ` ${minutes % 60} min` : ""}`;
 }
 
+/** A model's name; Ollama's default tag says nothing to people. */
+export function shownName(model) {
+  return model.replace(/:latest$/, "");
+}
+
 /** Why the server didn't do what it was asked for, of an error that client.js throws. */
 export function reason({ code, status, message }) {
   if (code) return strings.errors[code] ?? message;

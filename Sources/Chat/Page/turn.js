@@ -1,10 +1,10 @@
 /** One question with its answer, as the conversation shows it. */
 
-import { shownName } from "./account.js";
 import { copy } from "./copying.js";
 import { MarkdownView } from "./markdown.js";
 import { Place } from "./place.js";
-import { duration, fill, language, strings } from "./strings.js";
+import { Sources } from "./sources.js";
+import { duration, fill, language, shownName, strings } from "./strings.js";
 
 // English has several ways to write them: the reader's.
 const locale = navigator.languages.find((tag) => tag.startsWith(language)) ?? language;
@@ -23,6 +23,7 @@ export class Turn {
   /** What the button beside the outcome does. */
   onRetry = () => {};
   #place;
+  #sources;
   #view;
   #text = "";
   #drawn = 0;
@@ -37,7 +38,8 @@ export class Turn {
     // Of an old one the server may have the answer alone.
     this.#find(".question").hidden = !question;
     this.#place = new Place(this.#find(".place"));
-    this.#view = new MarkdownView(this.#find(".text"), strings);
+    this.#sources = new Sources(this.#find(".sources"));
+    this.#view = new MarkdownView(this.#find(".text"));
     this.#find(".retry").addEventListener("click", () => this.onRetry());
     this.#find(".copy").addEventListener("click", ({ currentTarget }) => copy(this.#text, currentTarget));
   }
@@ -71,28 +73,21 @@ export class Turn {
     this.#outcome(strings.held, strings.remove);
   }
 
-  /** It is sent, for the first time or again. */
+  /** It is sent, for the first time or again. What came of it before is gone. */
   begin() {
-    this.void();
-    this.#find(".sources").hidden = true;
-    this.#find(".restarted").hidden = true;
-    this.#prepare(strings.preparing);
-  }
-
-  /** What came of the answer so far doesn't count. */
-  void() {
     clearInterval(this.#countdown);
     this.#text = "";
     this.#drawn = 0;
     this.#view.clear();
-    for (const part of [".outcome", ".meta"]) this.#find(part).hidden = true;
+    this.#sources.hide();
+    for (const part of [".restarted", ".outcome", ".meta"]) this.#find(part).hidden = true;
+    this.#prepare(strings.preparing);
   }
 
+  /** The server answers it anew. */
   restart() {
-    this.void();
-    this.#find(".sources").hidden = true;
+    this.begin();
     this.#find(".restarted").hidden = false;
-    this.#prepare(strings.preparing);
   }
 
   /** Position 1 is the start. */
@@ -103,21 +98,7 @@ export class Turn {
   }
 
   sources(sources) {
-    const list = this.#find(".sources");
-    const excerpt = document.createElement("blockquote");
-    excerpt.className = "excerpt";
-    excerpt.hidden = true;
-    const buttons = sources.map((source) => sourceButton(source, excerpt));
-    const line = document.createElement("div");
-    line.className = "sources-list";
-    const icon = document.createElement("span");
-    icon.setAttribute("aria-hidden", "true");
-    icon.textContent = "📚 ";
-    const title = document.createElement("span");
-    title.append(icon, `${strings.sources} `);
-    line.append(title, ...buttons);
-    list.replaceChildren(line, excerpt);
-    list.hidden = sources.length === 0;
+    this.#sources.show(sources);
   }
 
   token(token) {
@@ -195,22 +176,4 @@ export class Turn {
     this.#find(".meta-text").textContent = [model && shownName(model), when].filter(Boolean).join(" · ");
     this.#find(".meta").hidden = this.#text === "";
   }
-}
-
-/** Shows and hides its excerpt in the place that all of them share. */
-function sourceButton({ title, score, excerpt: text }, excerpt) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.textContent = `${title} (${Math.round(score * 100)}%)`;
-  button.setAttribute("aria-expanded", "false");
-  button.disabled = !text;
-  button.addEventListener("click", () => {
-    const opens = button.getAttribute("aria-expanded") === "false";
-    for (const other of button.parentElement.querySelectorAll("button")) other.setAttribute("aria-expanded", "false");
-    button.setAttribute("aria-expanded", String(opens));
-    excerpt.textContent = text;
-    excerpt.setAttribute("aria-label", strings.excerpt(title));
-    excerpt.hidden = !opens;
-  });
-  return button;
 }
