@@ -167,8 +167,9 @@ let tests: [Target] = [
   .testTarget(
     name: "EndToEndTests", dependencies: ["TestSupport"],
     exclude: [
-      "browser.py", "browser_page.py", "chat_socket.py", "control_socket.py", "embedding_pool.py",
-      "losing_proxy.py", "official_clients.py", "openapi.py", "schemathesis.toml", "source_service.py",
+      "browser.py", "browser_page.py", "browser_rendering.py", "chat_socket.py", "control_socket.py",
+      "embedding_pool.py", "losing_proxy.py", "official_clients.py", "openapi.py", "schemathesis.toml",
+      "source_service.py",
     ]),
   .testTarget(
     name: "ProjectTests",

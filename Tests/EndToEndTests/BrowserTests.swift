@@ -44,8 +44,11 @@ import Testing
   @Test("a page that is closed and opened again goes on with the question under way")
   func reattaching() async throws { try await withPool(Self.slow) { try await browse("reattach", $0) } }
 
-  @Test("the beginning of an answer is lost, the server is away, the page is there before the server")
-  func offline() async throws { try await withPool(Self.slow) { try await browse("offline", $0) } }
+  @Test("the beginning of an answer is lost on the way: its question is asked once, and the page sees all of it")
+  func lost() async throws { try await withPool(Self.slow) { try await browse("lost", $0) } }
+
+  @Test("the server is away for long, and the page is there before the server: what was written is not lost")
+  func away() async throws { try await withPool(Self.slow) { try await browse("away", $0) } }
 
   @Test("users sign in and out in one browser: nobody finds or asks what another one wrote")
   func signIn() async throws { try await withKeys(anonymous: "allow") { try await browse("sign-in", $0, keys: $1) } }
