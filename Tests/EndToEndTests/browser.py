@@ -530,6 +530,7 @@ def elsewhere(base, folder, key, other):
             assert not proxy.loses_next, "the head of the answer was lost, and the question was asked once"
         heard, end = ask(key, True)
         assert end["type"] == "done" and end["stopped"] and "timestamp" in end, (heard, end)
+        # Nor may anybody else stop it: the page leaves it at once.
         heard, end = ask(None, True)
         assert end["type"] == "done" and end["stopped"] and "timestamp" not in end, (heard, end)
         server.shutdown()

@@ -98,11 +98,12 @@ export class PoolChat {
     return this.#exchange(options, { requestId, lastEventId: options.lastEventId ?? 0 }).run();
   }
 
-  /** Stops a waiting or running question. One that is unknown or over is no error. */
+  /** Stops a waiting or running question, and tells whether the server knows it. One that is over is no error. */
   async cancel(requestId) {
     const path = `chat/requests/${encodeURIComponent(requestId)}`;
     const response = await this.#fetch(path, { method: "DELETE", keepalive: true });
     if (!response.ok && response.status !== 404) throw await errorOf(response);
+    return response.ok;
   }
 
   /**
@@ -312,9 +313,10 @@ class Exchange {
     if (this.#requestId) this.#cancel();
   }
 
-  /** The stream then ends by itself, with what came last; if it doesn't, it is left. */
+  /** The stream then ends by itself, with what came last. It is left where the server doesn't stop it. */
   #cancel() {
-    this.#start.cancel(this.#requestId).catch(() => this.#connection?.abort());
+    const leave = () => this.#connection?.abort();
+    this.#start.cancel(this.#requestId).then((isKnown) => isKnown || leave(), leave);
   }
 
   /** Without a word of the server's that it ended. */
