@@ -22,13 +22,14 @@ struct PoolUnderTest {
 
   init(
     instances: Int, slots: Int = 1, roles: [WantedInstance.Role] = [], models: [[String]] = [],
-    writer: Int? = nil, limits: DispatchLimits = DispatchLimits()
+    writer: Int? = nil, haveGPUs: Bool = true, limits: DispatchLimits = DispatchLimits()
   ) {
     dispatch = Dispatch(limits: limits)
     wanted = (0..<instances).map {
       WantedInstance(
         id: InstanceID("gpu\($0)"), invocation: InvocationID("i\($0)"), address: "127.0.0.1:\(11500 + $0)",
-        slots: slots, models: $0 < models.count ? models[$0] : [], writesStore: writer == nil ? nil : writer == $0,
+        gpus: haveGPUs ? ["GPU-\($0)"] : [], slots: slots, models: $0 < models.count ? models[$0] : [],
+        writesStore: writer == nil ? nil : writer == $0,
         role: $0 < roles.count ? roles[$0] : .core)
     }
     if !wanted.isEmpty, wanted.allSatisfy({ !$0.models.isEmpty }) { servedModels = Set(wanted.flatMap(\.models)) }

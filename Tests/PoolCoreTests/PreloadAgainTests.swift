@@ -4,10 +4,12 @@ import Testing
 
 /// Models under `preload` that are no longer there, as timelines.
 @Suite struct PreloadAgainTests {
-  private static func pool(_ preload: [String] = ["a"], slots: Int = 2, models: [[String]] = []) -> PoolUnderTest {
+  private static func pool(
+    _ preload: [String] = ["a"], slots: Int = 2, models: [[String]] = [], haveGPUs: Bool = true
+  ) -> PoolUnderTest {
     var limits = DispatchLimits()
     limits.preload = preload
-    var pool = PoolUnderTest(instances: 1, slots: slots, models: models, limits: limits)
+    var pool = PoolUnderTest(instances: 1, slots: slots, models: models, haveGPUs: haveGPUs, limits: limits)
     for model in preload where pool.loads.contains(model) { pool.loaded(model) }
     return pool
   }
@@ -139,6 +141,13 @@ import Testing
     pool.loaded("a")
     pool.list(0, [model])
     #expect(pool.reports.filter { $0 == .preloadPartlyOnGPU("gpu0", model) }.count == 2)
+  }
+
+  @Test func nobodyIsToldThatAnInstanceWithoutAGPUHasItsModelOnTheCPU() {
+    var pool = Self.pool(haveGPUs: false)
+    let model = LoadedModel.of("a", size: 100, onGPU: 0)
+    pool.list(0, [model])
+    #expect(!pool.reports.contains(.preloadPartlyOnGPU("gpu0", model)))
   }
 
   @Test func onlyWhatTheInstanceServesIsLoadedThere() {

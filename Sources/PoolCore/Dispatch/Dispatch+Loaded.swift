@@ -161,7 +161,10 @@ extension Dispatch {
       else { continue }
       if let model = models.first(where: { $0.name == key }) {
         preload.isMissing = false
-        if !preload.wasSeen, model.sizeOnGPU < model.size { reports.append(.report(.preloadPartlyOnGPU(id, model))) }
+        let hasGPU = !instance.wanted.gpus.isEmpty
+        if !preload.wasSeen, hasGPU, model.sizeOnGPU < model.size {
+          reports.append(.report(.preloadPartlyOnGPU(id, model)))
+        }
         preload.wasSeen = true
       } else if !preload.isMissing {
         preload.isMissing = true
