@@ -86,9 +86,12 @@ package final class Chat {
   }
 
   /// The pool stops: what waits is left for the next dispatcher.
-  package func stop() {
+  ///
+  /// - Returns: all that the pool has, for the next one to answer what it has not answered by then.
+  package func stop() -> Set<RequestID> {
     isStopping = true
     for socket in sockets.values { socket.closeIfIdle() }
+    return Set(asked.keys)
   }
 
   package func close() { tickTask?.cancel() }

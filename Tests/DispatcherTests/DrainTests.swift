@@ -41,6 +41,27 @@ struct DrainTests {
     }
   }
 
+  @Test func questionsOfTheChatAreKeptForTheNextStartAndCountAsNothingThatWasRefused() async throws {
+    try await DispatcherRig.runChat { rig, _ in
+      var clients: [HTTPProbe] = []
+      for message in ["runs", "waits", "waits too"] {
+        clients.append(try await rig.askChat(message))
+        #expect(try await clients.last?.head().status == 200)
+      }
+      let refused = try await rig.generate("refused")
+      try await rig.waitForDepth(3)
+      let drain = Task { await rig.daemon.drain(within: .milliseconds(300)) }
+      #expect(try await refused.answer().status == 503)
+      for client in clients { #expect(try await !client.readUntilClosed().contains(#""type":"error""#)) }
+      await drain.value
+      let kept = "; 2 waiting questions kept for the next start; 1 waiting request refused"
+      try await rig.waitForJournal("stopping: waiting for 1 request to end\(kept)")
+      #expect(rig.journalText.matches(of: /was not served/).count == 1, "\(rig.journalText)")
+      #expect(try await rig.metric(#"ollama_pool_requests_total{outcome="refused"}"#) == 1)
+      #expect(try await rig.metric(#"ollama_pool_requests_total{outcome="failed"}"#) == 0)
+    }
+  }
+
   @Test func whatStillRunsAtTheDeadlineIsCutWithAnErrorInItsDialect() async throws {
     try await DispatcherRig.run { rig in
       let gpu0 = try await FakeOllama.start()

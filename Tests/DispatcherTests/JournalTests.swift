@@ -73,7 +73,8 @@ struct JournalTests {
       ["POOL_REQUEST": "7", "POOL_INSTANCE": "gpu2", "POOL_REASON": "status 500"]
     ),
     (
-      .decided(.drainBegan(running: 2, refused: 0), nil), .notice, "stopping: waiting for 2 requests to end", [:]
+      .decided(.drainBegan(running: 2, refused: 0, kept: 0), nil), .notice,
+      "stopping: waiting for 2 requests to end", [:]
     ),
     (.decided(.drained, nil), .notice, "stopped serving: no request is left", [:]),
     (

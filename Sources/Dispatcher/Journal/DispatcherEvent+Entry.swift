@@ -145,9 +145,10 @@ extension DispatcherEvent {
     case .preloadPartlyOnGPU(let id, let model):
       let shares = "\(bytes(model.sizeOnGPU)) of \(bytes(model.size)) are on the GPU"
       return (.warning, "\(id) holds \(model.name), but only \(shares)", fields(id, reason: shares, model: model.name))
-    case .drainBegan(let running, let refused):
+    case .drainBegan(let running, let refused, let kept):
       let refused = refused > 0 ? "; \(count(refused, "waiting request")) refused" : ""
-      return (.notice, "stopping: waiting for \(count(running, "request")) to end\(refused)", [])
+      let kept = kept > 0 ? "; \(count(kept, "waiting question")) kept for the next start" : ""
+      return (.notice, "stopping: waiting for \(count(running, "request")) to end\(kept)\(refused)", [])
     case .drained: return (.notice, "stopped serving: no request is left", [])
     }
   }

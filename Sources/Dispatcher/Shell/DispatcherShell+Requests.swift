@@ -164,6 +164,7 @@ extension DispatcherShell: GatewayDelegate {
   func gatewayLacksConnection(problem: String) { tell(.connectionLacked(problem: problem)) }
 
   private func count(_ ended: Carried, _ outcome: RequestOutcome) {
+    if outcome == .failed(.shuttingDown), kept.contains(ended.exchange.id) { return }
     metrics.requestEnded(outcome, wasSent: ended.sentAt != nil)
     switch outcome {
     case .served:

@@ -39,6 +39,8 @@ final class DispatcherShell {
   var usage: UsageKeeping
   /// There as soon as what was stored has been read.
   var chat: Chat?
+  /// While the pool stops: what the next dispatcher answers where this one does not. Such a request is not lost.
+  var kept: Set<RequestID> = []
   var status: ServiceStatus?
 
   /// The gateway's exchanges that the core knows of, or has just ended.
@@ -215,12 +217,13 @@ final class DispatcherShell {
     return share
   }
 
-  /// Refuses what waits, and lets what runs end by itself until `deadline`.
+  /// Refuses what waits, or leaves it for the next dispatcher, and lets what runs end by itself until `deadline`.
   ///
   /// - Returns: completes when no request is left.
   func drain(until deadline: Instant) -> EventLoopFuture<Void> {
-    chat?.stop()
-    apply { core, now in core.drain(until: deadline, at: now) }
+    let kept = chat?.stop() ?? []
+    self.kept.formUnion(kept)
+    apply { core, now in core.drain(until: deadline, keeping: kept, at: now) }
     return drained.futureResult
   }
 

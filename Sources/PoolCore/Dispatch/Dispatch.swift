@@ -254,7 +254,11 @@ package struct Dispatch: Sendable {
 
   /// The pool stops: what waits is refused, what runs may end by itself until `deadline`. While it stops already, an
   /// earlier deadline takes the place of the present one.
-  package mutating func drain(until deadline: Instant, at now: Instant) -> [DispatchAction] {
+  ///
+  /// - Parameter kept: those that somebody else has written down for the next start. They end here as the others do.
+  package mutating func drain(
+    until deadline: Instant, keeping kept: Set<RequestID> = [], at now: Instant
+  ) -> [DispatchAction] {
     if let present = drainDeadline {
       drainDeadline = min(present, deadline)
       return requests.isEmpty ? [] : expire(at: now) + reportIfDrained()
@@ -263,8 +267,10 @@ package struct Dispatch: Sendable {
     revision += 1
     let refused = [queue, callers, writers, leavers].flatMap(\.waiting) + suspendedByUser.values.joined().sorted()
     for id in refused { forget(id, .failed(.shuttingDown), at: now) }
-    return refused.map { .end($0, .failed(.shuttingDown)) }
-      + [.report(.drainBegan(running: requests.count, refused: refused.count))] + reportIfDrained()
+    let keptCount = refused.count(where: kept.contains)
+    let report = DispatchReport.drainBegan(
+      running: requests.count, refused: refused.count - keptCount, kept: keptCount)
+    return refused.map { .end($0, .failed(.shuttingDown)) } + [.report(report)] + reportIfDrained()
   }
 
   /// What waits to change the model store, or was put back since, can't be served where that must not be changed any

@@ -37,6 +37,7 @@ package enum DispatchReport: Hashable, Sendable {
   case preloadFailed(InstanceID, model: String, message: String)
   /// A model under `preload` is loaded, and not all of it is on the GPU.
   case preloadPartlyOnGPU(InstanceID, LoadedModel)
-  case drainBegan(running: Int, refused: Int)
+  /// Of those that waited or were suspended some may be kept for the next start.
+  case drainBegan(running: Int, refused: Int, kept: Int)
   case drained
 }
