@@ -7,6 +7,9 @@ package import PoolCore
 ///
 /// Every call comes on the gateway's event loop, and may call back into any exchange at once.
 package protocol GatewayDelegate: AnyObject {
+  /// What browsers call this server, as far as a proxy may say so: as in Host.
+  func publicHost(_ headers: HTTPHeaders, from peer: SocketAddress?) -> String?
+
   /// Who sends a request, by its head, before its body is read.
   func gatewayAdmits(_ head: HTTPRequestHead, _ route: Route, from peer: RequestPeer) -> Admission
 

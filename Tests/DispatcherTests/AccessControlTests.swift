@@ -205,6 +205,17 @@ import Testing
     #expect(control().saysHTTPS(headers, from: peer) == row.counts)
   }
 
+  @Test(arguments: [
+    ("10.0.0.5", ["chat.example.org"], "chat.example.org"), ("10.0.0.5", [], nil),
+    ("10.0.0.5", ["chat.example.org", "evil.example"], nil), ("192.0.2.1", ["chat.example.org"], nil),
+  ])
+  func `what browsers call the server is a trusted proxy's to say`(
+    _ row: (peer: String, said: [String], host: String?)
+  ) throws {
+    let headers = HTTPHeaders(row.said.map { ("X-Forwarded-Host", $0) })
+    #expect(control().publicHost(headers, from: try SocketAddress(ipAddress: row.peer, port: 1)) == row.host)
+  }
+
   // MARK: Limits in headers
 
   @Test func `the headers of a limit tell the one that is nearest to its end, and all of them as the policy`() {

@@ -22,36 +22,57 @@ final class Nginx: Sendable {
   /// With nothing settled but where the pool is: everything else is as nginx has it by itself.
   static func plain(before pool: Pool) async throws -> Nginx {
     let port = try freePort()
-    return try await Nginx(
-      port,
-      """
-      daemon off;
-      pid nginx.pid;
-      error_log stderr;
-      events {}
-      http {
-        access_log access.log;
-        client_body_temp_path body;
-        proxy_temp_path proxy;
-        fastcgi_temp_path fastcgi;
-        uwsgi_temp_path uwsgi;
-        scgi_temp_path scgi;
-        server {
-          listen 127.0.0.1:\(port);
-          location / {
-            proxy_pass http://127.0.0.1:\(pool.port);
-          }
-        }
-      }
-      """)
+    return try await Nginx(port, server(port, "location / { proxy_pass http://127.0.0.1:\(pool.port); }"))
   }
 
-  private init(_ port: Int, _ configuration: String) async throws {
+  /// With what `docs/users.md` has a reader write, and users who all have the password `secret`.
+  static func ofUsers(_ users: [String], before pool: Pool) async throws -> Nginx {
+    let (port, folder) = (try freePort(), try TemporaryDirectory())
+    let passwords = try folder.write(users.map { "\($0):{PLAIN}secret\n" }.joined(), to: "users")
+    // nginx reads it as a user of its own.
+    try FileManager.default.setAttributes([.posixPermissions: 0o644], ofItemAtPath: passwords)
+    try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: folder.path)
+    let text = try String(contentsOfFile: PackageRoot.path(to: "docs/users.md"), encoding: .utf8)
+    var blocks = text.matches(of: /```nginx\n(.*?)```/.dotMatchesNewlines()).map { String($0.1) }
+    guard blocks.count == 2 else { throw SystemCallFailed("docs/users.md has no two blocks for nginx", errno: 0) }
+    for (documented, own) in [
+      ("http://127.0.0.1:11434;", "http://127.0.0.1:\(pool.port);"), ("/etc/nginx/ollama.users;", "\(passwords);"),
+    ] {
+      guard blocks[0].contains(documented) else { throw SystemCallFailed("no \(documented) there", errno: 0) }
+      blocks[0].replace(documented, with: own)
+    }
+    return try await Nginx(port, server(port, blocks[0], beside: blocks[1]), in: folder)
+  }
+
+  private static func server(_ port: Int, _ location: String, beside other: String = "") -> String {
+    """
+    daemon off;
+    pid nginx.pid;
+    error_log stderr;
+    events {}
+    http {
+      access_log access.log;
+      client_body_temp_path body;
+      proxy_temp_path proxy;
+      fastcgi_temp_path fastcgi;
+      uwsgi_temp_path uwsgi;
+      scgi_temp_path scgi;
+      \(other)
+      server {
+        listen 127.0.0.1:\(port);
+        \(location)
+      }
+    }
+    """
+  }
+
+  private init(_ port: Int, _ configuration: String, in folder: TemporaryDirectory? = nil) async throws {
     self.port = port
-    folder = try TemporaryDirectory()
+    let folder = try folder ?? TemporaryDirectory()
+    self.folder = folder
     let file = try folder.write(configuration, to: "nginx.conf")
     program = try RunningProgram(Tool.path("nginx") ?? "nginx", ["-e", "stderr", "-p", folder.path, "-c", file])
-    try await eventually("nginx answers") { [200, 404].contains(try await get("/").status) }
+    try await eventually("nginx answers") { [200, 401, 404].contains(try await get("/").status) }
   }
 
   private func get(_ path: String) async throws -> HTTPProbe.Answer {

@@ -1,3 +1,4 @@
+import Foundation
 import TestSupport
 import Testing
 
@@ -26,6 +27,39 @@ import Testing
       #expect(tokens.count == 8, "each token comes by itself: \(pieces.map(\.text))")
       #expect(tokens[0] - askedAt > .seconds(90) && tokens[7] - tokens[0] > .milliseconds(500))
       #expect(events.joined().last?.type == "done")
+    }
+  }
+
+  @Test("The nginx of docs/users.md: users by name, the chat's page under the name that browsers know, nobody else's")
+  func documented() async throws {
+    let settings = """
+      chat: {default_model: llama3.2}
+      access: {trusted_proxies: [127.0.0.1]}
+      users: {ann: {role: administrator}}
+      """
+    try await withPool(Pool.Setup(settings: settings)) { pool in
+      let nginx = try await Nginx.ofUsers(["ann", "bob"], before: pool)
+      func status(_ method: String, _ path: String, _ body: String, _ headers: [(String, String)]) async throws -> (
+        Int, cookie: String?
+      ) {
+        let answer = try await HTTPProbe.exchange(method, path, port: nginx.port, headers: headers, body: body)
+        return (answer.status, answer.head["Set-Cookie"])
+      }
+      let bob = ("Authorization", "Basic " + Data("bob:secret".utf8).base64EncodedString())
+      let page = [bob, ("Host", "chat.example.org:8443"), ("Origin", "https://chat.example.org:8443")]
+      let question = #"{"message": "hello"}"#
+      let asked = try await status("POST", "/chat/stream", question, page)
+      #expect(asked.0 == 200 && asked.cookie?.contains("SameSite") == true)
+      let elsewhere = ("Origin", "https://evil.example")
+      #expect(try await status("POST", "/chat/stream", question, [bob, page[1], elsewhere]).0 == 403)
+      #expect(try await status("POST", "/chat/stream", question, [page[1], page[2]]).0 == 401)
+      // What clients say of themselves is replaced.
+      let forged = [bob, elsewhere, ("X-Forwarded-Host", "evil.example"), ("X-Forwarded-User", "ann")]
+      #expect(try await status("POST", "/chat/stream", question, forged).0 == 403)
+      let deletion = #"{"model": "missing"}"#
+      #expect(try await status("DELETE", "/api/delete", deletion, [bob, forged[3]]).0 == 403)
+      let ann = ("Authorization", "Basic " + Data("ann:secret".utf8).base64EncodedString())
+      #expect(try await status("DELETE", "/api/delete", deletion, [ann]).0 == 404)
     }
   }
 

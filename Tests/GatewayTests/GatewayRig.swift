@@ -147,6 +147,8 @@ final class RecordingDelegate: GatewayDelegate {
   /// The numbers of all that arrived.
   var allArrived: [UInt64] { arrivedBefore + arrived.map(\.id) }
 
+  func publicHost(_ headers: HTTPHeaders, from peer: SocketAddress?) -> String? { nil }
+
   /// Whoever comes is somebody.
   static let caller = Caller(
     proof: .local, role: .administrator, className: "standard", share: DispatchRequest.Share(user: "somebody"))

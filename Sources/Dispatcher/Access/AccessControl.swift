@@ -86,9 +86,17 @@ struct AccessControl {
   /// Whether a trusted proxy says that the client came to it by HTTPS. Anybody else's word counts for nothing, and
   /// neither does what leaves open which proxy has written it.
   func saysHTTPS(_ headers: HTTPHeaders, from peer: SocketAddress?) -> Bool {
-    guard let address = Self.address(of: peer), isTrusted(address) else { return false }
-    return headers["x-forwarded-proto"].map { $0.lowercased() } == ["https"]
+    isProxy(peer) && headers["x-forwarded-proto"].map { $0.lowercased() } == ["https"]
   }
+
+  /// What a trusted proxy says that the client calls it: pages that it has from there are the pool's own.
+  func publicHost(_ headers: HTTPHeaders, from peer: SocketAddress?) -> String? {
+    guard isProxy(peer) else { return nil }
+    let names = headers["x-forwarded-host"]
+    return names.count == 1 ? names.first : nil
+  }
+
+  private func isProxy(_ peer: SocketAddress?) -> Bool { Self.address(of: peer).map(isTrusted) ?? false }
 
   private static func address(of peer: SocketAddress?) -> IPAddress? { peer?.ipAddress.flatMap { IPAddress($0) } }
 
@@ -110,8 +118,7 @@ struct AccessControl {
 
   /// Whether a trusted proxy names a user in a way that leaves open who is meant.
   func namesNobody(_ headers: HTTPHeaders, from peer: SocketAddress?) -> Bool {
-    guard let address = Self.address(of: peer), isTrusted(address) else { return false }
-    return headers[userHeader].contains { !$0.isEmpty } && proxyUser(headers) == nil
+    isProxy(peer) && headers[userHeader].contains { !$0.isEmpty } && proxyUser(headers) == nil
   }
 
   /// Two headers would leave open which one the proxy has written. Blanks around a name are none of it (RFC 9110, 5.5),

@@ -23,6 +23,10 @@ extension DispatcherShell: GatewayDelegate {
 
   // MARK: What the gateway tells
 
+  func publicHost(_ headers: HTTPHeaders, from peer: SocketAddress?) -> String? {
+    access.publicHost(headers, from: peer)
+  }
+
   func gatewayAdmits(_ head: HTTPRequestHead, _ route: Route, from peer: RequestPeer) -> Admission {
     guard route.audience != .anyone else { return .admitted(nil) }
     let keyID = chat?.keyID(of: head.headers, from: peer)

@@ -196,7 +196,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler, Ex
     answerIsSent = false
     do throws(RequestFault) {
       switch try gateway.rules.judge(
-        head, checksHost: checksHost, freeBytes: gateway.freeBytes)
+        head, checksHost: checksHost,
+        publicHost: gateway.delegate.publicHost(head.headers, from: peerAddress), freeBytes: gateway.freeBytes)
       {
       case .preflight(let headers, let keepsAlive):
         answerByHead(head, keepsAlive: keepsAlive) { tail in

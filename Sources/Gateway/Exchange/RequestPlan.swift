@@ -103,9 +103,10 @@ struct RequestRules {
 
   /// - Parameters:
   ///   - checksHost: whether the listener is on loopback, where a foreign name means DNS rebinding.
+  ///   - publicHost: what browsers call the server, where it isn't what the request's own Host says.
   ///   - freeBytes: what may be held besides what is held already.
   func judge(
-    _ head: HTTPRequestHead, checksHost: Bool, freeBytes: Int
+    _ head: HTTPRequestHead, checksHost: Bool, publicHost: String? = nil, freeBytes: Int
   ) throws(RequestFault) -> Verdict {
     let headers = head.headers
     let target = RequestTarget(head.uri)
@@ -124,7 +125,7 @@ struct RequestRules {
         "The server does not answer to the host name '\(host)'; use localhost or its address.")
     }
     let origin = origins.verdict(
-      origin: try single("origin", headers, dialect), host: host, isPreflight: head.method == .OPTIONS)
+      origin: try single("origin", headers, dialect), host: publicHost ?? host, isPreflight: head.method == .OPTIONS)
     let keepsAlive = head.isKeepAlive && !head.stopsDecoder
     var corsHeaders: [(name: String, value: String)] = []
     switch origin {
