@@ -257,6 +257,7 @@ import Testing
       for (arguments, words) in [
         ([documents.path(to: "nowhere")], "nowhere can't be read"),
         ([documents.path(to: "empty")], "there is no document below"),
+        ([documents.path(to: "docs/fox.txt")], "fox.txt: Not a directory: name a folder that \(NSUserName()) may read"),
         ([documents.path(to: "docs"), "--model", "missing-model"], "ollama pull missing-model"),
         ([documents.path(to: "docs"), "--endpoint", "http://127.0.0.1:1"], "can't be asked for embeddings"),
         ([documents.path(to: "docs"), "--endpoint", "https://pool"], "https://pool is no endpoint"),

@@ -1,4 +1,5 @@
 import Glibc
+import Launching
 import Retrieval
 
 /// Brings an index up to date with folders.
@@ -29,7 +30,7 @@ struct IndexRun {
       let place = folders.map(\.text).joined(separator: ", ")
       throw CommandFailure(
         walk.problems.first.map { "\($0.path): \($0.reason)" } ?? "there is no document below \(place)",
-        remedy: "name a folder with files that end with .txt, .md or .pdf")
+        remedy: "name a folder that \(User.current) may read, with files that end with .txt, .md or .pdf")
     }
     let model = try await embedder.indexedModel()
     let writer = try IndexWriter(path, model: model)
