@@ -1,8 +1,10 @@
-/// Names that nobody guesses: 128 random bits, in 22 letters.
+/// Names that nobody guesses: 127 random bits, in 22 letters.
 package enum RandomID {
   package static func make() -> String {
     var generator = SystemRandomNumberGenerator()
-    return Base64URL.encode((0..<16).map { _ in UInt8.random(in: .min ... .max, using: &generator) })
+    // The first letter is one of A to f: a command would take a name that begins with "-" for an option.
+    let first = UInt8.random(in: 0...0x7F, using: &generator)
+    return Base64URL.encode([first] + (0..<15).map { _ in UInt8.random(in: .min ... .max, using: &generator) })
   }
 
   /// Whether a text looks like one.
