@@ -120,7 +120,7 @@ say_what_is_next() {
   echo
   echo "Installed ollama-pool $(cat "$source/VERSION") below $PREFIX. Next:"
   if systemctl --quiet is-active ollama-pool.target; then
-    echo "  systemctl restart ollama-pool-dispatcher ollama-pool-supervisor   # runs the new version; what runs ends first, what waits gets 503"
+    echo "  systemctl restart ollama-pool-dispatcher ollama-pool-supervisor   # runs the new version; what runs ends first, questions of the chat are kept, what else waits gets 503"
   else
     if systemctl --quiet is-active ollama.service; then
       echo "  systemctl disable --now ollama.service       # it holds port 11434; its models stay in use"
