@@ -5,6 +5,7 @@ import Launching
 import PoolConfiguration
 import Retrieval
 import Supervisor
+import Systemd
 import Varlink
 
 /// The process: how it begins, and how whatever goes wrong in it becomes text and an exit status.
@@ -14,8 +15,10 @@ enum Program {
     InstanceGuard.takeOver()
     // A reader that has gone (`| head`) shows as an error of write(2), see `Output`, and ends no daemon.
     signal(SIGPIPE, SIG_IGN)
+    var isDaemon = false
     do {
       var command = try await OllamaPool.asyncParseAsRoot()
+      isDaemon = command is DispatcherCommand || command is SupervisorCommand
       if var asynchronous = command as? any AsyncParsableCommand {
         try await asynchronous.run()
       } else {
@@ -25,6 +28,7 @@ enum Program {
       // Whatever else it may be is the argument parser's: wrong usage, and the wish for help.
       guard let failure = CommandFailure(error) else { OllamaPool.exit(withError: error) }
       Output.complain(failure.text)
+      if isDaemon { await ServiceManager.pauseAfterFailure() }
       exit(failure.status)
     }
   }

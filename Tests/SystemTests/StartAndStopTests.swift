@@ -174,5 +174,29 @@ extension SystemTests {
         _ = try await pool.ready(1)
       }
     }
+
+    @Test func theSocketIsRestartedWhileItsDaemonCannotStart() async throws {
+      try await InstalledPool.running { pool in
+        _ = try await pool.ready(1)
+        try await pool.beginStory()
+        try await pool.configure("slotz: 2")
+        // Whoever connects starts it again: the supervisor does so all the time.
+        _ = try await run("systemctl", ["restart", InstalledPool.dispatcher])
+        for _ in 0..<2 {
+          try await eventually(within: .seconds(20), "the dispatcher says what is wrong") {
+            try await pool.entries().contains {
+              $0.message.contains("slotz") && $0.identifier == "ollama-pool-dispatcher"
+            }
+          }
+          try await pool.beginStory()
+          try await systemctl("restart", "ollama-pool-dispatcher.socket")
+          _ = try await pool.pool("status")
+        }
+        try await pool.configure()
+        try await systemctl("restart", "ollama-pool-dispatcher.socket")
+        _ = try await pool.ready(1)
+        #expect(try await pool.property("ActiveState", of: "ollama-pool.target") == "active")
+      }
+    }
   }
 }

@@ -38,6 +38,15 @@ package enum ServiceManager {
     return .microseconds(Int64(clamping: microseconds))
   }
 
+  /// To be called by a daemon that has said why it can't go on, before it ends. It would be started again by Restart=,
+  /// or by who waits in its socket, and that must not happen many times a second. Not by ExecStopPost=: systemd doesn't
+  /// stop what is ending already before it restarts the socket, and then refuses the socket. SIGTERM ends the pause.
+  package static func pauseAfterFailure() async {
+    guard getenv("NOTIFY_SOCKET") != nil else { return }
+    signal(SIGTERM, SIG_DFL)
+    try? await Task.sleep(for: .seconds(5))
+  }
+
   private static func notify(_ assignments: String..., status: String? = nil) {
     // A line break would begin an assignment of its own.
     let status = status.map { "STATUS=" + String($0.map { $0.isNewline ? " " : $0 }) }
