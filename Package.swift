@@ -63,7 +63,7 @@ let pages: [Target] = [
     name: "Chat",
     dependencies: [
       "Credentials", "PoolCore", "PoolConfiguration", "OllamaAPI", "QueueStore", "Retrieval", "Gateway",
-      nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"),
+      nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"), collections("OrderedCollections"),
     ],
     resources: chatPage.map { .embedInCode("Page/\($0)") } + [.embedInCode("openapi.yaml")]),
   .target(

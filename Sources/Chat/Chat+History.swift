@@ -1,6 +1,7 @@
 import Gateway
 import NIOCore
 import OllamaAPI
+import OrderedCollections
 import PoolConfiguration
 import PoolCore
 import QueueStore
@@ -12,11 +13,32 @@ extension Chat {
 
   func answerHistory(_ exchange: Exchange, _ asker: Asker) {
     guard let session = asker.session else { return answer(exchange, [], open: []) }
+    awaitedHistories[session, default: []].append(exchange)
+    if !isReadingHistory { readHistory() }
+  }
+
+  /// One at a time, of each session in its turn. They are read faster than they become answers, and would fill the
+  /// memory; and nobody waits for what somebody else asks for many times.
+  private func readHistory() {
+    isReadingHistory = false
+    while let (session, asking) = awaitedHistories.elements.first {
+      awaitedHistories.removeFirst()
+      var waiting = asking[...].drop { !$0.isOpen }
+      guard let exchange = waiting.popFirst() else { continue }
+      if !waiting.isEmpty { awaitedHistories[session] = Array(waiting) }
+      isReadingHistory = true
+      return readHistory(of: session, for: exchange)
+    }
+  }
+
+  private func readHistory(of session: String, for exchange: Exchange) {
     let history = store.history(of: session, last: settings.historyMessages, bytes: Self.shownBytes)
     once(history, exchange) { [self] messages in
       let open = questions.values.filter { $0.session == session && !$0.hasEnded }.sorted { $0.place < $1.place }
       answer(exchange, messages, open: open)
     }
+    // Not at once: whatever else there is to do has its turn in between.
+    history.assumeIsolated().whenComplete { [self] _ in loop.assumeIsolated().execute(readHistory) }
   }
 
   private func answer(_ exchange: Exchange, _ messages: [StoredMessage], open: [Question]) {

@@ -3,6 +3,7 @@ package import Gateway
 import NIOCore
 package import NIOHTTP1
 package import OllamaAPI
+import OrderedCollections
 package import PoolConfiguration
 package import PoolCore
 package import QueueStore
@@ -46,6 +47,9 @@ package final class Chat {
   /// By the request through which they follow.
   var streams: [RequestID: EventStream] = [:]
   var sockets: [ObjectIdentifier: ChatSocket] = [:]
+  /// Who waits to see the history of which session, in the order of the sessions' turns.
+  var awaitedHistories: OrderedDictionary<String, [Exchange]> = [:]
+  var isReadingHistory = false
   let models = ModelList()
   let finder: SourceFinder
   var nextPlace: Int64 = 1

@@ -18,7 +18,7 @@ package final class Gateway {
   let upstreams: UpstreamPool
 
   private var listeners: [any Channel] = []
-  private var connections: [ObjectIdentifier: ClientConnection] = [:]
+  private(set) var connections: [ObjectIdentifier: ClientConnection] = [:]
   /// Those among them that were too many, and are only answered so.
   private var refused: Set<ObjectIdentifier> = []
   private var lastRequestID: UInt64 = 0
@@ -29,6 +29,9 @@ package final class Gateway {
   private(set) var isStopping = false
   /// Bytes of requests that are held: of heads, of bodies, and of what waits behind a request under way.
   package internal(set) var heldBytes = 0
+  /// Bytes of answers that are held because clients don't take them.
+  package private(set) var untakenBytes = 0
+  private var isMakingRoom = false
 
   /// - Parameters:
   ///   - hosts: which names a listener on loopback answers to.
@@ -160,6 +163,27 @@ package final class Gateway {
     connections[ObjectIdentifier(connection)] = nil
     refused.remove(ObjectIdentifier(connection))
     if connections.isEmpty { closing?.succeed(()) }
+  }
+
+  func untakenChanged(by bytes: Int) {
+    untakenBytes += bytes
+    guard bytes > 0, untakenBytes > limits.untaken, !isMakingRoom else { return }
+    isMakingRoom = true
+    // Not in the middle of a write.
+    loop.assumeIsolated().execute { [self] in
+      isMakingRoom = false
+      makeRoom()
+    }
+  }
+
+  /// Closes connections until what clients don't take is little enough. One that takes some keeps its connection longer
+  /// than one that takes nothing.
+  private func makeRoom() {
+    var slow = connections.values.filter { $0.untakenBytes > 0 }.sorted { $0.tookAt > $1.tookAt }
+    while untakenBytes > limits.untaken, slow.count > 1, let slowest = slow.popLast() {
+      delegate.gatewayRefused(.memoryFull, from: slowest.peerAddress)
+      slowest.close()
+    }
   }
 
   func nextRequestID() -> RequestID {

@@ -15,6 +15,9 @@ package struct GatewayLimits: Sendable {
   /// until the answer's end, and what a client sends before its last request is answered. 503 beyond. Heads that have
   /// not come to their end are not among it: at most about 1.6 times `head` for each connection.
   package var bodies = 512 << 20
+  /// What is held of answers that clients don't take, of all at once, in bytes. Beyond, those that have taken nothing
+  /// for longest are taken to have left: else they would fill the memory, or keep others from their answers.
+  package var untaken: Int { bodies / 8 }
   /// Open connections: 503 beyond, and closed.
   package var connections = 20_000
   /// How many beyond these are given time to read the 503. Any more are closed at once, since each takes a descriptor

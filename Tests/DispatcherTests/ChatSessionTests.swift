@@ -53,6 +53,29 @@ struct ChatSessionTests {
     }
   }
 
+  @Test func manyWhoAskForHistoriesAtOnceEachSeeTheirOwn() async throws {
+    try await DispatcherRig.runChat { rig, gpu0 in
+      var cookies: [String] = []
+      for (number, message) in ["a", "b"].enumerated() {
+        let asking = try await rig.askChat(message)
+        cookies.append(try #require(try await asking.head().cookie))
+        try await gpu0.ask(number).answerChat("yes")
+        _ = try await asking.rest()
+      }
+      var clients: [(mine: String, probe: HTTPProbe)] = []
+      for number in 0..<30 {
+        let (cookie, mine) = number % 10 == 9 ? (cookies[1], "b") : (cookies[0], "a")
+        let probe = try await rig.send("GET", "/chat/history", headers: [("Cookie", cookie)], body: "")
+        // Some leave, whether or not it is their turn.
+        if number % 3 == 0 { await probe.close() } else { clients.append((mine, probe)) }
+      }
+      for (mine, probe) in clients {
+        let history = try JSONDecoder().decode(History.self, from: Data(try await probe.answer().bytes))
+        #expect(history.messages.map(\.content) == [mine, "yes"])
+      }
+    }
+  }
+
   @Test func whoIsOnlyAnAddressSeesNoQuestionWithoutItsCookie() async throws {
     try await DispatcherRig.runChat { rig, _ in
       let head = try await rig.askChat("mine").head()

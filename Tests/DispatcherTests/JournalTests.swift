@@ -130,8 +130,8 @@ struct JournalTests {
     ),
     (
       .noRoom(.memoryFull, client: "10.0.0.7"), .warning,
-      "a client at 10.0.0.7 was refused: what is held of requests takes all the memory that is meant for it",
-      ["POOL_REASON": "what is held of requests takes all the memory that is meant for it"]
+      "a client at 10.0.0.7 was refused: what is held of requests, or of answers that nobody takes, fills the memory meant for it",
+      ["POOL_REASON": "what is held of requests, or of answers that nobody takes, fills the memory meant for it"]
     ),
     (
       .noRoom(.pipelineFull, client: "10.0.0.7"), .warning,

@@ -52,6 +52,7 @@ final class GatewayRig: Sendable {
     try await onLoop { gateway, delegate in
       #expect(delegate.ended.map(\.id).sorted() == delegate.allArrived.sorted(), "each exchange ends once")
       #expect(gateway.heldBytes == 0)
+      #expect(gateway.untakenBytes == 0)
       #expect(gateway.openConnections == 0)
       #expect(gateway.idleUpstreamConnections == 0)
     }

@@ -102,6 +102,8 @@ package actor HTTPProbe {
   /// Stops taking bytes from the socket, as a client does that is slow.
   package func pauseReading() async throws { try await channel.setOption(.autoRead, value: false).get() }
   package func resumeReading() async throws { try await channel.setOption(.autoRead, value: true).get() }
+  /// Takes what has come, of a client that is slow.
+  package func readOnce() { channel.read() }
 
   /// Ends what this side sends, and goes on reading.
   package func closeOutput() async throws { try await channel.close(mode: .output) }

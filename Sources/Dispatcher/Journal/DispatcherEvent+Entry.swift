@@ -80,7 +80,7 @@ extension DispatcherEvent {
     case .noRoom(let refusal, let client):
       let reason =
         switch refusal {
-        case .memoryFull: "what is held of requests takes all the memory that is meant for it"
+        case .memoryFull: "what is held of requests, or of answers that nobody takes, fills the memory meant for it"
         case .pipelineFull: "it sent more requests behind one another than are kept for a connection"
         default: "there are as many connections as may be"
         }

@@ -6,11 +6,14 @@ import OllamaAPI
 ///
 /// What the client doesn't take stays in memory, so it must stay small. The channel counts bytes, but each small piece
 /// of a stream keeps alive the whole buffer it was received into. So the channel is given little; what comes beyond
-/// that, until the instance is no longer read, is copied into one backlog.
+/// that, until the instance is no longer read, is copied into one backlog. A whole answer of the pool's own may be
+/// large, and is held until its client has taken it: see ``GatewayLimits/untaken``.
 extension ClientConnection {
   /// The channel's marks, in bytes: above `high` nothing more is written to it until it is down to `low`.
   static let highWaterMark = 4 << 10
   static let lowWaterMark = 1 << 10
+  /// The channel is given no more than this at once, in bytes, so that it shows how a client takes a large answer.
+  private static let piece = 64 << 10
 
   var hasTakenAnswers: Bool { isWritable && backlog.readableBytes == 0 }
 
@@ -20,6 +23,12 @@ extension ClientConnection {
   func send(_ bytes: ByteBuffer) {
     guard hasTakenAnswers else {
       backlog.writeImmutableBuffer(bytes)
+      countUntaken()
+      return
+    }
+    guard bytes.readableBytes <= Self.piece else {
+      backlog = bytes
+      writabilityChanged()
       return
     }
     context?.write(wrapOutboundOut(bytes), promise: nil)
@@ -29,29 +38,47 @@ extension ClientConnection {
   func flush() { context?.flush() }
 
   func sendNow(_ bytes: ByteBuffer) {
-    guard hasTakenAnswers else { return send(bytes) }
+    guard hasTakenAnswers, bytes.readableBytes <= Self.piece else { return send(bytes) }
     context?.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
   }
 
   func writabilityChanged() {
-    guard isWritable else {
-      if closesOnceSent || currentlyAnswers { expect(.takingAnswer) }
+    guard !isWritingBacklog else { return }
+    tookAt = .now()
+    writeBacklog()
+    countUntaken()
+    guard hasTakenAnswers else {
+      switch intake {
+      case .head, .body, .answering: expect(.takingAnswer)
+      case .rest, .deaf: if closesOnceSent { expect(.takingAnswer) }
+      }
       return
-    }
-    if backlog.readableBytes > 0 {
-      let bytes = backlog
-      backlog = ByteBuffer()
-      context?.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
-      guard hasTakenAnswers else { return }
     }
     if closesOnceSent { closeOutput() } else { caughtUp() }
   }
 
-  private var currentlyAnswers: Bool {
-    switch intake {
-    case .body, .answering: true
-    case .head, .rest, .deaf: false
+  /// As much as the channel takes.
+  private func writeBacklog() {
+    isWritingBacklog = true
+    defer { isWritingBacklog = false }
+    while isWritable, let piece = backlog.readSlice(length: min(Self.piece, backlog.readableBytes)),
+      piece.readableBytes > 0
+    {
+      context?.writeAndFlush(wrapOutboundOut(piece), promise: nil)
     }
+    if backlog.readableBytes == 0 { backlog = ByteBuffer() }
+  }
+
+  /// Until all is taken nothing is freed: each piece in the channel keeps alive what it is a piece of.
+  private func countUntaken() {
+    let inChannel = isWritable ? 0 : (try? context?.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+    countUntaken(hasTakenAnswers ? 0 : max(untakenBytes, backlog.storageCapacity + inChannel))
+  }
+
+  func countUntaken(_ bytes: Int) {
+    let change = bytes - untakenBytes
+    untakenBytes = bytes
+    gateway.untakenChanged(by: change)
   }
 
   func sendWhole(
@@ -113,5 +140,4 @@ extension ClientConnection {
     sent.futureResult.assumeIsolated().whenComplete { [self] _ in expect(.closing) }
     context.close(mode: .output, promise: sent)
   }
-
 }

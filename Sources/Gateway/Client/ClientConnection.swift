@@ -60,6 +60,11 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler, Ex
   var isWritable = true
   /// What the channel should not be given yet, in one piece.
   var backlog = ByteBuffer()
+  var isWritingBacklog = false
+  /// What is held of answers because the client doesn't take it, in bytes.
+  var untakenBytes = 0
+  /// When it last took any of that.
+  var tookAt = NIODeadline.now()
   var closesOnceSent = false
   /// Whether the answer to the current request is complete.
   var answerIsSent = false
@@ -96,6 +101,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler, Ex
     let exchange = currentExchange
     intake = .deaf
     dropWaiting()
+    backlog = ByteBuffer()
+    countUntaken(0)
     exchange?.clientLeft()
     gateway.closed(self)
   }
