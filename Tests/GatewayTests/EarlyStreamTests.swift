@@ -9,27 +9,55 @@ import Testing
 struct EarlyStreamTests {
   /// Those whose clients pass comments over.
   static let streams: [RelayTests.Stream] = Array(RelayTests.streams.dropFirst())
-  private static let body = #"{"model":"m","stream":true}"#
+  private static let request = #"{"model":"m","stream":true}"#
+
+  /// A client whose stream has begun, and an instance that may answer it.
+  private struct Begun {
+    let rig: GatewayRig
+    let client: HTTPProbe
+    let head: HTTPProbe.Head
+    let instance: FakeInstance
+
+    /// The instance gets the request.
+    func relay() async throws -> FakeConnection { try await relay(to: instance) }
+
+    func relay(to instance: FakeInstance) async throws -> FakeConnection {
+      let address = try instance.address
+      try await rig.exchange { $0.relay(to: address) }
+      let upstream = try await instance.connection()
+      #expect(try await !upstream.request().contains("HTTP/1.0"))
+      return upstream
+    }
+
+    /// What is left of the stream.
+    func rest() async throws -> String {
+      var text = ""
+      while let piece = try await client.piece() { text += piece.text }
+      return text
+    }
+  }
 
   /// Sends a request whose client wants to hear its place, and has the delegate begin.
-  private static func ask(_ rig: GatewayRig, _ path: String, version: String = "1.1") async throws -> HTTPProbe {
-    try await rig.set { delegate in delegate.onArrival = { #expect($0.beginEarly()) } }
-    let client = try await rig.connect()
-    try await client.send(
-      raw: "POST \(path) HTTP/\(version)\r\nHost: localhost\r\nX-Pool-Progress: 1\r\n"
-        + "Content-Length: \(body.utf8.count)\r\n\r\n\(body)")
-    return client
+  private static func begin(
+    _ stream: RelayTests.Stream, version: String = "1.1", _ body: (Begun) async throws -> Void
+  ) async throws {
+    let instance = try await FakeInstance.start()
+    try await GatewayRig.run { rig in
+      try await rig.set { delegate in delegate.onArrival = { #expect($0.beginEarly()) } }
+      let client = try await rig.connect()
+      try await client.send(
+        raw: "POST \(stream.path) HTTP/\(version)\r\nHost: localhost\r\nX-Pool-Progress: 1\r\n"
+          + "Content-Length: \(request.utf8.count)\r\n\r\n\(request)")
+      try await body(Begun(rig: rig, client: client, head: try await client.head(), instance: instance))
+    }
   }
 
   @Test(
     "tells its place in comments at once, and the answer follows in the same stream",
     arguments: streams, ["1.1", "1.0"])
   func followed(stream: RelayTests.Stream, version: String) async throws {
-    let instance = try await FakeInstance.start()
-    let address = try instance.address
-    try await GatewayRig.run { rig in
-      let client = try await Self.ask(rig, stream.path, version: version)
-      let head = try await client.head()
+    try await Self.begin(stream, version: version) { begun in
+      let (rig, client, head) = (begun.rig, begun.client, begun.head)
       #expect(head.status == 200 && head["Content-Type"] == "text/event-stream")
       #expect(head["Cache-Control"] == "no-store" && head["X-Accel-Buffering"] == "no")
       #expect(head["X-Request-Id"] == "1")
@@ -39,9 +67,7 @@ struct EarlyStreamTests {
         #expect(try await client.piece()?.text == ": \(place)\n\n")
       }
       #expect(try await rig.exchange { !$0.hasBegun && $0.answerStatus == nil })
-      try await rig.exchange { $0.relay(to: address) }
-      let upstream = try await instance.connection()
-      #expect(try await !upstream.request().contains("HTTP/1.0"))
+      let upstream = try await begun.relay()
       try await rig.exchange { $0.comment("loading".utf8) }
       #expect(try await client.piece()?.text == ": loading\n\n")
       try await upstream.send(RelayTests.head(stream.type))
@@ -154,24 +180,18 @@ struct EarlyStreamTests {
 
   @Test("ends with the error as an event in its dialect, and a proper end", arguments: streams, failures)
   func failed(stream: RelayTests.Stream, failure: Failure) async throws {
-    let instance = try await FakeInstance.start()
-    let address = try instance.address
-    try await GatewayRig.run { rig in
-      let client = try await Self.ask(rig, stream.path)
-      _ = try await client.head()
+    try await Self.begin(stream) { begun in
+      let rig = begun.rig
       try await rig.exchange { $0.comment("1".utf8) }
       if let sent = failure.sent {
-        try await rig.exchange { $0.relay(to: address) }
-        let upstream = try await instance.connection()
-        _ = try await upstream.request()
-        let begun = RelayTests.head(stream.type) + RelayTests.chunk(stream.pieces[0])
-        try await upstream.send(sent.replacing("half", with: begun))
+        let upstream = try await begun.relay()
+        let half = RelayTests.head(stream.type) + RelayTests.chunk(stream.pieces[0])
+        try await upstream.send(sent.replacing("half", with: half))
         await upstream.close()
       } else {
         try await rig.exchange { $0.refuse(.testRefusal) }
       }
-      var text = ""
-      while let piece = try await client.piece() { text += piece.text }
+      let text = try await begun.rest()
       #expect(text.hasPrefix(failure.hasBegun ? ": 1\n\n\(stream.pieces[0])" : ": 1\n\n"))
       #expect(text.hasSuffix("\n\n"))
       let events = text.split(separator: "\n\n").filter { !$0.hasPrefix(":") }
@@ -187,24 +207,18 @@ struct EarlyStreamTests {
 
   @Test("goes on telling its place when an attempt fails and it waits again")
   func again() async throws {
-    let (first, second) = (try await FakeInstance.start(), try await FakeInstance.start())
-    let (one, other) = (try first.address, try second.address)
-    try await GatewayRig.run { rig in
+    let other = try await FakeInstance.start()
+    let stream = Self.streams[0]
+    try await Self.begin(stream) { begun in
+      let (rig, client) = (begun.rig, begun.client)
       try await rig.set { delegate in delegate.onFailure = { _, _ in .wait } }
-      let stream = Self.streams[0]
-      let client = try await Self.ask(rig, stream.path)
-      _ = try await client.head()
-      try await rig.exchange { $0.relay(to: one) }
-      let upstream = try await first.connection()
-      _ = try await upstream.request()
+      let upstream = try await begun.relay()
       try await upstream.answer("{}", status: 500)
       try await upstream.waitUntilClosed()
       try await rig.exchange { $0.comment("1".utf8) }
       #expect(try await client.piece()?.text == ": 1\n\n")
-      try await rig.exchange { $0.relay(to: other) }
-      let next = try await second.connection()
-      _ = try await next.request()
-      try await next.send(RelayTests.head(stream.type) + RelayTests.chunk(stream.pieces[1]) + "0\r\n\r\n")
+      try await begun.relay(to: other).send(
+        RelayTests.head(stream.type) + RelayTests.chunk(stream.pieces[1]) + "0\r\n\r\n")
       #expect(try await client.piece()?.text == stream.pieces[1])
       #expect(try await client.piece() == nil)
       try await rig.waitForOutcomes([.served])
@@ -216,16 +230,10 @@ struct EarlyStreamTests {
 
   @Test("ends at once when its client leaves", arguments: Stage.allCases)
   func left(stage: Stage) async throws {
-    let instance = try await FakeInstance.start()
-    let address = try instance.address
-    try await GatewayRig.run { rig in
-      let stream = Self.streams[0]
-      let client = try await Self.ask(rig, stream.path)
-      _ = try await client.head()
-      if stage != .waiting {
-        try await rig.exchange { $0.relay(to: address) }
-        _ = try await instance.connection().request()
-      }
+    let stream = Self.streams[0]
+    try await Self.begin(stream) { begun in
+      let (rig, client, instance) = (begun.rig, begun.client, begun.instance)
+      if stage != .waiting { _ = try await begun.relay() }
       switch stage {
       case .waiting, .sent: break
       case .answering:
@@ -248,12 +256,9 @@ struct EarlyStreamTests {
 
   @Test("leaves comments out that its client does not take, and gives it the rest")
   func neverReading() async throws {
-    let instance = try await FakeInstance.start()
-    let address = try instance.address
-    try await GatewayRig.run { rig in
-      let stream = Self.streams[0]
-      let client = try await Self.ask(rig, stream.path)
-      _ = try await client.head()
+    let stream = Self.streams[0]
+    try await Self.begin(stream) { begun in
+      let (rig, client) = (begun.rig, begun.client)
       try await client.pauseReading()
       let comment = String(repeating: "x", count: 10_000)
       // Far more than the kernel's buffers hold.
@@ -262,13 +267,10 @@ struct EarlyStreamTests {
         try await rig.exchange { exchange in for _ in 0..<100 { exchange.comment(comment.utf8) } }
       }
       #expect(try await rig.exchange { $0.connection?.backlog.readableBytes ?? 0 } < 64 << 10)
-      try await rig.exchange { $0.relay(to: address) }
-      let upstream = try await instance.connection()
-      _ = try await upstream.request()
+      let upstream = try await begun.relay()
       try await upstream.send(RelayTests.head(stream.type) + RelayTests.chunk(stream.pieces[1]) + "0\r\n\r\n")
       try await client.resumeReading()
-      var text = ""
-      while let piece = try await client.piece() { text += piece.text }
+      let text = try await begun.rest()
       #expect(text.hasSuffix("\n\n\(stream.pieces[1])") && text.utf8.count < count / 2 * comment.utf8.count)
       try await rig.waitForOutcomes([.served])
     }
