@@ -38,7 +38,7 @@ let vocabularies: [Target] = [
   .target(name: "OllamaAPI", dependencies: ["Addresses", "PoolCore"]),
   .target(name: "Systemd", dependencies: ["CSystemd"]),
   .target(name: "GPUInventory", dependencies: ["PoolCore", "CNVML"]),
-  .target(name: "QueueStore", dependencies: [grdb, nio("NIOCore")]),
+  .target(name: "QueueStore", dependencies: ["PoolCore", grdb, nio("NIOCore")]),
   .target(name: "Retrieval", dependencies: [crypto, grdb, nio("NIOCore")]),
 ]
 
@@ -121,7 +121,8 @@ let tests: [Target] = [
   .testTarget(
     name: "QueueStoreTests",
     dependencies: [
-      "QueueStore", "Simulation", "TestSupport", grdb, nio("NIOCore"), nio("NIOEmbedded"), nio("NIOPosix"),
+      "PoolCore", "QueueStore", "Simulation", "TestSupport", grdb, nio("NIOCore"), nio("NIOEmbedded"),
+      nio("NIOPosix"),
     ]),
   .testTarget(
     name: "ChatTests",

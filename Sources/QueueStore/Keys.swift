@@ -1,26 +1,10 @@
 package import NIOCore
+package import PoolCore
 
 /// An API key, which is known by its hash alone.
 package struct StoredKey: Equatable, Sendable {
   package enum Role: String, StoredWord, Sendable {
     case user, administrator
-  }
-
-  /// What differs from the limits of its class; nil where nothing does.
-  package struct Limits: Equatable, Sendable {
-    package var requestsPerHour: Int?
-    package var tokensPerHour: Int?
-    package var concurrent: Int?
-    package var waiting: Int?
-
-    package init(
-      requestsPerHour: Int? = nil, tokensPerHour: Int? = nil, concurrent: Int? = nil, waiting: Int? = nil
-    ) {
-      self.requestsPerHour = requestsPerHour
-      self.tokensPerHour = tokensPerHour
-      self.concurrent = concurrent
-      self.waiting = waiting
-    }
   }
 
   package var id: String
@@ -31,12 +15,13 @@ package struct StoredKey: Equatable, Sendable {
   package var role: Role
   /// nil for the default class.
   package var className: String?
-  package var limits: Limits
+  /// What differs from those of its class; nil where nothing does.
+  package var limits: UserLimits
   package var createdAt: WallTime
   package var revokedAt: WallTime?
 
   package init(
-    id: String, name: String, hash: [UInt8], role: Role, className: String? = nil, limits: Limits = Limits(),
+    id: String, name: String, hash: [UInt8], role: Role, className: String? = nil, limits: UserLimits = UserLimits(),
     createdAt: WallTime, revokedAt: WallTime? = nil
   ) {
     self.id = id

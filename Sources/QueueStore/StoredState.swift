@@ -1,5 +1,6 @@
 import GRDB
 package import NIOCore
+import PoolCore
 
 /// All that a dispatcher has to have in memory.
 package struct StoredState: Equatable, Sendable {
@@ -36,7 +37,7 @@ extension StoredKey {
       StoredKey(
         id: try row.text(), name: try row.text(), hash: try row.bytes(), role: try row.word(),
         className: try row.optionalText(),
-        limits: Limits(
+        limits: UserLimits(
           requestsPerHour: try row.optionalInt(), tokensPerHour: try row.optionalInt(),
           concurrent: try row.optionalInt(), waiting: try row.optionalInt()),
         createdAt: try row.time(), revokedAt: try row.optionalTime())

@@ -1,4 +1,5 @@
 import NIOCore
+import PoolCore
 import TestSupport
 import Testing
 
@@ -15,7 +16,7 @@ struct RecordTests {
     var full = Self.key("full", hash: 255, at: 2)
     full.role = .administrator
     full.className = "enterprise"
-    full.limits = StoredKey.Limits(requestsPerHour: 10, tokensPerHour: 1 << 40, concurrent: 0, waiting: 3)
+    full.limits = UserLimits(requestsPerHour: 10, tokensPerHour: 1 << 40, concurrent: 0, waiting: 3)
     full.revokedAt = 7
     let plain = Self.key("plain", hash: 0, at: 3)
     let state = try await StoreFixture().reopened { store in

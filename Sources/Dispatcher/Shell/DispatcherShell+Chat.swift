@@ -24,10 +24,7 @@ extension AccessControl.IssuedKey {
       id: key.id, hash: key.hash, createdAt: key.createdAt,
       grant: AccessRules.KeyGrant(
         id: key.id, name: key.name, role: key.role == .administrator ? .administrator : .user,
-        className: key.className,
-        limits: UserLimits(
-          requestsPerHour: key.limits.requestsPerHour, tokensPerHour: key.limits.tokensPerHour,
-          concurrent: key.limits.concurrent, waiting: key.limits.waiting)))
+        className: key.className, limits: key.limits))
   }
 }
 

@@ -22,7 +22,7 @@ extension DispatcherShell {
     let stored = StoredKey(
       id: Self.newKeyID, name: order.name, hash: key.hash,
       role: order.role == .administrator ? .administrator : .user, className: order.class,
-      limits: StoredKey.Limits(
+      limits: UserLimits(
         requestsPerHour: order.requestsPerHour, tokensPerHour: order.tokensPerHour, concurrent: order.concurrent,
         waiting: order.waiting),
       createdAt: nextKeyTime)
