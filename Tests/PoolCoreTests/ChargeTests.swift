@@ -258,6 +258,52 @@ import Testing
     #expect(pool.started == [1, 4, 5])
   }
 
+  /// Which models each instance serves, before and after, and whether the pool of m is the same one.
+  private static let changes: [(before: [[String]], after: [[String]], stays: Bool)] = [
+    ([["m"], ["n"]], [["a"], ["m"], ["n"]], true), ([["a"], ["m"]], [["m"], ["n"]], true),
+    ([["m"]], [["m"], ["n"]], true), ([["m"], ["n"]], [["m"]], true), ([["m"], ["n"]], [["m"], ["n"], ["m"]], true),
+    ([["m"], ["n"]], [["m", "n"]], false), ([["m"], ["n"]], [["m"], []], false),
+    ([["m", "n"]], [["m"], ["n"]], false),
+  ]
+
+  @Test(arguments: changes)
+  func whatUsersHaveHadOutlivesAChangeOfOtherPools(before: [[String]], after: [[String]], stays: Bool) {
+    var order = ServiceOrder()
+    order.pools = Pools(before)
+    func come(_ number: UInt64, _ user: UserID, _ tokens: Int) {
+      order.append(
+        DispatchRequest(id: RequestID(number), model: "m", share: share(user), inputTokens: tokens), at: .zero)
+    }
+    func waiting() -> [UInt64] { order.waiting.map(\.number) }
+    come(1, "a", 900)
+    come(2, "b", 100)
+    for number: UInt64 in 1...2 {
+      order.callUp(RequestID(number))
+      order.remove(RequestID(number), .tokens(0))
+    }
+    come(3, "b", 100)
+    come(4, "a", 100)
+    come(5, "b", 100)
+    order.callUp(RequestID(3))
+    // a has had 900; b 100, and what the one that runs is expected to take: 100 and twice 211.
+    #expect(waiting() == [5, 4])
+    order.pools = Pools(after)
+    guard stays else {
+      // As if all had been so since these three came.
+      #expect(waiting() == [4, 5])
+      return
+    }
+    #expect(waiting() == [5, 4])
+    // Who is new comes among the others.
+    come(6, "c", 100)
+    #expect(waiting() == [5, 6, 4])
+    // What runs is charged in the end as before: b has had 100, 100 and twice 400.
+    order.remove(RequestID(3), .tokens(400))
+    #expect(waiting() == [6, 4, 5])
+    order.pools = Pools(before)
+    #expect(waiting() == [6, 4, 5])
+  }
+
   @Test func onlyThoseWithNothingOpenAreForgotten() {
     var counters = TokenCounters()
     for number in 0..<12_000 {

@@ -118,7 +118,7 @@ extension ServiceOrder {
       entries[id]?.level = UserClass.bounded(priority: new.priority)
       stay(id, at: now)
     }
-    renew(keepsCounters: true)
+    renew { $0 }
   }
 
   /// Lifts those that have waited for long.
@@ -200,22 +200,24 @@ extension ServiceOrder {
   /// What the order goes by has changed: as if it had been so since those came who are here. Whoever is being served
   /// has had what that is expected to take, and nobody is lifted: all have waited together.
   ///
-  /// - Parameter keepsCounters: where the same users are compared as before: they keep what they have had, and whoever
-  ///   is new in a lane comes among the others there.
-  mutating func renew(keepsCounters: Bool = false) {
-    let kept = keepsCounters ? counters.mapValues(\.withoutRequests) : [:]
+  /// - Parameter successor: where the users of a lane are compared from now on: they keep what they have had, and
+  ///   whoever is new there comes among the others. nil where the lane is no more.
+  mutating func renew(_ successor: (Lane) -> Lane?) {
+    var kept: [Lane: TokenCounters] = [:]
+    for (lane, counters) in counters { successor(lane).map { kept[$0] = counters.withoutRequests } }
     (all, counters, shifted, agedUsers) = (RankedSet(), kept, [], [])
     kinds.removeAllKeys()
     models.removeAllKeys()
     let ids = entries.keys.sorted()
     for id in ids {
+      entries[id].map { entries[id]?.pool = pools.number(of: models.name(of: $0.model) ?? nil) }
       guard let entry = entries[id] else { continue }
-      entries[id]?.pool = pools.number(of: models.name(of: entry.model) ?? nil)
       // Without turns nobody is past them.
       if entry.isAged, !isFair { entries[id]?.level = 0 }
       guard let lane = entry.chargedIn else { continue }
-      if lane == entry.lane, kept[lane]?.knows(entry.share.user) == true {
-        change(lane) { $0.comesBack(entry.share.user) }
+      if successor(lane) == entry.lane, kept[entry.lane]?.knows(entry.share.user) == true {
+        entries[id]?.chargedIn = entry.lane
+        change(entry.lane) { $0.comesBack(entry.share.user) }
       } else {
         entries[id]?.spent = 0
         takeTurn(id)

@@ -79,11 +79,17 @@ package struct ServiceOrder: Sendable {
   static let aged = -1
 
   /// Whether users who have had less come before those who have had more.
-  package var isFair = true { didSet { if isFair != oldValue { renew() } } }
+  package var isFair = true { didSet { if isFair != oldValue { renew { _ in nil } } } }
   /// After so long in a level a request counts as of the one above; nil for never.
   package var aging: Duration?
   /// Which models' requests want the same instances.
-  var pools = Pools() { didSet { if pools != oldValue { renew() } } }
+  var pools = Pools() {
+    didSet {
+      guard pools != oldValue else { return }
+      let numbers = pools.numbers(ofThoseIn: oldValue)
+      renew { lane in numbers[lane.pool].map { Lane(level: lane.level, pool: $0) } }
+    }
+  }
 
   var entries: [RequestID: Entry] = [:]
   var all = RankedSet<Key>()
