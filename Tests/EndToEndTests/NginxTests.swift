@@ -4,8 +4,16 @@ import Testing
 
 /// The chat behind an nginx that knows nothing of it.
 @Suite(.serialized, .enabled(if: Tool.isHere("nginx"), Tool.remedy("nginx"))) struct NginxTests {
-  @Test("A wait of 90 s behind nginx's defaults: nothing is cut off, held back or lost")
-  func longWait() async throws {
+  @Test(
+    "Waits of 90 s behind nginx's defaults, with an instance and without one: nothing is cut off, held back or lost")
+  func longWaits() async throws {
+    // Together: both do nothing most of the time.
+    async let inTheQueue: Void = waitInTheQueue()
+    try await waitWithoutModel()
+    try await inTheQueue
+  }
+
+  private func waitInTheQueue() async throws {
     let setup = Pool.Setup(
       settings: "chat:\n  default_model: llama3.2", simulator: ["TOKENS_PER_SECOND": "10"])
     try await withPool(setup) { pool in
@@ -63,8 +71,8 @@ import Testing
     }
   }
 
-  @Test("A question without a model, before any instance is there: taken at once, and kept alive for 95 s")
-  func withoutModel() async throws {
+  /// A question without a model, before any instance is there: taken at once, and kept alive for 95 s.
+  private func waitWithoutModel() async throws {
     let pool = try Pool(Pool.Setup(faults: "slow-start 95"))
     defer { pool.kill() }
     let nginx = try await Nginx.plain(before: pool)
