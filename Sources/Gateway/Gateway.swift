@@ -181,7 +181,7 @@ package final class Gateway {
   private func makeRoom() {
     var slow = connections.values.filter { $0.untakenBytes > 0 }.sorted { $0.tookAt > $1.tookAt }
     while untakenBytes > limits.untaken, slow.count > 1, let slowest = slow.popLast() {
-      delegate.gatewayRefused(.memoryFull, from: slowest.peerAddress)
+      delegate.gatewayCutOff(slowest.peerAddress)
       slowest.close()
     }
   }

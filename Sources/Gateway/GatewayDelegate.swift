@@ -37,6 +37,9 @@ package protocol GatewayDelegate: AnyObject {
   /// The gateway has refused what a client sent, before it became an exchange that arrived.
   func gatewayRefused(_ refusal: GatewayRefusal, from peer: SocketAddress?)
 
+  /// For want of memory a client was taken to have left that took nothing of its answer; see ``GatewayLimits/untaken``.
+  func gatewayCutOff(_ peer: SocketAddress?)
+
   /// This process could open no connection to an instance, for want of descriptors or the like. The gateway tries
   /// again.
   func gatewayLacksConnection(problem: String)

@@ -133,6 +133,7 @@ final class RecordingDelegate: GatewayDelegate {
   private(set) var failures: [AttemptFailure] = []
   private(set) var ended: [(id: UInt64, outcome: ExchangeOutcome)] = []
   private(set) var refusals: [GatewayRefusal] = []
+  private(set) var cutOff = 0
   private(set) var lacks: [String] = []
 
   struct WeakExchange { weak var exchange: Exchange? }
@@ -191,6 +192,8 @@ final class RecordingDelegate: GatewayDelegate {
   func gatewayRefused(_ refusal: GatewayRefusal, from peer: SocketAddress?) {
     refusals.append(refusal)
   }
+
+  func gatewayCutOff(_ peer: SocketAddress?) { cutOff += 1 }
 
   func gatewayLacksConnection(problem: String) { lacks.append(problem) }
 }

@@ -42,7 +42,7 @@ struct UntakenAnswerTests {
         // It is not the room of what others ask.
         #expect(try await rig.heldBytes == 0)
       }
-      #expect(try await rig.onLoop { _, delegate in delegate.refusals } == Array(repeating: .memoryFull, count: 7))
+      #expect(try await rig.onLoop { _, delegate in delegate.cutOff } == 7)
       // Whoever reads needs room for a moment: at most one more goes.
       let answer = try await HTTPProbe.exchange("GET", "/", port: rig.port)
       #expect(answer.bytes.count == Self.answer.count)
@@ -76,7 +76,7 @@ struct UntakenAnswerTests {
           count += try #require(await slow.piece()).bytes.count
         }
       }
-      #expect(try await rig.onLoop { _, delegate in delegate.refusals.count } == 2)
+      #expect(try await rig.onLoop { _, delegate in delegate.cutOff } == 2)
       try await slow.resumeReading()
       while let piece = try await slow.piece() { count += piece.bytes.count }
       #expect(count == Self.answer.count)

@@ -162,7 +162,14 @@ extension DispatcherShell: GatewayDelegate {
 
   func gatewayRefused(_ refusal: GatewayRefusal, from peer: SocketAddress?) {
     metrics.gatewayRefused(refusal)
-    if refusal.isForWantOfRoom { tell(.noRoom(refusal, client: peer?.ipAddress ?? "an unknown address")) }
+    if refusal.isForWantOfRoom { tellNoRoom(refusal, peer) }
+  }
+
+  /// Its request has been counted, or will be.
+  func gatewayCutOff(_ peer: SocketAddress?) { tellNoRoom(.memoryFull, peer) }
+
+  private func tellNoRoom(_ refusal: GatewayRefusal, _ peer: SocketAddress?) {
+    tell(.noRoom(refusal, client: peer?.ipAddress ?? "an unknown address"))
   }
 
   func gatewayLacksConnection(problem: String) { tell(.connectionLacked(problem: problem)) }
