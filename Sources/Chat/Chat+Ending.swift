@@ -18,7 +18,7 @@ extension Chat {
       finish(question, .refused(.answerTooLong))
     } else if answer.wasStopped {
       finish(question, .stopped)
-    } else if isStopping, error != nil, question.wasTold {
+    } else if isStopping, question.wasTold, error != nil || question.phase == .suspended {
       leaveForNext(question)
     } else if let error {
       finish(question, .refused(ChatError(error, served: pool.servedModels)))

@@ -88,7 +88,7 @@ extension Chat {
   }
 
   /// Nobody follows it any more. Whoever means to come back has the server go on for a while; of anybody else the place
-  /// and the slot are free at once, and the turn is kept for as long.
+  /// and the slot are free at once, and the turn is kept for as long: by the next dispatcher where this one stops.
   func unwatched(_ question: Question) {
     guard question.phase == .open else { return }
     question.deadline = pool.now + settings.resumeWithin
@@ -96,7 +96,7 @@ extension Chat {
     question.phase = .suspended
     note(store.setRequest(question.id, state: .suspended, attempts: question.life))
     question.stopSearch()
-    pool.suspend(exchange.id)
+    if isStopping { exchange.leave() } else { pool.suspend(exchange.id) }
   }
 
   // MARK: Enough

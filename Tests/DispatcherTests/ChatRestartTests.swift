@@ -85,6 +85,39 @@ struct ChatRestartTests {
     }
   }
 
+  @Test func whoLeavesWhileTheDispatcherStopsIsNotWaitedForAndMayComeBackToTheNextOne() async throws {
+    let state = try TemporaryDirectory()
+    let files = StoredFiles(state: state)
+    var (key, name, after) = ("", "", TemporaryDirectory?.none)
+    try await DispatcherRig.runChat {
+      $0.stateFolder = state.path
+    } _: { rig, gpu0 in
+      key = try await rig.addKey("ann")
+      let client = try await rig.askChat("long", key: key)
+      name = try #require(try await client.head()["X-Request-Id"])
+      let asked = try await gpu0.ask(0)
+      try await asked.begin()
+      let drain = Task { await rig.daemon.drain(within: .seconds(60)) }
+      try await rig.wait("it drains") { $0.draining }
+      let left = ContinuousClock.now
+      await client.close()
+      await drain.value
+      #expect(ContinuousClock.now - left < .seconds(20))
+      try await asked.waitUntilClosed()
+      try await eventually("it is written down") { try await files.read().requests.map(\.state) == [.suspended] }
+      after = try files.copied()
+    }
+    let state2 = try #require(after)
+    try await DispatcherRig.runChat {
+      $0.stateFolder = state2.path
+    } _: { rig, gpu0 in
+      let client = try await rig.send("GET", "/chat/stream/\(name)", key: key, body: "")
+      #expect(try await client.head().status == 200)
+      try await gpu0.ask(0).answerChat("at last")
+      #expect(try await client.rest().contains("at last"))
+    }
+  }
+
   @Test func aQuestionIsKnownByItsClientsNameAfterARestartToo() async throws {
     let state = try TemporaryDirectory()
     let files = StoredFiles(state: state)
