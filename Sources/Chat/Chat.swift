@@ -111,7 +111,7 @@ package final class Chat {
     asker(exchange).flatMap { question(name, of: $0, mayEnd: true) }?.exchange?.id
   }
 
-  /// An operator has moved a request. If it is a question, the next dispatcher has it there, too.
+  /// An operator or age has moved a request. If it is a question, the next dispatcher has it there, too.
   package func moved(_ id: RequestID, toPriority priority: Int) {
     if let question = asked[id] { note(store.setPriority(String(priority), ofRequest: question.id)) }
   }

@@ -74,6 +74,7 @@ extension PoolSimulation {
     case .start(let id, let instance): attempt(id, on: instance)
     case .withdraw(let id): withdraw(id)
     case .end(let id, let outcome, _): end(id, outcome)
+    case .lifted: break
     case .probe(let id, let invocation):
       let answers = isAnswering(id, invocation)
       let delay =

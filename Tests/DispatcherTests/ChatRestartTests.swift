@@ -145,6 +145,27 @@ struct ChatRestartTests {
     _ = asking
   }
 
+  @Test func whereAgeHasLiftedAQuestionIsWrittenDown() async throws {
+    let state = try TemporaryDirectory()
+    let files = StoredFiles(state: state)
+    try await DispatcherRig.run {
+      $0.chat.defaultModel = "m"
+      $0.queue.aging = .seconds(1)
+    } options: {
+      $0.stateFolder = state.path
+    } _: { rig in
+      let gpu0 = try await FakeOllama.start()
+      try await rig.use(gpu0)
+      let running = try await rig.askChat("runs")
+      _ = try await gpu0.ask(0)
+      let waiting = try await rig.askChat("waits", more: #","priority":2"#)
+      #expect(try await waiting.head().status == 200)
+      #expect(try await files.read().requests.map(\.priority).first == "1")
+      try await eventually("it is lifted") { try await files.read().requests.map(\.priority) == ["1", "0"] }
+      _ = running
+    }
+  }
+
   @Test func aQuestionThatAnOperatorMovedStaysThereOverARestartAndAReload() async throws {
     let state = try TemporaryDirectory()
     let files = StoredFiles(state: state)

@@ -233,4 +233,18 @@ import Testing
     #expect(pool.started == [1, 3])
     #expect(pool.dispatch.cancel(RequestID(9), at: pool.now) == nil)
   }
+
+  @Test func whereAgeLiftsARequestIsTold() {
+    var limits = DispatchLimits()
+    limits.aging = .seconds(100)
+    var pool = PoolUnderTest(instances: 1, limits: limits)
+    pool.arrive(1)
+    pool.arrive(2, share: DispatchRequest.Share(user: "b", priority: 2))
+    pool.advance(.seconds(99), progress: [1: .zero])
+    #expect(pool.lifted == [:])
+    pool.advance(.seconds(1), progress: [1: .zero])
+    #expect(pool.lifted == [2: 1])
+    pool.advance(.seconds(100), progress: [1: .zero])
+    #expect(pool.lifted == [2: 0])
+  }
 }

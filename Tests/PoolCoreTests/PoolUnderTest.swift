@@ -11,6 +11,8 @@ struct PoolUnderTest {
   var withdrawn: [UInt64] = []
   var ended: [UInt64: RequestOutcome] = [:]
   var retryAfter: [UInt64: Duration] = [:]
+  /// The priority that age has lifted each into.
+  var lifted: [UInt64: Int] = [:]
   var loads: [String] = []
   /// Instances that were asked what they hold, and have not answered.
   var asked: [InstanceID] = []
@@ -149,6 +151,7 @@ struct PoolUnderTest {
       case .end(let id, let outcome, let pause):
         ended[id.number] = outcome
         retryAfter[id.number] = pause
+      case .lifted(let id, let priority): lifted[id.number] = priority
       case .probe(let id, let invocation): probes.append((id, invocation))
       case .load(_, _, let model): loads.append(model)
       case .askLoaded(let id, _): asked.append(id)

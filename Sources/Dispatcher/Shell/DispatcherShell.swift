@@ -121,6 +121,7 @@ final class DispatcherShell {
     case .start(let id, let instance): start(id, on: instance)
     case .withdraw(let id): withdraw(id)
     case .end(let id, let outcome, let retryAfter): end(id, outcome, retryAfter: retryAfter)
+    case .lifted(let id, let priority): chat?.moved(id, toPriority: priority)
     case .probe(let id, let invocation): probe(id, invocation)
     case .load(let id, let invocation, let model): load(model, on: id, invocation)
     case .askLoaded(let id, let invocation): askLoaded(id, invocation)

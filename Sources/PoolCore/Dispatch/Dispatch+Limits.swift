@@ -6,14 +6,16 @@ extension Dispatch {
   ///
   /// - Parameter progress: of a request that is being served; nil where there was nothing yet.
   package mutating func tick(at now: Instant, progress: (RequestID) -> RequestProgress?) -> [DispatchAction] {
-    order.age(at: now)
+    let lifted = order.age(at: now).compactMap { id in
+      order.level(of: id).map { DispatchAction.lifted(id, toPriority: $0) }
+    }
     for instance in instances.values {
       for id in instance.leases.union(instance.references) {
         guard let progress = progress(id) else { continue }
         progressed(id, questionTokens: progress.questionTokens, answerTokens: progress.answerTokens, at: now)
       }
     }
-    var actions = expire(at: now) + refuseUnserved(at: now) + refuseWaitingWriters(at: now)
+    var actions = lifted + expire(at: now) + refuseUnserved(at: now) + refuseWaitingWriters(at: now)
     for id in instances.keys { actions += overruns(of: id, at: now) { progress($0)?.movedAt } }
     return actions + probesDue(at: now) + listsDue(at: now) + assignFreeSlots(at: now) + preloadsDue(at: now)
       + reportIfDrained()

@@ -8,6 +8,8 @@ package enum DispatchAction: Hashable, Sendable {
   ///
   /// - retryAfter: when it is worth asking again, as far as that is known.
   case end(RequestID, RequestOutcome, retryAfter: Duration? = nil)
+  /// Age has lifted a request that waits into this priority. Where it is written down, it is to be found there.
+  case lifted(RequestID, toPriority: Int)
   /// Ask the instance for its version, within ``DispatchLimits/probeTimeout``.
   case probe(InstanceID, InvocationID)
   /// Load this model on the instance and pin it.
