@@ -65,7 +65,7 @@ extension Chat {
   /// Whether anybody may want to hear where a question stands.
   package var followsPlaces: Bool { !asked.isEmpty }
 
-  /// A request waits there now.
+  /// A request stands there now.
   ///
   /// - Returns: whether it is a question.
   package func tell(_ place: QueuePlace, to id: RequestID) -> Bool {

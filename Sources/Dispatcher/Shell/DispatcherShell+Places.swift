@@ -62,8 +62,13 @@ extension DispatcherShell {
     let left = places.untold.dropFirst(Self.slice)
     // An empty slice would keep all that it was cut from.
     places.untold = left.isEmpty ? [] : left
-    guard !left.isEmpty, !isClosed else { return }
-    loop.assumeIsolated().execute { [self] in tellPlaces() }
+    guard !isClosed else { return }
+    if !left.isEmpty {
+      loop.assumeIsolated().execute { [self] in tellPlaces() }
+    } else if core.revision != places.revision {
+      // Something has changed meanwhile.
+      placesChanged()
+    }
   }
 
   // MARK: In comments
