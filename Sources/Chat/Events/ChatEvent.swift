@@ -28,8 +28,10 @@ enum ChatEvent {
     case .queue(let place):
       json.raw("{\"type\":\"queue\",")
       json.members(of: place)
-      json.raw(",\"message\":")
-      json.string(language.queued(at: place.position))
+      json.raw(",\"message\":\"")
+      json.raw(language.queuedAt)
+      json.number(place.position)
+      json.raw("\"")
     case .sources(let sources):
       json.raw("{\"type\":\"sources\",\"sources\":")
       AnswerSource.write(sources, &json)

@@ -16,10 +16,11 @@ package enum ChatLanguage: String, Sendable, CaseIterable {
     self = best?.language ?? .italian
   }
 
-  func queued(at position: Int) -> String {
+  /// What the position follows.
+  var queuedAt: StaticString {
     switch self {
-    case .italian: "In coda: posizione \(position)"
-    case .english: "In the queue: position \(position)"
+    case .italian: "In coda: posizione "
+    case .english: "In the queue: position "
     }
   }
 }
