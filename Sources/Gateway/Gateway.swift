@@ -32,6 +32,8 @@ package final class Gateway {
   /// Bytes of answers that are held because clients don't take them.
   package private(set) var untakenBytes = 0
   private var isMakingRoom = false
+  /// The last piece of an answer of the pool's own.
+  var piece = ByteBuffer()
 
   /// - Parameters:
   ///   - hosts: which names a listener on loopback answers to.

@@ -54,10 +54,14 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler, Ex
   /// Whether what was read last completed anything.
   private var readParts = false
   let decoding: RequestDecoding
+  /// The channel's socket, as long as that is open; -1 where there is none.
+  private(set) var descriptor: CInt = -1
 
   // See `ClientConnection+Answer`.
   /// Whether the channel takes more without piling it up.
   var isWritable = true
+  /// Whether the channel may have something that it has not sent yet.
+  var channelMayHold = false
   /// What the channel should not be given yet, in one piece.
   var backlog = ByteBuffer()
   var isWritingBacklog = false
@@ -83,10 +87,15 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler, Ex
   // MARK: The channel's events
 
   func handlerAdded(context: ChannelHandlerContext) { self.context = context }
-  func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+  func handlerRemoved(context: ChannelHandlerContext) {
+    self.context = nil
+    descriptor = -1
+  }
 
   func channelActive(context: ChannelHandlerContext) {
     peerAddress = context.remoteAddress
+    let socket = try? context.pipeline.syncOperations.withUnsafeTransportIfAvailable(of: CInt.self) { $0 }
+    descriptor = socket ?? -1
     expect(.request)
     if !gateway.opened(self) {
       refuse(.tooManyConnections)
@@ -99,6 +108,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler, Ex
 
   func channelInactive(context: ChannelHandlerContext) {
     let exchange = currentExchange
+    descriptor = -1
     intake = .deaf
     dropWaiting()
     backlog = ByteBuffer()

@@ -30,12 +30,17 @@ extension Exchange {
     client.flush()
   }
 
+  /// Of the memory for pieces, in bytes: nearly all are small.
+  private static let pieceKept = 16 << 10
+
   /// The next piece; it goes out at once.
   package func stream(_ bytes: some Collection<UInt8>) {
     guard case .streaming(let own) = stage, let client, !bytes.isEmpty else { return }
-    var buffer = ByteBufferAllocator().buffer(capacity: bytes.count + 16)
-    if own.isChunked { HTTPText.writeChunk(bytes, into: &buffer) } else { buffer.writeBytes(bytes) }
-    client.sendNow(buffer)
+    // The same memory for all pieces that go out at once. Of one that waits it is left, and another is taken.
+    gateway.piece.clear()
+    if own.isChunked { HTTPText.writeChunk(bytes, into: &gateway.piece) } else { gateway.piece.writeBytes(bytes) }
+    client.sendNow(gateway.piece)
+    if gateway.piece.capacity > Self.pieceKept { gateway.piece = ByteBuffer() }
   }
 
   /// The answer is complete.

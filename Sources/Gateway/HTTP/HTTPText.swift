@@ -112,9 +112,9 @@ enum HTTPText {
   static func writeChunk(_ content: some Collection<UInt8>, into buffer: inout ByteBuffer) {
     guard !content.isEmpty else { return }
     buffer.writeString(String(content.count, radix: 16))
-    buffer.writeString("\r\n")
+    buffer.writeStaticString("\r\n")
     buffer.writeBytes(content)
-    buffer.writeString("\r\n")
+    buffer.writeStaticString("\r\n")
   }
 
   static let lastChunk = "0\r\n\r\n"
