@@ -1,3 +1,4 @@
+import OllamaAPI
 import PoolConfiguration
 import QueueStore
 import TestSupport
@@ -10,6 +11,9 @@ import Testing
 struct ChatTraceTests {
   private static let question = #"{"message":"hello","model":"m"}"#
   private static let models = #"{"models":[{"name":"m"}]}"#
+  /// Of the question, once it is put to an instance.
+  private static let tokens = QuestionTokens.count(
+    #"{"model":"m","stream":true,"messages":[{"role":"user","content":"hello"}]}"#.utf8, isJSON: true)
 
   @Test(arguments: ["too_many_concurrent", "too_many_waiting", "rate_limited", "token_limited", "queue_full"])
   func whatALimitForbidsIsNotEvenWritten(_ code: String) async throws {
@@ -27,15 +31,19 @@ struct ChatTraceTests {
         case "too_many_concurrent": try await rig.addKey("shop", concurrent: 2)
         case "too_many_waiting": try await rig.addKey("shop", waiting: 1)
         case "rate_limited": try await rig.addKey("shop", requestsPerHour: 2)
-        case "token_limited": try await rig.addKey("shop", tokensPerHour: 2)
+        case "token_limited": try await rig.addKey("shop", tokensPerHour: Self.tokens + 1)
         default: try await rig.addKey("shop")
         }
       let running = try await rig.send("POST", "/chat/stream", key: key, body: Self.question)
       try await gpu0.ask(0).answer(Self.models)
       #expect(try await running.head().status == 200)
+      _ = try await gpu0.ask(1)
+      try await eventually("what it uses is written down") {
+        try await files.read().usage.map(\.tokens).reduce(0, +) == Self.tokens
+      }
       let waiting = try await rig.send("POST", "/chat/stream", key: key, body: Self.question)
       #expect(try await waiting.head().status == 200)
-      try await eventually("what they use is written down") {
+      try await eventually("what both use is written down") {
         try await files.read().usage.map(\.requests).reduce(0, +) == 2
       }
 
