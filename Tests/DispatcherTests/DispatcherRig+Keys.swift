@@ -15,7 +15,7 @@ extension DispatcherRig {
       name: name, role: role, className: className, requestsPerHour: requestsPerHour, tokensPerHour: tokensPerHour,
       concurrent: concurrent, waiting: waiting)
     return try await supervisor.call(
-      DispatcherInterface.Method.addKey.qualified, order, as: DispatcherCalls.AddKeyReply.self, timeout: .seconds(10)
+      DispatcherInterface.Method.addKey.qualified, order, as: DispatcherCalls.AddKeyReply.self, timeout: .seconds(30)
     ).key
   }
 
@@ -23,13 +23,13 @@ extension DispatcherRig {
   func revokeKey(_ idOrName: String) async throws -> String {
     try await supervisor.call(
       DispatcherInterface.Method.revokeKey.qualified, DispatcherCalls.RevokeKey(key: idOrName),
-      as: DispatcherCalls.RevokeKeyReply.self, timeout: .seconds(10)
+      as: DispatcherCalls.RevokeKeyReply.self, timeout: .seconds(30)
     ).name
   }
 
   func keys() async throws -> [DispatcherTypes.Key] {
     try await supervisor.call(
-      DispatcherInterface.Method.listKeys.qualified, as: DispatcherCalls.ListKeysReply.self, timeout: .seconds(10)
+      DispatcherInterface.Method.listKeys.qualified, as: DispatcherCalls.ListKeysReply.self, timeout: .seconds(30)
     ).keys
   }
 

@@ -98,7 +98,7 @@ struct DispatcherRig {
   }
 
   func status() async throws -> DispatcherCalls.GetStatusReply {
-    try await supervisor.call(DispatcherInterface.Method.getStatus.qualified, timeout: .seconds(10))
+    try await supervisor.call(DispatcherInterface.Method.getStatus.qualified, timeout: .seconds(30))
   }
 
   func queue() async throws -> DispatcherTypes.Queue { try await status().queue }
@@ -111,7 +111,7 @@ struct DispatcherRig {
 
   @discardableResult
   func wait(
-    within limit: Duration = .seconds(10), _ expectation: String, _ condition: (DispatcherTypes.Queue) -> Bool
+    within limit: Duration = .seconds(30), _ expectation: String, _ condition: (DispatcherTypes.Queue) -> Bool
   ) async throws -> DispatcherTypes.Queue {
     try await eventualValue(within: limit, expectation) {
       let queue = try await queue()
@@ -181,7 +181,7 @@ struct DispatcherRig {
 extension VarlinkClient {
   /// A call that answers nothing.
   func order(_ method: DispatcherInterface.Method, _ parameters: some Encodable = NoParameters()) async throws {
-    _ = try await call(method.qualified, parameters, as: NoParameters.self, timeout: .seconds(10))
+    _ = try await call(method.qualified, parameters, as: NoParameters.self, timeout: .seconds(30))
   }
 }
 

@@ -11,7 +11,7 @@ struct UpstreamRequestTests {
 
   /// Sends a request to a new fake instance and lets `serve` deal with it.
   private func send(
-    _ method: String = "GET", body: [UInt8] = [], within time: TimeAmount = .seconds(10), bodyLimit: Int = 1 << 20,
+    _ method: String = "GET", body: [UInt8] = [], within time: TimeAmount = .seconds(30), bodyLimit: Int = 1 << 20,
     _ serve: (FakeConnection) async throws -> Void
   ) async throws -> UpstreamAnswer {
     let instance = try await FakeInstance.start()
@@ -91,7 +91,7 @@ struct UpstreamRequestTests {
     let loop = loop
     await #expect(throws: UpstreamRequestError.self) {
       try await loop.flatSubmit {
-        UpstreamRequest.send("GET", "/", to: address, within: .seconds(10), on: loop).answer
+        UpstreamRequest.send("GET", "/", to: address, within: .seconds(30), on: loop).answer
       }.get()
     }
   }

@@ -11,7 +11,7 @@ package struct NeverHappened: Error, CustomStringConvertible {
 ///   - pause: the time between two looks.
 ///   - expectation: what should come true, as a clause: "the unit is active".
 package func eventually(
-  within limit: Duration = .seconds(10), every pause: Duration = .milliseconds(10), _ expectation: String,
+  within limit: Duration = .seconds(30), every pause: Duration = .milliseconds(10), _ expectation: String,
   isolation: isolated (any Actor)? = #isolation, condition: () async throws -> Bool
 ) async throws {
   _ = try await eventualValue(within: limit, every: pause, expectation) { try await condition() ? true : nil }
@@ -19,7 +19,7 @@ package func eventually(
 
 /// Waits until `value` returns something, and returns it. See ``eventually(within:every:_:isolation:condition:)``.
 package func eventualValue<Value>(
-  within limit: Duration = .seconds(10), every pause: Duration = .milliseconds(10), _ expectation: String,
+  within limit: Duration = .seconds(30), every pause: Duration = .milliseconds(10), _ expectation: String,
   isolation: isolated (any Actor)? = #isolation, value: () async throws -> Value?
 ) async throws -> Value {
   let clock = ContinuousClock()

@@ -114,7 +114,7 @@ package actor HTTPProbe {
   // MARK: Receiving
 
   /// The next answer's status line and headers.
-  package func head(within limit: Duration = .seconds(10)) async throws -> Head {
+  package func head(within limit: Duration = .seconds(30)) async throws -> Head {
     while true {
       if let head = try unread.nextHead() { return head }
       guard try await receive(within: limit) else { throw HTTPProbeError("closed before a whole head came") }
@@ -122,7 +122,7 @@ package actor HTTPProbe {
   }
 
   /// The next part of the body, as soon as some of it is there; nil at its end.
-  package func piece(within limit: Duration = .seconds(10)) async throws -> Piece? {
+  package func piece(within limit: Duration = .seconds(30)) async throws -> Piece? {
     while true {
       if let piece = try unread.nextPiece() { return piece }
       if unread.bodyIsComplete { return nil }
@@ -134,7 +134,7 @@ package actor HTTPProbe {
   }
 
   /// The whole answer: head and body, each part within `limit`.
-  package func answer(within limit: Duration = .seconds(10)) async throws -> Answer {
+  package func answer(within limit: Duration = .seconds(30)) async throws -> Answer {
     let head = try await head(within: limit)
     var pieces: [Piece] = []
     while let piece = try await piece(within: limit) { pieces.append(piece) }
@@ -142,7 +142,7 @@ package actor HTTPProbe {
   }
 
   /// All bytes as they came until the peer closed (or reset) the connection.
-  package func readUntilClosed(within limit: Duration = .seconds(10)) async throws -> String {
+  package func readUntilClosed(within limit: Duration = .seconds(30)) async throws -> String {
     let deadline = ContinuousClock.now + limit
     while try await receive(within: deadline - .now) {}
     return String(decoding: unread.takeAll(), as: UTF8.self)
@@ -160,7 +160,7 @@ package actor HTTPProbe {
   /// One request on a connection of its own.
   package static func exchange(
     _ method: String, _ path: String, host: String = "127.0.0.1", port: Int, headers: [(String, String)] = [],
-    body: String = "", within limit: Duration = .seconds(10)
+    body: String = "", within limit: Duration = .seconds(30)
   ) async throws -> Answer {
     let probe = try await connect(host: host, port: port)
     do {

@@ -92,7 +92,7 @@ package final class RunningProgram: Sendable {
 
   /// Waits for a line with `text` in it, on standard output or standard error, and returns it.
   @discardableResult
-  package func line(containing text: String, within limit: Duration = .seconds(10)) async throws -> String {
+  package func line(containing text: String, within limit: Duration = .seconds(30)) async throws -> String {
     try await eventualValue(within: limit, "process \(processID) writes '\(text)'") {
       let line = (outputLines + errorOutputLines).first { $0.contains(text) }
       if line == nil, let end {
@@ -104,7 +104,7 @@ package final class RunningProgram: Sendable {
 
   /// Waits for its end.
   @discardableResult
-  package func wait(within limit: Duration = .seconds(10)) async throws -> ProgramEnd {
+  package func wait(within limit: Duration = .seconds(30)) async throws -> ProgramEnd {
     try await eventualValue(within: limit, every: .milliseconds(2), "process \(processID) ends") { end }
   }
 
@@ -124,7 +124,7 @@ package final class RunningProgram: Sendable {
 
   /// Asks it to stop with SIGTERM, and kills it with its descendants when it takes longer than `limit`.
   @discardableResult
-  package func stop(within limit: Duration = .seconds(10)) async throws -> ProgramEnd {
+  package func stop(within limit: Duration = .seconds(30)) async throws -> ProgramEnd {
     signal(SIGTERM)
     defer { killTree() }
     return try await wait(within: limit)
