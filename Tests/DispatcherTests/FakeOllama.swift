@@ -15,6 +15,8 @@ final class FakeOllama: Sendable {
     var processList: String? = #"{"models":[]}"#
     /// The body to `/api/tags` where the dispatcher asks for itself.
     var modelList = #"{"models":[]}"#
+    /// The body where the chat does, which waits a second for it; nil where the test answers.
+    var chatModelList: String?
   }
 
   let name: String
@@ -159,6 +161,7 @@ private final class FakeConnection: ChannelInboundHandler {
       case "/api/ps":
         if let list = behaviour.processList { answer(200, list, context) }
       case "/api/tags" where head.headers["user-agent"] == ["ollama-pool"]: answer(200, behaviour.modelList, context)
+      case "/api/tags" where behaviour.chatModelList != nil: answer(200, behaviour.chatModelList ?? "", context)
       default:
         let asked = Asked(head, String(buffer: body), context.channel)
         state.asked.withLock { $0.append(asked) }

@@ -137,12 +137,12 @@ struct InstanceGuardTests {
       [
         "-c",
         """
-        import socket, subprocess, sys, time
+        import signal, socket, subprocess, sys
         ours, theirs = socket.socketpair()
         guard = subprocess.Popen(sys.argv[1:], stdin=theirs, start_new_session=True)
         theirs.close()
         print(guard.pid, ours.recv(100).decode(), flush=True)
-        time.sleep(1000)
+        signal.pause()
         """, Guard.path, InstanceGuard.subcommand, "300", script.path, "serve",
       ])
     let words = try await pool.line(containing: "started").split(separator: " ")

@@ -271,14 +271,14 @@ import Varlink
       [
         "-c",
         """
-        import fcntl, os, time
+        import fcntl, os, signal
         if os.fork() == 0:
           lock = open("\(folder.path)/lock", "w")
           fcntl.flock(lock, fcntl.LOCK_EX)
           print(os.getpid(), file=lock, flush=True)
           if os.fork() > 0: os._exit(0)
           print("locked", flush=True)
-        time.sleep(60)
+        signal.pause()
         """,
       ])
     try await eventually(within: patience, "it is locked") { program.output.hasPrefix("locked") }

@@ -149,10 +149,10 @@ extension SystemTests {
         [
           "-c",
           """
-          import socket, time
+          import signal, socket
           held = [socket.create_server(("127.0.0.1", port)) for port in (11500, 11502)]
           print("held", flush=True)
-          time.sleep(600)
+          signal.pause()
           """,
         ])
       try await stranger.line(containing: "held")

@@ -15,7 +15,7 @@ import Testing
   }
 
   @Test func aBusThatSaysNothingFailsAtTheDeadline() async throws {
-    let server = try await serve("time.sleep(1000)")
+    let server = try await serve("signal.pause()")
     await #expect(processExitsWith: .success) { [path = server.path as String] in
       await expectFailure(.timedOut, at: "unix:path=\(path)")
     }
@@ -40,7 +40,7 @@ import Testing
     let directory = try TemporaryDirectory()
     let path = directory.path(to: "bus")
     let script = """
-      import socket, time
+      import signal, socket
       listener = socket.socket(socket.AF_UNIX)
       listener.bind("\(path)")
       listener.listen()

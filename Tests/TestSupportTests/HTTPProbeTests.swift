@@ -4,15 +4,16 @@ import Testing
 /// The probe against a server of a few lines of Python that sends exactly what a test tells it.
 @Suite struct HTTPProbeTests {
   private static let server = """
-    import socket, sys, time
+    import socket, sys
     listener = socket.create_server(("127.0.0.1", 0))
     print(listener.getsockname()[1], flush=True)
     while True:
         connection, _ = listener.accept()
         connection.recv(65536)
-        for part in sys.argv[1:]:
+        for number, part in enumerate(sys.argv[1:]):
+            if number > 0:
+                sys.stdin.readline()
             connection.sendall(part.encode().decode("unicode_escape").encode())
-            time.sleep(0.05)
         connection.close()
     """
 
@@ -26,10 +27,21 @@ import Testing
     let (program, port) = try await serve(
       #"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n"#, #"4\r\ntw"#,
       #"oo\r\n0\r\nTrailer: x\r\n\r\n"#)
-    let answer = try await HTTPProbe.exchange("GET", "/", port: port)
-    #expect(answer.status == 200)
-    #expect(answer.pieces.map(\.text) == ["one", "tw", "oo"])
-    #expect(answer.pieces[1].receivedAt - answer.pieces[0].receivedAt > .milliseconds(20))
+    let probe = try await HTTPProbe.connect(port: port)
+    try await probe.send("GET", "/")
+    #expect(try await probe.head().status == 200)
+    var times: [ContinuousClock.Instant] = []
+    for (number, text) in ["one", "tw", "oo"].enumerated() {
+      if number > 0 {
+        times.append(.now)
+        program.write("next\n")
+      }
+      let piece = try #require(try await probe.piece())
+      #expect(piece.text == text)
+      times.append(piece.receivedAt)
+    }
+    #expect(times == times.sorted(), "each comes after it was asked for, and before the next one is")
+    #expect(try await probe.piece() == nil)
     program.killTree()
   }
 
