@@ -48,7 +48,7 @@ extension ClientConnection {
     context?.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
   }
 
-  private static let sending = CInt(bitPattern: UInt32(truncatingIfNeeded: MSG_DONTWAIT | MSG_NOSIGNAL))
+  private static let sendFlags = CInt(MSG_DONTWAIT) | CInt(MSG_NOSIGNAL)
 
   private var channelIsEmpty: Bool {
     guard channelMayHold else { return true }
@@ -63,7 +63,7 @@ extension ClientConnection {
   private func sendPastChannel(_ bytes: ByteBuffer) -> Int {
     guard descriptor >= 0 else { return 0 }
     return bytes.withUnsafeReadableBytes { bytes in
-      max(0, Glibc.send(descriptor, bytes.baseAddress, bytes.count, Self.sending))
+      max(0, Glibc.send(descriptor, bytes.baseAddress, bytes.count, Self.sendFlags))
     }
   }
 

@@ -30,9 +30,10 @@ final class RequestDecoding: ChannelInboundHandler, RemovableChannelHandler {
   static func add(to pipeline: ChannelPipeline.SynchronousOperations, of gateway: Gateway, checksHost: Bool) throws {
     let decoding = RequestDecoding(gateway)
     let connection = ClientConnection(gateway, checksHost: checksHost, decoding: decoding)
-    decoding.connection = connection
     try pipeline.addHandler(decoding)
     try pipeline.addHandler(connection)
+    // They know each other from now on: each is told when it is removed.
+    decoding.connection = connection
   }
 
   private init(_ gateway: Gateway) { self.gateway = gateway }
