@@ -63,7 +63,7 @@ let pages: [Target] = [
     name: "Chat",
     dependencies: [
       "Credentials", "PoolCore", "PoolConfiguration", "OllamaAPI", "QueueStore", "Retrieval", "Gateway",
-      nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"), collections("OrderedCollections"),
+      nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"), collections("DequeModule"), collections("OrderedCollections"),
     ],
     resources: chatPage.map { .embedInCode("Page/\($0)") } + [.embedInCode("openapi.yaml")]),
   .target(

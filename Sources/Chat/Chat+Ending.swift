@@ -86,16 +86,11 @@ extension Chat {
   /// Keeps an ended question for those who come back. Of too many the first ones go, but for those that are being
   /// followed.
   private func keep(_ question: Question) {
-    ended.append(EndedQuestion(id: question.id, bytes: question.log.bytes))
-    endedBytes += question.log.bytes
-    while ended.count > Self.mostEnded || endedBytes > Self.mostEndedBytes, let oldest = ended.first {
-      if let question = questions[oldest.id], question.viewers.isEmpty { forget(question) }
-      dropOldestEnded()
+    ended.append(question.id, bytes: question.log.bytes)
+    while ended.isOverfull, let oldest = ended.oldest {
+      if let question = questions[oldest], question.viewers.isEmpty { forget(question) }
+      ended.dropOldest()
     }
-  }
-
-  func dropOldestEnded() {
-    if let oldest = ended.popFirst() { endedBytes -= oldest.bytes }
   }
 
   func remember(_ question: Question) {

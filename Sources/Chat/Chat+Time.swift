@@ -17,20 +17,39 @@ extension Chat {
 
   private func tick() {
     let now = pool.now
-    for stream in streams.values where now - stream.sentAt >= Self.heartbeat && stream.hasBegun { stream.beat() }
-    for socket in sockets.values where now - socket.sentAt >= Self.heartbeat { socket.beat() }
-    for question in questions.values {
-      guard let deadline = question.deadline, deadline <= now else { continue }
-      if question.hasEnded {
-        if question.viewers.isEmpty { forget(question) }
-      } else {
-        stop(question)
-      }
-    }
-    while let oldest = ended.first, questions[oldest.id] == nil { dropOldestEnded() }
+    if now >= nextBeat { beat(at: now) }
+    if now >= nextDeadline { giveUp(at: now) }
+    while let oldest = ended.oldest, questions[oldest] == nil { ended.dropOldest() }
     if now - expiredAt >= min(Self.expiryPause, sessions.lifetime) {
       expiredAt = now
       forgetExpiredSessions()
+    }
+  }
+
+  private func beat(at now: Instant) {
+    nextBeat = now + Self.heartbeat
+    for stream in streams.values where stream.hasBegun {
+      if now - stream.sentAt >= Self.heartbeat { stream.beat() }
+      nextBeat = min(nextBeat, stream.sentAt + Self.heartbeat)
+    }
+    for socket in sockets.values {
+      if now - socket.sentAt >= Self.heartbeat { socket.beat() }
+      nextBeat = min(nextBeat, socket.sentAt + Self.heartbeat)
+    }
+  }
+
+  private func giveUp(at now: Instant) {
+    nextDeadline = Instant(nanoseconds: .max)
+    for question in questions.values {
+      if let deadline = question.deadline, deadline <= now {
+        if !question.hasEnded {
+          stop(question)
+        } else if question.viewers.isEmpty {
+          forget(question)
+          continue
+        }
+      }
+      if let deadline = question.deadline { nextDeadline = min(nextDeadline, deadline) }
     }
   }
 

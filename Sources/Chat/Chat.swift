@@ -25,10 +25,6 @@ package import QueueStore
 /// - `Chat+Storing`: what is to be kept;
 /// - `Chat+Sessions`, `Chat+History`, `Chat+Page`: the rest of the API.
 package final class Chat {
-  /// Ended questions that are kept for those who come back, and the bytes of their events.
-  static let mostEnded = 10_000
-  static let mostEndedBytes = 64 << 20
-
   let loop: any EventLoop
   let store: QueueStore
   unowned let pool: any ChatPool
@@ -41,9 +37,7 @@ package final class Chat {
   var questionsByKey: [IdempotencyKey: Question] = [:]
   /// Those that the pool has.
   var asked: [RequestID: Question] = [:]
-  /// Those that have ended, the latest last.
-  var ended: CircularBuffer<EndedQuestion> = []
-  var endedBytes = 0
+  var ended = EndedQuestions()
   /// By the request through which they follow.
   var streams: [RequestID: EventStream] = [:]
   var sockets: [ObjectIdentifier: ChatSocket] = [:]
@@ -57,6 +51,10 @@ package final class Chat {
   /// Whether the pool is on its way out.
   private(set) var isStopping = false
   var tickTask: RepeatedTask?
+  /// No stream and no socket is to hear before that it is not forgotten.
+  var nextBeat = Instant.zero
+  /// No question's deadline is before.
+  var nextDeadline = Instant(nanoseconds: .max)
   /// When it was last looked for sessions that have expired.
   var expiredAt: Instant
   let expiryClock: ExpiryClock
@@ -170,10 +168,4 @@ package final class Chat {
     guard let stream = streams[exchange.id], let question = stream.question else { return }
     question.pump(stream)
   }
-}
-
-struct EndedQuestion {
-  let id: String
-  /// Of its events.
-  let bytes: Int
 }

@@ -23,7 +23,8 @@ struct OwnStreamTests {
       #expect(head.status == 200 && head["Content-Type"] == "text/event-stream" && head["X-Request-Id"] == "1")
       #expect((head["Transfer-Encoding"] == "chunked") == (version == "1.1"))
       #expect(try await rig.heldBytes < 100, "the question is not kept")
-      for piece in ["one", "two"] {
+      // Either side of where the size of a chunk has a digit more.
+      for piece in ["one"] + [15, 16, 255, 256, 1_000].map({ String(repeating: "x", count: $0) }) {
         try await rig.exchange { exchange in
           exchange.stream([])
           exchange.stream(Array(piece.utf8))

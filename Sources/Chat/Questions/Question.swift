@@ -20,7 +20,15 @@ final class Question {
     case ended
   }
 
+  // What each of thousands that wait is told a place by lies side by side: most of that time goes for memory which no
+  // cache holds.
   let id: String
+  var phase = Phase.asked
+  /// What the pool has it by, or will; to its end there.
+  var exchange: Exchange?
+  var viewers: [any Viewer] = []
+  var log: EventLog
+
   let session: String
   /// Whether the session is one with the question, and is not told before that is taken.
   let beginsSession: Bool
@@ -38,13 +46,10 @@ final class Question {
   let life: Int
   unowned let chat: Chat
 
-  var phase = Phase.asked
-  /// What the pool has it by, or will; to its end there.
-  var exchange: Exchange?
-  var log: EventLog
-  var viewers: [any Viewer] = []
   /// When it is given up for want of a client, or, once it has ended, forgotten.
-  var deadline: Instant?
+  var deadline: Instant? {
+    didSet { if let deadline { chat.nextDeadline = min(chat.nextDeadline, deadline) } }
+  }
   /// Made with what comes first: thousands wait, and have none.
   lazy var answer = Answer()
   /// Looks up what it is answered with.

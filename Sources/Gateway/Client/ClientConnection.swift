@@ -36,6 +36,16 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler, Ex
     case message
   }
 
+  // What each piece of an answer goes by comes first, as in an exchange.
+  /// The channel's socket, as long as that is open; -1 where there is none.
+  private(set) var descriptor: CInt = -1
+  /// Whether the channel takes more without piling it up.
+  var isWritable = true
+  /// Whether the channel may have something that it has not sent yet.
+  var channelMayHold = false
+  /// What the channel should not be given yet, in one piece.
+  var backlog = ByteBuffer()
+
   let gateway: Gateway
   let checksHost: Bool
   private(set) var peerAddress: SocketAddress?
@@ -54,16 +64,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler, Ex
   /// Whether what was read last completed anything.
   private var readParts = false
   let decoding: RequestDecoding
-  /// The channel's socket, as long as that is open; -1 where there is none.
-  private(set) var descriptor: CInt = -1
 
   // See `ClientConnection+Answer`.
-  /// Whether the channel takes more without piling it up.
-  var isWritable = true
-  /// Whether the channel may have something that it has not sent yet.
-  var channelMayHold = false
-  /// What the channel should not be given yet, in one piece.
-  var backlog = ByteBuffer()
   var isWritingBacklog = false
   /// What is held of answers because the client doesn't take it, in bytes.
   var untakenBytes = 0

@@ -34,7 +34,7 @@ extension Exchange {
   private static let pieceKept = 16 << 10
 
   /// The next piece; it goes out at once.
-  package func stream(_ bytes: some Collection<UInt8>) {
+  package func stream(_ bytes: [UInt8]) {
     guard case .streaming(let own) = stage, let client, !bytes.isEmpty else { return }
     // The same memory for all pieces that go out at once. Of one that waits it is left, and another is taken.
     gateway.piece.clear()

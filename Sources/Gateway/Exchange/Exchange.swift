@@ -14,6 +14,13 @@ package import PoolCore
 /// - `Exchange+Stream`: answers of the pool's own that take their time;
 /// - `Exchange+Early`: what is said before an instance's answer.
 package final class Exchange {
+  // What each piece of an answer goes by comes first: thousands that wait are told something each second, and most of
+  // that time goes for memory which no cache holds.
+  let gateway: Gateway
+  var stage = Stage.receiving
+  /// nil once the exchange has ended.
+  private(set) var client: (any ExchangeClient)?
+
   /// In the order of arrival.
   package internal(set) var id = RequestID(0)
   package var route: Route { plan.route }
@@ -69,12 +76,8 @@ package final class Exchange {
   /// One making of a body; another one may follow.
   final class Preparation {}
 
-  let gateway: Gateway
   private(set) var head: HTTPRequestHead
   let plan: RequestPlan
-  var stage = Stage.receiving
-  /// nil once the exchange has ended.
-  private(set) var client: (any ExchangeClient)?
   var progressedAt: NIODeadline
 
   // The request's body; see `Exchange+Request`.

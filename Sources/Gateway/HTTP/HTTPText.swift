@@ -110,11 +110,20 @@ enum HTTPText {
 
   /// One chunk of content, framed; nothing for no content, since that would end the body.
   static func writeChunk(_ content: some Collection<UInt8>, into buffer: inout ByteBuffer) {
-    guard !content.isEmpty else { return }
-    buffer.writeString(String(content.count, radix: 16))
+    let count = content.count
+    guard count > 0 else { return }
+    writeHexadecimal(count, into: &buffer)
     buffer.writeStaticString("\r\n")
     buffer.writeBytes(content)
     buffer.writeStaticString("\r\n")
+  }
+
+  private static func writeHexadecimal(_ number: Int, into buffer: inout ByteBuffer) {
+    let digits = max(1, (Int.bitWidth - number.leadingZeroBitCount + 3) / 4)
+    for place in (0..<digits).reversed() {
+      let digit = UInt8(truncatingIfNeeded: number >> (4 * place)) & 15
+      buffer.writeInteger(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
+    }
   }
 
   static let lastChunk = "0\r\n\r\n"
