@@ -25,6 +25,8 @@ Events = Generator[Event | None, None, None]
 
 
 def prepare(app: Flask) -> None:
+    # Here, and not when it is served: threads that have something to tell begin before that.
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
     app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
 
@@ -98,7 +100,6 @@ def event_stream(events: Events, request_id: str) -> Response:
 
 def serve(app: Flask, listen: str) -> None:
     """Until Ctrl-C. waitress tells when a client has left, also one that waits: for that it has to look ahead."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     waitress.serve(
         app, listen=listen, threads=THREADS, connection_limit=2_000, channel_request_lookahead=1,
         asyncore_use_poll=True, max_request_body_size=16 << 20)
