@@ -210,6 +210,7 @@ extension Dispatch {
 
   /// What waits and can't be served any more.
   mutating func refuseUnserved(at now: Instant) -> [DispatchAction] {
+    guard servedModels != nil else { return [] }
     let refused = order.waitingModels.filter(isUnserved).flatMap { order.keys(ofModel: $0).map(\.id) }.sorted()
     for id in refused { forget(id, .failed(.modelNotServed), at: now) }
     return refused.map { .end($0, .failed(.modelNotServed)) }

@@ -80,7 +80,7 @@ extension Fleet {
       return kind == nil || kind == .settling
     case .stopping(_, .gpuFailed), .stopping(_, .drained(.yields)): return false
     case .launching, .running, .stopping:
-      switch drain(of: record.placement.id)?.reason {
+      switch record.running.flatMap({ drain(of: record.placement.id, $0) })?.reason {
       case .gpuFailed, .yields: return false
       default: return record.isConfigured || !knowsAllPlacements
       }

@@ -123,8 +123,12 @@ extension Fleet {
 
   /// Why what runs there finishes what it has and gets nothing new; nil where it goes on.
   package func drain(of id: InstanceID) -> Drain? {
-    guard let record = placements[id], let instance = record.running else { return nil }
-    let ordered = orderedDrain(of: record, instance)
+    guard let instance = placements[id]?.running else { return nil }
+    return drain(of: id, instance)
+  }
+
+  func drain(of id: InstanceID, _ instance: RunningInstance) -> Drain? {
+    let ordered = orders.isEmpty ? nil : orderedDrain(of: id, instance)
     if let out = instance.takenOut {
       let deadlines = [out.deadline, ordered?.deadline].compactMap(\.self)
       return Drain(reason: out.reason, deadline: deadlines.min())
@@ -133,10 +137,10 @@ extension Fleet {
       ?? instance.outdated.map { Drain(reason: $0) }
   }
 
-  private func orderedDrain(of record: Record, _ instance: RunningInstance) -> Drain? {
-    switch orders[record.placement.id] {
+  private func orderedDrain(of id: InstanceID, _ instance: RunningInstance) -> Drain? {
+    switch orders[id] {
     case .drain(let deadline): Drain(reason: .operatorDrain, deadline: deadline)
-    case .restart(instance.unit.invocation, let deadline) where isPlaceable(record):
+    case .restart(instance.unit.invocation, let deadline) where placements[id].map(isPlaceable) == true:
       Drain(reason: .operatorRestart, deadline: deadline)
     case .restart, nil: nil
     }

@@ -54,10 +54,11 @@ extension Fleet {
 
   /// - Returns: what the target would be if nothing stood against starts.
   private mutating func decide(at now: Instant, _ actions: inout [FleetAction]) -> Int {
-    let places = placements.values.count {
-      isPlaceable($0) || $0.life != .absent && ($0.isConfigured || !knowsAllPlacements)
+    var (places, capacity) = (0, 0)
+    for record in placements.values {
+      if isPlaceable(record) || record.life != .absent && (record.isConfigured || !knowsAllPlacements) { places += 1 }
+      if canRun(record, at: now) { capacity += 1 }
     }
-    let capacity = placements.values.count { canRun($0, at: now) }
     let wish = scaler.target(capacity: places, at: now).target
     let old = decision
     decision = scaler.target(capacity: capacity, at: now)
@@ -80,7 +81,7 @@ extension Fleet {
     var actions: [FleetAction] = []
     for (id, record) in placements {
       guard let instance = record.running else { continue }
-      if let drain = drain(of: id), let deadline = drain.deadline, deadline <= now {
+      if let drain = drain(of: id, instance), let deadline = drain.deadline, deadline <= now {
         actions += stop(id, instance, drain.reason.stopReason, at: now)
       } else if case .starting(let since) = instance.standing, isConnected, now - since >= limits.startTimeout,
         !instance.isRetiring
@@ -119,7 +120,10 @@ extension Fleet {
   /// - Parameter wished: the target if nothing stood against starts: what is passed over for its sake is told of.
   private mutating func start(upTo target: Int, ofWished wished: Int, at now: Instant) -> [FleetAction] {
     if startsWaitForDrain, observation?.isDraining == true { return [] }
-    let underWay = launching + starting
+    let there = census
+    let (ready, underWay) = (there.ready, there.launching + there.starting)
+    let hasReserved = placements.values.contains { !$0.placement.models.isEmpty }
+    guard wished > ready + underWay || !orders.isEmpty || hasReserved else { return [] }
     // Those that an operator restarts, or that models wait for which nothing else serves, then those that failed least;
     // among equals as configured.
     let awaited = awaitedForModels(at: now)
@@ -187,8 +191,10 @@ extension Fleet {
       actions += retire(id, instance, .surplus(idle: idle))
     }
     guard observation?.depth == 0, observation?.outsideDepth == 0 else { return actions }
-    let spare = ready + starting - target
-    for (id, instance) in serving.reversed().filter(\.instance.isStarting).prefix(max(0, spare))
+    let there = census
+    let spare = there.ready + there.starting - target
+    guard spare > 0 else { return actions }
+    for (id, instance) in serving.reversed().filter(\.instance.isStarting).prefix(spare)
     where instance.isColdStart && instance.isEmpty && !instance.isRetiring && !awaitsRestart(id)
       && now - instance.launchedAt < scaler.coldStart / 2
     {
@@ -201,7 +207,7 @@ extension Fleet {
     guard isConnected else { return [] }
     var actions: [FleetAction] = []
     for (id, record) in placements {
-      guard let instance = record.running, let drain = drain(of: id), instance.isEmpty, instance.idle != nil,
+      guard let instance = record.running, let drain = drain(of: id, instance), instance.isEmpty, instance.idle != nil,
         !instance.isRetiring
       else { continue }
       actions += retire(id, instance, drain.reason.stopReason)
@@ -243,7 +249,7 @@ extension Fleet {
       .map { instance in
         let placement = instance.placement
         let (role, reason): (WantedInstance.Role, String) =
-          if let drain = drain(of: placement.id) {
+          if let drain = drain(of: placement.id, instance) {
             (drain.reason.role, drain.reason.description)
           } else if surplus.contains(placement.id) {
             (.surplus, "more than the target of \(decision.target)")
@@ -266,16 +272,24 @@ extension Fleet {
   }
 
   /// Instances that run, are ready, and are not on their way out.
-  package var ready: Int { goingOn { $0.isReady } }
+  package var ready: Int { census.ready }
   /// Instances that run, are not ready yet, and are not on their way out.
-  package var starting: Int { goingOn { $0.isStarting } }
+  package var starting: Int { census.starting }
   /// Starts that were ordered and have not brought a unit yet.
-  package var launching: Int {
-    placements.values.count { if case .launching = $0.life { true } else { false } }
-  }
+  package var launching: Int { census.launching }
 
-  private func goingOn(_ condition: (RunningInstance) -> Bool) -> Int {
-    placements.count { id, record in record.running.map { condition($0) && drain(of: id) == nil } ?? false }
+  private var census: (ready: Int, starting: Int, launching: Int) {
+    var (ready, starting, launching) = (0, 0, 0)
+    for (id, record) in placements {
+      switch record.life {
+      case .launching: launching += 1
+      case .running(let instance) where drain(of: id, instance) == nil:
+        if instance.isReady { ready += 1 }
+        if instance.isStarting { starting += 1 }
+      case .absent, .running, .stopping: break
+      }
+    }
+    return (ready, starting, launching)
   }
 
   /// Where an instance can be started now, once its pause is over.

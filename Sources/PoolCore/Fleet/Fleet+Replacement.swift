@@ -11,7 +11,8 @@ extension Fleet {
     // Without the dispatcher nothing can drain, and what is there counts as wanted: with one more at each turn all
     // placements would fill up.
     guard isConnected, decision.mayShrink else { return 0 }
-    let stale = serving.filter { isStale($0.id) && !isCordoned($0.id) }
+    let isAnyStale = placements.keys.contains { isStale($0) && !isCordoned($0) }
+    let stale = isAnyStale ? serving.filter { isStale($0.id) && !isCordoned($0.id) } : []
     if stale.isEmpty {
       heldReplacement = nil
       return 0

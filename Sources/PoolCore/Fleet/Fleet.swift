@@ -60,7 +60,7 @@ package struct Fleet: Sendable {
   }
 
   package struct Record: Hashable, Sendable {
-    package var placement: Placement
+    @Shared package var placement: Placement
     package var life = InstanceLife.absent
     package var restarts = Restarts()
     /// The last specification, with as much of it as was certain at any time.
@@ -77,7 +77,7 @@ package struct Fleet: Sendable {
     package var isConfigured: Bool
 
     init(placement: Placement, isConfigured: Bool = true) {
-      self.placement = placement
+      _placement = Shared(wrappedValue: placement)
       self.isConfigured = isConfigured
       knownSpecification = placement.specification
     }
@@ -279,7 +279,7 @@ package struct Fleet: Sendable {
   /// Instances that run and are not on their way out, oldest first.
   var serving: [(id: InstanceID, instance: RunningInstance)] {
     placements.compactMap { id, record in record.running.map { (id, $0) } }
-      .filter { drain(of: $0.id) == nil }
+      .filter { drain(of: $0.id, $0.instance) == nil }
       .sorted { ($0.instance.launchedAt, $0.id) < ($1.instance.launchedAt, $1.id) }
   }
 }

@@ -1,5 +1,5 @@
 /// The life of the instance in one placement, as the supervisor knows it.
-package enum InstanceLife: Hashable, Sendable {
+package indirect enum InstanceLife: Hashable, Sendable {
   /// There is no unit. Goes to launching.
   case absent
   /// A start was ordered, in the placement as it was then. Goes to running, or to absent when it failed.
@@ -96,9 +96,9 @@ package struct RunningInstance: Hashable, Sendable {
     case unhealthy(reason: String)
   }
 
-  package var unit: Unit
+  @Shared package var unit: Unit
   /// Its placement as it was when it was started; the configuration may have another one by now.
-  package var placement: Placement
+  @Shared package var placement: Placement
   /// When its start was ordered, or, where another supervisor ordered it, since when it runs.
   package var launchedAt: Instant
   /// Started by this supervisor and not ready yet.
