@@ -95,7 +95,8 @@ let executables: [Target] = [
     name: "ollama-pool",
     dependencies: [
       "PoolCore", "PoolConfiguration", "Varlink", "ControlInterface", "Systemd", "GPUInventory", "Launching",
-      "Dispatcher", "Gateway", "Retrieval", "Supervisor", argumentParser, signals, nio("NIOCore"), nio("NIOPosix"),
+      "Dispatcher", "Gateway", "Retrieval", "Simulation", "Supervisor", argumentParser, signals, nio("NIOCore"),
+      nio("NIOPosix"),
     ]),
   .executableTarget(
     name: "ollama-simulator",
@@ -178,6 +179,11 @@ let tests: [Target] = [
     exclude: ["alert-timelines.yaml"]),
 ]
 
+let benchmarks: [Target] = [
+  .executableTarget(
+    name: "scaling-comparison", dependencies: ["PoolCore", "Simulation", argumentParser], path: "Benchmarks/Scaling")
+]
+
 let package = Package(
   name: "ollama-pool",
   platforms: [.macOS(.v15)],
@@ -195,7 +201,7 @@ let package = Package(
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
   ],
-  targets: foundations + vocabularies + adapters + pages + shells + executables + tests
+  targets: foundations + vocabularies + adapters + pages + shells + executables + tests + benchmarks
 )
 
 for target in package.targets where target.type != .system {

@@ -25,6 +25,7 @@ struct OllamaPool: AsyncParsableCommand {
       CommandGroup(
         name: "Changing it:",
         subcommands: [Scale.self, Drain.self, Restart.self, Cordon.self, Uncordon.self, Index.self, Config.self]),
+      CommandGroup(name: "Planning it:", subcommands: [Simulate.self]),
       CommandGroup(name: "Who may use it:", subcommands: [Keys.self]),
       CommandGroup(name: "For the units:", subcommands: [Preflight.self]),
     ])

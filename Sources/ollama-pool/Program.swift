@@ -4,6 +4,7 @@ import Glibc
 import Launching
 import PoolConfiguration
 import Retrieval
+import Simulation
 import Supervisor
 import Systemd
 import Varlink
@@ -45,6 +46,7 @@ extension CommandFailure {
     case let error as RetrievalError: self.init(error.message)
     case let error as SupervisorError: self.init(error.message)
     case let error as LaunchError: self.init(error.message)
+    case let error as TraceError: self.init(error.description, isComplete: true)
     case let error as VarlinkError: self.init(error.message)
     default: return nil
     }

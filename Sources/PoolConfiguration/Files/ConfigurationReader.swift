@@ -20,11 +20,16 @@ package enum ConfigurationReader {
   package static let defaultPath = "/etc/ollama-pool/ollama-pool.yaml"
 
   /// - Parameter path: the file that `--config` names, which must exist; `nil`: `defaultPath`, which needn't.
-  package static func read(path: String?) throws(ConfigurationError) -> LoadedConfiguration {
-    try read(path ?? defaultPath, mustExist: path != nil)
+  /// - Parameter changes: what counts beyond the files, such as `scaling.min: 2`, each with a name for errors.
+  package static func read(
+    path: String?, changes: [(name: String, text: String)] = []
+  ) throws(ConfigurationError) -> LoadedConfiguration {
+    try read(path ?? defaultPath, mustExist: path != nil, changes: changes)
   }
 
-  package static func read(_ path: String, mustExist: Bool) throws(ConfigurationError) -> LoadedConfiguration {
+  package static func read(
+    _ path: String, mustExist: Bool, changes: [(name: String, text: String)] = []
+  ) throws(ConfigurationError) -> LoadedConfiguration {
     var reading = Reading()
     var settings = Settings()
     var files: [String] = []
@@ -37,6 +42,7 @@ package enum ConfigurationReader {
     } catch {
       reading.report(problem(error, file: path, key: "drop-ins"))
     }
+    for change in changes { apply(text: change.text, file: change.name, to: &settings, &reading) }
     return try finish(settings, files, reading)
   }
 

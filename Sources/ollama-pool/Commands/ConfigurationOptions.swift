@@ -12,8 +12,8 @@ struct ConfigurationOptions: ParsableArguments {
     completion: .file(extensions: ["yaml"]))
   var path: String?
 
-  func read() throws(ConfigurationError) -> LoadedConfiguration {
-    try ConfigurationReader.read(path: path)
+  func read(changes: [(name: String, text: String)] = []) throws(ConfigurationError) -> LoadedConfiguration {
+    try ConfigurationReader.read(path: path, changes: changes)
   }
 
   /// Reads it again.
