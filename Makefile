@@ -41,13 +41,13 @@ test: test-packages build ## run all tests; as root also those that need a syste
 	@scripts/test
 
 lint: ## check the format of the Swift files, and the scripts
-	@swift format lint --strict --parallel --recursive Package.swift Sources Tests
+	@swift format lint --strict --parallel --recursive Package.swift Sources Tests Benchmarks
 	@if command -v shellcheck >/dev/null; then \
 	  shellcheck -e SC2317 .ci/run scripts/build scripts/install.sh scripts/packages Tests/with-systemd; \
 	else echo "shellcheck is not here: the scripts were not checked"; fi
 
 format: ## format the Swift files
-	@swift format --in-place --parallel --recursive Package.swift Sources Tests
+	@swift format --in-place --parallel --recursive Package.swift Sources Tests Benchmarks
 
 bench: test-packages ## measure what the pool's own work costs
 	@$(MAKE) --no-print-directory -C Benchmarks

@@ -32,7 +32,7 @@ struct DocumentationTests {
 
   @Test func `files that the pages link to are there`() throws {
     for page in [
-      "README.md", "docs/handbook.md", "docs/performance.md", "docs/sources.md", "docs/users.md",
+      "README.md", "docs/handbook.md", "docs/performance.md", "docs/scaling.md", "docs/sources.md", "docs/users.md",
       "docs/flask/README.md", "Benchmarks/README.md",
     ] {
       let folder = page.split(separator: "/").dropLast().map { $0 + "/" }.joined()

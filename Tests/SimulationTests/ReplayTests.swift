@@ -166,6 +166,10 @@ struct ReplayTests {
   func plot() {
     let workload = Self.hour(50)
     let (_, log) = Self.run(workload, Self.settings(gpus: 2))
+    let held = ReplayPlot.held(log, span: (log.ended - log.began).seconds)
+    let figures = ReplayFigures(log, of: workload, gpus: 2)
+    #expect(
+      abs(held.reduce(0, +) / Double(held.count) - figures.gpuShare * 2) < 1e-6 && held.allSatisfy { $0 <= 2.000001 })
     let svg = ReplayPlot("a <b> & c", log, of: workload).svg
     #expect(svg.hasPrefix("<svg ") && svg.hasSuffix("</svg>\n") && svg.contains("a &lt;b&gt; &amp; c"))
     #expect(svg.split(separator: "<path").count == 5 && !svg.contains("nan") && !svg.contains("inf"))

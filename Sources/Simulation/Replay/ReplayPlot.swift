@@ -43,19 +43,16 @@ package struct ReplayPlot: Sendable {
   }
 
   /// The mean of each bucket.
-  private static func held(_ log: ReplayLog, span: Double) -> [Double] {
+  static func held(_ log: ReplayLog, span: Double) -> [Double] {
     var held = [Double](repeating: 0, count: buckets)
     let length = span / Double(buckets)
     for (index, step) in log.held.enumerated() where step.count > 0 {
       let end = index + 1 < log.held.count ? log.held[index + 1].at : log.ended
-      let from = max(0, (step.at - log.began).seconds)
-      let to = min(span, (end - log.began).seconds)
-      var at = from
-      while at < to {
-        let bucket = min(buckets - 1, Int(at / length))
-        let next = min(to, Double(bucket + 1) * length)
-        held[bucket] += Double(step.count) * (next - at) / length
-        at = next > at ? next : to
+      let from = max(0, (step.at - log.began).seconds / length)
+      let to = min(Double(buckets), (end - log.began).seconds / length)
+      guard from < to else { continue }
+      for bucket in Int(from)...min(buckets - 1, Int(to)) {
+        held[bucket] += Double(step.count) * max(0, min(to, Double(bucket + 1)) - max(from, Double(bucket)))
       }
     }
     return held

@@ -22,7 +22,10 @@ package struct ReplaySettings: Sendable {
   static let longestAftermath: Duration = .seconds(86_400)
 
   /// Before the first arrival: what is always there is there.
-  var warmUp: Duration { coldStart.upperBound + .seconds(10) }
+  var warmUp: Duration {
+    let together = max(1, scaling.parallelStarts)
+    return coldStart.upperBound * max(1, (min(scaling.minimum, gpus) + together - 1) / together) + .seconds(10)
+  }
   var shortestColdStart: Duration { max(coldStart.lowerBound, Self.unitStart) }
 }
 
