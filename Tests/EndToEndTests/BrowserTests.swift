@@ -122,7 +122,8 @@ import Testing
 
   private func browse(_ scenario: String, _ pool: Pool, keys: [String] = []) async throws {
     try await end(try start(scenario, pool, keys: keys))
-    try await pool.expectIdle()
+    // A question that its page has left without stopping it is answered to its end.
+    try await pool.expectIdle(within: .seconds(30))
   }
 
   private func end(_ script: RunningProgram) async throws {
