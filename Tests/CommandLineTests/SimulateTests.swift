@@ -53,6 +53,18 @@ import Testing
     #expect(missed.outputLines.count == 9)
   }
 
+  @Test("of rates every number of GPUs gets the same requests")
+  func rates() async throws {
+    let folder = try TemporaryDirectory()
+    let rates = try folder.write("client,t_s,rate_rps,pattern,shape\n1,0,5,Gamma,1\n", to: "rates.csv")
+    let tokens = try folder.write(#"{"input": [[100, 1]], "output": [[60, 1]]}"#, to: "tokens.json")
+    let result = try await CommandLine.run(
+      ["simulate", "--trace", rates, "--tokens", tokens, "--gpus", "1..3", "--slots", "1", "--json"])
+    let runs = try #require(result.json["runs"] as? [[String: Any]])
+    let counts = runs.compactMap { ($0["figures"] as? [[String: Any]])?.first?["requests"] as? Int }
+    #expect(counts.count == 3 && Set(counts).count == 1 && counts[0] > 1_000)
+  }
+
   @Test("keys of the configuration count")
   func keys() async throws {
     let short = try await Self.simulate("--gpus", "1", "--set", "queue.requests=10", "--json")

@@ -79,7 +79,8 @@ struct TraceTests {
       (azureText + "\n2023-11-16 18:17:06,-1,2", "t:6: ContextTokens is -1, and not from 0 to 10000000"),
       (azureText + "\n2023-11-16 18:17:06,1,1e9", "t:6: GeneratedTokens is \"1e9\", and not a whole number"),
       (azureText + "\n2023-11-16 18:17:06,1,99999999", "t:6: GeneratedTokens is 99999999, and not from 0 to 10000000"),
-      (azureText + "\n2023-11-16 18:17:06,1", "t:6: has no GeneratedTokens"),
+      (azureText + "\n2023-11-16 18:17:06,1", "t:6: has no GeneratedTokens: it has 2 columns"),
+      ("\n\nrubbish", "t:3: is no trace that is known"),
       (azureText + "\n2023-11-16 17:17:06,1,1", "t:6: is 3597 s before the first line"),
       (azureText + "\n2024-11-16 17:17:06,1,1", "t:6: is 365 days after the first, and a run has at most 31"),
       (#"{"timestamp": 1, "input_length": 2}"#, "t:1: has no output_length"),
@@ -145,6 +146,11 @@ struct TraceTests {
     #expect(
       Set(workload.requests.map(\.inputTokens)) == [5, 10] && workload.requests.allSatisfy { $0.outputTokens == 40 })
     #expect(workload.requests.last.map { $0.arrival <= .zero + .seconds(3_600) } == true)
+    // Of absurd rates few may be kept, and all would be looked at.
+    guard case .rates(let absurd) = try Self.read("client,t_s,rate_rps,pattern,shape\na,0,1000000,Gamma,1\n") else {
+      return
+    }
+    #expect(throws: TraceError.self) { try absurd.workload(Trace.Part(), factor: 1e-9, tokens: tokens, seed: 1) }
     // Gaps of shape 0.25 have a squared coefficient of variation of 4.
     let arrivals = workload.requests.filter { $0.user == "a" }.map(\.arrival)
     let gaps = zip(arrivals.dropFirst(), arrivals).map { ($0 - $1).seconds }

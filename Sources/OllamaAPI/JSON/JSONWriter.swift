@@ -19,7 +19,7 @@ package struct JSONWriter: Sendable {
   package mutating func number(_ value: Int) {
     if value < 0 { bytes.append(UInt8(ascii: "-")) }
     var rest = value.magnitude
-    // As many as UInt.max has.
+    // As many digits as UInt.max has.
     withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 20) { digits in
       var first = digits.endIndex
       repeat {

@@ -20,7 +20,7 @@ struct AzureTrace: Sendable {
   }
 
   private func field(_ index: Int, _ name: String, _ fields: [Substring]) throws(LineProblem) -> Substring {
-    guard index < fields.count else { throw LineProblem("has no \(name): \(fields.count) columns in place of more") }
+    guard index < fields.count else { throw LineProblem("has no \(name): it has \(fields.count) columns") }
     return fields[index].trimmed
   }
 }

@@ -11,6 +11,8 @@ package struct RequestRates: Sendable {
   }
 
   package static let windowLength: Duration = .seconds(600)
+  /// The most that are made, also of those of which few are kept: some seconds' work.
+  private static let mostArrivals = 1e8
 
   private let clients: [(name: String, windows: [Window])]
   /// By the number of the window.
@@ -44,6 +46,11 @@ package struct RequestRates: Sendable {
   package func workload(
     _ part: Trace.Part, factor: Double, tokens: TokenLengths, seed: UInt64
   ) throws(TraceError) -> Workload {
+    let arrivals = totals.values.reduce(0, +) * Self.windowLength.seconds * max(1, factor)
+    guard arrivals <= Self.mostArrivals else {
+      throw TraceError(
+        "the rates", "make more than \(Int(Self.mostArrivals)) requests, of which each would be looked at")
+    }
     var random = SeededGenerator(seed: seed)
     var requests: [WorkloadRequest] = []
     for (name, windows) in clients {

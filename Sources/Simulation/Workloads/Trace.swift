@@ -38,7 +38,7 @@ package enum Trace: Sendable {
     var collected = Collected(file: file, part: part)
     for (number, line) in Lines(bytes) {
       guard let known = format else {
-        let new = try Format(firstLine: line, of: file)
+        let new = try Format(firstLine: line, number, of: file)
         format = new
         if case .mooncake = new { try collected.add(new, line, number) }
         continue
@@ -58,7 +58,7 @@ package enum Trace: Sendable {
       "A trace is Azure's (CSV with TIMESTAMP, ContextTokens, GeneratedTokens), Mooncake's (JSON lines "
       + "with timestamp, input_length, output_length) or ServeGen's rates (CSV with t_s, rate_rps, pattern, shape)"
 
-    init(firstLine line: Substring, of file: String) throws(TraceError) {
+    init(firstLine line: Substring, _ number: Int, of file: String) throws(TraceError) {
       if line.first == "{" {
         self = .mooncake
         return
@@ -67,7 +67,7 @@ package enum Trace: Sendable {
       let found = columns.prefix(20).joined(separator: ", ")
       func column(_ name: String) throws(TraceError) -> Int {
         guard let index = columns.firstIndex(of: name[...]) else {
-          throw TraceError(file, line: 1, "has no column \(name); its columns are \(found)")
+          throw TraceError(file, line: number, "has no column \(name); its columns are \(found)")
         }
         return index
       }
@@ -82,7 +82,7 @@ package enum Trace: Sendable {
             pattern: try column("pattern"), shape: try column("shape")))
       } else {
         throw TraceError(
-          file, line: 1, "is no trace that is known: it begins with \"\(line.prefix(60))\". \(Self.known)")
+          file, line: number, "is no trace that is known: it begins with \"\(line.prefix(60))\". \(Self.known)")
       }
     }
   }

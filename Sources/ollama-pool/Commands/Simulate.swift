@@ -52,7 +52,8 @@ struct Simulate: AsyncParsableCommand {
         var seeds: [ReplayFigures] = []
         for seed in workload.seeds.numbers {
           let settings = pool.settings(base, policy: policy, gpus: number, seed: UInt64(seed))
-          let requests = try source.requests(workload, settings, seed: UInt64(seed))
+          let largest = pool.settings(base, policy: policy, gpus: gpus.numbers.upperBound, seed: UInt64(seed))
+          let requests = try source.requests(workload, largest, seed: UInt64(seed))
           let done = runs.count * workload.seeds.numbers.count + seeds.count
           var replay = Replay(requests, settings)
           replay.run { part in

@@ -17,7 +17,8 @@ struct WorkloadOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "For a trace of rates: how much of the pool the busiest ten minutes take, as 85%.", valueName: "share"))
+      "For a trace of rates: how much of the pool the busiest ten minutes take, as 85%.",
+      discussion: "Of several pools, of the one with the most GPUs: all get the same requests.", valueName: "share"))
   var load = ShareArgument(0.85)
 
   @Option(
@@ -50,6 +51,7 @@ struct WorkloadOptions: ParsableArguments {
     let trace: Trace
     let lengths: TokenLengths?
 
+    /// - Parameter settings: of the largest pool.
     func requests(_ options: WorkloadOptions, _ settings: ReplaySettings, seed: UInt64) throws -> Workload {
       let workload: Workload
       switch trace {
