@@ -54,7 +54,7 @@ def install(gpus, minimum):
     shutil.copy(ROOT / "Benchmarks/timed_ollama.py", OLLAMA)
     os.chmod(OLLAMA, 0o755)
     CONFIGURATION.write_text(
-        f"gpus: {gpus}\nollama: {OLLAMA}\nscaling: {{min: {minimum}, window: 1s, idle_hold: 0s}}\n")
+        f"gpus: {gpus}\nollama: {OLLAMA}\nscaling: {{min: {minimum}, window: 1s, shrink: 100%, idle_hold: 0s}}\n")
     os.chmod(CONFIGURATION, 0o644)
     subprocess.run(["systemctl", "restart", "ollama-pool.target"], check=True)
     for unit in DAEMONS:

@@ -20,17 +20,19 @@ struct ScalingComparison: ParsableCommand {
     case r1On4 = "r1-4"
     case r1On8 = "r1-8"
     case code
+    /// What might have come instead: one request in so many left out or longer, forwards or backwards.
+    case codeVaried = "code-varied"
     case conversation = "conv"
 
     var gpus: Int {
       switch self {
       case .r1On4: 4
-      case .r1On8, .code: 8
+      case .r1On8, .code, .codeVaried: 8
       // Eight would be too few for it.
       case .conversation: 12
       }
     }
-    var isRandom: Bool { self == .r1On4 || self == .r1On8 }
+    var isRandom: Bool { self == .r1On4 || self == .r1On8 || self == .codeVaried }
   }
 
   func run() throws {
@@ -46,12 +48,15 @@ struct ScalingComparison: ParsableCommand {
   private func requests(of workload: Workloads, seed: UInt64) throws -> Workload {
     func data(_ name: String) throws -> Data { try Data(contentsOf: URL(filePath: "\(traces)/\(name)")) }
     func read(_ name: String) throws -> Trace { try data(name).withUnsafeBytes { try Trace.read($0, file: name) } }
-    switch workload {
-    case .code, .conversation:
-      guard case .requests(let requests) = try read("AzureLLMInferenceTrace_\(workload.rawValue).csv") else {
+    func azure(_ name: String) throws -> Workload {
+      guard case .requests(let requests) = try read("AzureLLMInferenceTrace_\(name).csv") else {
         throw ValidationError("no requests")
       }
       return requests
+    }
+    switch workload {
+    case .code, .conversation: return try azure(workload.rawValue)
+    case .codeVaried: return Self.varied(try azure("code"), seed: seed)
     case .r1On4, .r1On8:
       guard case .rates(let rates) = try read("servegen_deepseek-r1_rates.csv") else {
         throw ValidationError("no rates")
@@ -65,6 +70,24 @@ struct ScalingComparison: ParsableCommand {
         Trace.Part(length: .seconds(workload == .r1On4 ? 86_400 : 43_200)),
         factor: load * perSecond / rates.busiest, tokens: tokens, seed: seed)
     }
+  }
+}
+
+extension ScalingComparison {
+  /// The load of a seed is between 0.8 and 1.1 of the trace's: fewer requests, or longer ones. With every second seed
+  /// time goes backwards.
+  private static func varied(_ workload: Workload, seed: UInt64) -> Workload {
+    var random = SeededGenerator(seed: seed)
+    let load = Double.random(in: 0.8...1.1, using: &random)
+    let last = workload.requests.last?.arrival ?? .zero
+    func longer(_ tokens: Int) -> Int { Int(Double(tokens) * max(1, load)) }
+    let requests = workload.requests.compactMap { request -> WorkloadRequest? in
+      guard Double.random(in: 0..<1, using: &random) < load else { return nil }
+      return WorkloadRequest(
+        arrival: seed.isMultiple(of: 2) ? .zero + (last - request.arrival) : request.arrival,
+        inputTokens: longer(request.inputTokens), outputTokens: longer(request.outputTokens))
+    }
+    return Workload(requests.sorted { $0.arrival < $1.arrival })
   }
 }
 
@@ -122,10 +145,6 @@ struct Comparison {
     row("KEDA on the queue", each(ScalingSettings()) { _ in HorizontalPodAutoscaler(.queue) })
     for preset in ScalingSettings.Preset.allCases {
       row("the rule, \(preset.rawValue)", each(ScalingSettings(preset)) { _ in nil })
-    }
-    for (minutes, z) in [(2, 0.5), (5, 1), (20, 2)] {
-      row(
-        "recurrence, \(minutes) min", each(ScalingSettings()) { _ in Recurrence(z: z, horizon: Double(minutes * 60)) })
     }
     Swift.print("")
   }

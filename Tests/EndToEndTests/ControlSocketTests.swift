@@ -105,6 +105,7 @@ struct ControlSocketTests {
     setup.settings = """
       scaling:
         window: 1s
+        shrink: 100%
         idle_hold: 300ms
       """
     try await withPool(setup) { pool in

@@ -81,6 +81,7 @@ struct FlaskTests {
     setup.settings = """
       scaling:
         window: 1s
+        shrink: 100%
         idle_hold: 300ms
       """
     try await withPool(setup) { pool in

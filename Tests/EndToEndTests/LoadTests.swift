@@ -10,6 +10,7 @@ import Testing
     setup.settings = """
       scaling:
         window: 1s
+        shrink: 100%
         idle_hold: 500ms
       """
     // One after the other, so that each step can be seen.
@@ -124,6 +125,8 @@ import Testing
       scaling:
         min: 0
         window: 1s
+        zero_hold: 0s
+        shrink: 100%
         idle_hold: 300ms
       """
     let pool = try Pool(setup)

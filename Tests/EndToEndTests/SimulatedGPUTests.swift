@@ -29,7 +29,8 @@ import Testing
     let folder = try TemporaryDirectory()
     let made = try await run(simulator, ["gpus", "make", folder.path, "--count", "3", "--memory", "3GiB"])
     try #require(made.end == .exited(0), "\(made.errorOutput)")
-    let setup = Pool.Setup(simulatedGPUs: folder.path, settings: "scaling: {min: 2, window: 1s, idle_hold: 1s}")
+    let setup = Pool.Setup(
+      simulatedGPUs: folder.path, settings: "scaling: {min: 2, window: 1s, shrink: 100%, idle_hold: 1s}")
     try await withPool(setup) { pool in
       try await pool.isReady(for: 2)
       #expect(try await pool.status.instances.map(\.id) == ["gpu0", "gpu1", "gpu2"])

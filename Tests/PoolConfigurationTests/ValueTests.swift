@@ -82,9 +82,52 @@ import Testing
     #expect(standard == ScalingSettings(.standard))
     let economy = try settings("scaling: {policy: economy, z: 0.5, max: 3}").scaling.rule
     #expect(economy.z == 0.5 && economy.maximum == 3 && economy.minimum == 1)
-    #expect(economy.window == nil && economy.windowInColdStarts == 3 && economy.idleHoldInColdStarts == 1)
+    #expect(economy.window == nil && economy.windowInColdStarts == 3 && economy.shrink == 0.5)
     let latency = try settings("scaling: {policy: latency, window: 5m, idle_hold: 0s}").scaling.rule
-    #expect(latency.z == 2 && latency.window == .seconds(300) && latency.idleHold == .zero)
+    #expect(latency.z == 2 && latency.window == .seconds(300) && latency.idleHold == .zero && latency.shrink == 0.1)
+    let own = try settings("scaling: {smoothing: 0s, shrink: 60%, shrink_period: 1h, zero_hold: 2m}").scaling.rule
+    #expect(own.smoothing == .zero && own.shrink == 0.6 && own.shrinkPeriod == .seconds(3_600))
+    #expect(own.zeroHold == .seconds(120))
+  }
+
+  @Test("a schedule names days and times, also across midnight and Sunday")
+  func schedule() throws {
+    let read = try settings(
+      """
+      scaling:
+        schedule:
+          - {days: mon-fri, from: 08:00, to: 19:00, min: 3}
+          - {days: "fri-mon, wed", from: 22:30, to: 24:00, max: 0}
+          - {from: 00:00, to: 00:00, min: 1, max: 2}
+      """)
+    let schedule = read.scaling.rule.schedule
+    #expect(schedule.map(\.days) == [Set(0...4), [4, 5, 6, 0, 2], Set(0...6)])
+    #expect(schedule.map(\.from) == [480, 1_350, 0] && schedule.map(\.to) == [1_140, 1_440, 0])
+    #expect(schedule.map(\.minimum) == [3, nil, 1] && schedule.map(\.maximum) == [nil, 0, 2])
+    let shown = ValueFormat<[ScheduledBounds]>.schedule.render(schedule).yaml
+    #expect(
+      shown
+        == "[{days: mon-fri, from: 08:00, to: 19:00, min: 3}, {days: \"wed,fri-mon\", from: 22:30, to: 24:00, max: 0}, "
+        + "{from: 00:00, to: 00:00, min: 1, max: 2}]")
+    #expect(try settings("scaling: {schedule: \(shown)}").scaling.rule.schedule == schedule)
+  }
+
+  @Test(
+    "a schedule that makes no sense is told of by its entry",
+    arguments: [
+      ("{from: 8:00, to: 19:00}", "scaling.schedule[0].from"), ("{from: 08:00, to: 24:01}", "scaling.schedule[0].to"),
+      ("{from: 08:00}", "scaling.schedule[0].to"), ("{days: mo, from: 08:00, to: 19:00}", "scaling.schedule[0].days"),
+      ("{days: mon-wed-fri, from: 08:00, to: 19:00}", "scaling.schedule[0].days"),
+      ("{from: 08:00, to: 19:00, min: 5}", "scaling.schedule[0].min"),
+      ("{from: 08:00, to: 19:00, min: 3, max: 2}", "scaling.schedule[0].min"),
+    ])
+  func wrongSchedule(entry: String, key: String) {
+    #expect { try settings("scaling: {max: 4, schedule: [\(entry)]}") } throws: { "\($0)".contains(key) }
+  }
+
+  @Test("a share is whole per cent", arguments: ["25", "101%", "-1%", "2.5%", "%"])
+  func wrongShare(text: String) {
+    #expect { try settings("scaling: {shrink: \"\(text)\"}") } throws: { "\($0)".contains("scaling.shrink") }
   }
 
   @Test("the core gets its limits from the file")

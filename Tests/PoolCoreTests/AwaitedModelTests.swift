@@ -6,7 +6,7 @@ import Testing
 @Suite struct AwaitedModelTests {
   private static func fleet(minimum: Int, _ models: [String]...) -> FleetUnderTest {
     var fleet = FleetUnderTest(gpus: 0, minimum: minimum)
-    fleet.fleet.scaler.settings = ScalingSettings(.economy, minimum: minimum)
+    fleet.fleet.scaler.settings = ScalingSettings(minimum: minimum, z: 0, smoothing: .zero)
     fleet.configure(
       models.enumerated().map { number, models in
         var placement = fleet.placement(InstanceID("gpu\(number)"), on: "GPU-\(number)")

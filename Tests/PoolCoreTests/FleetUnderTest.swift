@@ -20,12 +20,13 @@ struct FleetUnderTest {
   private var lives = 0
 
   init(
-    gpus: Int, minimum: Int, window: Duration? = nil, idleHold: Duration? = nil, begins: Bool = true,
+    gpus: Int, minimum: Int, window: Duration? = nil, idleHold: Duration = .seconds(5), begins: Bool = true,
     startsWaitForDrain: Bool = false
   ) {
     self.gpus = gpus
     fleet = Fleet(
-      scaling: ScalingSettings(minimum: minimum, window: window, idleHold: idleHold),
+      scaling: ScalingSettings(
+        minimum: minimum, smoothing: .zero, window: window, shrink: 1, idleHold: idleHold, zeroHold: .zero),
       startsWaitForDrain: startsWaitForDrain)
     configure(gpus: gpus)
     if begins { begin(found: []) }

@@ -73,6 +73,7 @@ struct ReplayTests {
   func fromNothing() {
     var settings = Self.settings(gpus: 1)
     settings.scaling.minimum = 0
+    settings.scaling.zeroHold = .seconds(300)
     settings.coldStart = .seconds(12)...(.seconds(12))
     let (figures, log) = Self.run(Workload([Self.request(at: 0), Self.request(at: 500)]), settings)
     #expect(figures.unserved == 0 && figures.starts == 2)

@@ -63,7 +63,7 @@ struct GPUTests {
 
   @Test func aSupervisorThatStartsWhileTheDriverFailsLeavesWhatRunsAlone() async throws {
     let fake = try await FakeNVML(state: Self.gpu("a", bus: 0) + Self.gpu("b", bus: 4))
-    let stage = try Stage("scaling: {min: 2, window: 1s, idle_hold: 1s}\n")
+    let stage = try Stage("scaling: {min: 2, window: 1s, shrink: 100%, idle_hold: 1s}\n")
     try await stage.startDispatcher()
     let first = try await stage.start(inventory: reader(fake))
     // What is not ready yet would be taken back.
@@ -110,7 +110,7 @@ struct GPUTests {
 
       """
     let fake = try await FakeNVML(state: state)
-    let stage = try Stage("context_length: 4096\nscaling: {min: 2, window: 1s, idle_hold: 1s}\n")
+    let stage = try Stage("context_length: 4096\nscaling: {min: 2, window: 1s, shrink: 100%, idle_hold: 1s}\n")
     try await stage.startDispatcher()
     let first = try await stage.start(inventory: reader(fake))
     try await eventually(within: patience, "two are ready") { await first.fleet.ready == 2 }

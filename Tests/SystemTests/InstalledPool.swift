@@ -112,7 +112,7 @@ actor InstalledPool {
     let text = """
       \(gpus)
       \(Self.environmentKey(environment))
-      \(settings.contains("scaling:") ? "" : "scaling: {cold_start: 1s, window: 2s, idle_hold: 1s}")
+      \(settings.contains("scaling:") ? "" : "scaling: {cold_start: 1s, window: 2s, shrink: 100%, idle_hold: 1s}")
       \(settings)
       """
     try text.write(toFile: Self.configuration, atomically: false, encoding: .utf8)

@@ -5,7 +5,8 @@ import Testing
 extension SystemTests {
   @Suite(.serialized) struct JournalTests {
     @Test func theJournalTellsTheStoryOnceWithItsReasonsAndFieldsAndExplainsIt() async throws {
-      try await InstalledPool.running("scaling: {max: 2, cold_start: 1s, window: 2s, idle_hold: 1s}") { pool in
+      try await InstalledPool.running("scaling: {max: 2, cold_start: 1s, window: 2s, shrink: 100%, idle_hold: 1s}") {
+        pool in
         _ = try await pool.ready(1)
         try await pool.entry(containing: "gpu0 ready after")
         let before = try await pool.journalCursor()

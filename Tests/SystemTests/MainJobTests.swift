@@ -123,11 +123,12 @@ extension SystemTests {
     }
 
     @Test func aChangedSpecificationReplacesInstancesOneAtATimeAndCutsNothing() async throws {
-      try await InstalledPool.running("scaling: {min: 2, cold_start: 1s, window: 2s, idle_hold: 60s}") { pool in
+      try await InstalledPool.running("scaling: {min: 2, cold_start: 1s, window: 2s, shrink: 100%, idle_hold: 60s}") {
+        pool in
         let before = try await pool.ready(2)
         let stream = try await Conversation.begun(tokens: 250)
         try await pool.configure(
-          "scaling: {min: 2, cold_start: 1s, window: 2s, idle_hold: 60s}\nslots: 2")
+          "scaling: {min: 2, cold_start: 1s, window: 2s, shrink: 100%, idle_hold: 60s}\nslots: 2")
         try await systemctl("reload", InstalledPool.supervisor)
         var fewest = Int.max
         try await pool.status(within: .seconds(60), "all instances have the new specification") { status in

@@ -4,7 +4,7 @@ import Testing
 
 extension SystemTests {
   /// Two instances that are always there.
-  static let two = "scaling: {min: 2, cold_start: 1s, window: 2s, idle_hold: 1s}"
+  static let two = "scaling: {min: 2, cold_start: 1s, window: 2s, shrink: 100%, idle_hold: 1s}"
 
   /// The daemons die in turn, and what they stand on, with streams running.
   @Suite(.serialized) struct SurvivalTests {
@@ -180,7 +180,9 @@ extension SystemTests {
     }
 
     @Test func theSupervisorMayDieBetweenARetirementAndTheStop() async throws {
-      try await InstalledPool.running("scaling: {min: 1, max: 2, cold_start: 1s, window: 1s, idle_hold: 500ms}") {
+      try await InstalledPool.running(
+        "scaling: {min: 1, max: 2, cold_start: 1s, window: 1s, shrink: 100%, idle_hold: 500ms}"
+      ) {
         pool in
         let load = try await [Conversation.begun(tokens: 40), Conversation.begun(tokens: 40)]
         let before = try await pool.ready(2)
@@ -209,7 +211,7 @@ extension SystemTests {
     }
 
     /// As ``SystemTests/two``, but what is surplus stays for a while, and can be looked at.
-    private let twoThatStay = "scaling: {min: 2, cold_start: 1s, window: 2s, idle_hold: 1m}"
+    private let twoThatStay = "scaling: {min: 2, cold_start: 1s, window: 2s, shrink: 100%, idle_hold: 1m}"
 
     @Test func theSupervisorMayDieInTheMiddleOfADrain() async throws {
       try await InstalledPool.running(twoThatStay) { pool in

@@ -88,7 +88,12 @@ extension Settings {
           expected: "at most that")
       ]
     }
-    return ordered("scaling.min", scaling.min, "scaling.max", scaling.max ?? .max) { "\($0)" }
+    let schedule = scaling.schedule.enumerated().flatMap { index, entry in
+      let path = "scaling.schedule[\(index)]"
+      let (bound, maximum) = entry.maximum.map { ("\(path).max", $0) } ?? ("scaling.max", scaling.max ?? .max)
+      return ordered("\(path).min", entry.minimum ?? 0, bound, maximum) { "\($0)" }
+    }
+    return schedule + ordered("scaling.min", scaling.min, "scaling.max", scaling.max ?? .max) { "\($0)" }
       + ordered("queue.request_body", queue.requestBody, "queue.bodies", queue.bodies, \.description)
       + ordered("restarts.pause", restarts.pause, "restarts.pause_max", restarts.pauseMax, DurationText.render)
   }

@@ -42,9 +42,9 @@ extension ValueFormat where Value == [String: String] {
 extension ValueFormat {
   /// A list whose entries are maps, each with the same keys.
   fileprivate static func maps<Entry: Sendable>(
-    _ plural: String, most: Int, blank: Entry, _ keys: [Key<Entry>]
+    _ plural: String, least: Int = 1, most: Int, blank: Entry, _ keys: [Key<Entry>]
   ) -> Self where Value == [Entry] {
-    ValueFormat<Entry>.map(blank: blank, keys).list(plural, least: 1, most: most)
+    ValueFormat<Entry>.map(blank: blank, keys).list(plural, least: least, most: most)
   }
 
   /// A map with these keys.
@@ -123,6 +123,12 @@ extension ValueFormat where Value == [String: ClassSettings] {
 extension ValueFormat where Value == [String: UserSettings] {
   static var users: Self {
     .named("users", .proxyUserName, most: 10_000, SettingsKeys.user) { _ in UserSettings() }
+  }
+}
+
+extension ValueFormat where Value == [ScheduledBounds] {
+  static var schedule: Self {
+    .maps("entries", least: 0, most: 64, blank: ScheduledBounds(), SettingsKeys.scheduledBounds)
   }
 }
 

@@ -38,6 +38,16 @@ extension ValueFormat where Value == Double {
   }
 }
 
+extension ValueFormat where Value == Double {
+  /// A part of a whole, from 0 to 1, in whole per cent.
+  static var share: Self {
+    .scalar("a share from 0% to 100%", render: { .text("\(Int(($0 * 100).rounded()))%") }) { text in
+      guard text.last == "%", let share = UInt8(text.dropLast()), share <= 100 else { return nil }
+      return Double(share) / 100
+    }
+  }
+}
+
 extension ValueFormat where Value == Duration {
   static func duration(_ bounds: ClosedRange<Duration>) -> Self {
     let (least, most) = (DurationText.render(bounds.lowerBound), DurationText.render(bounds.upperBound))

@@ -24,10 +24,12 @@ enum Rendered: Sendable {
   private static func quoteIfNeeded(_ text: String) -> String {
     let plain = text.unicodeScalars.allSatisfy { scalar in
       scalar.isASCII
-        && (scalar.properties.isAlphabetic || ("0"..."9").contains(scalar) || "/._:@+-".contains("\(scalar)"))
+        && (scalar.properties.isAlphabetic || ("0"..."9").contains(scalar) || "/._:@+-%".contains("\(scalar)"))
     }
     let reserved = ["", "~", "null", "true", "false"].contains(text.lowercased())
-    if plain, !reserved, !text.hasPrefix("-"), !text.hasPrefix(":"), !text.hasPrefix("@"), !text.hasSuffix(":") {
+    if plain, !reserved, !text.hasPrefix("-"), !text.hasPrefix(":"), !text.hasPrefix("@"), !text.hasPrefix("%"),
+      !text.hasSuffix(":")
+    {
       return text
     }
     let escaped = text.unicodeScalars.map { scalar in

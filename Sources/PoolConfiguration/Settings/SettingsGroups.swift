@@ -2,7 +2,7 @@ package import PoolCore
 
 /// How many instances run, as the file puts it; `rule` is what the core works with.
 package struct ScalingKeys: Sendable, Equatable {
-  /// A preset for `z`, `window` and `idleHold`.
+  /// A preset for `z`, `window` and `shrink`.
   package var policy = ScalingSettings.Preset.standard
 
   /// Instances that always run; 0 lets the pool go to zero.
@@ -11,14 +11,29 @@ package struct ScalingKeys: Sendable, Equatable {
   /// Instances that run at most; `nil` (`all`): one for each placement.
   package var max: Int?
 
+  /// Other bounds at times of the day.
+  package var schedule: [ScheduledBounds] = []
+
   /// Head-room, in standard deviations of the load; `nil` (`auto`): the policy's.
   package var z: Double?
+
+  /// Over which the load is taken together; `nil` (`auto`): follows the measured cold start.
+  package var smoothing: Duration?
 
   /// The highest need within this time counts; `nil` (`auto`): the policy's, which follows the measured cold start.
   package var window: Duration?
 
-  /// How long a surplus instance stays idle before it stops; `nil` (`auto`): the policy's, as with `window`.
-  package var idleHold: Duration?
+  /// The part, from 0 to 1, that may go of what was needed within `shrinkPeriod`; `nil` (`auto`): the policy's.
+  package var shrink: Double?
+
+  /// `nil` (`auto`): follows the measured cold start.
+  package var shrinkPeriod: Duration?
+
+  /// How long a surplus instance stays idle before it stops.
+  package var idleHold = Duration.seconds(5)
+
+  /// How long the last instance stays after the last request, where `min` is 0.
+  package var zeroHold = Duration.seconds(600)
 
   /// How long a start and load is taken to last until one has been measured.
   package var coldStart = Duration.seconds(20)
@@ -30,9 +45,12 @@ package struct ScalingKeys: Sendable, Equatable {
 
   /// The scaling rule with the policy's values where none is given.
   package var rule: ScalingSettings {
-    ScalingSettings(
-      policy, minimum: min, maximum: max ?? .max, z: z, window: window, idleHold: idleHold, coldStart: coldStart,
+    var rule = ScalingSettings(
+      policy, minimum: min, maximum: max ?? .max, z: z, smoothing: smoothing, window: window, shrink: shrink,
+      shrinkPeriod: shrinkPeriod, idleHold: idleHold, zeroHold: zeroHold, coldStart: coldStart,
       parallelStarts: parallelStarts)
+    rule.schedule = schedule
+    return rule
   }
 }
 

@@ -53,13 +53,21 @@ enum SettingsKeys {
     .value("policy", \.scaling.policy, .choice),
     .value("min", \.scaling.min, .integer(0...Placement.most)),
     .value("max", \.scaling.max, ValueFormat.integer(1...Placement.most).orNone("all")),
+    .value("schedule", \.scaling.schedule, .schedule),
     .value("z", \.scaling.z, ValueFormat.number(0...10).orNone("auto"), note: { $0.scaling.noteOnZ }),
+    .value(
+      "smoothing", \.scaling.smoothing, ValueFormat.duration(.zero ... .seconds(3_600)).orNone("auto"),
+      note: { $0.scaling.noteOnSmoothing }),
     .value(
       "window", \.scaling.window, ValueFormat.duration(.seconds(1) ... .seconds(86_400)).orNone("auto"),
       note: { $0.scaling.noteOnWindow }),
+    .value("shrink", \.scaling.shrink, ValueFormat.share.orNone("auto"), note: { $0.scaling.noteOnShrink }),
     .value(
-      "idle_hold", \.scaling.idleHold, ValueFormat.duration(.zero ... .seconds(86_400)).orNone("auto"),
-      note: { $0.scaling.noteOnIdleHold }),
+      "shrink_period", \.scaling.shrinkPeriod,
+      ValueFormat.duration(.seconds(1) ... .seconds(604_800)).orNone("auto"),
+      note: { $0.scaling.noteOnShrinkPeriod }),
+    .value("idle_hold", \.scaling.idleHold, .duration(.zero ... .seconds(86_400))),
+    .value("zero_hold", \.scaling.zeroHold, .duration(.zero ... .seconds(86_400))),
     .value("cold_start", \.scaling.coldStart, .duration(.milliseconds(100) ... .seconds(3_600))),
     .value("parallel_starts", \.scaling.parallelStarts, .integer(1...Placement.most)),
   ]
@@ -162,6 +170,15 @@ extension SettingsKeys {
 }
 
 extension SettingsKeys {
+  /// Of an entry under `scaling.schedule`.
+  static let scheduledBounds: [Key<ScheduledBounds>] = [
+    .value("days", \.days, .days),
+    .value("from", \.from, .timeOfDay, isRequired: true),
+    .value("to", \.to, .timeOfDay, isRequired: true),
+    .value("min", \.minimum, ValueFormat.integer(0...Placement.most).orNone("auto")),
+    .value("max", \.maximum, ValueFormat.integer(0...Placement.most).orNone("auto")),
+  ]
+
   /// Of an entry under `models`.
   static let model: [Key<ModelSettings>] = [
     .value("num_ctx", \.numCtx, contextLength.orNone("auto")),
@@ -173,13 +190,21 @@ extension SettingsKeys {
 extension ScalingKeys {
   fileprivate var noteOnZ: String? { z == nil ? "\(Rendered.number(rule.z).yaml) by the policy" : nil }
 
-  fileprivate var noteOnWindow: String? {
-    window == nil ? "\(Rendered.number(rule.windowInColdStarts).yaml) cold starts, within 60s and 10m" : nil
+  fileprivate var noteOnSmoothing: String? {
+    smoothing == nil ? Self.coldStarts(ScalingSettings.smoothingInColdStarts) : nil
   }
 
-  fileprivate var noteOnIdleHold: String? {
-    guard idleHold == nil else { return nil }
-    return rule.idleHoldInColdStarts == 1
-      ? "1 cold start" : "\(Rendered.number(rule.idleHoldInColdStarts).yaml) cold starts"
+  fileprivate var noteOnWindow: String? {
+    window == nil ? "\(Self.coldStarts(rule.windowInColdStarts)), within 60s and 10m" : nil
   }
+
+  fileprivate var noteOnShrink: String? {
+    shrink == nil ? "\(ValueFormat.share.render(rule.shrink).yaml) by the policy" : nil
+  }
+
+  fileprivate var noteOnShrinkPeriod: String? {
+    shrinkPeriod == nil ? "\(Self.coldStarts(ScalingSettings.shrinkPeriodInColdStarts)), within 5m and 30m" : nil
+  }
+
+  private static func coldStarts(_ count: Double) -> String { "\(Rendered.number(count).yaml) cold starts" }
 }

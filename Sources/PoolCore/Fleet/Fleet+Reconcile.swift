@@ -187,7 +187,7 @@ extension Fleet {
     var actions: [FleetAction] = []
     for (id, instance) in readyBeyond(target)
     where instance.isEmpty && !instance.isRetiring && placements[id]?.isConfigured == true {
-      guard let idle = instance.idle, idle >= scaler.idleHold else { continue }
+      guard let idle = instance.idle, idle >= scaler.settings.idleHold else { continue }
       actions += retire(id, instance, .surplus(idle: idle))
     }
     guard observation?.depth == 0, observation?.outsideDepth == 0 else { return actions }

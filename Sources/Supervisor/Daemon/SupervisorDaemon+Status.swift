@@ -26,8 +26,9 @@ extension SupervisorDaemon {
     status.desired = fleet.decision.target
     status.desiredReason = fleet.decision.reason.description
     let scale = fleet.scaler.override
-    status.maximum = min(scale?.maximum ?? fleet.scaler.settings.maximum, plan.placements.sites.count)
-    status.minimum = min(scale?.minimum ?? fleet.scaler.settings.minimum, status.maximum)
+    let bounds = fleet.scaler.bounds
+    status.maximum = min(bounds.maximum, plan.placements.sites.count)
+    status.minimum = min(bounds.minimum, status.maximum)
     status.isOverridden = scale != nil
     status.overrideSecondsLeft = scale?.until.map { ($0 - now).seconds }
     status.coldStartSeconds = fleet.scaler.coldStart.seconds
