@@ -16,7 +16,11 @@ struct MetricsTests {
     "ollama_pool_max_concurrent": "gauge", "ollama_pool_in_flight": "gauge", "ollama_pool_instances": "gauge",
     "ollama_pool_desired_instances": "gauge", "ollama_pool_requests_total": "counter",
     "ollama_pool_refusals_total": "counter", "ollama_pool_wait_seconds": "histogram",
-    "ollama_pool_service_seconds": "histogram", "ollama_pool_instance_starts_total": "counter",
+    "ollama_pool_wait_estimates_total": "counter", "ollama_pool_wait_estimates_within_bound_total": "counter",
+    "ollama_pool_wait_estimated_seconds_total": "counter",
+    "ollama_pool_wait_estimated_actual_seconds_total": "counter",
+    "ollama_pool_wait_estimate_error_seconds_total": "counter", "ollama_pool_service_seconds": "histogram",
+    "ollama_pool_instance_starts_total": "counter",
     "ollama_pool_instance_start_seconds": "histogram", "ollama_pool_put_back_total": "counter",
     "ollama_pool_model_reloads_total": "counter", "ollama_pool_gpus": "gauge",
     "ollama_pool_gpu_memory_bytes": "gauge", "ollama_pool_gpu_utilisation_ratio": "gauge",
@@ -103,6 +107,35 @@ struct MetricsTests {
       #expect(try await rig.metric("ollama_pool_queue_oldest_wait_seconds") > 0)
       let started = try await rig.metric("process_start_time_seconds")
       #expect(abs(started - Date().timeIntervalSince1970) < 60)
+    }
+  }
+
+  @Test func whatWasForeseenIsHeldAgainstTheWait() async throws {
+    try await DispatcherRig.run { rig in
+      let gpu0 = try await FakeOllama.start()
+      try await rig.use(gpu0)
+      let first = try await rig.generate()
+      try await gpu0.ask(0).serve()
+      #expect(try await first.answer().status == 200)
+      let running = try await rig.generate()
+      _ = try await gpu0.ask(1)
+      let waiting = try await rig.generate()
+      try await rig.waitForDepth(1)
+      func sum(_ name: String) async throws -> Double {
+        try await rig.metric("ollama_pool_wait_\(name)_total{priority=\"1\"}")
+      }
+      #expect(try await !rig.console("/metrics").text.contains("ollama_pool_wait_estimates_total{"))
+      try await gpu0.ask(1).serve()
+      #expect(try await running.answer().status == 200)
+      try await gpu0.ask(2).serve()
+      #expect(try await waiting.answer().status == 200)
+      let actual = try await sum("estimated_actual_seconds")
+      let (count, within, foreseen) = (
+        try await sum("estimates"), try await sum("estimates_within_bound"), try await sum("estimated_seconds")
+      )
+      #expect(count == 1 && (0...1).contains(within) && foreseen > 0 && actual > 0)
+      let off = try await sum("estimate_error_seconds")
+      #expect(abs(off - abs(foreseen - actual)) < 1e-3)
     }
   }
 

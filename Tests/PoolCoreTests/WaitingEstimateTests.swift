@@ -5,7 +5,7 @@ import Testing
 @Suite struct WaitingEstimateTests {
   private func times(_ seconds: Double...) -> ServiceTimes {
     var times = ServiceTimes()
-    for time in seconds { times.add(.seconds(rounding: time)) }
+    for time in seconds { times.add(.seconds(rounding: time), isCrowded: true) }
     return times
   }
 
@@ -19,12 +19,13 @@ import Testing
   }
 
   @Test func behindAColdStartAloneItIsFirstAsManyAsThereWillBeSlots() {
-    let start = WaitingEstimate.Capacity(slots: 0, pendingSlots: 2, startUp: .seconds(8))
+    let start = WaitingEstimate.Capacity(slots: 0, pending: [.init(slots: 2, startUp: .seconds(8))])
     let estimates = (0..<4).map { WaitingEstimate(ahead: $0, start, times(10, 10)) }
     #expect(estimates.map(\.position) == [1, 1, 2, 3])
     #expect(estimates.map(\.wait) == [8, 8, 13, 18].map { .seconds($0) })
     // Asleep: one will be started.
-    let asleep = WaitingEstimate(ahead: 1, .init(slots: 0, startUp: .seconds(20)), times(10, 10))
+    let asleep = WaitingEstimate(
+      ahead: 1, .init(slots: 0, pending: [.init(slots: 1, startUp: .seconds(20))]), times(10, 10))
     #expect(asleep.position == 2 && asleep.wait == .seconds(30))
   }
 
@@ -36,9 +37,40 @@ import Testing
 
   @Test func theLastThreeHundredCount() {
     var times = ServiceTimes()
-    for _ in 0..<300 { times.add(.seconds(1000)) }
-    for _ in 0..<300 { times.add(.seconds(2)) }
+    for _ in 0..<300 { times.add(.seconds(1000), isCrowded: true) }
+    for _ in 0..<300 { times.add(.seconds(2), isCrowded: true) }
     #expect(times.mean == .seconds(2) && times.deviation == .zero)
+  }
+
+  @Test func thoseThatEndedWhileOthersWaitedCountMost() {
+    var times = ServiceTimes()
+    for number in 0..<600 { times.add(.seconds(number < 300 ? 20 : 5), isCrowded: number < 300) }
+    // 300 of 20 s, and 30 for all of the last ones.
+    #expect(abs(times.mean.seconds - (300 * 20 + 30 * 5) / 330.0) < 1e-6)
+  }
+
+  @Test func anInstanceThatComesTakesFromTheWait() {
+    // Two slots of 10 s each, and two more in 8 s.
+    let capacity = WaitingEstimate.Capacity(slots: 2, pending: [.init(slots: 2, startUp: .seconds(8))])
+    let waits = (0..<6).map { WaitingEstimate(ahead: $0, capacity, times(10, 10)).wait.seconds }
+    // 1.6 of the openings come before the two new ones, then 0.4 each second.
+    let expected = [5, 8, 8, 8 + 0.4 / 0.4, 8 + 1.4 / 0.4, 8 + 2.4 / 0.4]
+    for (wait, expected) in zip(waits, expected) { #expect(abs(wait - expected) < 1e-6) }
+    #expect((0..<6).map { WaitingEstimate(ahead: $0, capacity, times(10, 10)).position } == [2, 3, 4, 5, 6, 7])
+  }
+
+  @Test func whatMayTakeLongerToStartMovesTheUpperEnd() {
+    let pending = WaitingEstimate.Capacity.Pending(slots: 1, startUp: .seconds(8), startUp90: .seconds(20))
+    let estimate = WaitingEstimate(ahead: 0, .init(slots: 0, pending: [pending]), times(10, 10))
+    #expect(estimate.wait == .seconds(8) && abs(estimate.wait90.seconds - 20) < 1e-6)
+  }
+
+  @Test func instancesThatComeOneAfterTheOtherAreAllCounted() {
+    let capacity = WaitingEstimate.Capacity(
+      slots: 0, pending: [.init(slots: 1, startUp: .seconds(10)), .init(slots: 1, startUp: .seconds(12))])
+    let waits = (0..<4).map { WaitingEstimate(ahead: $0, capacity, times(10, 10)).wait.seconds }
+    // At 10 s the first; at 12 s the second, when 0.2 of a departure is over; then one each 5 s.
+    for (wait, expected) in zip(waits, [10, 12, 16, 21] as [Double]) { #expect(abs(wait - expected) < 1e-6) }
   }
 
   @Test func nineOfTenWaitNoLongerThanSaid() {
@@ -46,7 +78,7 @@ import Testing
     var random = Numbers(seed: 11)
     func draw() -> Double { -20 * log(Double.random(in: 0.000_001...1, using: &random)) }
     var times = ServiceTimes()
-    for _ in 0..<300 { times.add(.seconds(rounding: draw())) }
+    for _ in 0..<300 { times.add(.seconds(rounding: draw()), isCrowded: true) }
     for (ahead, slots) in [(0, 1), (3, 1), (9, 4), (40, 8)] {
       let estimate = WaitingEstimate(ahead: ahead, .init(slots: slots), times)
       var within = 0

@@ -132,11 +132,7 @@ struct ReplayTests {
     #expect(
       ReplayFigures.rank(0.5, [1, 2]) == 1 && ReplayFigures.rank(0.99, [7]) == 7 && ReplayFigures.rank(0.5, []) == 0)
     var errors = EstimateErrors()
-    var times = ServiceTimes(assumed: .seconds(10))
-    for _ in 0..<3 { times.add(.seconds(10)) }
-    // 10 s is foreseen, and always within 10 s.
-    let estimate = WaitingEstimate(ahead: 0, WaitingEstimate.Capacity(slots: 1), times)
-    for actual in [8.0, 10, 14] { errors.add(estimate, actual: actual) }
+    for actual in [8.0, 10, 14] { errors.add(foreseen: 10, foreseen90: 10, actual: actual) }
     #expect(errors.count == 3 && abs(errors.wape - 6 / 32.0) < 1e-9 && abs(errors.bias + 2 / 32.0) < 1e-9)
     #expect(abs(errors.coverage - 2 / 3.0) < 1e-9)
   }

@@ -69,6 +69,7 @@ extension DispatcherShell {
       samples: DispatcherMetrics.refusalReasons.map { ([("reason", $0)], Double(metrics.refused[$0] ?? 0)) })
     text.add(
       "ollama_pool_wait_seconds", "How long inference waited for a slot.", histogram: metrics.wait)
+    addEstimates(to: &text)
     text.add(
       "ollama_pool_service_seconds", "How long served inference took, from its instance getting it to its end.",
       histogram: metrics.service)
@@ -94,6 +95,28 @@ extension DispatcherShell {
     text.add(
       "ollama_pool_put_back_total", .counter, "Requests that went back to the queue after a failed attempt.",
       value: Double(core.totals.putBack))
+  }
+}
+
+extension DispatcherShell {
+  /// Sums, so that whoever asks takes the span: what was off by what was waited is the WAPE of it.
+  private func addEstimates(to text: inout MetricsText) {
+    func add(_ name: String, _ help: String, _ value: (EstimateErrors) -> Double) {
+      text.add(
+        "ollama_pool_wait_\(name)_total", .counter, help,
+        samples: core.calibrations.errors.sorted { $0.key < $1.key }.map {
+          ([("priority", "\($0.key)")], value($0.value))
+        })
+    }
+    add("estimates", "Requests that were told how long they would wait, and have got a slot since.") {
+      Double($0.count)
+    }
+    add("estimates_within_bound", "Of these, those that waited no longer than was foreseen for nine in ten.") {
+      Double($0.within)
+    }
+    add("estimated_seconds", "What they were told when they came.") { $0.foreseen }
+    add("estimated_actual_seconds", "What they waited.") { $0.actual }
+    add("estimate_error_seconds", "By how much these differed, whichever was longer.") { $0.off }
   }
 }
 

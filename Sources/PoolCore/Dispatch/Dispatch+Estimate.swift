@@ -16,8 +16,12 @@ extension Dispatch {
     return Outlook(rivals: rivals(for: instances, model), capacity: capacity(of: instances, at: now))
   }
 
-  private func estimate(at key: ServiceOrder.Key, _ outlook: Outlook) -> WaitingEstimate {
-    WaitingEstimate(ahead: order.ahead(of: key, among: outlook.rivals), outlook.capacity, serviceTimes)
+  private func estimate(
+    at key: ServiceOrder.Key, _ outlook: Outlook, _ model: String?
+  ) -> WaitingEstimate {
+    WaitingEstimate(
+      ahead: order.ahead(of: key, among: outlook.rivals), outlook.capacity, serviceTimes,
+      calibrations[model, priority: key.level])
   }
 
   /// nil where the request does not wait for a slot.
@@ -34,7 +38,7 @@ extension Dispatch {
       guard let key = order.key(of: id), let request = requests[id]?.request else { continue }
       let outlook = outlooks[request.model] ?? outlook(for: request.model, at: now)
       outlooks[request.model] = outlook
-      estimates[id] = estimate(at: key, outlook)
+      estimates[id] = estimate(at: key, outlook, request.model)
     }
     return estimates
   }
@@ -44,7 +48,7 @@ extension Dispatch {
     order.settle()
     return order.waitingModels.flatMap { model in
       let outlook = outlook(for: model, at: now)
-      return order.keys(ofModel: model).map { ($0.id, estimate(at: $0, outlook)) }
+      return order.keys(ofModel: model).map { ($0.id, estimate(at: $0, outlook, model)) }
     }
   }
 
@@ -55,7 +59,8 @@ extension Dispatch {
     let capacity = capacity(of: instances, at: now)
     // A free slot takes it at once.
     let isFree = queue.isEmpty && instances.contains { $0.isInRotation && $0.freeSlots > 0 }
-    var estimate = WaitingEstimate(ahead: order.ahead(ofNewcomer: share), capacity, serviceTimes)
+    var estimate = WaitingEstimate(
+      ahead: order.ahead(ofNewcomer: share), capacity, serviceTimes, calibrations[nil, priority: share.priority])
     if isFree { (estimate.position, estimate.wait, estimate.wait90) = (1, .zero, .zero) }
     return estimate
   }
@@ -69,12 +74,22 @@ extension Dispatch {
   }
 
   private func capacity(of instances: [DispatchedInstance], at now: Instant) -> WaitingEstimate.Capacity {
-    let slots = instances.filter(\.isInRotation).reduce(0) { $0 + $1.wanted.slots }
-    let starting = instances.filter { $0.health == .starting }
-    let since = starting.map(\.registeredAt).min() ?? now
-    return WaitingEstimate.Capacity(
-      slots: slots, pendingSlots: starting.isEmpty ? usualSlots : starting.reduce(0) { $0 + $1.wanted.slots },
-      startUp: max(.zero, coldStarts.typical(assumed: limits.coldStart) - (now - since)),
-      isStartUpAssumed: coldStarts.isEmpty)
+    let slots = instances.reduce(0) { $0 + ($1.isInRotation ? $1.wanted.slots : 0) }
+    let (median, typical) = (
+      coldStarts.median(assumed: limits.coldStart), coldStarts.typical(assumed: limits.coldStart)
+    )
+    func pending(_ slots: Int, since: Instant) -> WaitingEstimate.Capacity.Pending {
+      let elapsed = now - since
+      // Of one that takes longer than nine in ten nobody knows how long it will: not at once, at least.
+      let late = max(typical - elapsed, typical / 10)
+      return WaitingEstimate.Capacity.Pending(
+        slots: slots, startUp: max(median - elapsed, late / 2), startUp90: late)
+    }
+    var coming = instances.filter { $0.health == .starting }
+      .map { pending($0.wanted.slots, since: $0.registeredAt) }
+    // Where there is none yet, one will be started.
+    if coming.isEmpty, slots == 0 { coming = [pending(usualSlots, since: now)] }
+    coming.sort { $0.startUp < $1.startUp }
+    return WaitingEstimate.Capacity(slots: slots, pending: coming, isStartUpAssumed: coldStarts.isEmpty)
   }
 }

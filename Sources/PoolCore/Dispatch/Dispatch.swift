@@ -43,6 +43,8 @@ package struct Dispatch: Sendable {
 
   /// Of inference that was served.
   package internal(set) var serviceTimes = ServiceTimes()
+  /// What became of what was foreseen.
+  package internal(set) var calibrations = Calibrations()
   /// From an instance's registration to its slots.
   var coldStarts = ColdStarts()
   /// What an instance that will be started is believed to have.
@@ -85,6 +87,8 @@ package struct Dispatch: Sendable {
     package internal(set) var answerStatus: Int?
     /// Of its answer so far, as far as the shell has told.
     package internal(set) var answerTokens = 0
+    /// What it was told when it came; nil where it did not wait, was told a guess, or has had a slot since.
+    var promise: Calibrations.Promise?
     /// The minute in which its user's usage counts it; nil where it does not.
     var countedIn: Int?
     /// Where its failed attempts were; it goes elsewhere as long as there is an elsewhere.
@@ -121,7 +125,12 @@ package struct Dispatch: Sendable {
       peakDemand = max(peakDemand, slotDemand)
       return [start]
     }
-    return assignFreeSlots(at: now)
+    let actions = assignFreeSlots(at: now)
+    // A guess says nothing of how good estimates are.
+    if request.need == .slot, let estimate = estimate(for: request.id, at: now), !estimate.isGuess {
+      requests[request.id]?.promise = Calibrations.Promise(estimate)
+    }
+    return actions
   }
 
   /// Whether a request would be accepted if it arrived now. Nothing is counted.
@@ -233,7 +242,7 @@ package struct Dispatch: Sendable {
       case .assigned(_, _, let since, _) = record.phase
     {
       order.learn(outputTokens: record.answerTokens)
-      serviceTimes.add(now - since)
+      serviceTimes.add(now - since, isCrowded: !queue.isEmpty)
     }
     forget(id, outcome, at: now)
     // What was served in the end speaks against those that had failed it.
@@ -298,6 +307,9 @@ package struct Dispatch: Sendable {
       preconditionFailure("a lease of what is not there")
     }
     record.phase = .assigned(instance, invocation, since: now, begun: nil)
+    if let promise = record.promise.take() {
+      calibrations.learn(promise, wait: now - record.arrivedAt, of: record.request)
+    }
     requests[id] = record
     line(of: record.request) { $0.callUp(id) }
     order.callUp(id)

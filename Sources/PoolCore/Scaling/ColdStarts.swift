@@ -15,9 +15,13 @@ package struct ColdStarts: Hashable, Sendable {
   package var isEmpty: Bool { samples.isEmpty }
 
   /// - Parameter assumed: what is believed before the first measurement.
-  package func typical(assumed: Duration) -> Duration {
+  package func typical(assumed: Duration) -> Duration { rank(9, assumed) }
+
+  package func median(assumed: Duration) -> Duration { rank(5, assumed) }
+
+  private func rank(_ tenths: Int, _ assumed: Duration) -> Duration {
     guard !samples.isEmpty else { return assumed }
     let sorted = samples.sorted()
-    return sorted[(sorted.count - 1) * 9 / 10]
+    return sorted[(sorted.count - 1) * tenths / 10]
   }
 }

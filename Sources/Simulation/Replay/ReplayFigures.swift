@@ -1,4 +1,4 @@
-import PoolCore
+package import PoolCore
 
 /// What a replay comes to.
 package struct ReplayFigures: Hashable, Sendable {
@@ -38,7 +38,9 @@ package struct ReplayFigures: Hashable, Sendable {
         unserved += 1
         if seen.startedAt != nil { cut += 1 }
       }
-      if let foreseen = seen.foreseen, seen.startedAt != nil { eta.add(foreseen, actual: wait) }
+      if let foreseen = seen.foreseen, seen.startedAt != nil {
+        eta.add(foreseen: foreseen.wait.seconds, foreseen90: foreseen.wait90.seconds, actual: wait)
+      }
     }
     requests = waits.count
     waitMean = waits.isEmpty ? 0 : waits.reduce(0, +) / Double(waits.count)
@@ -66,28 +68,4 @@ package struct ReplayFigures: Hashable, Sendable {
     }
     return seconds
   }
-}
-
-/// How far the waits that were foreseen were off.
-package struct EstimateErrors: Hashable, Sendable {
-  package private(set) var count = 0
-  private var actual = 0.0
-  private var foreseen = 0.0
-  private var off = 0.0
-  private var within = 0
-
-  mutating func add(_ estimate: WaitingEstimate, actual wait: Double) {
-    count += 1
-    actual += wait
-    foreseen += estimate.wait.seconds
-    off += abs(estimate.wait.seconds - wait)
-    if wait <= estimate.wait90.seconds { within += 1 }
-  }
-
-  /// The weighted absolute percentage error: what the estimates were off, of what was waited.
-  package var wape: Double { actual > 0 ? off / actual : 0 }
-  /// How much more was foreseen than waited, of what was waited; negative where it was less.
-  package var bias: Double { actual > 0 ? (foreseen - actual) / actual : 0 }
-  /// Of the waits, which were within the 90th percentile that was foreseen.
-  package var coverage: Double { count > 0 ? Double(within) / Double(count) : 0 }
 }
