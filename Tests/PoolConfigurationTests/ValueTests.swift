@@ -112,6 +112,15 @@ import Testing
     #expect(try settings("scaling: {schedule: \(shown)}").scaling.rule.schedule == schedule)
   }
 
+  @Test("a time of the week is a day and a time")
+  func weekTime() {
+    #expect(WeekTime(parsing: "sun 23:59") == WeekTime(day: 6, minute: 1_439))
+    #expect(WeekTime(parsing: "mon 00:00")?.description == "mon 00:00")
+    for text in ["mon 24:00", "mon", "08:00", "mo 08:00", "mon 8:00", "mon  08:00", "Mon 08:00", ""] {
+      #expect(WeekTime(parsing: text) == nil, "\(text)")
+    }
+  }
+
   @Test(
     "a schedule that makes no sense is told of by its entry",
     arguments: [

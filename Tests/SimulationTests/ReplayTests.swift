@@ -83,6 +83,23 @@ struct ReplayTests {
     #expect((11.9...12.3).contains(figures.waitP50))
   }
 
+  @Test("a schedule holds by the time at which the workload begins")
+  func schedule() {
+    var settings = Self.settings(gpus: 3, slots: 4)
+    var morning = ScheduledBounds()
+    (morning.days, morning.from, morning.to, morning.minimum) = ([2], 8 * 60, 9 * 60, 3)
+    settings.scaling.schedule = [morning]
+    settings.startsAt = WeekTime(day: 2, minute: 7 * 60 + 30)
+    let workload = Workload([Self.request(at: 0), Self.request(at: 4 * 3_600)])
+    let (_, log) = Self.run(workload, settings)
+    let starts = log.orders.filter { $0.isStart && $0.at > log.began }.map { ($0.at - log.began).seconds }
+    #expect(starts.count == 2 && starts.allSatisfy { (1_800...1_801).contains($0) })
+    let stops = log.orders.filter { !$0.isStart }.map { ($0.at - log.began).seconds }
+    #expect(stops.count == 2 && stops.allSatisfy { (5_400...5_420).contains($0) })
+    settings.startsAt = WeekTime(day: 3, minute: 7 * 60 + 30)
+    #expect(Self.run(workload, settings).1.orders.count == 1)
+  }
+
   @Test("the same seed gives the same history; an hour is served whole, whatever the policy")
   func same() {
     let workload = Self.hour(600)

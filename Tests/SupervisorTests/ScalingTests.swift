@@ -59,6 +59,16 @@ import Testing
     }
   }
 
+  @Test func theScheduleOfNowBoundsHowManyRun() async throws {
+    let schedule = "scaling: {schedule: [{from: 00:00, to: 24:00, min: 3}], "
+    let stage = try Stage(Stage.fourGPUs.replacing("scaling: {", with: schedule))
+    try await withSupervisor(stage) { _ in
+      try await stage.running("gpu0", "gpu1", "gpu2")
+      let status = try await stage.status()
+      #expect(status.desired == 3 && status.minimum == 3 && status.desiredReason == "the schedule's minimum")
+    }
+  }
+
   @Test func surplusStopsOnlyOnceItIsEmptyAndRetired() async throws {
     let stage = try Stage()
     try await withSupervisor(stage) { _ in

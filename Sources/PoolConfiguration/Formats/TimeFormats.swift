@@ -1,7 +1,38 @@
 import PoolCore
 
+extension WeekTime {
+  fileprivate static let dayNames = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+  /// `mon 08:30`.
+  package init?(parsing text: String) {
+    let parts = text.split(separator: " ", omittingEmptySubsequences: false)
+    guard parts.count == 2, let day = Self.dayNames.firstIndex(of: String(parts[0])),
+      let minute = TimeOfDay.minutes(parts[1]), minute < Self.minutesOfDay
+    else { return nil }
+    self.init(day: day, minute: minute)
+  }
+
+  package var description: String { "\(Self.dayNames[day]) \(TimeOfDay.text(minute))" }
+}
+
+private enum TimeOfDay {
+  static func text(_ minutes: Int) -> String {
+    "\(minutes / 600)\(minutes / 60 % 10):\(minutes % 60 / 10)\(minutes % 10)"
+  }
+
+  /// Minutes of the day, up to `24:00`.
+  static func minutes(_ text: some StringProtocol) -> Int? {
+    let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+    guard parts.count == 2, parts.allSatisfy({ $0.count == 2 && $0.allSatisfy(\.isASCII) }),
+      let hour = UInt8(parts[0]), let minute = UInt8(parts[1]), minute < 60
+    else { return nil }
+    let minutes = Int(hour) * 60 + Int(minute)
+    return minutes <= WeekTime.minutesOfDay ? minutes : nil
+  }
+}
+
 extension ValueFormat where Value == Set<Int> {
-  private static var names: [String] { ["mon", "tue", "wed", "thu", "fri", "sat", "sun"] }
+  private static var names: [String] { WeekTime.dayNames }
 
   /// Days of the week, 0 for Monday, as `daily`, `mon-fri` or `fri-mon, wed`.
   static var days: Self {
@@ -41,14 +72,7 @@ extension ValueFormat where Value == Int {
   static var timeOfDay: Self {
     .scalar(
       "a time from 00:00 to 24:00, such as 08:30",
-      render: { .text("\($0 / 600)\($0 / 60 % 10):\($0 % 60 / 10)\($0 % 10)") }
-    ) { text in
-      let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-      guard parts.count == 2, parts.allSatisfy({ $0.count == 2 && $0.allSatisfy(\.isASCII) }),
-        let hour = UInt8(parts[0]), let minute = UInt8(parts[1]), minute < 60
-      else { return nil }
-      let minutes = Int(hour) * 60 + Int(minute)
-      return minutes <= WeekTime.minutesOfDay ? minutes : nil
-    }
+      render: { .text(TimeOfDay.text($0)) }
+    ) { TimeOfDay.minutes($0) }
   }
 }

@@ -241,6 +241,9 @@ package struct Replay: Sendable {
   // MARK: The supervisor
 
   private mutating func apply(_ event: (inout Fleet, Instant) -> [FleetAction]) {
+    if !settings.scaling.schedule.isEmpty {
+      fleet.scaler.localTime = settings.startsAt.advanced(by: max(.zero, now - began))
+    }
     let actions = event(&fleet, now)
     // Whatever happens, all is looked at anew; only after a second without anything it takes a tick.
     let due = now + .seconds(1)

@@ -11,6 +11,8 @@ package struct ReplaySettings: Sendable {
   package var scaling = ScalingSettings()
   package var dispatchLimits = DispatchLimits()
   package var seed: UInt64 = 1
+  /// When the workload begins, for a schedule.
+  package var startsAt = WeekTime(day: 0, minute: 0)
 
   package init() {}
 

@@ -51,8 +51,10 @@ struct Simulate: AsyncParsableCommand {
       for policy in policies {
         var seeds: [ReplayFigures] = []
         for seed in workload.seeds.numbers {
-          let settings = pool.settings(base, policy: policy, gpus: number, seed: UInt64(seed))
-          let largest = pool.settings(base, policy: policy, gpus: gpus.numbers.upperBound, seed: UInt64(seed))
+          func settings(gpus: Int) -> ReplaySettings {
+            pool.settings(base, policy: policy, gpus: gpus, startsAt: workload.startsAt.time, seed: UInt64(seed))
+          }
+          let (settings, largest) = (settings(gpus: number), settings(gpus: gpus.numbers.upperBound))
           let requests = try source.requests(workload, largest, seed: UInt64(seed))
           let done = runs.count * workload.seeds.numbers.count + seeds.count
           var replay = Replay(requests, settings)

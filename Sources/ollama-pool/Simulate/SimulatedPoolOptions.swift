@@ -88,7 +88,9 @@ struct SimulatedPoolOptions: ParsableArguments {
     return isSearched ? [.economy, .standard, .latency, .alwaysOn] : [SimulatedPolicy(base.scaling.policy)]
   }
 
-  func settings(_ base: Settings, policy: SimulatedPolicy, gpus: Int, seed: UInt64) -> ReplaySettings {
+  func settings(_ base: Settings, policy: SimulatedPolicy, gpus: Int, startsAt: WeekTime, seed: UInt64)
+    -> ReplaySettings
+  {
     var settings = ReplaySettings()
     settings.gpus = gpus
     settings.slots = slots ?? base.slots
@@ -96,9 +98,14 @@ struct SimulatedPoolOptions: ParsableArguments {
     let coldStart = coldStart?.duration ?? base.scaling.coldStart
     settings.coldStart = coldStart...coldStart
     var keys = base.scaling
-    if let preset = policy.preset { keys.policy = preset } else { (keys.min, keys.max) = (gpus, gpus) }
+    if let preset = policy.preset {
+      keys.policy = preset
+    } else {
+      (keys.min, keys.max, keys.schedule) = (gpus, gpus, [])
+    }
     settings.scaling = keys.rule
     settings.dispatchLimits = base.dispatchLimits
+    settings.startsAt = startsAt
     settings.seed = seed
     return settings
   }

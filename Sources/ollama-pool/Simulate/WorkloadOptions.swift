@@ -35,6 +35,9 @@ struct WorkloadOptions: ParsableArguments {
 
   @Option(help: ArgumentHelp("So many times as many requests in the same time.", valueName: "factor")) var faster = 1.0
 
+  @Option(help: ArgumentHelp("When the trace begins, for scaling.schedule, as 'mon 08:00'.", valueName: "time"))
+  var startsAt = WeekTimeArgument(WeekTime(day: 0, minute: 0))
+
   @Option(
     name: .customLong("seed"),
     help: ArgumentHelp("What chance goes by, or several: 1..5. Figures are then means.", valueName: "number"))
@@ -86,6 +89,20 @@ struct WorkloadOptions: ParsableArguments {
       throw CommandFailure("\(file) can't be read", remedy: "name a file with --trace")
     }
   }
+}
+
+/// `mon 08:00`.
+struct WeekTimeArgument: ExpressibleByArgument, CustomStringConvertible {
+  let time: WeekTime
+
+  init(_ time: WeekTime) { self.time = time }
+
+  init?(argument: String) {
+    guard let time = WeekTime(parsing: argument) else { return nil }
+    self.time = time
+  }
+
+  var description: String { time.description }
 }
 
 /// `85%`.
