@@ -181,7 +181,8 @@ let tests: [Target] = [
 
 let benchmarks: [Target] = [
   .executableTarget(
-    name: "scaling-comparison", dependencies: ["PoolCore", "Simulation", argumentParser], path: "Benchmarks/Scaling")
+    name: "scaling-comparison", dependencies: ["PoolCore", "Simulation", argumentParser, collections("DequeModule")],
+    path: "Benchmarks/Scaling")
 ]
 
 let package = Package(

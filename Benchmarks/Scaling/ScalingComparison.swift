@@ -23,10 +23,14 @@ struct ScalingComparison: ParsableCommand {
     /// What might have come instead: one request in so many left out or longer, forwards or backwards.
     case codeVaried = "code-varied"
     case conversation = "conv"
+    /// Not a table of policies: who waits how long beside one who sends many at once.
+    case fairness
+    /// Nor this: what one queue for all instances is worth.
+    case dispatch
 
     var gpus: Int {
       switch self {
-      case .r1On4: 4
+      case .r1On4, .fairness, .dispatch: 4
       case .r1On8, .code, .codeVaried: 8
       // Eight would be too few for it.
       case .conversation: 12
@@ -37,16 +41,30 @@ struct ScalingComparison: ParsableCommand {
 
   func run() throws {
     for workload in workload.isEmpty ? Workloads.allCases : workload {
-      let comparison = Comparison(
-        gpus: workload.gpus,
-        runs: try (1...UInt64(workload.isRandom ? seeds : 1)).map { try requests(of: workload, seed: $0) })
-      print("### \(workload.rawValue), \(workload.gpus) GPUs, \(comparison.runs.map(\.requests.count)) requests\n")
-      comparison.print()
+      switch workload {
+      case .fairness: Fairness(lengths: try lengths(), seeds: seeds).print()
+      case .dispatch: Dispatching(lengths: try lengths(), seeds: seeds).print()
+      case .r1On4, .r1On8, .code, .codeVaried, .conversation: try compare(workload)
+      }
     }
   }
 
+  private func compare(_ workload: Workloads) throws {
+    let comparison = Comparison(
+      gpus: workload.gpus,
+      runs: try (1...UInt64(workload.isRandom ? seeds : 1)).map { try requests(of: workload, seed: $0) })
+    print("### \(workload.rawValue), \(workload.gpus) GPUs, \(comparison.runs.map(\.requests.count)) requests\n")
+    comparison.print()
+  }
+
+  private func data(_ name: String) throws -> Data { try Data(contentsOf: URL(filePath: "\(traces)/\(name)")) }
+
+  /// Of deepseek-r1, half as long.
+  private func lengths() throws -> TokenLengths {
+    try TokenLengths.read(data("servegen_deepseek-r1_tokens_pdf.json"), file: "tokens").scaled(by: 0.5, atMost: 8_192)
+  }
+
   private func requests(of workload: Workloads, seed: UInt64) throws -> Workload {
-    func data(_ name: String) throws -> Data { try Data(contentsOf: URL(filePath: "\(traces)/\(name)")) }
     func read(_ name: String) throws -> Trace { try data(name).withUnsafeBytes { try Trace.read($0, file: name) } }
     func azure(_ name: String) throws -> Workload {
       guard case .requests(let requests) = try read("AzureLLMInferenceTrace_\(name).csv") else {
@@ -57,12 +75,11 @@ struct ScalingComparison: ParsableCommand {
     switch workload {
     case .code, .conversation: return try azure(workload.rawValue)
     case .codeVaried: return Self.varied(try azure("code"), seed: seed)
-    case .r1On4, .r1On8:
+    case .r1On4, .r1On8, .fairness, .dispatch:
       guard case .rates(let rates) = try read("servegen_deepseek-r1_rates.csv") else {
         throw ValidationError("no rates")
       }
-      let tokens = try TokenLengths.read(data("servegen_deepseek-r1_tokens_pdf.json"), file: "tokens")
-        .scaled(by: 0.5, atMost: 8_192)
+      let tokens = try lengths()
       let perSecond = Double(workload.gpus * Comparison.slots) / TokenSpeed().seconds(tokens, slots: Comparison.slots)
       // The busiest ten minutes take so much of the pool.
       let load = 0.95

@@ -54,8 +54,9 @@ package struct WaitingEstimate: Hashable, Sendable {
     isGuess = position > 1 && times.isAssumed || capacity.slots == 0 && capacity.isStartUpAssumed
     // So many departures from so many slots: a sum of as many times, shared among the slots.
     let spread = late.departures.squareRoot() * times.deviation.seconds / max(1, late.slots)
-    foresight = Calibration.Foresight(
-      wait: likely.seconds, deviation: spread + (late.seconds - likely.seconds) / Calibration.quantile90)
+    let deviation = spread + (late.seconds - likely.seconds) / Calibration.quantile90
+    // Starts that took the same until now promise nothing to the millisecond.
+    foresight = Calibration.Foresight(wait: likely.seconds, deviation: max(deviation, likely.seconds / 50))
     let (wait, wait90) = calibration.corrected(foresight)
     (self.wait, self.wait90) = (.seconds(rounding: wait), .seconds(rounding: wait90))
   }

@@ -56,7 +56,7 @@ package struct ReplayFigures: Hashable, Sendable {
   }
 
   /// The nearest rank.
-  static func rank(_ part: Double, _ sorted: [Double]) -> Double {
+  package static func rank(_ part: Double, _ sorted: [Double]) -> Double {
     sorted.isEmpty ? 0 : sorted[min(sorted.count - 1, max(0, Int((part * Double(sorted.count)).rounded(.up)) - 1))]
   }
 

@@ -1,10 +1,10 @@
-import PoolCore
+package import PoolCore
 
 /// What an instance computes: all its answers at once, each at the same rate (processor sharing).
 ///
 /// Time that an answer would need alone is counted against a clock of the instance, which runs slower the more requests
 /// it has. So a request that comes or goes changes nothing of the others' marks on that clock.
-struct SimulatedInstance: Sendable {
+package struct SimulatedInstance: Sendable {
   /// Of all lives of instances, from 1.
   let life: Int
   private let speed: TokenSpeed
@@ -13,7 +13,7 @@ struct SimulatedInstance: Sendable {
   private var updatedAt: Instant
   private var active: [Active] = []
   /// One more with each change: what was foreseen before it is void.
-  private(set) var version = 0
+  package private(set) var version = 0
 
   private struct Active: Sendable {
     let id: RequestID
@@ -23,15 +23,15 @@ struct SimulatedInstance: Sendable {
     var answer: (since: Double, end: Double)?
   }
 
-  enum Step { case firstByte(RequestID), end(RequestID) }
+  package enum Step { case firstByte(RequestID), end(RequestID) }
 
-  init(life: Int, speed: TokenSpeed, at now: Instant) {
+  package init(life: Int, speed: TokenSpeed, at now: Instant) {
     self.life = life
     self.speed = speed
     updatedAt = now
   }
 
-  mutating func begin(_ id: RequestID, _ request: WorkloadRequest, at now: Instant) {
+  package mutating func begin(_ id: RequestID, _ request: WorkloadRequest, at now: Instant) {
     advance(to: now)
     let firstByte = now + .seconds(rounding: speed.prefillSeconds(request))
     active.append(Active(id: id, request: request, firstByteAt: firstByte))
@@ -46,10 +46,10 @@ struct SimulatedInstance: Sendable {
   }
 
   /// When the next thing happens, if nothing comes between.
-  var nextStep: Instant? { active.lazy.map(due).min() }
+  package var nextStep: Instant? { active.lazy.map(due).min() }
 
   /// Does what is due at `nextStep`.
-  mutating func step(at now: Instant) -> Step? {
+  package mutating func step(at now: Instant) -> Step? {
     guard let index = active.indices.min(by: { due(active[$0]) < due(active[$1]) }) else { return nil }
     advance(to: now)
     version += 1

@@ -69,7 +69,7 @@ package struct LengthDistribution: Hashable, Sendable {
     return sum
   }
 
-  func sample(_ random: inout SeededGenerator) -> Int {
+  package func sample(_ random: inout SeededGenerator) -> Int {
     let uniform = Double.random(in: 0..<1, using: &random)
     var (low, high) = (0, upTo.count - 1)
     while low < high {
