@@ -54,14 +54,10 @@ extension Fleet {
 
   /// - Returns: what the target would be if nothing stood against starts.
   private mutating func decide(at now: Instant, _ actions: inout [FleetAction]) -> Int {
-    var (places, capacity) = (0, 0)
-    for record in placements.values {
-      if isPlaceable(record) || record.life != .absent && (record.isConfigured || !knowsAllPlacements) { places += 1 }
-      if canRun(record, at: now) { capacity += 1 }
-    }
-    let wish = scaler.target(capacity: places, at: now).target
+    let (places, capacity) = room(at: now)
     let old = decision
     decision = scaler.target(capacity: capacity, at: now)
+    let wish = places == capacity ? decision.target : scaler.target(capacity: places, at: now).target
     if !decision.mayShrink {
       let there = min(serving.count + launching, capacity)
       if there > decision.target { decision = ScalingDecision(target: there, reason: .noObservation, mayShrink: false) }
@@ -74,6 +70,16 @@ extension Fleet {
             demand: observation?.demand ?? 0, decision.reason)))
     }
     return wish
+  }
+
+  /// How many placements could run an instance if nothing stood against starts, and how many of them can now.
+  private func room(at now: Instant) -> (places: Int, capacity: Int) {
+    var (places, capacity) = (0, 0)
+    for record in placements.values {
+      if isPlaceable(record) || record.life != .absent && (record.isConfigured || !knowsAllPlacements) { places += 1 }
+      if canRun(record, at: now) { capacity += 1 }
+    }
+    return (places, capacity)
   }
 
   /// Ends what has been starting for too long, and drains that reached their deadline.
