@@ -95,7 +95,8 @@ let executables: [Target] = [
     name: "ollama-pool",
     dependencies: [
       "PoolCore", "PoolConfiguration", "Varlink", "ControlInterface", "Systemd", "GPUInventory", "Launching",
-      "Dispatcher", "Gateway", "Retrieval", "Simulation", "Supervisor", argumentParser, signals, nio("NIOCore"),
+      "Dispatcher", "Gateway", "QueueStore", "Retrieval", "Simulation", "Supervisor", argumentParser, signals,
+      nio("NIOCore"),
       nio("NIOPosix"),
     ]),
   .executableTarget(
@@ -162,7 +163,7 @@ let tests: [Target] = [
     name: "CommandLineTests",
     dependencies: [
       "ollama-pool", "ControlInterface", "Dispatcher", "GPUInventory", "Launching", "PoolConfiguration", "PoolCore",
-      "Supervisor", "Systemd", "Varlink", "TestSupport", nio("NIOPosix"),
+      "QueueStore", "Supervisor", "Systemd", "Varlink", "TestSupport", nio("NIOCore"), nio("NIOPosix"),
     ]),
   .testTarget(
     name: "SystemTests", dependencies: ["TestSupport", "ControlInterface", "Varlink", nio("NIOPosix")]),

@@ -33,6 +33,12 @@ package struct CookieSecret: Sendable {
     return zip(given, right).reduce(UInt8(0)) { $0 | ($1.0 ^ $1.1) } == 0 ? value : nil
   }
 
+  /// The same number for the same user as long as this secret is, and no way back from it.
+  package func pseudonym(of user: String) -> Int64 {
+    let code = HMAC<SHA256>.authenticationCode(for: Array("user:\(user)".utf8), using: key)
+    return code.prefix(8).reduce(0) { $0 << 8 | Int64($1) }
+  }
+
   private func code(of value: String) -> HMAC<SHA256>.MAC {
     HMAC<SHA256>.authenticationCode(for: Array("session:\(value)".utf8), using: key)
   }

@@ -41,6 +41,11 @@ package struct QueueStoreError: Error, Equatable, Sendable, CustomStringConverti
     self.cause = cause
   }
 
+  /// What a store's future failed with.
+  package init(of error: any Error) {
+    self = error as? QueueStoreError ?? QueueStoreError(.failed, "\(type(of: error))")
+  }
+
   /// What went wrong with a file, in the words of who wanted something of it.
   init(_ error: any Error, _ operation: StaticString, file: String) {
     if let error = error as? QueueStoreError {

@@ -1,4 +1,7 @@
 import Foundation
+import NIOCore
+import NIOPosix
+import QueueStore
 import TestSupport
 import Testing
 
@@ -51,6 +54,50 @@ import Testing
     #expect(missed.end == .exited(1))
     #expect(missed.complaint.hasPrefix("ollama-pool: p95 < 2s is not reached: 2 GPUs with always-on comes closest"))
     #expect(missed.outputLines.count == 9)
+  }
+
+  @Test("the pool's own history is a trace, with its own time of the week")
+  func history() async throws {
+    let folder = try TemporaryDirectory()
+    let path = folder.path(to: "history.sqlite")
+    let history = try await RequestHistory.open(path, on: MultiThreadedEventLoopGroup.singleton.next()).get()
+    // Of 2026-11-30, a Monday, 12:00 UTC, which is Monday everywhere but on some islands.
+    let start: Int64 = 1_796_040_000_000
+    var past: [PastRequest] = []
+    for number in 0..<100 {
+      let outcome: PastRequest.Outcome = number == 7 ? .refused : .served
+      past.append(
+        PastRequest(
+          arrivedAt: WallTime(milliseconds: start + Int64(number * 5_000)), className: "standard", priority: 1,
+          model: "m", user: Int64(number % 3), inputTokens: 100, outputTokens: outcome == .served ? 360 : 0, wait: 0,
+          service: 6_000, outcome: outcome))
+    }
+    try await history.add(past).get()
+    func simulate(_ arguments: String...) async throws -> CommandLine.Result {
+      let configuration = try folder.write("slots: 1\n", to: "pool.yaml")
+      return try await CommandLine.run(
+        ["simulate", "--trace", path, "--config", configuration, "--gpus", "6", "--json"] + arguments)
+    }
+    func figures(_ result: CommandLine.Result) throws -> [String: Any] {
+      try #require(((result.json["runs"] as? [[String: Any]])?.first?["figures"] as? [[String: Any]])?.first)
+    }
+    // While it is written.
+    let whole = try await simulate()
+    #expect(whole.end == .exited(0))
+    #expect(try figures(whole)["requests"] as? Int == 100 && figures(whole)["unserved"] as? Int == 0)
+    let part = try await simulate("--from", "60s", "--length", "120s")
+    #expect(try figures(part)["requests"] as? Int == 24)
+    let mondays = "scaling.schedule=[{days: mon, from: 00:00, to: 24:00, min: 6}]"
+    let always = try figures(try await simulate("--set", mondays))
+    #expect(always["gpuShare"] as? Double ?? 0 > 0.99)
+    #expect(
+      try figures(try await simulate("--set", mondays, "--starts-at", "wed 08:00"))["gpuShare"] as? Double ?? 1 < 0.99)
+    let none = try await simulate("--from", "1h")
+    #expect(none.end == .exited(1) && none.complaint.contains("has no requests there"))
+    try await history.close().get()
+    try folder.write("SQLite format 3\0, and not at all", to: "history.sqlite")
+    let damaged = try await simulate()
+    #expect(damaged.end == .exited(1) && damaged.complaint.contains(path))
   }
 
   @Test("of rates every number of GPUs gets the same requests")

@@ -20,6 +20,13 @@ import Testing
 @Suite struct CookieSecretTests {
   let secret = CookieSecret(bytes: Array(0..<32))
 
+  @Test func `a pseudonym is the same for the same user and secret`() {
+    let other = CookieSecret(bytes: Array(1...32))
+    #expect(secret.pseudonym(of: "anna") == secret.pseudonym(of: "anna"))
+    #expect(Set(["anna", "otto", "", "anna "].map { secret.pseudonym(of: $0) }).count == 4)
+    #expect(secret.pseudonym(of: "anna") != other.pseudonym(of: "anna"))
+  }
+
   @Test func `verifies what it signed, and nothing else`() {
     let signed = secret.sign("session-1")
     #expect(secret.verify(signed) == "session-1")

@@ -112,6 +112,15 @@ import Testing
     #expect(try settings("scaling: {schedule: \(shown)}").scaling.rule.schedule == schedule)
   }
 
+  @Test("how long requests are recorded")
+  func history() throws {
+    #expect(Settings().history == HistorySettings())
+    let read = try settings("history: {age: 24h, requests: 0}").history
+    #expect(read.age == .seconds(86_400) && read.requests == 0)
+    #expect { try settings("history: {age: 10m}") } throws: { "\($0)".contains("history.age") }
+    #expect { try settings("history: {requests: -1}") } throws: { "\($0)".contains("history.requests") }
+  }
+
   @Test("a time of the week is a day and a time")
   func weekTime() {
     #expect(WeekTime(parsing: "sun 23:59") == WeekTime(day: 6, minute: 1_439))

@@ -249,7 +249,7 @@ struct DispatcherParts {
     return closed.flatMap {
       // What the last exchanges took is told as they end.
       shell.value.saveUsage()
-      return shell.value.store.close()
+      return shell.value.closeHistory().flatMap { shell.value.store.close() }
     }
   }
 }

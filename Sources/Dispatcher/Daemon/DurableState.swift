@@ -9,8 +9,11 @@ struct DurableState: Sendable {
   let store: QueueStore
   let secret: CookieSecret
   let stored: StoredState
+  /// nil where it can't be kept, and why: nobody lacks an answer for it.
+  let history: Result<RequestHistory, QueueStoreError>?
 
   private static let databaseName = "pool.sqlite"
+  private static let historyName = "history.sqlite"
   private static let secretName = "cookie-secret"
   /// - Parameter folder: nil for a state that ends with the process.
   /// - Throws: `DispatcherError`. Keys that can't be read are not taken for none: anybody would be let in.
@@ -20,9 +23,21 @@ struct DurableState: Sendable {
       let store = try await QueueStore.open(folder.map { "\($0)/\(databaseName)" }, on: loop).get()
       _ = try await store.deleteSessions(lastUsedBefore: .now - settings.chat.sessionLifetime).get()
       let stored = try await store.load(usageSince: WallTime.now.minute - UsageKeeping.minutes).get()
-      return DurableState(store: store, secret: secret, stored: stored)
+      let history = await history(in: folder, on: loop)
+      return DurableState(store: store, secret: secret, stored: stored, history: history)
     } catch let error as QueueStoreError {
       throw DispatcherError(code: .unusableState, message: error.description)
+    }
+  }
+
+  private static func history(
+    in folder: String?, on loop: any EventLoop
+  ) async -> Result<RequestHistory, QueueStoreError>? {
+    guard let folder else { return nil }
+    do {
+      return .success(try await RequestHistory.open("\(folder)/\(historyName)", on: loop).get())
+    } catch {
+      return .failure(QueueStoreError(of: error))
     }
   }
 

@@ -10,6 +10,12 @@ extension DispatcherShell {
   func begin(with state: DurableState, settings: Settings, _ gateway: Gateway) {
     for key in state.stored.keys where key.revokedAt == nil { access.add(AccessControl.IssuedKey(key)) }
     takeUpUsage(state.stored.usage)
+    history.limits = settings.history.limits
+    switch state.history {
+    case .success(let file): keepHistory(in: file, secret: state.secret)
+    case .failure(let error): tell(.storeFailed(problem: "\(error)"))
+    case nil: break
+    }
     let chat = Chat(
       gateway: gateway, pool: self, store: state.store, secret: state.secret, settings: settings.chat,
       sources: settings.sources, stored: state.stored)

@@ -11,6 +11,8 @@ struct Carried {
   let arrivedAt: Instant
   /// When it was last sent to an instance, and to which one.
   var sentAt: Instant?
+  /// Until it was sent for the first time.
+  var waited: Duration?
   let needsSlot: Bool
   /// How the core ended it; the exchange's own end follows.
   var decided: RequestOutcome?
@@ -105,7 +107,7 @@ extension DispatcherShell: GatewayDelegate {
       inputTokens: exchange.questionTokens)
   }
 
-  private func modelKey(of exchange: Exchange) -> String? {
+  func modelKey(of exchange: Exchange) -> String? {
     exchange.model.flatMap { $0.utf8.count <= Self.longestModelName ? ModelName.key(of: $0) : nil }
   }
 
@@ -177,6 +179,7 @@ extension DispatcherShell: GatewayDelegate {
   private func count(_ ended: Carried, _ outcome: RequestOutcome) {
     if outcome == .failed(.shuttingDown), kept.contains(ended.exchange.id) { return }
     metrics.requestEnded(outcome, wasSent: ended.sentAt != nil)
+    record(ended, outcome)
     switch outcome {
     case .served:
       // What was refused for its model's name or the like took no service.
@@ -205,7 +208,10 @@ extension DispatcherShell: GatewayDelegate {
       case .assigned(instance, _, _, nil) = core.requests[id]?.phase
     else { return }
     let now = Instant.now
-    if let carried = carried[id], carried.needsSlot, carried.sentAt == nil { metrics.waited(now - carried.arrivedAt) }
+    if let first = carried[id], first.needsSlot, first.waited == nil {
+      carried[id]?.waited = now - first.arrivedAt
+      metrics.waited(now - first.arrivedAt)
+    }
     carried[id]?.sentAt = now
     carried[id]?.instance = instance
     exchange.relay(to: address)

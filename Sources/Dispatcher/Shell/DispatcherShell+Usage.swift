@@ -99,7 +99,7 @@ extension DispatcherShell {
     }
   }
 
-  private func noteFailure(of written: EventLoopFuture<Void>) {
+  func noteFailure(of written: EventLoopFuture<Void>) {
     written.assumeIsolated().whenFailure { [self] error in tell(.storeFailed(problem: "\(error)")) }
   }
 }

@@ -23,6 +23,7 @@ import QueueStore
 /// - `DispatcherShell+Places`: who hears where a request stands;
 /// - `DispatcherShell+Keys`: API keys, made and revoked there;
 /// - `DispatcherShell+Usage`: what users have used, over a restart;
+/// - `DispatcherShell+History`: what is recorded of requests, for replays;
 /// - `DispatcherShell+Chat`: what the chat asks;
 /// - `DispatcherShell+Metrics`: what the metrics say.
 final class DispatcherShell {
@@ -37,6 +38,7 @@ final class DispatcherShell {
   let store: QueueStore
   var access: AccessControl
   var usage: UsageKeeping
+  var history = HistoryKeeping()
   /// There as soon as what was stored has been read.
   var chat: Chat?
   /// While the pool stops: what the next dispatcher answers where this one does not. Such a request is not lost.
@@ -197,6 +199,7 @@ final class DispatcherShell {
   func adopt(_ settings: Settings, modelRules: ModelRules) {
     let before = access
     access.adopt(settings)
+    history.limits = settings.history.limits
     chat?.adopt(settings.chat, sources: settings.sources)
     let limits = settings.dispatchLimits
     let shares = carried.compactMapValues { carried in

@@ -1,4 +1,5 @@
-import PoolCore
+import Glibc
+package import PoolCore
 
 extension WeekTime {
   fileprivate static let dayNames = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -10,6 +11,14 @@ extension WeekTime {
       let minute = TimeOfDay.minutes(parts[1]), minute < Self.minutesOfDay
     else { return nil }
     self.init(day: day, minute: minute)
+  }
+
+  /// By the clock on the wall, in the time zone of the machine.
+  package init(secondsSince1970 seconds: Int) {
+    var (seconds, parts) = (time_t(seconds), tm())
+    localtime_r(&seconds, &parts)
+    // There Sunday is the first day.
+    self.init(day: (Int(parts.tm_wday) + 6) % 7, minute: Int(parts.tm_hour) * 60 + Int(parts.tm_min))
   }
 
   package var description: String { "\(Self.dayNames[day]) \(TimeOfDay.text(minute))" }

@@ -87,6 +87,7 @@ package struct Settings: Sendable, Equatable {
 
   package var scaling = ScalingKeys()
   package var queue = QueueSettings()
+  package var history = HistorySettings()
   package var chat = ChatSettings()
   package var sources = SourcesSettings()
   package var health = HealthSettings()

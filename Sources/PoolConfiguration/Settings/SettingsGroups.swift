@@ -54,6 +54,17 @@ package struct ScalingKeys: Sendable, Equatable {
   }
 }
 
+/// What is recorded of requests that ended, for replays.
+package struct HistorySettings: Sendable, Equatable {
+  /// For how long a request is kept.
+  package var age = Duration.seconds(720 * 3_600)
+
+  /// The latest so many are kept; 0: nothing is recorded.
+  package var requests = 1_000_000
+
+  package init() {}
+}
+
 /// What may wait.
 package struct QueueSettings: Sendable, Equatable {
   /// Requests that may wait at the same time.

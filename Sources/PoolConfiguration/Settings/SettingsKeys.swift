@@ -42,6 +42,7 @@ enum SettingsKeys {
     .value("allow_cpu", \.allowCPU, .boolean),
     .group("scaling", scaling),
     .group("queue", queue),
+    .group("history", history),
     .group("chat", chat),
     .group("sources", sources),
     .group("health", health),
@@ -70,6 +71,11 @@ enum SettingsKeys {
     .value("zero_hold", \.scaling.zeroHold, .duration(.zero ... .seconds(86_400))),
     .value("cold_start", \.scaling.coldStart, .duration(.milliseconds(100) ... .seconds(3_600))),
     .value("parallel_starts", \.scaling.parallelStarts, .integer(1...Placement.most)),
+  ]
+
+  private static let history: [Key<Settings>] = [
+    .value("age", \.history.age, .duration(.seconds(3_600) ... .seconds(8_784 * 3_600))),
+    .value("requests", \.history.requests, .integer(0...10_000_000)),
   ]
 
   private static let queue: [Key<Settings>] = [

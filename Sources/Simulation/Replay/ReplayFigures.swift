@@ -38,7 +38,8 @@ package struct ReplayFigures: Hashable, Sendable {
         unserved += 1
         if seen.startedAt != nil { cut += 1 }
       }
-      if let foreseen = seen.foreseen, seen.startedAt != nil {
+      // As the pool's own metrics: a guess says nothing of how good estimates are.
+      if let foreseen = seen.foreseen, !foreseen.isGuess, seen.startedAt != nil {
         eta.add(foreseen: foreseen.wait.seconds, foreseen90: foreseen.wait90.seconds, actual: wait)
       }
     }

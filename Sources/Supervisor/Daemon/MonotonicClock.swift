@@ -15,13 +15,4 @@ enum MonotonicClock {
     clock_gettime(CLOCK_REALTIME, &time)
     return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
   }
-
-  /// By the clock on the wall, in the time zone of the machine.
-  static var localTime: WeekTime {
-    var seconds = time(nil)
-    var parts = tm()
-    localtime_r(&seconds, &parts)
-    // There Sunday is the first day.
-    return WeekTime(day: (Int(parts.tm_wday) + 6) % 7, minute: Int(parts.tm_hour) * 60 + Int(parts.tm_min))
-  }
 }

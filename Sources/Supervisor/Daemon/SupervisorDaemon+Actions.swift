@@ -60,7 +60,7 @@ extension SupervisorDaemon {
   /// Applies an event to the core and has its actions carried out.
   /// - Parameter origin: where the event came from, if that is worth telling.
   func apply(_ origin: SupervisorEvent.Origin? = nil, _ event: (inout Fleet, Instant) -> [FleetAction]) {
-    fleet.scaler.localTime = MonotonicClock.localTime
+    fleet.scaler.localTime = WeekTime(secondsSince1970: time(nil))
     let actions = event(&fleet, MonotonicClock.now)
     for action in actions { perform(action, origin) }
     keepOrders()

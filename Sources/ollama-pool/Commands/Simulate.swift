@@ -12,7 +12,8 @@ struct Simulate: AsyncParsableCommand {
       The queue, the dispatch, the scaling and the estimate are those of the pool itself, with the configuration that \
       is read and changed by --set. The GPUs, the cold start and the speed are as given here. A trace is Azure's (CSV \
       with TIMESTAMP, ContextTokens, GeneratedTokens), Mooncake's (JSON lines with timestamp, input_length, \
-      output_length), or ServeGen's rates (CSV), of which requests are made with --tokens.
+      output_length), ServeGen's rates (CSV), of which requests are made with --tokens, or what this pool has recorded \
+      itself: history.sqlite in the dispatcher's state folder.
 
       WAIT is from the arrival to a slot; GPU TIME is what instances hold, of what always running ones would; FLAPS are \
       starts and stops within two minutes of the opposite; WAPE is what the foreseen waits are off, BIAS how much more \
@@ -43,6 +44,7 @@ struct Simulate: AsyncParsableCommand {
     let gpus = pool.gpus ?? NumberRange(goal == nil ? 4...4 : 1...8)
     let policies = pool.policies(goal != nil, base)
     let source = try workload.read()
+    let startsAt = workload.startsAt?.time ?? source.startsAt ?? WeekTime(day: 0, minute: 0)
     let progress = ProgressLine()
     var runs: [SimulatedRun] = []
     var picture: String?
@@ -52,7 +54,7 @@ struct Simulate: AsyncParsableCommand {
         var seeds: [ReplayFigures] = []
         for seed in workload.seeds.numbers {
           func settings(gpus: Int) -> ReplaySettings {
-            pool.settings(base, policy: policy, gpus: gpus, startsAt: workload.startsAt.time, seed: UInt64(seed))
+            pool.settings(base, policy: policy, gpus: gpus, startsAt: startsAt, seed: UInt64(seed))
           }
           let (settings, largest) = (settings(gpus: number), settings(gpus: gpus.numbers.upperBound))
           let requests = try source.requests(workload, largest, seed: UInt64(seed))

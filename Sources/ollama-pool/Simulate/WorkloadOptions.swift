@@ -7,7 +7,9 @@ import Simulation
 
 /// Which requests are replayed.
 struct WorkloadOptions: ParsableArguments {
-  @Option(help: ArgumentHelp("The trace.", valueName: "file"), completion: .file()) var trace: String
+  @Option(
+    help: ArgumentHelp("The trace, or the pool's own history.sqlite.", valueName: "file"), completion: .file())
+  var trace: String
 
   @Option(
     help: ArgumentHelp(
@@ -35,8 +37,11 @@ struct WorkloadOptions: ParsableArguments {
 
   @Option(help: ArgumentHelp("So many times as many requests in the same time.", valueName: "factor")) var faster = 1.0
 
-  @Option(help: ArgumentHelp("When the trace begins, for scaling.schedule, as 'mon 08:00'.", valueName: "time"))
-  var startsAt = WeekTimeArgument(WeekTime(day: 0, minute: 0))
+  @Option(
+    help: ArgumentHelp(
+      "When the trace begins, for scaling.schedule, as 'mon 08:00'.",
+      discussion: "Without it: Monday's midnight, or when the pool's history says.", valueName: "time"))
+  var startsAt: WeekTimeArgument?
 
   @Option(
     name: .customLong("seed"),
@@ -53,6 +58,8 @@ struct WorkloadOptions: ParsableArguments {
   struct Source {
     let trace: Trace
     let lengths: TokenLengths?
+    /// When the trace begins, if it says so.
+    var startsAt: WeekTime?
 
     /// - Parameter settings: of the largest pool.
     func requests(_ options: WorkloadOptions, _ settings: ReplaySettings, seed: UInt64) throws -> Workload {
@@ -76,6 +83,10 @@ struct WorkloadOptions: ParsableArguments {
   var part: Trace.Part { Trace.Part(from: from?.duration ?? .zero, length: length?.duration) }
 
   func read() throws -> Source {
+    if RecordedHistory.isDatabase(trace) {
+      let history = try RecordedHistory(trace, part)
+      return Source(trace: .requests(history.workload), lengths: nil, startsAt: history.startsAt)
+    }
     let trace = try content(of: trace).withUnsafeBytes { try Trace.read($0, file: self.trace, part: part) }
     let lengths = try tokens.map { try TokenLengths.read(content(of: $0), file: $0) }?
       .scaled(by: tokenFactor, atMost: longest)
@@ -92,17 +103,13 @@ struct WorkloadOptions: ParsableArguments {
 }
 
 /// `mon 08:00`.
-struct WeekTimeArgument: ExpressibleByArgument, CustomStringConvertible {
+struct WeekTimeArgument: ExpressibleByArgument {
   let time: WeekTime
-
-  init(_ time: WeekTime) { self.time = time }
 
   init?(argument: String) {
     guard let time = WeekTime(parsing: argument) else { return nil }
     self.time = time
   }
-
-  var description: String { time.description }
 }
 
 /// `85%`.

@@ -1,0 +1,92 @@
+import Credentials
+import Gateway
+import NIOCore
+import PoolConfiguration
+import PoolCore
+import QueueStore
+
+/// What is recorded of requests that ended, for replays: nothing of what was said, and of users only who is the same.
+struct HistoryKeeping {
+  static let savePause = TimeAmount.seconds(1)
+  /// Of `savePause`, after which what is beyond the limits is deleted.
+  static let savesBetweenPrunings = 600
+  /// More end within a second only where the disk hangs; they are not recorded.
+  static let most = 20_000
+
+  var history: RequestHistory?
+  /// By which users' names become numbers.
+  var secret: CookieSecret?
+  var limits = RequestHistory.Limits()
+  var pending: [PastRequest] = []
+  var task: RepeatedTask?
+  var saves = 0
+}
+
+extension DispatcherShell {
+  /// From now on what ends is recorded.
+  func keepHistory(in history: RequestHistory, secret: CookieSecret) {
+    (self.history.history, self.history.secret) = (history, secret)
+    let shell = NIOLoopBound(self, eventLoop: loop)
+    self.history.task = loop.scheduleRepeatedTask(
+      initialDelay: HistoryKeeping.savePause, delay: HistoryKeeping.savePause
+    ) { _ in shell.value.saveHistory() }
+  }
+
+  func record(_ ended: Carried, _ outcome: RequestOutcome) {
+    guard ended.needsSlot, history.history != nil, history.limits.requests > 0,
+      history.pending.count < HistoryKeeping.most
+    else { return }
+    let (now, exchange, caller) = (Instant.now, ended.exchange, ended.exchange.caller)
+    history.pending.append(
+      PastRequest(
+        arrivedAt: .now - (now - ended.arrivedAt), className: caller?.className ?? "",
+        priority: caller?.share.priority ?? 0, model: modelKey(of: exchange),
+        user: caller.flatMap { history.secret?.pseudonym(of: $0.user.name) } ?? 0,
+        inputTokens: exchange.questionTokens,
+        outputTokens: exchange.answerTokens, wait: ended.waited.map(\.wholeMilliseconds),
+        service: ended.sentAt.map { (now - $0).wholeMilliseconds },
+        outcome: PastRequest.Outcome(outcome, wasSent: ended.sentAt != nil)))
+  }
+
+  /// Writes down what has ended since the last call.
+  func saveHistory() {
+    guard let file = history.history else { return }
+    if !history.pending.isEmpty {
+      noteFailure(of: file.add(history.pending))
+      history.pending.removeAll()
+    }
+    history.saves += 1
+    if history.saves % HistoryKeeping.savesBetweenPrunings == 1 {
+      noteFailure(of: file.prune(history.limits, at: .now))
+    }
+  }
+
+  /// The last ones, then no more.
+  func closeHistory() -> EventLoopFuture<Void> {
+    saveHistory()
+    history.task?.cancel()
+    let closed = history.history?.close() ?? loop.makeSucceededVoidFuture()
+    history.history = nil
+    // What it could not write has been told of; a pool ends all the same.
+    return closed.recover { _ in }
+  }
+}
+
+extension PastRequest.Outcome {
+  fileprivate init(_ outcome: RequestOutcome, wasSent: Bool) {
+    switch outcome {
+    case .served: self = .served
+    case .cancelled: self = .cancelled
+    case .expired: self = .expired
+    case .failed: self = wasSent ? .failed : .refused
+    }
+  }
+}
+
+extension Duration {
+  fileprivate var wholeMilliseconds: Int { Int((seconds * 1_000).rounded()) }
+}
+
+extension HistorySettings {
+  var limits: RequestHistory.Limits { RequestHistory.Limits(age: age, requests: requests) }
+}
