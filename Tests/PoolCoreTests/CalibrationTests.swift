@@ -77,7 +77,8 @@ import Testing
       return pool.dispatch.calibrations[model, priority: priority].corrected(foresight).wait
     }
     #expect(factor("a", 0) < 1 && factor("b", 0) < 1 && factor("b", 1) < 1)
-    #expect(factor("a", 1) == 1 && factor("c", 0) == 1)
+    // Of a model of which nothing is known all others' are taken, of another priority none.
+    #expect(factor("c", 0) < 1 && factor("a", 1) == factor("c", 1) && factor("a", 2) == 1)
   }
 
   @Test func whatNeverGotASlotTeachesNothingNorDoesAGuess() {
@@ -92,5 +93,21 @@ import Testing
     pool.end(2, tokens: 1)
     let errors = pool.dispatch.calibrations.errors[0]
     #expect(errors?.count == 1 && errors?.actual == 4 && errors?.foreseen == 20 && errors?.off == 16)
+  }
+
+  @Test func whatWasMovedOrAwayIsHeldAgainstNothing() {
+    var pool = PoolUnderTest(instances: 1, slots: 1)
+    pool.arrive(1)
+    pool.advance(.seconds(10))
+    pool.end(1, tokens: 1)
+    for number: UInt64 in 2...5 { pool.arrive(number) }
+    _ = pool.dispatch.setPriority(RequestID(4), 2, at: pool.now)
+    _ = pool.dispatch.suspend(RequestID(5), at: pool.now)
+    _ = pool.dispatch.resume(RequestID(5), at: pool.now)
+    for _ in 2...5 {
+      pool.advance(.seconds(10))
+      if let running = pool.dispatch.instances.values.first?.leases.first { pool.end(running.number, tokens: 1) }
+    }
+    #expect(pool.dispatch.calibrations.errors[0]?.count == 1, "of the third alone")
   }
 }

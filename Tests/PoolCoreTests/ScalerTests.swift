@@ -94,6 +94,9 @@ import Testing
     for second in 1...599 { scaler.observed(demand: 0, slots: 4, at: Self.at(Double(second))) }
     let held = scaler.target(capacity: 4, at: Self.at(599))
     #expect(held.target == 1 && held.reason.description == "the last request was here 599 s ago")
+    scaler.override = Scaler.Override(minimum: nil, maximum: 0, until: nil)
+    #expect(scaler.target(capacity: 4, at: Self.at(599)).reason == .minimum(.configuration))
+    scaler.override = nil
     scaler.observed(demand: 0, slots: 4, at: Self.at(600))
     #expect(scaler.target(capacity: 4, at: Self.at(600)).target == 0)
   }

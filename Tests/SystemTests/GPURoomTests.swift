@@ -26,7 +26,8 @@ extension SystemTests {
     }
 
     @Test func aGPUWithoutRoomForWhatItsLastModelTookIsPassedOverUntilThereIs() async throws {
-      let settings = "scaling: {min: 1, cold_start: 1s, window: 2s, shrink: 100%, idle_hold: 1s}" + Self.settings
+      // One request needs one instance, so that nothing else is started before it is ordered.
+      let settings = "scaling: {min: 1, z: 0, cold_start: 1s, window: 2s, shrink: 100%, idle_hold: 1s}" + Self.settings
       try await SimulatedGPUs.running(settings, options: Self.options) { pool, gpus in
         _ = try await pool.ready(1)
         // Long enough that both daemons have heard of the model.

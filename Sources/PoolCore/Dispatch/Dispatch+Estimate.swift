@@ -19,9 +19,10 @@ extension Dispatch {
   private func estimate(
     at key: ServiceOrder.Key, _ outlook: Outlook, _ model: String?
   ) -> WaitingEstimate {
-    WaitingEstimate(
+    let priority = requests[key.id]?.request.share.priority ?? key.level
+    return WaitingEstimate(
       ahead: order.ahead(of: key, among: outlook.rivals), outlook.capacity, serviceTimes,
-      calibrations[model, priority: key.level])
+      calibrations[model, priority: priority])
   }
 
   /// nil where the request does not wait for a slot.

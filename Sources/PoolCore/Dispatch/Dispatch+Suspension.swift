@@ -30,6 +30,8 @@ extension Dispatch {
     noteSuspended(record.request)
     order.suspend(id, taken(by: record, .cancelled), at: now)
     requests[id]?.phase = .suspended(waited: waited)
+    // What follows is not the wait that was foreseen.
+    requests[id]?.promise = nil
     // Its answer begins anew.
     requests[id]?.answerStatus = nil
     requests[id]?.answerTokens = 0
@@ -93,6 +95,7 @@ extension Dispatch {
     if case .assigned = record.phase { return .notWaiting }
     guard record.request.need == .slot else { return .notWaiting }
     order.move(id, toLevel: UserClass.bounded(priority: priority), at: now)
+    requests[id]?.promise = nil
     revision += 1
     return .changed
   }
@@ -107,6 +110,7 @@ extension Dispatch {
       guard let new = share(id), new.user == record.request.share.user else { continue }
       shares[id] = new
       requests[id]?.request.share = new
+      if new.priority != record.request.share.priority { requests[id]?.promise = nil }
     }
     order.reclassify({ shares[$0] }, at: now)
     revision += 1

@@ -91,16 +91,20 @@ package struct Calibrations: Sendable {
   /// By the priority of the requests.
   package private(set) var errors: [Int: EstimateErrors] = [:]
 
+  /// A model of which nothing is known is taken for one like all others.
   subscript(model: String?, priority priority: Int) -> Calibration {
-    calibrations[Key(model: model, priority: priority)] ?? Calibration()
+    calibrations[Key(model: model, priority: priority)] ?? calibrations[Key(model: nil, priority: priority)]
+      ?? Calibration()
   }
 
   /// - Parameter wait: how long it was in the end.
   mutating func learn(_ promise: Promise, wait: Duration, of request: DispatchRequest) {
     promise.hold(against: wait.seconds, &errors[request.share.priority, default: EstimateErrors()])
-    let key = Key(model: request.model, priority: request.share.priority)
-    guard calibrations[key] != nil || calibrations.count < Self.most else { return }
-    calibrations[key, default: Calibration()].learn(
-      promise.foresight, actual: wait.seconds, told90: Double(promise.told90))
+    for model in [request.model, nil].prefix(request.model == nil ? 1 : 2) {
+      let key = Key(model: model, priority: request.share.priority)
+      guard calibrations[key] != nil || model == nil || calibrations.count < Self.most else { continue }
+      calibrations[key, default: Calibration()].learn(
+        promise.foresight, actual: wait.seconds, told90: Double(promise.told90))
+    }
   }
 }
