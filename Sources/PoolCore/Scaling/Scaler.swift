@@ -147,7 +147,9 @@ package struct Scaler: Sendable {
     if kept > wanted {
       return (kept, .shrinkLimit(settings.shrink, of: highest, ago: now - (peak?.at ?? now), within: shrinkPeriod))
     }
-    if wanted == 0, maximum > 0, let last = lastDemand, now - last < settings.zeroHold { return (1, .zeroHold(ago: now - last)) }
+    if wanted == 0, maximum > 0, let last = lastDemand, now - last < settings.zeroHold {
+      return (1, .zeroHold(ago: now - last))
+    }
     return (wanted, .demand(need: wanted, ago: ago))
   }
 }
