@@ -10,7 +10,7 @@ struct HistoryKeeping {
   static let savePause = TimeAmount.seconds(1)
   /// Of `savePause`, after which what is beyond the limits is deleted.
   static let savesBetweenPrunings = 600
-  /// More end within a second only where the disk hangs; they are not recorded.
+  /// More come together only while the disk hangs: the next ones are not recorded, so that memory stays bounded.
   static let most = 20_000
 
   var history: RequestHistory?
@@ -20,6 +20,8 @@ struct HistoryKeeping {
   var pending: [PastRequest] = []
   var task: RepeatedTask?
   var saves = 0
+  /// What was given to the file last is not written yet.
+  var isSaving = false
 }
 
 extension DispatcherShell {
@@ -50,10 +52,13 @@ extension DispatcherShell {
 
   /// Writes down what has ended since the last call.
   func saveHistory() {
-    guard let file = history.history else { return }
+    guard let file = history.history, !history.isSaving else { return }
     if !history.pending.isEmpty {
-      noteFailure(of: file.add(history.pending))
+      let written = file.add(history.pending)
       history.pending.removeAll()
+      history.isSaving = true
+      noteFailure(of: written)
+      written.assumeIsolated().whenComplete { [self] _ in history.isSaving = false }
     }
     history.saves += 1
     if history.saves % HistoryKeeping.savesBetweenPrunings == 1 {
@@ -61,8 +66,10 @@ extension DispatcherShell {
     }
   }
 
-  /// The last ones, then no more.
+  /// Writes down what is left, and records no more.
   func closeHistory() -> EventLoopFuture<Void> {
+    // The last ones, behind what is being written.
+    history.isSaving = false
     saveHistory()
     history.task?.cancel()
     let closed = history.history?.close() ?? loop.makeSucceededVoidFuture()
