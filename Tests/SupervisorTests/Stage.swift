@@ -29,7 +29,7 @@ final class Stage: Sendable {
   /// Four GPUs that the configuration names; nothing takes time that need not.
   static let fourGPUs = """
     gpus: [{uuid: GPU-a}, {uuid: GPU-b}, {uuid: GPU-c}, {uuid: GPU-d}]
-    scaling: {min: 1, z: 0, cold_start: 1s, window: 1s, shrink: 100%, idle_hold: 1s}
+    scaling: {min: 1, z: 0, smoothing: 0s, cold_start: 1s, window: 1s, shrink: 100%, idle_hold: 1s}
     restarts: {pause: 50ms, pause_max: 50ms, quarantine_after: 3, quarantine: 1h}
 
     """
