@@ -76,3 +76,25 @@ static inline int clinux_access_as(
   if (!is_other || (result < 0 && code == ENOSYS)) return -1;
   return result == 0 ? 0 : 1;
 }
+
+// Whether a byte of an open file is in the page cache, without having it read from the disk. Returns 1 if it is, 0 if it
+// is not or the file system can't tell, and -1 with errno.
+static inline int clinux_is_in_page_cache(int descriptor, unsigned long offset) {
+  enum { read_what_is_there = 0x8 };
+  char byte;
+  struct {
+    void *base;
+    unsigned long length;
+  } target = {&byte, 1};
+  // The offset goes in two halves, of which a 64-bit kernel takes the first.
+  long result = syscall(SYS_preadv2, (long)descriptor, &target, 1L, offset, 0L, (long)read_what_is_there);
+  if (result >= 0) return 1;
+  return errno == EAGAIN || errno == EOPNOTSUPP || errno == ENOSYS ? 0 : -1;
+}
+
+// The calling process yields to all others: for the CPU, and at the disk where that has an order of its own.
+static inline void clinux_yield_to_others(void) {
+  enum { of_process = 1, best_effort = 2, last = 7, nicest = 19 };
+  syscall(SYS_ioprio_set, (long)of_process, 0L, (long)(best_effort << 13 | last));
+  syscall(SYS_setpriority, 0L, 0L, (long)nicest);
+}

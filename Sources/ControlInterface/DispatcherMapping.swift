@@ -6,7 +6,7 @@ extension DispatcherCalls.SetInstances {
   package init(_ set: WantedSet) {
     self.init(
       instances: set.instances.map(DispatcherTypes.Instance.init), models: set.models?.sorted(),
-      storeRefusal: set.storeRefusal)
+      storeRefusal: set.storeRefusal, awaitingTurn: set.awaitingTurn.isEmpty ? nil : set.awaitingTurn.sorted())
   }
 }
 
@@ -129,6 +129,9 @@ extension DispatcherTypes.InstanceState {
     retired = seen.isRetired
     firstAnswerAfterSeconds = seen.firstAnswerAfter?.seconds
     readyAfterSeconds = seen.readyAfter?.seconds
+    if !seen.loads.isEmpty {
+      loads = seen.loads.map { DispatcherTypes.ModelLoad(model: $0.model, seconds: $0.duration.seconds) }
+    }
     loaded = seen.loaded.map { $0.map(DispatcherTypes.LoadedModel.init) }
   }
 }
@@ -169,6 +172,7 @@ extension InstanceObservation {
       idle: state.idleSeconds.map { .seconds(rounding: $0) }, isRetired: state.retired,
       firstAnswerAfter: state.firstAnswerAfterSeconds.map { .seconds(rounding: $0) },
       readyAfter: state.readyAfterSeconds.map { .seconds(rounding: $0) },
+      loads: (state.loads ?? []).map { TimedLoad(model: $0.model, duration: .seconds(rounding: $0.seconds)) },
       loaded: state.loaded.map { $0.map(LoadedModel.init) })
   }
 }

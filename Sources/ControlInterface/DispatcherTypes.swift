@@ -36,6 +36,7 @@ package enum DispatcherTypes {
     package var retired: Bool
     package var firstAnswerAfterSeconds: Double?
     package var readyAfterSeconds: Double?
+    package var loads: [ModelLoad]?
     package var loaded: [LoadedModel]?
   }
 
@@ -44,6 +45,11 @@ package enum DispatcherTypes {
     package var sizeBytes: Int
     package var sizeOnGPUBytes: Int
     package var contextLength: Int?
+  }
+
+  package struct ModelLoad: Codable, Equatable, Sendable {
+    package var model: String
+    package var seconds: Double
   }
 
   package struct ModelDemand: Codable, Equatable, Sendable {
@@ -148,10 +154,15 @@ package enum DispatcherCalls {
     package var instances: [DispatcherTypes.Instance]
     package var models: [String]?
     package var storeRefusal: String?
-    package init(instances: [DispatcherTypes.Instance], models: [String]? = nil, storeRefusal: String? = nil) {
+    package var awaitingTurn: [String]?
+    package init(
+      instances: [DispatcherTypes.Instance], models: [String]? = nil, storeRefusal: String? = nil,
+      awaitingTurn: [String]? = nil
+    ) {
       self.instances = instances
       self.models = models
       self.storeRefusal = storeRefusal
+      self.awaitingTurn = awaitingTurn
     }
   }
 

@@ -1,3 +1,5 @@
+package import PoolCore
+
 /// The types of `ollamapool.Supervisor`, field by field as in its description.
 package enum SupervisorTypes {
   package enum State: String, Codable, Sendable, CaseIterable {
@@ -95,6 +97,48 @@ package enum SupervisorTypes {
     }
   }
 
+  package struct StartTimes: Codable, Equatable, Sendable {
+    package var instance: String
+    package var count: Int
+    package var totalSeconds: Double
+    package var startSeconds: Double
+    package var discoverySeconds: Double?
+    package var loads: [ModelLoad]
+
+    /// - Returns: nil where nothing has been measured.
+    package init?(_ times: PoolCore.StartTimes, of id: InstanceID) {
+      guard times.count > 0 else { return nil }
+      func seconds(_ starts: ColdStarts) -> Double { starts.median(assumed: .zero).seconds }
+      instance = id.name
+      count = times.count
+      totalSeconds = seconds(times.total)
+      startSeconds = seconds(times.unit)
+      discoverySeconds = times.discovery.isEmpty ? nil : seconds(times.discovery)
+      loads = times.loads.sorted { $0.key < $1.key }.map { ModelLoad(model: $0.key, seconds: seconds($0.value)) }
+    }
+  }
+
+  package struct ModelLoad: Codable, Equatable, Sendable {
+    package var model: String
+    package var seconds: Double
+  }
+
+  package struct ReadModel: Codable, Equatable, Sendable {
+    package var model: String
+    package var sizeBytes: Int
+    package var readBytes: Int
+    package var seconds: Double
+    package var problem: String?
+
+    package init(_ outcome: ReadAhead.Outcome) {
+      model = outcome.model
+      sizeBytes = outcome.size
+      readBytes = outcome.read
+      seconds = outcome.duration.seconds
+      problem = outcome.problem
+    }
+  }
+
   package struct Status: Codable, Equatable, Sendable {
     package var version = ""
     package var processID: Int32 = 0
@@ -114,6 +158,8 @@ package enum SupervisorTypes {
     package var overrideSecondsLeft: Double?
     package var isOverridden = false
     package var coldStartSeconds = 0.0
+    package var startTimes: [StartTimes]?
+    package var readModels: [ReadModel]?
     package var instances: [Instance] = []
     package var gpus: [GPU] = []
 

@@ -31,6 +31,10 @@ package protocol Launcher: Sendable {
   /// nor where `RunningInstance.Unit.hasNetwork` is nil. Loopback addresses are always open to it.
   func setNetwork(_ id: InstanceID, _ invocation: InvocationID, open: Bool) async throws(LaunchError)
 
+  /// Sends a ``ModelReader``, and returns once it runs; the stream ends with it. Whoever cancels the stream's reader
+  /// ends it, too.
+  func readAhead(_ order: ReaderOrder) async throws(LaunchError) -> AsyncStream<ReaderMessage>
+
   /// Whose a process is, now. It reads a file of /proc or some.
   /// - Parameter readsArguments: whether one that is not the pool's is called by its command line. That is in its
   ///   memory: while the process hangs in the kernel with it, as in a driver or for a file server, whoever reads it

@@ -14,6 +14,7 @@ import Varlink
 enum Program {
   static func main() async {
     InstanceGuard.takeOver()
+    ModelReader.takeOver()
     // A reader that has gone (`| head`) shows as an error of write(2), see `Output`, and ends no daemon.
     signal(SIGPIPE, SIG_IGN)
     var isDaemon = false

@@ -132,6 +132,32 @@ import Testing
     }
   }
 
+  @Test func `what a start takes is said, in its parts`() async throws {
+    let supervisor = FakePool.Answer.json(
+      """
+      {"status":{"version":"0.1.0","processID":702,"startedSecondsAgo":1,"launcher":"units","ollama":"",
+       "inventory":"cpu","problems":[],"dispatcherConnected":true,"desired":0,"desiredReason":"","minimum":0,"maximum":1,
+       "isOverridden":false,"coldStartSeconds":20,"gpus":[],"instances":[],"startTimes":[
+        {"instance":"gpu0","count":3,"totalSeconds":21.5,"startSeconds":0.04,"discoverySeconds":1.5,
+         "loads":[{"model":"llama3:latest","seconds":19.9}]},
+        {"instance":"gpu1","count":1,"totalSeconds":44,"startSeconds":0.1,"loads":[]}],
+       "readModels":[
+        {"model":"llama3:latest","sizeBytes":4294967296,"readBytes":2147483648,"seconds":2},
+        {"model":"in-memory","sizeBytes":5,"readBytes":0,"seconds":0},
+        {"model":"huge","sizeBytes":9,"readBytes":0,"seconds":0,"problem":"too large"}]}}
+      """)
+    try await FakePool.run(dispatcher: Self.both.dispatcher, supervisor: ["GetStatus": supervisor]) { pool in
+      let result = try await pool.run("status")
+      #expect(
+        result.output.contains(
+          "Starts    gpu0 in 21s: 0s until it runs, 1.5s until it answers, 19s for llama3:latest; gpu1 44s\n"))
+      #expect(result.output.contains("Read      llama3:latest ahead, 2 GiB at 1 GiB/s; huge not: too large\n"))
+      let status = try await pool.run("status", "--json").json
+      let times = try #require(status["startTimes"] as? [[String: Any]])
+      #expect(times.map { $0["instance"] as? String } == ["gpu0", "gpu1"])
+    }
+  }
+
   @Test(arguments: [
     ("absent", 0, "asleep"), ("backingOff", 0, "asleep"), ("cordoned", 0, "down"), ("quarantined", 0, "down"),
     ("absent", 1, "down"),

@@ -30,7 +30,7 @@ import Testing
     #expect(configuration.settings == Settings())
     let known = Set(SettingsKeys.all.paths)
     #expect(known.subtracting(configuration.positions.keys) == [])
-    #expect(known.count == 84)
+    #expect(known.count == 85)
   }
 
   @Test("the examples for GPUs and placements are valid, and name every key of an entry")

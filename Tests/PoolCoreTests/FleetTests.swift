@@ -352,7 +352,7 @@ import Testing
     fleet.advance(.seconds(100))
     fleet.connect()
     fleet.observe(demand: 2, idle: ["gpu0": nil])
-    #expect(fleet.reports.contains(.ready("gpu0", after: .seconds(100))))
+    #expect(fleet.reports.contains(.ready("gpu0", ColdStart(total: .seconds(100)))))
     #expect(fleet.fleet.scaler.coldStart == .seconds(20))
     fleet.runs("gpu1")
     fleet.advance(.seconds(3))

@@ -15,6 +15,9 @@ struct FleetUnderTest {
   var storeRefusal: String?
   var servedModels: Set<String>?
   var reports: [FleetReport] = []
+  /// What readers were sent for, one after the other.
+  var readers: [[String]] = []
+  var awaitingTurn: Set<String> = []
   private var specification = "old"
   private var gpus: Int
   private var lives = 0
@@ -213,11 +216,13 @@ struct FleetUnderTest {
         told = set.instances
         servedModels = set.models
         storeRefusal = set.storeRefusal
+        awaitingTurn = set.awaitingTurn
         said.append("set")
       case .retire(let id, _):
         retirements.append(id.name)
         said.append("retire \(id)")
       case .openNetwork(let id, _, let isOpen): said.append("\(isOpen ? "open" : "close") \(id)")
+      case .readAhead(let models): readers.append(models)
       case .report(let report): reports.append(report)
       }
     }

@@ -64,7 +64,9 @@ struct HistoryOfSeed {
     settings.dispatchLimits.waitingRequests = Int.random(in: 5...100, using: &random)
     settings.dispatchLimits.stallTimeout = .seconds(Int.random(in: 5...60, using: &random))
     settings.dispatchLimits.firstByteLimit = .seconds(Int.random(in: 5...60, using: &random))
-    if random.happens(0.3) { settings.dispatchLimits.preload = ["llama3.2:latest"] }
+    if random.happens(0.3) { settings.dispatchLimits.preload = ["llama3.2:latest", "qwen3:latest"] }
+    settings.fleetLimits.preload = settings.dispatchLimits.preload
+    settings.fleetLimits.readsAhead = random.happens(0.7)
     if random.happens(0.2) { settings.dispatchLimits.maximumWait = .seconds(20) }
     settings.dispatchLimits.isFair = random.happens(0.7)
     settings.dispatchLimits.aging = random.happens(0.5) ? .seconds(Int.random(in: 5...60, using: &random)) : nil
@@ -89,6 +91,7 @@ struct HistoryOfSeed {
     if random.happens(0.2) { faults.hangs = .seconds(15) }
     if random.happens(0.2) { faults.listStalls = 0.5 }
     if random.happens(0.2) { faults.evictions = 0.3 }
+    if random.happens(0.3) { faults.readersHang = 0.2 }
     if random.happens(0.1) { faults.startAnswersLost = 0.2 }
     if random.happens(0.2) { faults.linkBreaks = .seconds(10) }
     if random.happens(0.2) { faults.dispatcherRestarts = .seconds(30) }

@@ -62,7 +62,17 @@ import Testing
       invocation: "a", mainPID: 4711, address: "127.0.0.1:11502", specification: "s")
     let reports: [FleetReport] = [
       .targetChanged(from: 1, to: 4, ready: 1, starting: 0, demand: 8, .demand(need: 4, ago: .zero)),
-      .starting("gpu2", attempt: 0), .running("gpu2", unit), .ready("gpu2", after: .milliseconds(3140)),
+      .starting("gpu2", attempt: 0), .running("gpu2", unit),
+      .ready(
+        "gpu2",
+        ColdStart(
+          total: .milliseconds(3140), unit: .milliseconds(40), discovery: .milliseconds(300),
+          loads: [TimedLoad(model: "llama3.2:latest", duration: .milliseconds(2800))])),
+      .modelRead(
+        ReadAhead.Outcome(model: "llama3.2:latest", size: 2 << 30, read: 1 << 30, duration: .milliseconds(500))),
+      .modelRead(ReadAhead.Outcome(model: "m:latest", size: 0, read: 0, duration: .zero, problem: "no such model")),
+      .readAheadFailed(reason: "no program"),
+
       .targetChanged(from: 4, to: 1, ready: 4, starting: 1, demand: 1, .demand(need: 1, ago: .seconds(90))),
       .stopping("gpu2", .surplus(idle: .seconds(60))), .stopped("gpu2", .surplus(idle: .seconds(60))),
       .scaleSet(minimum: 2, maximum: 2), .scaleSet(minimum: nil, maximum: nil),
@@ -70,7 +80,10 @@ import Testing
     #expect(
       reports.map { SupervisorEvent($0, of: Fleet(), origin: .order(userID: 0)).entry.message } == [
         "target 4 (was 1): the requests of now need 4; 1 ready, 8 requests",
-        "gpu2 starts", "gpu2 runs: process 4711 at 127.0.0.1:11502, not ready yet", "gpu2 ready after 3.1 s",
+        "gpu2 starts", "gpu2 runs: process 4711 at 127.0.0.1:11502, not ready yet",
+        "gpu2 ready after 3.1 s: unit 40 ms, first answer 300 ms, llama3.2:latest 2.8 s",
+        "llama3.2:latest is read ahead: 1 GiB of 2 GiB in 500 ms, 2 GiB/s", "m:latest is not read ahead: no such model",
+        "models are not read ahead: no program",
         "target 1 (was 4): the busiest moment, 90 s ago, needed 1; 4 ready, 1 starting, 1 request",
         "gpu2 stops: surplus, and empty for 60 s", "gpu2 has stopped: surplus, and empty for 60 s",
         "exactly 2 instances, until taken back: by order of uid 0",

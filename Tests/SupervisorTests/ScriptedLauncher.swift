@@ -53,6 +53,10 @@ final class ScriptedLauncher: Launcher {
     var argumentAnswers: DispatchSemaphore?
     var ownerAnswers: DispatchSemaphore?
     var isClosed = false
+    /// What readers were sent for, and how each goes on: by itself to a good end, unless it is held.
+    var readers: [ReaderOrder] = []
+    var areReadersHeld = false
+    var reader: AsyncStream<ReaderMessage>.Continuation?
     /// The specifications that were asked for, newest last.
     var specifications: [InstanceSpecification] = []
   }
@@ -161,6 +165,22 @@ final class ScriptedLauncher: Launcher {
     state.withLock { world in
       if world.units[id]?.unit.invocation == invocation { world.units[id]?.unit.hasNetwork = open }
     }
+  }
+
+  func readAhead(_ order: ReaderOrder) async throws(LaunchError) -> AsyncStream<ReaderMessage> {
+    let (stream, continuation) = AsyncStream<ReaderMessage>.makeStream()
+    let isHeld = state.withLock { world in
+      world.readers.append(order)
+      world.reader = continuation
+      return world.areReadersHeld
+    }
+    if !isHeld {
+      for model in order.models {
+        continuation.yield(.outcome(ReadAhead.Outcome(model: model, size: 1 << 20, read: 0, duration: .zero)))
+      }
+      continuation.finish()
+    }
+    return stream
   }
 
   func instance(ofProcess processID: Int32, readsArguments: Bool) -> ProcessOwner {

@@ -56,6 +56,8 @@ import Testing
   @Test func whatBoundsTheSupervisionIsAsConfigured() throws {
     let settings = try ConfigurationReader.read(
       text: """
+        preload: [Llama3.2]
+        read_ahead: false
         allow_cpu: true
         busy_memory: 3GiB
         yield_to_others: true
@@ -65,6 +67,7 @@ import Testing
         """, name: "test.yaml"
     ).settings
     var limits = FleetLimits()
+    limits.preload = ["llama3.2:latest"]
     limits.allowCPU = true
     limits.busyMemory = 3 << 30
     (limits.yieldToOthers, limits.yieldAfter) = (true, .seconds(7))
@@ -72,6 +75,8 @@ import Testing
     (limits.restarts.pause, limits.restarts.pauseMaximum) = (.seconds(2), .seconds(3))
     (limits.restarts.quarantineAfter, limits.restarts.quarantine) = (4, .seconds(300))
     #expect(settings.fleetLimits == limits)
-    #expect(Settings().fleetLimits == FleetLimits())
+    limits = FleetLimits()
+    limits.readsAhead = true
+    #expect(Settings().fleetLimits == limits)
   }
 }

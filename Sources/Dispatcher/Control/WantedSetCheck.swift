@@ -21,9 +21,11 @@ extension WantedSet {
     try Self.require(
       models.count <= Self.maximumModels * Placement.most && models.allSatisfy(Self.isText), "models")
     try Self.require(order.storeRefusal.map { Self.isText($0, longest: Self.longestRefusal) } ?? true, "storeRefusal")
+    let awaiting = order.awaitingTurn ?? []
+    try Self.require(awaiting.count <= Self.maximumModels && awaiting.allSatisfy(Self.isText), "awaitingTurn")
     self.init(
       try Self.checked(order.instances), models: order.models.map { Set($0.map(ModelName.key)) },
-      storeRefusal: order.storeRefusal)
+      storeRefusal: order.storeRefusal, awaitingTurn: Set(awaiting.map(ModelName.key)))
   }
 
   private static func checked(_ instances: [DispatcherTypes.Instance]) throws(VarlinkErrorReply) -> [WantedInstance] {

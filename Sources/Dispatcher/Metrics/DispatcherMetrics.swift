@@ -35,7 +35,12 @@ struct DispatcherMetrics {
   private(set) var wait = Histogram(
     bounds: [0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600])
   private(set) var service = Histogram(bounds: [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1800])
-  private(set) var start = Histogram(bounds: [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600])
+  private(set) var start = Histogram(bounds: startBounds)
+  /// From the registration to the first answer.
+  private(set) var discovery = Histogram(bounds: startBounds)
+  /// Of models under `preload`, before an instance was ready.
+  private(set) var loads: [LoadPlace: LoadSum] = [:]
+  private static let startBounds = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600]
 
   /// - Parameter wasSent: whether an instance had been given it.
   mutating func requestEnded(_ outcome: RequestOutcome, wasSent: Bool) {
@@ -72,8 +77,27 @@ struct DispatcherMetrics {
   mutating func waited(_ time: Duration) { wait.observe(time.seconds) }
   mutating func served(within time: Duration) { service.observe(time.seconds) }
 
-  mutating func instanceBecameReady(after time: Duration) {
+  mutating func instanceBecameReady(
+    _ id: InstanceID, after time: Duration, firstAnswerAfter: Duration?, loads: [TimedLoad]
+  ) {
     startsReady += 1
     start.observe(time.seconds)
+    if let firstAnswerAfter { discovery.observe(firstAnswerAfter.seconds) }
+    for load in loads {
+      let place = LoadPlace(instance: id, model: load.model)
+      self.loads[place, default: LoadSum()].count += 1
+      self.loads[place, default: LoadSum()].time += load.duration
+    }
+  }
+
+  /// A model and where it is loaded, which is on the same GPUs each time.
+  struct LoadPlace: Hashable {
+    var instance: InstanceID
+    var model: String
+  }
+
+  struct LoadSum {
+    var count = 0
+    var time = Duration.zero
   }
 }

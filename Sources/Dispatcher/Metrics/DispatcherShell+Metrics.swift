@@ -81,6 +81,11 @@ extension DispatcherShell {
     text.add(
       "ollama_pool_instance_start_seconds", "From an instance's registration to its being ready.",
       histogram: metrics.start)
+    text.add(
+      "ollama_pool_instance_discovery_seconds",
+      "From an instance's registration to its first answer: Ollama finds its GPUs before.", histogram: metrics.discovery
+    )
+    addLoads(to: &text)
     if let degradations = metrics.degradations {
       text.add(
         "ollama_pool_instance_degradations_total", .counter,
@@ -99,6 +104,21 @@ extension DispatcherShell {
 }
 
 extension DispatcherShell {
+  private func addLoads(to text: inout MetricsText) {
+    let loads = metrics.loads.sorted { ($0.key.instance, $0.key.model) < ($1.key.instance, $1.key.model) }
+    func add(_ name: String, _ help: String, _ value: (DispatcherMetrics.LoadSum) -> Double) {
+      text.add(
+        name, .counter, help,
+        samples: loads.map {
+          ([("instance", $0.key.instance.name), ("model", $0.key.model)], value($0.value))
+        })
+    }
+    add("ollama_pool_model_loads_total", "Models under preload that were loaded before an instance was ready.") {
+      Double($0.count)
+    }
+    add("ollama_pool_model_load_seconds_total", "How long these loads took together.") { $0.time.seconds }
+  }
+
   /// Sums, so that whoever asks takes the span: what was off by what was waited is the WAPE of it.
   private func addEstimates(to text: inout MetricsText) {
     func add(_ name: String, _ help: String, _ value: (EstimateErrors) -> Double) {

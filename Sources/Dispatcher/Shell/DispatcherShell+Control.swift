@@ -136,6 +136,7 @@ extension DispatcherShell {
     control.capacityWatchers.removeAll { $0.call.connection == connection }
     if control.outside.reports != before { changed() }
     if control.fleet?.connection == connection { control.fleet = nil }
+    apply { core, now in core.sessionEnded(connection.value, at: now) }
     if control.supervisor == connection {
       control.supervisor = nil
       // A pool that stops says so itself.

@@ -133,8 +133,10 @@ final class DispatcherShell {
 
   private func tell(_ report: DispatchReport) {
     switch report {
-    case .instanceReady(_, let time):
-      metrics.instanceBecameReady(after: time)
+    case .instanceReady(let id, let time):
+      let instance = core.instances[id]
+      metrics.instanceBecameReady(
+        id, after: time, firstAnswerAfter: instance?.firstAnswerAfter, loads: instance?.loads ?? [])
       listModels()
     case .drained: drained.succeed()
     case .modelReloaded(let request, let id, let model, let before, let after):

@@ -53,17 +53,21 @@ package final class ChildLauncher: Launcher {
   package let events: AsyncStream<LauncherEvent>
   private let continuation: AsyncStream<LauncherEvent>.Continuation
   private let guardCommand: [String]
+  private let reader: ReaderProgram
   private let output: Journal.Destination
   private let state = Mutex(State())
 
   /// - Parameters:
   ///   - guardCommand: the program that calls ``InstanceGuard/takeOver(ifAskedBy:)`` with the arguments that make it do
   ///     so. By default this one, also when its file was replaced or deleted.
+  ///   - reader: what reads models ahead.
   ///   - output: where goes what the instances write.
   package init(
-    guardCommand: [String] = ["/proc/self/exe", InstanceGuard.subcommand], output: Journal.Destination = .automatic
+    guardCommand: [String] = ["/proc/self/exe", InstanceGuard.subcommand], reader: ReaderProgram = ReaderProgram(),
+    output: Journal.Destination = .automatic
   ) {
     self.guardCommand = guardCommand
+    self.reader = reader
     self.output = output
     (events, continuation) = AsyncStream.makeStream()
   }
@@ -188,6 +192,28 @@ package final class ChildLauncher: Launcher {
       for (id, invocation) in running { group.addTask { await self.stop(id, invocation, kill: false) } }
     }
     continuation.finish()
+  }
+
+  // MARK: Reading ahead
+
+  package func readAhead(_ order: ReaderOrder) async throws(LaunchError) -> AsyncStream<ReaderMessage> {
+    let program = try reader.executable()
+    let connection = try ReaderConnection(order.models)
+    let result = Spawning.spawn(
+      program, [InstanceGuard.name, ModelReader.subcommand, order.store], environment: [],
+      descriptors: [(connection.readers, STDIN_FILENO), (connection.readers, STDOUT_FILENO), (nil, STDERR_FILENO)])
+    let processID: pid_t
+    switch result {
+    case .success(let started): processID = started
+    case .failure(let error):
+      connection.giveUp()
+      throw LaunchError(.refused, "\(program) can't be started: \(error.text)")
+    }
+    connection.closeReaders()
+    return connection.messages {
+      var status: Int32 = 0
+      while waitpid(processID, &status, 0) < 0 && errno == EINTR {}
+    }
   }
 
   // MARK: Processes

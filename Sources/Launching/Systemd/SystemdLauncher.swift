@@ -26,6 +26,7 @@ package actor SystemdLauncher: Launcher {
   let units: UnitCalls
   private let manager: Manager
   private let owner: UnitOwner
+  private let reader: ReaderProgram
   /// Between two attempts to connect.
   private static let pause = Duration.milliseconds(200)
   /// What runs, as far as the owner knows.
@@ -37,14 +38,15 @@ package actor SystemdLauncher: Launcher {
 
   /// - Parameters:
   ///   - owner: whose units to look after.
+  ///   - reader: what reads models ahead.
   ///   - patience: how long a systemd or a bus that is away just now is waited for.
   package static func connect(
-    to manager: Manager, owner: UnitOwner, patience: Duration = .zero
+    to manager: Manager, owner: UnitOwner, reader: ReaderProgram = ReaderProgram(), patience: Duration = .zero
   ) async throws(LaunchError) -> SystemdLauncher {
     let deadline = ContinuousClock.now + patience
     while true {
       do throws(SystemdError) {
-        return try await attempt(manager, owner: owner)
+        return try await attempt(manager, owner: owner, reader)
       } catch {
         guard error.code == .connectionLost, ContinuousClock.now < deadline, !Task.isCancelled else {
           throw LaunchError(error)
@@ -54,13 +56,15 @@ package actor SystemdLauncher: Launcher {
     }
   }
 
-  private static func attempt(_ manager: Manager, owner: UnitOwner) async throws(SystemdError) -> SystemdLauncher {
+  private static func attempt(
+    _ manager: Manager, owner: UnitOwner, _ reader: ReaderProgram
+  ) async throws(SystemdError) -> SystemdLauncher {
     let bus = try await SystemdBus.connect(
       to: manager == .system ? .system : .user, deadline: InstanceSpecification.stopGrace + .seconds(20))
     do throws(SystemdError) {
       let version = try await bus.version()
       let changes = try await bus.unitChanges(withPrefix: InstanceUnit.namePrefix)
-      let launcher = SystemdLauncher(manager, bus, owner: owner, version: version)
+      let launcher = SystemdLauncher(manager, bus, owner: owner, reader, version: version)
       // Ends when the bus is closed.
       Task { for await change in changes { await launcher.unitChanged(change) } }
       return launcher
@@ -70,8 +74,11 @@ package actor SystemdLauncher: Launcher {
     }
   }
 
-  private init(_ manager: Manager, _ bus: SystemdBus, owner: UnitOwner, version: String) {
+  private init(
+    _ manager: Manager, _ bus: SystemdBus, owner: UnitOwner, _ reader: ReaderProgram, version: String
+  ) {
     self.manager = manager
+    self.reader = reader
     self.owner = owner
     units = UnitCalls(bus: bus, owner: owner, closesNetwork: manager == .system)
     description = "transient units of the \(manager.rawValue) manager (systemd \(version))"
@@ -160,6 +167,32 @@ package actor SystemdLauncher: Launcher {
       try await specification.checkMounts(home: home)
       return InstanceUnit.properties(of: specification, port: port, owner: owner, home: home)
     }
+  }
+
+  // MARK: Reading ahead
+
+  package func readAhead(_ order: ReaderOrder) async throws(LaunchError) -> AsyncStream<ReaderMessage> {
+    let program = try reader.executable()
+    let account: InstanceAccount? = manager == .system ? try .resolve(order.user) : nil
+    let connection = try ReaderConnection(order.models)
+    // Links are followed, on whatever server.
+    let found = await Patience.files.answer(about: "\(order.store):\(program)") { [owner] in
+      ReaderUnit.properties(of: order, program: program, owner: owner, as: account, socket: connection.readers)
+    }
+    guard let found else {
+      connection.giveUp()
+      throw LaunchError(.timedOut, "the store \(order.store) does not answer")
+    }
+    do throws(SystemdError) {
+      let result = try await units.bus.startTransientUnit(ReaderUnit.name, properties: found)
+      connection.closeReaders()
+      if result == .done { return connection.messages() }
+    } catch {
+      connection.giveUp()
+      throw LaunchError(error)
+    }
+    connection.close()
+    throw LaunchError(.ended, "\(program) did not start: see `journalctl -u \(ReaderUnit.name)`")
   }
 
   // MARK: Processes

@@ -54,6 +54,9 @@ package struct Settings: Sendable, Equatable {
   /// Models that are loaded before an instance counts as ready.
   package var preload: [String] = []
 
+  /// Whether models' files are read into memory before an instance loads them.
+  package var readAhead = true
+
   /// Further environment variables of every instance.
   package var environment: [String: String] = [:]
 

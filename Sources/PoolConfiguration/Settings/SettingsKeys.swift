@@ -28,6 +28,7 @@ enum SettingsKeys {
     .value("context_length", \.contextLength, contextLength.orNone("auto")),
     .value("keep_alive", \.keepAlive, ValueFormat.keepAlive.orNone("auto")),
     .value("preload", \.preload, ValueFormat.modelName.list("models", most: 64)),
+    .value("read_ahead", \.readAhead, .boolean),
     .merged("environment", \.environment, .environment),
     .value("memory_max", \.memoryMax, ValueFormat.size(.mebibytes(64) ... .mebibytes(1 << 24)).orNone("none")),
     .merged("models", \.models, .models),

@@ -10,6 +10,7 @@ extension Dispatch {
     let wanted = set.instances
     storeRefusal = set.storeRefusal
     servedModels = set.models
+    awaitingTurn = (set.awaitingTurn, session)
     var actions = refuseWaitingWriters(at: now) + refuseUnserved(at: now)
     revision += 1
     let keep = Dictionary(wanted.map { ($0.id, $0.invocation) }) { first, _ in first }
@@ -35,7 +36,14 @@ extension Dispatch {
     // The supervisor's order is oldest first; the choice among equals follows it.
     let rank = Dictionary(wanted.enumerated().map { ($1.id, $0) }) { first, _ in first }
     instances.sort { rank[$0.key, default: .max] < rank[$1.key, default: .max] }
-    return actions + probesDue(at: now) + assignFreeSlots(at: now) + reportIfDrained()
+    return actions + loadsInTurn(at: now) + probesDue(at: now) + assignFreeSlots(at: now) + reportIfDrained()
+  }
+
+  /// A control session has ended. What only it knew holds no load up any more; the instances stay.
+  package mutating func sessionEnded(_ session: UInt64, at now: Instant) -> [DispatchAction] {
+    guard awaitingTurn.session == session, !awaitingTurn.models.isEmpty else { return [] }
+    awaitingTurn.models = []
+    return loadsInTurn(at: now)
   }
 
   package enum RetireAnswer: String, Hashable, Sendable {

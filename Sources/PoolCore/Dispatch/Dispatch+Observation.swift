@@ -81,7 +81,7 @@ extension DispatchedInstance {
     return InstanceObservation(
       id: wanted.id, invocation: wanted.invocation, health: health, leases: leases.count,
       references: references.count, writes: writes, idle: isIdle ? now - idleSince : nil, isRetired: retiredBy != nil,
-      firstAnswerAfter: firstAnswerAt.map { $0 - registeredAt }, readyAfter: readyAt.map { $0 - registeredAt },
-      loaded: loaded)
+      firstAnswerAfter: firstAnswerAfter, readyAfter: readyAt.map { $0 - registeredAt },
+      loads: loads, loaded: loaded)
   }
 }

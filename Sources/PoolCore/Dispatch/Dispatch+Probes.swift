@@ -73,6 +73,9 @@ extension Dispatch {
       return []
     }
     instances[id]?.loading = nil
+    if instance.readyAt == nil, failure == nil, let since = instance.loadingSince {
+      instances[id]?.loads.append(TimedLoad(model: Self.key(ofPreload: model), duration: now - since))
+    }
     if instance.readyAt != nil { return loadedAgain(id, model: model, failure: failure, at: now) }
     if let failure {
       return becameUnhealthy(id, .loadFailed(model: model, message: failure), at: now) + assignFreeSlots(at: now)
@@ -82,11 +85,22 @@ extension Dispatch {
     return loadNext(id, at: now)
   }
 
+  /// Loads whose turn at the disk may have come.
+  mutating func loadsInTurn(at now: Instant) -> [DispatchAction] {
+    let waiting = instances.filter {
+      $0.value.firstAnswerAt != nil && $0.value.readyAt == nil && $0.value.loading == nil
+    }
+    return waiting.keys.flatMap { loadNext($0, at: now) }
+  }
+
   /// Loads the next model under `preload`, or makes the instance healthy when there is none left.
   private mutating func loadNext(_ id: InstanceID, at now: Instant) -> [DispatchAction] {
     guard let instance = instances[id], case .starting = instance.health, instance.loading == nil else { return [] }
-    if let model = instance.toLoad.first {
+    if !instance.toLoad.isEmpty {
+      let next = instance.toLoad.first { !awaitingTurn.models.contains(Self.key(ofPreload: $0)) }
+      guard let model = next else { return [] }
       instances[id]?.loading = model
+      instances[id]?.loadingSince = now
       return [.load(id, instance.wanted.invocation, model: model)]
     }
     revision += 1

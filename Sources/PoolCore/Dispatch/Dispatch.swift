@@ -40,6 +40,8 @@ package struct Dispatch: Sendable {
   package internal(set) var servedModels: Set<String>?
   /// Why the model store must not be changed; nil where it may be.
   package internal(set) var storeRefusal: String?
+  /// Models that are not to be loaded under `preload` for now, and the control session that says so.
+  var awaitingTurn: (models: Set<String>, session: UInt64) = ([], 0)
 
   /// Of inference that was served.
   package internal(set) var serviceTimes = ServiceTimes()

@@ -86,6 +86,10 @@ package struct DispatchedInstance: Hashable, Sendable {
   var toLoad: [String] = []
   /// The model under `preload` that it is loading.
   package internal(set) var loading: String?
+  /// Since when.
+  var loadingSince: Instant?
+  /// What it loaded before it was ready.
+  package internal(set) var loads: [TimedLoad] = []
   var preloads: [String: Preload] = [:]
   var failures = Failures()
 
@@ -126,6 +130,9 @@ package struct DispatchedInstance: Hashable, Sendable {
     /// From the last load to the one after the next eviction.
     var pause: Duration = .zero
   }
+
+  /// From its registration to its first 200.
+  package var firstAnswerAfter: Duration? { firstAnswerAt.map { $0 - registeredAt } }
 
   var isHealthy: Bool { health == .healthy }
 

@@ -46,13 +46,15 @@ package struct InstanceObservation: Hashable, Sendable {
   /// From its registration to the first 200, and to its models being loaded.
   package var firstAnswerAfter: Duration?
   package var readyAfter: Duration?
+  /// What it loaded before it was ready.
+  package var loads: [TimedLoad]
   /// What it holds in memory; nil where it has not said so yet.
   package var loaded: [LoadedModel]?
 
   package init(
     id: InstanceID, invocation: InvocationID, health: Health, leases: Int = 0, references: Int = 0, writes: Int = 0,
     idle: Duration? = nil, isRetired: Bool = false, firstAnswerAfter: Duration? = nil, readyAfter: Duration? = nil,
-    loaded: [LoadedModel]? = nil
+    loads: [TimedLoad] = [], loaded: [LoadedModel]? = nil
   ) {
     self.id = id
     self.invocation = invocation
@@ -64,6 +66,7 @@ package struct InstanceObservation: Hashable, Sendable {
     self.isRetired = isRetired
     self.firstAnswerAfter = firstAnswerAfter
     self.readyAfter = readyAfter
+    self.loads = loads
     self.loaded = loaded
   }
 }

@@ -5,11 +5,17 @@ package struct WantedSet: Hashable, Sendable {
   package var models: Set<String>?
   /// Why the model store must not be changed, as a client is told; nil where it may be.
   package var storeRefusal: String?
+  /// Models that are not to be loaded under `preload` yet, since the disk is reading another one's files for now.
+  package var awaitingTurn: Set<String>
 
-  package init(_ instances: [WantedInstance] = [], models: Set<String>? = nil, storeRefusal: String? = nil) {
+  package init(
+    _ instances: [WantedInstance] = [], models: Set<String>? = nil, storeRefusal: String? = nil,
+    awaitingTurn: Set<String> = []
+  ) {
     self.instances = instances
     self.models = models
     self.storeRefusal = storeRefusal
+    self.awaitingTurn = awaitingTurn
   }
 }
 

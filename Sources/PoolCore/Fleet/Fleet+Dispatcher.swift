@@ -64,8 +64,15 @@ extension Fleet {
       if awaitsRestart(seen.id) { orders[seen.id] = nil }
       if instance.isColdStart {
         instance.isColdStart = false
-        actions.append(.report(.ready(seen.id, after: now - instance.launchedAt)))
-        if instance.isMeasurable { scaler.measured(coldStart: now - instance.launchedAt) }
+        let total = now - instance.launchedAt
+        let start = ColdStart(
+          total: total, unit: (instance.ranAt ?? instance.launchedAt) - instance.launchedAt,
+          discovery: seen.firstAnswerAfter, loads: seen.loads)
+        actions.append(.report(.ready(seen.id, start)))
+        if instance.isMeasurable {
+          scaler.measured(coldStart: total)
+          placements[seen.id]?.startTimes.add(start)
+        }
       }
     case (.starting, .starting): break
     case (_, .starting): instance.standing = .starting(since: now)

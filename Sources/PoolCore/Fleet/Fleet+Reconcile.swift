@@ -19,6 +19,7 @@ extension Fleet {
     actions += start(upTo: decision.target + extra, ofWished: max(wish, decision.target) + extra, at: now)
     actions += shrink(to: decision.target + extra, at: now)
     actions += retireDrained(at: now)
+    actions += readModels(at: now)
     return actions
   }
 
@@ -232,7 +233,7 @@ extension Fleet {
   mutating func tellDispatcher(at now: Instant) -> [FleetAction] {
     guard isConnected else { return [] }
     var actions = chooseWriter() + openNetwork(at: now)
-    let set = wantedSet
+    let set = wantedSet(at: now)
     if set != toldSet {
       toldSet = set
       for id in placements.keys { placements[id]?.running?.wasTold = true }
@@ -243,8 +244,10 @@ extension Fleet {
 
   // MARK: Views
 
-  var wantedSet: WantedSet {
-    WantedSet(wantedInstances, models: limits.servedModels, storeRefusal: limits.storeRefusal)
+  private func wantedSet(at now: Instant) -> WantedSet {
+    WantedSet(
+      wantedInstances, models: limits.servedModels, storeRefusal: limits.storeRefusal,
+      awaitingTurn: readAhead.awaitingTurn(at: now))
   }
 
   /// Every unit that runs and is not being stopped, oldest first, with its role.

@@ -11,7 +11,8 @@ package import OrderedCollections
 /// - `Fleet+GPUs`: what the driver says of the GPUs;
 /// - `Fleet+Operator`: what operators may order;
 /// - `Fleet+Reconcile`, `Fleet+Replacement`: from the difference to actions;
-/// - `Fleet+Obstacles`: what stands against a start; `Fleet+Store`: who writes the model store.
+/// - `Fleet+Obstacles`: what stands against a start; `Fleet+Store`: who writes the model store;
+/// - `Fleet+ReadAhead`: what is read into memory before it is loaded.
 package struct Fleet: Sendable {
   package var limits: FleetLimits
   package var scaler: Scaler
@@ -48,6 +49,7 @@ package struct Fleet: Sendable {
   /// The one that writes the model store; nil while none can.
   var writer: Writer?
   var heldReplacement: InstanceID?
+  package internal(set) var readAhead = ReadAhead()
   /// Models that an instance was taken out for since they were on its CPU, and when.
   var suspectModels: OrderedDictionary<String, Instant> = [:]
 
@@ -70,6 +72,8 @@ package struct Fleet: Sendable {
     /// The most bytes of GPU memory that models took in the last life that loaded any, with the present specification;
     /// nil where none did yet.
     package internal(set) var lastLoad: Int?
+    /// Of the starts with the present specification.
+    package internal(set) var startTimes = StartTimes()
     /// What holds a start back, as it was told last, and when each kind was; since the last start.
     var toldObstacle: StartObstacle.Kind?
     var obstaclesTold: [StartObstacle.Kind: Instant] = [:]
@@ -99,6 +103,7 @@ package struct Fleet: Sendable {
       if isOther {
         restarts.reset()
         lastLoad = nil
+        startTimes = StartTimes()
       }
       defer { knownSpecification = specification }
       return isOther || knownSpecification.isEmpty
@@ -166,7 +171,7 @@ package struct Fleet: Sendable {
     switch placements[id]?.life {
     case .launching(let placement, let since):
       placements[id]?.running = RunningInstance(
-        unit: unit, placement: placement.as(found: unit), launchedAt: since, isColdStart: true,
+        unit: unit, placement: placement.as(found: unit), launchedAt: since, ranAt: now, isColdStart: true,
         isMeasurable: isConnected, wasTold: false, standing: .starting(since: now))
       return [.report(.running(id, unit))] + reportDrain(of: id) + reconcile(at: now)
     case .absent, nil:

@@ -11,6 +11,8 @@ package enum FleetAction: Hashable, Sendable {
   case openNetwork(InstanceID, InvocationID, Bool)
   /// Ask the dispatcher to retire it, and come back with the answer.
   case retire(InstanceID, InvocationID)
+  /// Send a reader for the files of these models, in this order, and come back with what it says and with its end.
+  case readAhead([String])
   /// Worth an entry in the journal.
   case report(FleetReport)
 }
@@ -21,7 +23,7 @@ package enum FleetReport: Hashable, Sendable {
   case starting(InstanceID, attempt: Int)
   case adopted(InstanceID, RunningInstance.Unit)
   case running(InstanceID, RunningInstance.Unit)
-  case ready(InstanceID, after: Duration)
+  case ready(InstanceID, ColdStart)
   case failed(InstanceID, reason: String, failures: Int, retryIn: Duration)
   case quarantined(InstanceID, reason: String, failures: Int, retryIn: Duration)
   case draining(InstanceID, DrainReason)
@@ -49,4 +51,8 @@ package enum FleetReport: Hashable, Sendable {
   case modelBesideGPU(InstanceID, model: String, InstanceMemory.WhyBeside)
   /// Another instance writes the model store from now on; nil where none does.
   case writerChanged(InstanceID?)
+  /// A model's files have been read into memory, or could not be.
+  case modelRead(ReadAhead.Outcome)
+  /// No model's files could be read.
+  case readAheadFailed(reason: String)
 }

@@ -31,6 +31,11 @@ package struct FleetLimits: Hashable, Sendable {
   /// Whether only the instance that writes the model store has a way out to the network.
   package var networkIsForWriterOnly = false
 
+  /// What each instance loads before it is ready, by normalised names, as far as it serves them.
+  package var preload: [String] = []
+  /// Whether models are read into memory before instances load them.
+  package var readsAhead = false
+
   /// Whether an instance may write the model store.
   package var storeIsOwned: Bool { storeRefusal == nil }
 

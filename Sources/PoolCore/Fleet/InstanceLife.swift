@@ -101,6 +101,8 @@ package struct RunningInstance: Hashable, Sendable {
   @Shared package var placement: Placement
   /// When its start was ordered, or, where another supervisor ordered it, since when it runs.
   package var launchedAt: Instant
+  /// When this supervisor saw it run; nil where another one ordered its start.
+  var ranAt: Instant?
   /// Started by this supervisor and not ready yet.
   package var isColdStart: Bool
   /// Whether the dispatcher has been there ever since it runs: only then its cold start says something.

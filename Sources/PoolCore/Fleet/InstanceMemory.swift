@@ -41,6 +41,8 @@ package struct InstanceMemory: Hashable, Sendable {
 
   /// nil where it has not said so yet.
   package private(set) var loaded: [LoadedModel]?
+  /// Their names.
+  var models: [String] { loaded?.map(\.name) ?? [] }
   /// The most bytes that its models took on its GPUs at once.
   private(set) var mostOnGPU = 0
   /// What was told, one for each model.

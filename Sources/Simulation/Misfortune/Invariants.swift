@@ -21,6 +21,11 @@ struct Invariants: Sendable {
     if operators.forbidStart(in: placement) { note("\(placement.id) was started although it is cordoned") }
   }
 
+  /// Two readers would share the disk.
+  mutating func sentReader(for models: [String], whileAnotherIsOut isOut: Bool) {
+    if isOut { note("a reader was sent for \(models) while another one was out") }
+  }
+
   mutating func ordered(startOfUnconfigured id: InstanceID) {
     note("\(id) was started although it is not configured")
   }

@@ -47,6 +47,8 @@ extension PoolSimulation {
     guard isConnected else { return }
     isConnected = false
     apply { $0.dispatcherLost(at: $1) }
+    let ended = session
+    apply(dispatch: { $0.sessionEnded(ended, at: $1) })
   }
 
   /// Applies an event to the dispatcher's core and carries out its actions. Those of an event that comes meanwhile
@@ -182,6 +184,29 @@ extension PoolSimulation {
     carryOut(actions)
   }
 
+  /// A model is read, and then the next, or the reader ends.
+  mutating func readerTells(life: UInt64) {
+    guard fleet != nil, life == supervisorLife, var (models, _) = reader else { return }
+    let faults = isCalm ? SimulationSettings.Faults() : settings.faults
+    if random.happens(faults.readersHang) {
+      if random.happens(0.5) { return }
+      models = []
+    }
+    if let model = models.first {
+      models.removeFirst()
+      reader = (models, life)
+      let bytes = Int.random(in: 0...1, using: &random) << 30
+      let outcome = ReadAhead.Outcome(model: model, size: 1 << 30, read: bytes, duration: .seconds(1))
+      apply { $0.readerTold(outcome, at: $1) }
+    }
+    if models.isEmpty {
+      reader = nil
+      apply { $0.readerEnded(nil, at: $1) }
+    } else {
+      after(settings.reading, .readerTells(life: life))
+    }
+  }
+
   private mutating func carryOut(_ actions: [FleetAction]) {
     for action in actions { perform(action) }
     guard let fleet else { return }
@@ -223,6 +248,10 @@ extension PoolSimulation {
       }
       if !isOpen { invariants.closedNetwork(of: id, requests: requests, attempts: attempts) }
       units[id]?.hasNetwork = isOpen
+    case .readAhead(let models):
+      invariants.sentReader(for: models, whileAnotherIsOut: reader?.life == supervisorLife)
+      reader = (models, supervisorLife)
+      after(settings.reading, .readerTells(life: supervisorLife))
     case .report(.draining(let id, .degraded)):
       invariants.degraded(id, units[id], fleet?.placements[id]?.running)
     case .report: break

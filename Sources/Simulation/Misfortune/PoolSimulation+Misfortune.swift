@@ -88,6 +88,8 @@ extension PoolSimulation {
   private mutating func endSupervisor() {
     fleet = nil
     isConnected = false
+    let ended = session
+    apply(dispatch: { $0.sessionEnded(ended, at: $1) })
     isLeaving = false
     after(.milliseconds(100)...(.seconds(5)), .supervisorReturns)
   }

@@ -88,6 +88,7 @@ extension PoolSimulation {
         $0.networkNotChanged(id, invocation, open: open, at: $1)
         return []
       }
+    case .readerTells(let life): readerTells(life: life)
     case .supervisorTicks(let life):
       guard life == supervisorLife, fleet != nil else { return }
       apply { $0.tick(at: $1) }

@@ -71,6 +71,8 @@ package struct PoolSimulation: Sendable {
   var pacing = PushPacing()
   /// When the last message over each wire arrives.
   var lastArrival: [Wire: Instant] = [:]
+  /// What a reader of this life of the supervisor's has still to read; nil while none is out.
+  var reader: (models: [String], life: UInt64)?
   /// When the dispatcher's one timer fires.
   var tickDue: Instant?
   var invariants = Invariants()
@@ -170,6 +172,7 @@ package struct PoolSimulation: Sendable {
     case unitEnded(InstanceID, InvocationID, reason: String)
     case networkOrderFailed(InstanceID, InvocationID, open: Bool, life: UInt64)
     case supervisorTicks(life: UInt64)
+    case readerTells(life: UInt64)
     case hangs
     case linkBreaks
     case linkReturns

@@ -20,6 +20,8 @@ package struct SimulationSettings: Sendable {
   /// To load a model, and how many an instance has room for.
   package var load: ClosedRange<Duration> = .milliseconds(50)...(.milliseconds(800))
   package var loadedModels = 2
+  /// To read a model ahead.
+  package var reading: ClosedRange<Duration> = .milliseconds(50)...(.seconds(4))
   /// From one daemon to the other, and from the supervisor to systemd.
   package var latency: ClosedRange<Duration> = .microseconds(100)...(.milliseconds(5))
   /// Whether there is a driver that tells of the GPUs.
@@ -51,6 +53,8 @@ package struct SimulationSettings: Sendable {
     package var startsDegraded = 0.0
     /// Per order to open or close an instance's way out to the network: it fails, or only its answer is lost.
     package var networkOrdersFail = 0.0
+    /// Per model that is read ahead: its reader says nothing any more, or ends.
+    package var readersHang = 0.0
     /// Mean time between changes of a GPU: a trouble, a fault, other people's programs; nil for never.
     package var gpuChanges: Duration?
     /// Per question what an instance holds in memory: no answer in time, and a model that is evicted without a request.

@@ -275,7 +275,7 @@ package struct Replay: Sendable {
         return actions
       })
       apply { $0.retireAnswered(id, invocation, answer, at: $1) }
-    case .openNetwork, .report: break
+    case .openNetwork, .readAhead, .report: break
     }
   }
 

@@ -18,6 +18,8 @@ enum Work: Sendable {
   case setNetwork(InstanceID)
   case release(hold: Int)
   case readGPUs
+  /// Have models read into memory.
+  case readAhead([String])
   case lookAtProgram
   case lookAtStore
   /// Somebody asked for what that user may not do.
@@ -77,6 +79,7 @@ extension SupervisorDaemon {
     case .openNetwork(let id, let invocation, let open):
       setNetwork(id, NetworkOrders.Order(invocation: invocation, open: open, hold: open ? link.hold() : nil))
     case .retire(let id, let invocation): link.send(.retire(id, invocation))
+    case .readAhead(let models): workQueue.yield(.readAhead(models))
     // A dispatcher that ends each session with the same refusal is told of once.
     case .report(.dispatcherFound) where link.refusal != nil: break
     case .report(.dispatcherLost) where link.isRepeated: break
@@ -104,6 +107,7 @@ extension SupervisorDaemon {
       do { try await Task.sleep(for: Self.networkPatience) } catch { return }
       link.release(hold)
     case .readGPUs: await readGPUs()
+    case .readAhead(let models): await readAhead(models)
     case .lookAtProgram: await lookAtProgram()
     case .lookAtStore: await lookAtStore()
     case .tellRefused(let method, let userID, let processID):
@@ -165,6 +169,29 @@ extension SupervisorDaemon {
     // By now systemd has mounted what its models are on.
     if plan.store?.isUnmounted == true { workQueue.yield(.lookAtStore) }
     if let end { apply { $0.unitEnded(id, unit.invocation, reason: end, at: $1) } }
+  }
+
+  private func readAhead(_ models: [String]) async {
+    // What hangs there would hang the reader.
+    guard let store = plan.store, !store.isUnmounted else { return apply { $0.readerEnded(nil, at: $1) } }
+    do {
+      var left = Set(models)
+      let order = ReaderOrder(models: models, store: store.path, user: plan.settings.instanceUser)
+      for await message in try await launcher.readAhead(order) {
+        switch message {
+        case .alive: apply { $0.readerTold(nil, at: $1) }
+        case .outcome(let outcome):
+          left.remove(outcome.model)
+          apply { $0.readerTold(outcome, at: $1) }
+        }
+      }
+      guard !Task.isCancelled else { return }
+      let missing = left.sorted().joined(separator: ", ")
+      let problem = left.isEmpty ? nil : "the reader ended before it was done with \(missing)"
+      apply { $0.readerEnded(problem, at: $1) }
+    } catch {
+      apply { $0.readerEnded("\(error)", at: $1) }
+    }
   }
 
   private func ended(_ id: InstanceID, _ invocation: InvocationID, _ reason: String) {

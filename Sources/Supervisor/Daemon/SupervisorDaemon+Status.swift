@@ -32,6 +32,8 @@ extension SupervisorDaemon {
     status.isOverridden = scale != nil
     status.overrideSecondsLeft = scale?.until.map { ($0 - now).seconds }
     status.coldStartSeconds = fleet.scaler.coldStart.seconds
+    status.startTimes = fleet.placements.compactMap { SupervisorTypes.StartTimes($1.startTimes, of: $0) }
+    status.readModels = fleet.readAhead.outcomes.sorted { $0.key < $1.key }.map { SupervisorTypes.ReadModel($0.value) }
     status.instances = fleet.placements.values.map { record in
       var instance = SupervisorTypes.Instance(record, of: fleet, at: now)
       instance.placement = plan.placements.sites.first { $0.id == record.placement.id }?.reason

@@ -43,8 +43,11 @@ extension SupervisorEvent {
         id, .running, "runs", why: "process \(unit.mainPID) at \(unit.address), not ready yet")
     case .adopted(let id, let unit):
       self = about(id, .adopted, "is adopted", why: "it runs already, process \(unit.mainPID) at \(unit.address)")
-    case .ready(let id, let after):
-      self = about(id, .ready, "ready after \(after.brief)")
+    case .ready(let id, let start):
+      let parts =
+        ["unit \(start.unit.fine)"] + [start.discovery.map { "first answer \($0.fine)" }].compactMap(\.self)
+        + start.loads.map { "\($0.model) \($0.duration.fine)" }
+      self = about(id, .ready, "ready after \(start.total.brief)", why: parts.joined(separator: ", "))
     case .failed(let id, let reason, let failures, let pause):
       let next = pause > .zero ? "next try in \(pause.brief)" : "to be tried again at once"
       self = about(
@@ -97,6 +100,13 @@ extension SupervisorEvent {
     case .modelBesideGPU(let id, let model, let reason):
       self = about(id, .modelBesideGPU, "computes \(model) on the CPU in part or wholly", why: "it \(reason)")
     case .writerChanged(let id?): self = about(id, .writerChanged, "changes the model store from now on")
+    case .modelRead(let outcome):
+      let speed = outcome.duration > .zero ? Int(Double(outcome.read) / outcome.duration.seconds) : 0
+      self.init(
+        .modelRead, outcome.problem == nil ? "\(outcome.model) is read ahead" : "\(outcome.model) is not read ahead",
+        why: outcome.problem
+          ?? "\(byteText(outcome.read)) of \(byteText(outcome.size)) in \(outcome.duration.fine), \(byteText(speed))/s")
+    case .readAheadFailed(let reason): self.init(.readAheadFailed, "models are not read ahead", why: reason)
     case .writerChanged(nil): self.init(.writerChanged, "no instance changes the model store from now on")
     }
   }

@@ -38,7 +38,8 @@ extension SupervisorEvent {
     // What the core decides and finds out.
     case targetChanged, starting, running, adopted, ready, failed, quarantined, draining, stopping, stopped
     case replacementHeld, dispatcherFound, dispatcherLost, dispatcherEnded, scaleSet, cordoned, uncordoned
-    case cordonEnded, startHeld, goesOn, gpuFailed, gpuBack, gpuEvent, modelBesideGPU, writerChanged
+    case cordonEnded, startHeld, goesOn, gpuFailed, gpuBack, gpuEvent, modelBesideGPU, writerChanged, modelRead,
+      readAheadFailed
     // What the daemon meets.
     case began, ends, reloaded, reloadRefused, scaleEnded, ordersRestored, dispatcherUnreachable, stopRefused
     case serviceManagerBack, networkTrouble, storeChanged, stateTrouble, stateStored, permissionDenied,
@@ -72,6 +73,8 @@ extension SupervisorEvent {
       case .gpuEvent: "f492d75bcb1947158b08dd4629f9b552"
       case .modelBesideGPU: "535bd6726d48454798ceb6cd40367394"
       case .writerChanged: "10991cc4f4864dd58fe40cb94279b9d5"
+      case .modelRead: "5f0c6f3a8c5b4f0d9c2e3b7a61d4e8f2"
+      case .readAheadFailed: "e3a1b6d27f944c0f8a5d9b0c4e7f1a63"
       case .began: "c57fa52dd6164a14b432f5835556d5ba"
       case .ends: "ec0a83499bb54020ad093f3fdf7d965a"
       case .reloaded: "44db7d2bfc6e432a830f3fc08c5e93f1"
@@ -97,14 +100,14 @@ extension SupervisorEvent {
       switch self {
       case .quarantined, .gpuFailed, .stopRefused, .reloadRefused, .programMissing: .error
       case .failed, .startHeld, .gpuEvent, .modelBesideGPU, .replacementHeld, .dispatcherLost, .dispatcherUnreachable,
-        .stateTrouble, .networkTrouble, .inventoryTrouble,
+        .readAheadFailed, .stateTrouble, .networkTrouble, .inventoryTrouble,
         .permissionDenied:
         .warning
       case .targetChanged, .storeChanged, .began, .ends, .reloaded, .scaleSet, .scaleEnded, .cordoned, .uncordoned,
         .cordonEnded, .gpuBack,
         .programChanged:
         .notice
-      case .starting, .running, .adopted, .ready, .draining, .goesOn, .writerChanged, .stopping, .stopped,
+      case .starting, .running, .adopted, .ready, .draining, .goesOn, .writerChanged, .modelRead, .stopping, .stopped,
         .dispatcherFound, .dispatcherEnded,
         .ordersRestored,
         .serviceManagerBack, .stateStored, .placementsChanged:

@@ -16,3 +16,8 @@ extension Duration {
     }
   }
 }
+
+extension Duration {
+  /// As `brief`, with milliseconds below a second: "40 ms".
+  var fine: String { self < .seconds(1) ? "\(Int((self / .milliseconds(1)).rounded())) ms" : brief }
+}

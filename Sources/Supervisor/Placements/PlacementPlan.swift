@@ -315,6 +315,8 @@ extension Settings {
     limits.yieldToOthers = yieldToOthers
     limits.yieldAfter = yieldAfter
     limits.allowCPU = allowCPU
+    limits.preload = preload.map(ModelName.key)
+    limits.readsAhead = readAhead
     limits.restarts.pause = restarts.pause
     limits.restarts.pauseMaximum = restarts.pauseMax
     limits.restarts.quarantineAfter = restarts.quarantineAfter

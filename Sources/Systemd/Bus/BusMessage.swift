@@ -19,6 +19,7 @@ enum BusMessage {
     case .string(let text): try append(text: text, SD_BUS_TYPE_STRING, to: message)
     case .objectPath(let text): try append(text: text, SD_BUS_TYPE_OBJECT_PATH, to: message)
     case .signature(let text): try append(text: text, SD_BUS_TYPE_SIGNATURE, to: message)
+    case .fileDescriptor(let value): try append(value, SD_BUS_TYPE_UNIX_FD, to: message)
     case .bytes(let bytes):
       let result = sd_bus_message_append_array(message, CChar(SD_BUS_TYPE_BYTE), bytes, bytes.count)
       try check(result, "appending \(bytes.count) bytes")

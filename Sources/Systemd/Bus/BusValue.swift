@@ -1,5 +1,4 @@
 /// A D-Bus value that knows its own signature: every type that a unit's properties use.
-/// (File descriptors are left out: neither a property nor a method used here has one.)
 package indirect enum BusValue: Equatable, Sendable {
   case byte(UInt8)
   case boolean(Bool)
@@ -13,6 +12,8 @@ package indirect enum BusValue: Equatable, Sendable {
   case string(String)
   case objectPath(String)
   case signature(String)
+  /// A message has a copy of its own; in what comes none is read.
+  case fileDescriptor(Int32)
   /// An array of bytes, `ay`: CPU masks, addresses, journal fields.
   case bytes([UInt8])
   /// An array, with its elements' signature, which an empty one needs too.
@@ -37,6 +38,7 @@ package indirect enum BusValue: Equatable, Sendable {
     case .string: "s"
     case .objectPath: "o"
     case .signature: "g"
+    case .fileDescriptor: "h"
     case .bytes: "ay"
     case .array(let element, _): "a" + element
     case .structure(let fields): "(" + fields.map(\.typeSignature).joined() + ")"

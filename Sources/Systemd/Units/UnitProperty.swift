@@ -76,6 +76,14 @@ extension UnitProperty {
     .init("EnvironmentFiles", .array(of: "(sb)", [.structure([.string(path), .boolean(false)])]))
   }
 
+  /// systemd gets copies of these.
+  package static func standardInput(_ descriptor: Int32) -> Self {
+    .init("StandardInputFileDescriptor", .fileDescriptor(descriptor))
+  }
+  package static func standardOutput(_ descriptor: Int32) -> Self {
+    .init("StandardOutputFileDescriptor", .fileDescriptor(descriptor))
+  }
+
   package static func user(_ name: String) -> Self { .text("User", name) }
   package static func supplementaryGroups(_ names: [String]) -> Self { .texts("SupplementaryGroups", names) }
   package static func umask(_ mask: UInt32) -> Self { .init("UMask", .uint32(mask)) }
@@ -185,6 +193,9 @@ extension UnitProperty {
     case restrictRealtime = "RestrictRealtime"
     case restrictSUIDSGID = "RestrictSUIDSGID"
     case lockPersonality = "LockPersonality"
+    case privateDevices = "PrivateDevices"
+    case privateNetwork = "PrivateNetwork"
+    case memoryDenyWriteExecute = "MemoryDenyWriteExecute"
   }
 
   package static func enable(_ protection: Protection) -> Self { .flag(protection.rawValue, true) }

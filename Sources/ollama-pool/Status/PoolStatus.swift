@@ -71,6 +71,10 @@ struct PoolStatus: Encodable, Equatable, Sendable {
   /// Whether an operator's bounds hold instead of the configured ones, and for how long still; null: without end.
   @OrNull var isOverridden: Bool?
   @OrNull var overrideSecondsLeft: Double?
+  /// What starts take, by placement and by model; null without a supervisor.
+  @OrNull var startTimes: [SupervisorTypes.StartTimes]?
+  /// Models that were read into memory ahead of an instance.
+  @OrNull var readModels: [SupervisorTypes.ReadModel]?
   var endpoints: [String]
   @OrNull var metrics: String?
   @OrNull var ollama: String?
@@ -111,6 +115,8 @@ extension PoolStatus {
     maximum = wanted?.maximum
     isOverridden = wanted?.isOverridden
     overrideSecondsLeft = wanted?.overrideSecondsLeft
+    startTimes = wanted.map { $0.startTimes ?? [] }
+    readModels = wanted.map { $0.readModels ?? [] }
     endpoints = seen?.endpoints ?? []
     metrics = seen?.metrics
     ollama = wanted?.ollama

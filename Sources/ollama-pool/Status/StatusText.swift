@@ -6,8 +6,8 @@ enum StatusText {
   ///   failure.
   static func render(_ status: PoolStatus, on terminal: Terminal, namesMissing: Bool) -> String {
     let facts = [
-      ("Pool", pool(status)), ("Queue", queue(status)), ("Scale", scale(status)), ("Endpoint", endpoint(status)),
-      ("Models", ModelsText.store(status)),
+      ("Pool", pool(status)), ("Queue", queue(status)), ("Scale", scale(status)), ("Starts", StartsText.times(status)),
+      ("Endpoint", endpoint(status)), ("Models", ModelsText.store(status)), ("Read", StartsText.readModels(status)),
     ]
     var lines = facts.compactMap { title, text in text.map { fact(title, $0) } }
     lines += ModelsText.reloads(status.reloads ?? []).enumerated().map { fact($0 == 0 ? "Reloads" : "", $1) }
