@@ -31,8 +31,13 @@ struct Settings: Sendable {
   /// How fast things go.
   struct Behaviour: Sendable {
     var tokens = 32
+    /// Of one answer alone.
     var tokensPerSecond = 60.0
+    /// How much longer a token takes with each further answer that is made.
+    var slowdown = 1.0
     var firstTokenSeconds = 0.05
+    /// Tokens of a question a second, beside these; 0 is without limit.
+    var promptTokensPerSecond = 0.0
     var loadSeconds = 0.5
     /// By the models' keys.
     var loadSecondsByModel: [String: Double] = [:]
@@ -100,6 +105,21 @@ struct Settings: Sendable {
 }
 
 extension Settings.Behaviour {
+  /// In seconds: a timer's nanoseconds have an end.
+  private static let longest = 1e9
+
+  /// Between two tokens of each of so many answers that are made at once.
+  func secondsPerToken(active: Int) -> Double {
+    guard tokensPerSecond > 0 else { return 0 }
+    return min((1 + slowdown * Double(max(0, active - 1))) / tokensPerSecond, Self.longest)
+  }
+
+  /// From a slot to the answer's first token.
+  func secondsToFirstToken(promptTokens: Int) -> Double {
+    guard promptTokensPerSecond > 0 else { return min(firstTokenSeconds, Self.longest) }
+    return min(firstTokenSeconds + Double(promptTokens) / promptTokensPerSecond, Self.longest)
+  }
+
   init(_ value: (String) -> String?) throws(SimulatorError) {
     func number(_ name: String, default fallback: Double) throws(SimulatorError) -> Double {
       guard let text = value(name), !text.isEmpty else { return fallback }
@@ -107,7 +127,9 @@ extension Settings.Behaviour {
     }
     tokens = Int(min(try number("TOKENS", default: 32), 1e9))
     tokensPerSecond = try number("TOKENS_PER_SECOND", default: 60)
+    slowdown = try number("SLOWDOWN", default: 1)
     firstTokenSeconds = try number("FIRST_TOKEN_SECONDS", default: 0.05)
+    promptTokensPerSecond = try number("PROMPT_TOKENS_PER_SECOND", default: 0)
     discoverySeconds = try number("DISCOVERY_SECONDS", default: 0.1)
     pullSeconds = try number("PULL_SECONDS", default: 0.5)
     seed = UInt64(min(try number("SEED", default: 1), 1e15))

@@ -43,6 +43,24 @@ import Testing
     #expect(settings.behaviour.loadSecondsByModel == ["llama3.2:latest": 7, "qwen3:0.6b": 0.5])
   }
 
+  @Test func `what is made at once slows down as it is told`() throws {
+    func behaviour(_ options: [String: String]) throws -> Settings.Behaviour {
+      try Settings(environment: ["HOME": "/"], options: options).behaviour
+    }
+    let shared = try behaviour(["TOKENS_PER_SECOND": "50", "FIRST_TOKEN_SECONDS": "0.25"])
+    #expect([0, 1, 2, 4].map(shared.secondsPerToken) == [0.02, 0.02, 0.04, 0.08])
+    #expect(shared.secondsToFirstToken(promptTokens: 1_000) == 0.25)
+    let batched = try behaviour([
+      "TOKENS_PER_SECOND": "50", "SLOWDOWN": "0.25", "FIRST_TOKEN_SECONDS": "0.25", "PROMPT_TOKENS_PER_SECOND": "2000",
+    ])
+    #expect([1, 2, 5].map(batched.secondsPerToken) == [0.02, 0.025, 0.04])
+    #expect(batched.secondsToFirstToken(promptTokens: 1_000) == 0.75)
+    #expect(try behaviour(["TOKENS_PER_SECOND": "0", "SLOWDOWN": "3"]).secondsPerToken(active: 2) == 0)
+    let slowest = try behaviour(["TOKENS_PER_SECOND": "0.000001", "SLOWDOWN": "1e15", "FIRST_TOKEN_SECONDS": "1e15"])
+    #expect(slowest.secondsPerToken(active: 2) == 1e9 && slowest.secondsToFirstToken(promptTokens: 1) == 1e9)
+    #expect(throws: SimulatorError.self) { try behaviour(["SLOWDOWN": "-1"]) }
+  }
+
   @Test func `faults are read by line and by name`() {
     var complaints: [String] = []
     let faults = Fault.parse(

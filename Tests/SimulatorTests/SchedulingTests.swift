@@ -38,6 +38,27 @@ import Testing
     #expect(try await third.head().status == 200)
   }
 
+  @Test func `answers beside one another and long questions take as long as it is told`() async throws {
+    let simulator = try await Simulator.start([
+      "OLLAMA_NUM_PARALLEL": "2", "OLLAMA_SIMULATOR_TOKENS": "40", "OLLAMA_SIMULATOR_TOKENS_PER_SECOND": "100",
+      "OLLAMA_SIMULATOR_SLOWDOWN": "0", "OLLAMA_SIMULATOR_PROMPT_TOKENS_PER_SECOND": "100",
+    ])
+    try await simulator.load()
+    let endless = try await simulator.open(
+      "/api/generate", #"{"model":"llama3.2","prompt":"x","options":{"num_predict":1000000}}"#)
+    _ = try await endless.head()
+    // As fast as alone; a busy machine only adds to that.
+    try await eventually("an answer takes no longer beside another") {
+      try await nanoseconds(simulator.post("/api/generate", Self.generate)) < 700_000_000
+    }
+    await endless.close()
+    let question = String(repeating: "four", count: 50)
+    let answer = try await simulator.post(
+      "/api/generate", #"{"model":"llama3.2","prompt":"\#(question)","stream":false,"options":{"num_predict":1}}"#)
+    #expect(answer.object["prompt_eval_count"] as? Int == 50)
+    #expect(answer.object["prompt_eval_duration"] as? Int ?? 0 >= 500_000_000)
+  }
+
   @Test func `only requests that need a load are refused`() async throws {
     let simulator = try await Simulator.start([
       "OLLAMA_MAX_QUEUE": "1", "OLLAMA_SIMULATOR_LOAD_SECONDS": "3", "OLLAMA_SIMULATOR_TOKENS": "2",

@@ -25,9 +25,15 @@ struct Serve: AsyncParsableCommand {
   @Option(help: "Folder of the models, as in OLLAMA_MODELS; all is kept in its subfolder `simulator`.")
   var models: String?
   @Option(help: "Tokens of an answer whose request sets no limit (default: 32).") var tokens: String?
-  @Option(help: "Speed of one answer alone; active answers share it; 0 is without limit (default: 60).")
-  var tokensPerSecond: String?
+  @Option(help: "Speed of one answer alone; 0 is without limit (default: 60).") var tokensPerSecond: String?
+  @Option(
+    help: ArgumentHelp(
+      "How much longer answers take with each further one: of k at once each has 1 / (1 + slowdown × (k - 1)) of the "
+        + "speed (default: 1, they share it)."))
+  var slowdown: String?
   @Option(help: "Seconds from getting a slot to the first token (default: 0.05).") var firstTokenSeconds: String?
+  @Option(help: "Tokens of a question that are read in a second, beside these; 0 is without limit (default: 0).")
+  var promptTokensPerSecond: String?
   @Option(help: "Seconds that a model takes to load, and exceptions: 0.5,llama3.2=3 (default: 0.5).")
   var loadSeconds: String?
   @Option(help: "Seconds from listening to serving HTTP, as GPU discovery takes (default: 0.1).")
@@ -40,9 +46,10 @@ struct Serve: AsyncParsableCommand {
 
   func run() async throws {
     let given = [
-      "HOST": host, "MODELS": models, "TOKENS": tokens, "TOKENS_PER_SECOND": tokensPerSecond,
-      "FIRST_TOKEN_SECONDS": firstTokenSeconds, "LOAD_SECONDS": loadSeconds, "DISCOVERY_SECONDS": discoverySeconds,
-      "PULL_SECONDS": pullSeconds, "SEED": seed, "GPUS": gpus, "FAULT": fault, "FAULTS": faults,
+      "HOST": host, "MODELS": models, "TOKENS": tokens, "TOKENS_PER_SECOND": tokensPerSecond, "SLOWDOWN": slowdown,
+      "FIRST_TOKEN_SECONDS": firstTokenSeconds, "PROMPT_TOKENS_PER_SECOND": promptTokensPerSecond,
+      "LOAD_SECONDS": loadSeconds, "DISCOVERY_SECONDS": discoverySeconds, "PULL_SECONDS": pullSeconds, "SEED": seed,
+      "GPUS": gpus, "FAULT": fault, "FAULTS": faults,
     ].compactMapValues { $0 }
     do throws(SimulatorError) {
       let settings = try Settings(environment: Environment.current, options: given)

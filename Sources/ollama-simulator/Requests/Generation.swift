@@ -39,8 +39,8 @@ final class Generation {
   }
 
   func start() {
-    let pause = TimeAmount.nanoseconds(Int64(work.server.settings.behaviour.firstTokenSeconds * 1e9))
-    due = .now() + pause
+    let seconds = work.server.settings.behaviour.secondsToFirstToken(promptTokens: work.request.promptTokens)
+    due = .now() + .nanoseconds(Int64(seconds * 1e9))
     schedule()
   }
 
@@ -72,8 +72,8 @@ final class Generation {
       work.exchange.whenWritable { [weak self] in self?.tick() }
       return
     }
-    let speed = work.server.settings.behaviour.tokensPerSecond
-    for _ in 0..<(speed > 0 ? 1 : Self.burst) {
+    let behaviour = work.server.settings.behaviour
+    for _ in 0..<(behaviour.tokensPerSecond > 0 ? 1 : Self.burst) {
       guard !stumbles() else { return }
       if made == wanted { return complete() }
       makeToken()
@@ -81,8 +81,8 @@ final class Generation {
       guard !isOver else { return }
     }
     // A server that falls behind does not catch up in a burst.
-    let share = speed > 0 ? Double(max(1, work.server.scheduler.activeCount)) / speed : 0
-    due = max(due, .now() - .milliseconds(20)) + .nanoseconds(Int64(share * 1e9))
+    let seconds = behaviour.secondsPerToken(active: work.server.scheduler.activeCount)
+    due = max(due, .now() - .milliseconds(20)) + .nanoseconds(Int64(seconds * 1e9))
     if made == wanted { due = .now() }
     schedule()
   }

@@ -73,8 +73,8 @@ final class Work {
   private func started(_ host: LoadedModel) {
     switch endpoint {
     case .embed, .embeddings, .openAIEmbeddings:
-      let pause = TimeAmount.nanoseconds(Int64(server.settings.behaviour.firstTokenSeconds * 1e9))
-      server.eventLoop.scheduleTask(in: pause) { [weak self] in self?.embed(host) }
+      let seconds = server.settings.behaviour.secondsToFirstToken(promptTokens: request.promptTokens)
+      server.eventLoop.scheduleTask(in: .nanoseconds(Int64(seconds * 1e9))) { [weak self] in self?.embed(host) }
     default:
       if request.isEmpty {
         exchange.answer(status: 200, contentType: "application/json; charset=utf-8", format.loaded("load"))
