@@ -83,6 +83,24 @@ struct ReplayTests {
     #expect((11.9...12.3).contains(figures.waitP50))
   }
 
+  @Test("what a pool loads beforehand is in the cold start")
+  func preload() {
+    var settings = Self.settings(gpus: 1)
+    let without = Self.run(Workload([Self.request(at: 0)]), settings).0
+    settings.dispatchLimits.preload = ["llama3.2"]
+    let figures = Self.run(Workload([Self.request(at: 0)]), settings).0
+    #expect(figures == without && figures.unserved == 0 && figures.waitP50 == 0)
+  }
+
+  @Test("targets are logged, each when it comes to hold")
+  func targets() {
+    let workload = Workload((0..<20).map { Self.request(at: Double($0)) } + [Self.request(at: 1_200)])
+    let (_, log) = Self.run(workload, Self.settings(gpus: 2))
+    #expect(log.targets.map(\.count) == [1, 2, 1, 2])
+    let rises = log.targets.enumerated().filter { $0.offset == 0 || $0.element.count == 2 }
+    #expect(rises.map(\.element.at) == log.orders.filter(\.isStart).map(\.at))
+  }
+
   @Test("a schedule holds by the time at which the workload begins")
   func schedule() {
     var settings = Self.settings(gpus: 3, slots: 4)

@@ -52,7 +52,10 @@ package struct Replay: Sendable {
     instances = Array(repeating: nil, count: settings.gpus)
     numbers = Dictionary(uniqueKeysWithValues: (0..<settings.gpus).map { (Self.id(of: $0), $0) })
     places = Array(repeating: nil, count: requests.count)
-    dispatch = Dispatch(limits: settings.dispatchLimits)
+    var limits = settings.dispatchLimits
+    // That is in the cold start. Nobody loads anything here, and an instance would wait for it forever.
+    limits.preload = []
+    dispatch = Dispatch(limits: limits)
     var scaling = settings.scaling
     // Another policy's word counts at once.
     if policy != nil { scaling.idleHold = .zero }
@@ -275,6 +278,7 @@ package struct Replay: Sendable {
         return actions
       })
       apply { $0.retireAnswered(id, invocation, answer, at: $1) }
+    case .report(.targetChanged(_, let target, _, _, _, _)): log.aimed(at: target, now)
     case .openNetwork, .readAhead, .report: break
     }
   }

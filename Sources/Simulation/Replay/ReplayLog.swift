@@ -24,6 +24,8 @@ package struct ReplayLog: Sendable {
   package private(set) var samples: [Sample] = []
   /// How many instances hold their GPUs from then on: from the order to start to the unit's end.
   package private(set) var held: [(at: Instant, count: Int)] = []
+  /// How many instances there were to be from then on.
+  package private(set) var targets: [(at: Instant, count: Int)] = []
   /// Orders to start and to stop.
   package private(set) var orders: [(at: Instant, isStart: Bool)] = []
 
@@ -42,6 +44,8 @@ package struct ReplayLog: Sendable {
   }
 
   mutating func saw(waiting: Int, at now: Instant) { samples.append(Sample(at: now, waiting: waiting)) }
+
+  mutating func aimed(at count: Int, _ now: Instant) { targets.append((now, count)) }
 
   mutating func ordered(at now: Instant) {
     orders.append((now, true))
