@@ -133,6 +133,12 @@ import OllamaAPI
     let event = "data: {}\n\n"
     for (format, text, tokens) in [
       (.generation, line + line + "\n" + #"{"done":true}"# + "\n", 3), (.openAIEvents, event + event, 2),
+      // The last line has no token itself, and tells how many there were: also those of a tool's call, in one line.
+      (.generation, line + line + #"{"done":true,"eval_count":2}"# + "\n", 2),
+      (.generation, line + #"{"done":true,"prompt_eval_count":9,"eval_count":40}"# + "\n", 40),
+      (.generation, line + line + #"{"done":true,"eval_count":1}"# + "\n", 2),
+      (.generation, line + #"{"done":true,"eval_count":99999999999}"# + "\n", 69),
+      (.generation, #"{"response":"\"done\":true,\"eval_count\":9"}"# + "\n", 1),
       (.anthropicEvents, "event: a\n" + event + "event: b\n" + event, 2),
       (.wholeMessage, String(repeating: "x", count: 40), 10), (.generation, "", 0),
     ] as [(StreamFormat, String, Int)] {

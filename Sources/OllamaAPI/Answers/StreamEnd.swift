@@ -18,13 +18,21 @@ package struct StreamEnd: Sendable {
   package static let windowBytes = 65_536
 
   package let format: StreamFormat
-  /// How many pieces of an answer have come, which are nearly its tokens: lines, or events. Of a whole message, what it
-  /// says at its end, or a fourth of its bytes.
-  package var tokens: Int { format == .wholeMessage ? tail.tokens : pieces }
+  /// How many pieces of an answer have come, which are nearly its tokens: lines, or events. At the end of generate and
+  /// chat what they say there, if that is more than the lines before. Of a whole message, what it says at its end, or a
+  /// fourth of its bytes.
+  package var tokens: Int {
+    if format == .wholeMessage { return tail.tokens }
+    // It grows only. None has more tokens than bytes.
+    return toldTokens.map { max(pieces - 1, min($0, byteCount)) } ?? pieces
+  }
   /// Of the question, as the answer says at its end; OpenAI's and Anthropic's streams say nothing that is looked for.
   package var questionTokens: Int? { format == .wholeMessage ? tail.questionTokens : toldQuestionTokens }
   private var toldQuestionTokens: Int?
+  /// By the last line, which has none itself.
+  private var toldTokens: Int?
   private var pieces = 0
+  private var byteCount = 0
   private var tail = MessageTail()
   private var verdict = Outcome.truncated
   private var partial = PartialLine()
@@ -42,6 +50,7 @@ package struct StreamEnd: Sendable {
       tail.append(bytes)
       return
     }
+    byteCount += bytes.count
     var start = 0
     while start < bytes.count {
       guard let found = memchr(base + start, Int32(UInt8(ascii: "\n")), bytes.count - start) else {
@@ -78,12 +87,15 @@ package struct StreamEnd: Sendable {
       // A blank line says nothing; after an error nothing else counts.
       guard lastByte != 0, verdict != .failedInBand else { return }
       pieces += 1
+      toldTokens = nil
       let marks = lastByte == UInt8(ascii: "}")
       if marks, StreamLine.beginsWithError(line) {
         verdict = .failedInBand
       } else if marks, format == .generation ? StreamLine.isDone(line) : StreamLine.isSuccess(line) {
         verdict = .complete
-        if format == .generation { toldQuestionTokens = StreamLine.questionTokens(line) }
+        if format == .generation {
+          (toldQuestionTokens, toldTokens) = (StreamLine.questionTokens(line), StreamLine.answerTokens(line))
+        }
       } else {
         verdict = .truncated
       }

@@ -37,13 +37,18 @@ enum StreamLine {
   }
 
   /// How many tokens the question had, as the last line of generate and chat says.
-  static func questionTokens(_ line: UnsafeRawBufferPointer) -> Int? {
-    var tokens: Int?
-    find("prompt_eval_count", in: line) { value in
-      tokens = JSONText.integer(line[value])
+  static func questionTokens(_ line: UnsafeRawBufferPointer) -> Int? { integer("prompt_eval_count", of: line) }
+
+  /// How many tokens the answer had, as the last line of generate and chat says.
+  static func answerTokens(_ line: UnsafeRawBufferPointer) -> Int? { integer("eval_count", of: line) }
+
+  private static func integer(_ key: StaticString, of line: UnsafeRawBufferPointer) -> Int? {
+    var number: Int?
+    find(key, in: line) { value in
+      number = JSONText.integer(line[value])
       return true
     }
-    return tokens
+    return number
   }
 
   private static func member(_ key: StaticString, of line: UnsafeRawBufferPointer, is value: StaticString) -> Bool {
