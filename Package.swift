@@ -166,7 +166,11 @@ let tests: [Target] = [
       "QueueStore", "Supervisor", "Systemd", "Varlink", "TestSupport", nio("NIOCore"), nio("NIOPosix"),
     ]),
   .testTarget(
-    name: "SystemTests", dependencies: ["TestSupport", "ControlInterface", "Varlink", nio("NIOPosix")]),
+    name: "SystemTests",
+    dependencies: [
+      "ControlInterface", "PoolConfiguration", "PoolCore", "QueueStore", "Simulation", "TestSupport", "Varlink",
+      nio("NIOPosix"),
+    ]),
   .testTarget(
     name: "EndToEndTests", dependencies: ["TestSupport"],
     exclude: [
