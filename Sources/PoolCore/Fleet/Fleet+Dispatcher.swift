@@ -45,7 +45,9 @@ extension Fleet {
   }
 
   private mutating func observed(_ seen: InstanceObservation, at now: Instant) -> [FleetAction] {
-    guard var instance = placements[seen.id]?.running, instance.unit.invocation == seen.invocation else { return [] }
+    guard let place = placements.index(forKey: seen.id), var instance = placements.values[place].running,
+      instance.unit.invocation == seen.invocation
+    else { return [] }
     instance.leases = seen.leases
     instance.references = seen.references
     instance.writes = seen.writes
@@ -57,7 +59,7 @@ extension Fleet {
     case (.ready(let since), .healthy):
       // What was taken out proves nothing any more.
       if now - since >= limits.restarts.steadyAfter, instance.takenOut == nil {
-        placements[seen.id]?.restarts.reset()
+        placements.values[place].restarts.reset()
       }
     case (_, .healthy):
       instance.standing = .ready(since: now)
@@ -84,11 +86,11 @@ extension Fleet {
       }
       if !isFinal, since >= limits.unhealthyGrace, !instance.isRetiring {
         // It may have recovered meanwhile, and have a request again.
-        placements[seen.id]?.running = instance
+        placements.values[place].running = instance
         return retire(seen.id, instance, .unhealthy(reason))
       }
     }
-    placements[seen.id]?.running = instance
+    placements.values[place].running = instance
     return actions
   }
 

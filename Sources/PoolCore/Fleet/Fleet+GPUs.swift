@@ -99,6 +99,7 @@ extension Fleet {
 
   /// A drain for others begins and ends with what is read of them.
   private mutating func tellYield(_ id: InstanceID, _ instance: RunningInstance) -> [FleetAction] {
+    guard instance.isToldToYield || yields(instance) != nil else { return [] }
     let yields = if case .yields = drain(of: id)?.reason { true } else { false }
     guard yields != instance.isToldToYield else { return [] }
     placements[id]?.running?.isToldToYield = yields
@@ -109,7 +110,8 @@ extension Fleet {
   /// To whom the instance leaves one of its GPUs.
   func yields(_ instance: RunningInstance) -> String? {
     guard limits.yieldToOthers else { return nil }
-    return instance.placement.gpus.lazy.compactMap { gpus[$0]?.leftTo }.first
+    for uuid in instance.placement.gpus { if let others = gpus[uuid]?.leftTo { return others } }
+    return nil
   }
 
   mutating func takeOut(_ id: InstanceID, _ reason: DrainReason, deadline: Instant? = nil) -> [FleetAction] {
@@ -147,8 +149,8 @@ extension Fleet {
 
   /// Holds what an instance has said just now against what its GPUs have room for and the driver sees.
   mutating func judge(_ id: InstanceID, at now: Instant) -> [FleetAction] {
-    guard !limits.allowCPU, drain(of: id) == nil, var instance = placements[id]?.running,
-      !instance.placement.gpus.isEmpty
+    guard !limits.allowCPU, var instance = placements[id]?.running, instance.memory.isInDoubt,
+      drain(of: id, instance) == nil, !instance.placement.gpus.isEmpty
     else { return [] }
     let verdict = instance.memory.verdict(
       room: room(of: id, instance, at: now), suspects: suspectModels(before: instance.launchedAt, at: now),

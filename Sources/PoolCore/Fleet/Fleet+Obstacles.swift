@@ -4,12 +4,18 @@ import OrderedCollections
 extension Fleet {
   /// What stands against a start in a placement; nil where nothing does, and while something runs there.
   package func obstacle(against id: InstanceID, at now: Instant) -> StartObstacle? {
-    guard let record = placements[id], record.life.instance == nil else { return nil }
+    placements[id].flatMap { obstacle(against: $0, at: now) }
+  }
+
+  private func obstacle(against record: Record, at now: Instant) -> StartObstacle? {
+    if record.life.hasUnit { return nil }
     let uuids = record.placement.gpus
-    return uuids.lazy.compactMap { failed($0, at: now) }.first
-      ?? uuids.lazy.compactMap { uuid in busy(uuid, at: now).map { .busy(gpu: uuid, by: $0) } }.first
-      ?? uuids.lazy.compactMap { isSettling($0, at: now) ? .settling(gpu: $0) : nil }.first
-      ?? lackOfRoom(for: record, at: now)
+    // In loops, here and elsewhere that is looked at with each change of the queue: a closure would copy all that is
+    // known.
+    for uuid in uuids { if let failure = failed(uuid, at: now) { return failure } }
+    for uuid in uuids { if let others = busy(uuid, at: now) { return .busy(gpu: uuid, by: others) } }
+    for uuid in uuids where isSettling(uuid, at: now) { return .settling(gpu: uuid) }
+    return lackOfRoom(for: record, at: now)
   }
 
   func failed(_ uuid: String, at now: Instant) -> StartObstacle? {
@@ -76,14 +82,17 @@ extension Fleet {
     switch record.life {
     case .absent:
       guard isPlaceable(record) else { return false }
-      let kind = obstacle(against: record.placement.id, at: now)?.kind
+      let kind = obstacle(against: record, at: now)?.kind
       return kind == nil || kind == .settling
     case .stopping(_, .gpuFailed), .stopping(_, .drained(.yields)): return false
     case .launching, .running, .stopping:
-      switch record.running.flatMap({ drain(of: record.placement.id, $0) })?.reason {
-      case .gpuFailed, .yields: return false
-      default: return record.isConfigured || !knowsAllPlacements
+      if let instance = record.running, let drain = drain(of: record.placement.id, instance) {
+        switch drain.reason {
+        case .gpuFailed, .yields: return false
+        default: break
+        }
       }
+      return record.isConfigured || !knowsAllPlacements
     }
   }
 

@@ -178,7 +178,8 @@ extension Fleet {
 
   /// What forbids a start in a placement.
   package func cordon(on placement: Placement) -> Cordon? {
-    cordons[placement.id.name] ?? placement.gpus.lazy.compactMap { cordons[$0] }.first
+    if cordons.isEmpty { return nil }
+    return cordons[placement.id.name] ?? placement.gpus.lazy.compactMap { cordons[$0] }.first
   }
 
   func reportDrain(of id: InstanceID) -> [FleetAction] {

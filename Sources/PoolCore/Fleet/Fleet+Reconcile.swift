@@ -15,9 +15,10 @@ extension Fleet {
     let wish = decide(at: now, &actions)
     let extra = replaceOneStale(&actions, at: now)
     // Before anything is asked: the dispatcher must know what it is asked about.
-    actions += tellDispatcher(at: now)
-    actions += start(upTo: decision.target + extra, ofWished: max(wish, decision.target) + extra, at: now)
-    actions += shrink(to: decision.target + extra, at: now)
+    let there = census
+    actions += tellDispatcher(there, at: now)
+    actions += start(upTo: decision.target + extra, ofWished: max(wish, decision.target) + extra, there, at: now)
+    actions += shrink(to: decision.target + extra, there, at: now)
     actions += retireDrained(at: now)
     actions += readModels(at: now)
     return actions
@@ -77,7 +78,7 @@ extension Fleet {
   private func room(at now: Instant) -> (places: Int, capacity: Int) {
     var (places, capacity) = (0, 0)
     for record in placements.values {
-      if isPlaceable(record) || record.life != .absent && (record.isConfigured || !knowsAllPlacements) { places += 1 }
+      if isPlaceable(record) || !record.life.isAbsent && (record.isConfigured || !knowsAllPlacements) { places += 1 }
       if canRun(record, at: now) { capacity += 1 }
     }
     return (places, capacity)
@@ -125,9 +126,10 @@ extension Fleet {
   }
 
   /// - Parameter wished: the target if nothing stood against starts: what is passed over for its sake is told of.
-  private mutating func start(upTo target: Int, ofWished wished: Int, at now: Instant) -> [FleetAction] {
+  private mutating func start(
+    upTo target: Int, ofWished wished: Int, _ there: Census, at now: Instant
+  ) -> [FleetAction] {
     if startsWaitForDrain, observation?.isDraining == true { return [] }
-    let there = census
     let (ready, underWay) = (there.ready, there.launching + there.starting)
     let hasReserved = placements.values.contains { !$0.placement.models.isEmpty }
     guard wished > ready + underWay || !orders.isEmpty || hasReserved else { return [] }
@@ -189,16 +191,15 @@ extension Fleet {
   /// Work-conserving: what is beyond the target is surplus; it is retired only when it has been empty for the idle
   /// hold. A start is cancelled only if nobody waits and more than half of a cold start remains. What has no placement
   /// just now could not be started again, and stays.
-  private mutating func shrink(to target: Int, at now: Instant) -> [FleetAction] {
+  private mutating func shrink(to target: Int, _ there: Census, at now: Instant) -> [FleetAction] {
     guard decision.mayShrink, isConnected else { return [] }
     var actions: [FleetAction] = []
-    for (id, instance) in readyBeyond(target)
+    for (id, instance) in readyBeyond(target, of: there.ready)
     where instance.isEmpty && !instance.isRetiring && placements[id]?.isConfigured == true {
       guard let idle = instance.idle, idle >= scaler.settings.idleHold else { continue }
       actions += retire(id, instance, .surplus(idle: idle))
     }
     guard observation?.depth == 0, observation?.outsideDepth == 0 else { return actions }
-    let there = census
     let spare = there.ready + there.starting - target
     guard spare > 0 else { return actions }
     for (id, instance) in serving.reversed().filter(\.instance.isStarting).prefix(spare)
@@ -230,10 +231,12 @@ extension Fleet {
   }
 
   /// The wanted set, where it differs from what the dispatcher was told.
-  mutating func tellDispatcher(at now: Instant) -> [FleetAction] {
+  mutating func tellDispatcher(at now: Instant) -> [FleetAction] { tellDispatcher(census, at: now) }
+
+  private mutating func tellDispatcher(_ there: Census, at now: Instant) -> [FleetAction] {
     guard isConnected else { return [] }
     var actions = chooseWriter() + openNetwork(at: now)
-    let set = wantedSet(at: now)
+    let set = wantedSet(there, at: now)
     if set != toldSet {
       toldSet = set
       for id in placements.keys { placements[id]?.running?.wasTold = true }
@@ -244,36 +247,39 @@ extension Fleet {
 
   // MARK: Views
 
-  private func wantedSet(at now: Instant) -> WantedSet {
+  private func wantedSet(_ there: Census, at now: Instant) -> WantedSet {
     WantedSet(
-      wantedInstances, models: limits.servedModels, storeRefusal: limits.storeRefusal,
+      wantedInstances(there), models: limits.servedModels, storeRefusal: limits.storeRefusal,
       awaitingTurn: readAhead.awaitingTurn(at: now))
   }
 
   /// Every unit that runs and is not being stopped, oldest first, with its role.
-  private var wantedInstances: [WantedInstance] {
-    let surplus = Set(readyBeyond(decision.target).map(\.id))
-    return placements.values.compactMap(\.running)
-      .sorted { ($0.launchedAt, $0.placement.id) < ($1.launchedAt, $1.placement.id) }
-      .map { instance in
-        let placement = instance.placement
-        let (role, reason): (WantedInstance.Role, String) =
-          if let drain = drain(of: placement.id, instance) {
-            (drain.reason.role, drain.reason.description)
-          } else if surplus.contains(placement.id) {
-            (.surplus, "more than the target of \(decision.target)")
-          } else {
-            (.core, "")
-          }
-        return WantedInstance(
-          id: placement.id, invocation: instance.unit.invocation, address: instance.unit.address,
-          gpus: placement.gpus, slots: placement.slots, models: placement.models,
-          writesStore: writer?.id == placement.id, role: role, reason: reason)
-      }
+  private func wantedInstances(_ there: Census) -> [WantedInstance] {
+    let surplus = Set(readyBeyond(decision.target, of: there.ready).map(\.id))
+    var wanted: [(launchedAt: Instant, instance: WantedInstance)] = []
+    for record in placements.values {
+      guard let instance = record.running else { continue }
+      let placement = instance.placement
+      let (role, reason): (WantedInstance.Role, String) =
+        if let drain = drain(of: placement.id, instance) {
+          (drain.reason.role, drain.reason.description)
+        } else if surplus.contains(placement.id) {
+          (.surplus, "more than the target of \(decision.target)")
+        } else {
+          (.core, "")
+        }
+      let instanceWanted = WantedInstance(
+        id: placement.id, invocation: instance.unit.invocation, address: instance.unit.address,
+        gpus: placement.gpus, slots: placement.slots, models: placement.models,
+        writesStore: writer?.id == placement.id, role: role, reason: reason)
+      wanted.append((instance.launchedAt, instanceWanted))
+    }
+    wanted.sort { ($0.launchedAt, $0.instance.id) < ($1.launchedAt, $1.instance.id) }
+    return wanted.map(\.instance)
   }
 
   /// Ready instances beyond the first `target`, oldest first; the one that writes the model store goes last of all.
-  private func readyBeyond(_ target: Int) -> [(id: InstanceID, instance: RunningInstance)] {
+  private func readyBeyond(_ target: Int, of ready: Int) -> [(id: InstanceID, instance: RunningInstance)] {
     guard ready > target else { return [] }
     var inTurn = serving.filter(\.instance.isReady)
     if let index = inTurn.firstIndex(where: { $0.id == writer?.id }) { inTurn.insert(inTurn.remove(at: index), at: 0) }
@@ -287,7 +293,9 @@ extension Fleet {
   /// Starts that were ordered and have not brought a unit yet.
   package var launching: Int { census.launching }
 
-  private var census: (ready: Int, starting: Int, launching: Int) {
+  private typealias Census = (ready: Int, starting: Int, launching: Int)
+
+  private var census: Census {
     var (ready, starting, launching) = (0, 0, 0)
     for (id, record) in placements {
       switch record.life {
@@ -303,7 +311,7 @@ extension Fleet {
 
   /// Where an instance can be started now, once its pause is over.
   var startable: [Record] {
-    placements.values.filter { $0.life == .absent && isPlaceable($0) && !isOccupied($0) }
+    placements.values.filter { $0.life.isAbsent && isPlaceable($0) && !isOccupied($0) }
   }
 
   /// Whether an instance may be started there at all.

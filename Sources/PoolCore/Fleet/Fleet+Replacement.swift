@@ -11,7 +11,6 @@ extension Fleet {
     // Without the dispatcher nothing can drain, and what is there counts as wanted: with one more at each turn all
     // placements would fill up.
     guard isConnected, decision.mayShrink else { return 0 }
-    let isAnyStale = placements.keys.contains { isStale($0) && !isCordoned($0) }
     let stale = isAnyStale ? serving.filter { isStale($0.id) && !isCordoned($0.id) } : []
     if stale.isEmpty {
       heldReplacement = nil
@@ -91,8 +90,17 @@ extension Fleet {
     return record.placement.gpus.contains { failed($0, at: now) != nil || busy($0, at: now) != nil }
   }
 
+  private var isAnyStale: Bool {
+    for (id, record) in placements where isStale(record) && !isCordoned(id) { return true }
+    return false
+  }
+
   private func isStale(_ id: InstanceID) -> Bool {
-    guard let record = placements[id], let instance = record.running else { return false }
+    placements[id].map(isStale) ?? false
+  }
+
+  private func isStale(_ record: Record) -> Bool {
+    guard let instance = record.running else { return false }
     guard record.isConfigured else { return knowsAllPlacements }
     return !instance.unit.specification.hasPrefix(record.placement.specification)
   }

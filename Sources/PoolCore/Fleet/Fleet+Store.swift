@@ -24,8 +24,9 @@ extension Fleet {
       writer = nil
       return before == nil ? [] : [.report(.writerChanged(nil))]
     }
-    if let writer, placements[writer.id]?.running?.unit.invocation != writer.invocation { self.writer = nil }
-    let present = writer.flatMap { placements[$0.id]?.running }
+    var present: RunningInstance?
+    if let writer { present = placements[writer.id]?.running }
+    if present?.unit.invocation != writer?.invocation { (present, writer) = (nil, nil) }
     if let present {
       // What is not counted may hold something.
       let holds = !present.isCounted || present.references > 0

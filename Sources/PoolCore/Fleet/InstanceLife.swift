@@ -17,6 +17,15 @@ package indirect enum InstanceLife: Hashable, Sendable {
     }
   }
 
+  var isAbsent: Bool { if case .absent = self { true } else { false } }
+  /// Whether one runs or is being stopped.
+  var hasUnit: Bool {
+    switch self {
+    case .running, .stopping: true
+    case .absent, .launching: false
+    }
+  }
+
   /// Whether it serves, or will.
   var isOnItsWay: Bool {
     switch self {

@@ -110,6 +110,9 @@ package struct InstanceMemory: Hashable, Sendable {
 
   // MARK: What follows
 
+  /// Whether there may be a verdict: hardly ever, and it is asked for all the time.
+  var isInDoubt: Bool { unseenSince != nil || (loaded ?? []).contains { !Self.isOnGPU($0) } }
+
   /// One verdict on what it said last; nil where nothing is wrong, or nothing new.
   ///
   /// - Parameters:
