@@ -9,8 +9,8 @@ extension Dispatch {
     let lifted = order.age(at: now).compactMap { id in
       order.level(of: id).map { DispatchAction.lifted(id, toPriority: $0) }
     }
-    for instance in instances.values {
-      for id in instance.leases.union(instance.references) {
+    for place in instances.values.indices {
+      for id in instances.values[place].requests {
         guard let progress = progress(id) else { continue }
         progressed(id, questionTokens: progress.questionTokens, answerTokens: progress.answerTokens, at: now)
       }
@@ -23,9 +23,9 @@ extension Dispatch {
 
   /// When `tick` has something to do at the latest. Streams are looked at each second.
   package func nextTick(at now: Instant) -> Instant {
-    let probes = instances.values.filter { !$0.probe.isOutstanding }.map(\.probe.due)
-    let second = now + .seconds(1)
-    return max(now, min(second, probes.min() ?? second))
+    var next = now + .seconds(1)
+    for instance in instances.values where !instance.probe.isOutstanding { next = min(next, instance.probe.due) }
+    return max(now, next)
   }
 
   /// Ends what waited longer than the configured maximum, and at the drain's deadline all that still runs.
@@ -72,12 +72,12 @@ extension Dispatch {
   private mutating func overruns(
     of id: InstanceID, at now: Instant, _ lastProgress: (RequestID) -> Instant?
   ) -> [DispatchAction] {
-    guard let instance = instances[id] else { return [] }
+    guard let instance = instances[id], !instance.isIdle else { return [] }
     var actions: [DispatchAction] = []
     var fault: UnhealthyReason?
     var unanswered: FailedAttempt?
     var isMoving = false
-    for request in instance.leases.union(instance.references).sorted() {
+    for request in instance.requests.sorted() {
       guard let record = requests[request], record.request.need != .storeReference,
         case .assigned(_, let invocation, let since, let begun) = record.phase
       else { continue }

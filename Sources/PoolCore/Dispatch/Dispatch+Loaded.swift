@@ -22,9 +22,10 @@ extension Dispatch {
   /// Asks whom it is time to ask, and forgets what is too old.
   mutating func listsDue(at now: Instant) -> [DispatchAction] {
     var actions: [DispatchAction] = []
-    for (id, instance) in instances {
-      if let answered = instance.list.answeredAt, now - answered >= limits.listLifetime { forgetList(of: id, at: now) }
-      if instance.list.due <= now, instance.list.askedAt == nil { actions += askLoaded(id, at: now) }
+    for (place, id) in instances.keys.enumerated() {
+      let list = instances.values[place].list
+      if let answered = list.answeredAt, now - answered >= limits.listLifetime { forgetList(of: id, at: now) }
+      if list.due <= now, list.askedAt == nil { actions += askLoaded(id, at: now) }
     }
     return actions
   }

@@ -17,7 +17,8 @@ extension Dispatch {
 
   /// The longest present wait; what a request that was put back waited or was served before doesn't count.
   package func oldestWait(at now: Instant) -> Duration? {
-    [queue, callers, writers, leavers].compactMap(longestWaiting).min().map { now - $0 }
+    if depth == 0 { return nil }
+    return [queue, callers, writers, leavers].compactMap(longestWaiting).min().map { now - $0 }
   }
 
   /// Since when the one that waits longest has waited: behind the first that has waited since it came all came later.

@@ -61,8 +61,8 @@ extension Dispatch {
     guard more > 0 else { return }
     let question = max(questionTokens, record.request.inputTokens)
     let answer = max(answerTokens, record.answerTokens)
-    requests[id]?.request.inputTokens = question
-    requests[id]?.answerTokens = answer
+    if question > record.request.inputTokens { requests[id]?.request.inputTokens = question }
+    if answer > record.answerTokens { requests[id]?.answerTokens = answer }
     order.charge(id, inputTokens: question, tokens: answer)
     let share = record.request.share
     usage.add(UsageLedger.Usage(tokens: more), of: share.user, share.limits, at: now)

@@ -376,7 +376,7 @@ package struct Dispatch: Sendable {
     var actions: [DispatchAction] = []
     var cut = 0
     var back = 0
-    for id in record.leases.union(record.references).sorted() {
+    for id in record.requests.sorted() {
       guard let request = requests[id], case .assigned(_, _, _, let begun) = request.phase else { continue }
       if finishing, begun != nil || request.request.need == .storeReference { continue }
       if begun != nil || request.failedOn.count >= limits.attemptsPutBack {

@@ -145,5 +145,8 @@ package struct DispatchedInstance: Hashable, Sendable {
 
   package var isIdle: Bool { leases.isEmpty && references.isEmpty }
 
+  /// All that it has. Nearly always one of the two sets is empty, and nothing is made anew.
+  var requests: Set<RequestID> { references.isEmpty ? leases : leases.union(references) }
+
   func serves(_ model: String?) -> Bool { wanted.serves(model) }
 }

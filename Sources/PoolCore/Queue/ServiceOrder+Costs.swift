@@ -15,8 +15,12 @@ extension ServiceOrder {
   ///
   /// - Parameter inputTokens: of the question, where more is known than when it arrived.
   package mutating func charge(_ id: RequestID, inputTokens: Int = 0, tokens: Int) {
-    entries[id].map { entries[id]?.inputTokens = max(inputTokens, $0.inputTokens) }
-    guard let entry = entries[id], entry.state == .served else { return }
+    guard var entry = entries[id] else { return }
+    if inputTokens > entry.inputTokens {
+      entry.inputTokens = inputTokens
+      entries[id] = entry
+    }
+    guard entry.state == .served else { return }
     let cost = entry.spent + cost(of: entry, output: tokens)
     if cost > entry.charged { charge(id, cost) }
   }
