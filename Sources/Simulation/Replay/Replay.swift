@@ -23,8 +23,8 @@ package struct Replay: Sendable {
   /// By the number of their GPU.
   private var instances: [SimulatedInstance?]
   private let numbers: [InstanceID: Int]
-  /// Which instance computes a request; by the request's number.
-  private var places: [Int?]
+  /// Which instance computes a request.
+  private var places: [RequestID: Int] = [:]
   private var random: SeededGenerator
   private var lives = 0
   private var ended = 0
@@ -51,7 +51,6 @@ package struct Replay: Sendable {
     random = SeededGenerator(seed: settings.seed)
     instances = Array(repeating: nil, count: settings.gpus)
     numbers = Dictionary(uniqueKeysWithValues: (0..<settings.gpus).map { (Self.id(of: $0), $0) })
-    places = Array(repeating: nil, count: requests.count)
     var limits = settings.dispatchLimits
     // That is in the cold start. Nobody loads anything here, and an instance would wait for it forever.
     limits.preload = []
@@ -143,7 +142,7 @@ package struct Replay: Sendable {
     switch instances[number]?.step(at: now) {
     case .firstByte(let request): apply(dispatch: { $0.begin(request, status: 200, at: $1) })
     case .end(let request):
-      places[Self.number(of: request)] = nil
+      places[request] = nil
       let tokens = requests[Self.number(of: request)].outputTokens
       finish(request, .served)
       apply(dispatch: { $0.end(request, .served, tokens: tokens, at: $1) })
@@ -186,7 +185,7 @@ package struct Replay: Sendable {
       let request = requests[number]
       log.started(number, at: now)
       guard let place = numbers[instance] else { return }
-      places[number] = place
+      places[id] = place
       instances[place]?.begin(id, request, at: now)
       foresee(place)
     case .withdraw(let id): drop(id)
@@ -199,8 +198,7 @@ package struct Replay: Sendable {
   }
 
   private mutating func drop(_ id: RequestID) {
-    guard let place = places[Self.number(of: id)] else { return }
-    places[Self.number(of: id)] = nil
+    guard let place = places.removeValue(forKey: id) else { return }
     instances[place]?.drop(id, at: now)
     foresee(place)
   }
@@ -209,7 +207,7 @@ package struct Replay: Sendable {
     let (instances, places) = (instances, places)
     apply(dispatch: { dispatch, now in
       dispatch.tick(at: now) { id in
-        places[Self.number(of: id)].map {
+        places[id].map {
           RequestProgress(movedAt: now, answerTokens: instances[$0]?.tokens(of: id, at: now) ?? 0)
         }
       }
