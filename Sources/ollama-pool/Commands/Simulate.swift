@@ -43,9 +43,12 @@ struct Simulate: AsyncParsableCommand {
     let base = try configuration.read(changes: pool.changes()).settings
     let gpus = pool.gpus ?? NumberRange(goal == nil ? 4...4 : 1...8)
     let policies = pool.policies(goal != nil, base)
+    let progress = ProgressLine()
+    // Before an error is told, too.
+    defer { progress.end() }
+    progress.show("reading \(workload.trace)")
     let source = try workload.read()
     let startsAt = workload.startsAt?.time ?? source.startsAt ?? WeekTime(day: 0, minute: 0)
-    let progress = ProgressLine()
     var runs: [SimulatedRun] = []
     var picture: String?
     let count = gpus.numbers.count * policies.count * workload.seeds.numbers.count
@@ -61,7 +64,8 @@ struct Simulate: AsyncParsableCommand {
           let done = runs.count * workload.seeds.numbers.count + seeds.count
           var replay = Replay(requests, settings)
           replay.run { part in
-            progress.show("\(Int((Double(done) + part) / Double(count) * 100)) %: \(number) GPUs, \(policy.rawValue)")
+            let percent = Int((Double(done) + part) / Double(count) * 100)
+            progress.show("\(percent) %: \(Quantity.count(number, "GPU")), \(policy.rawValue)")
           }
           seeds.append(ReplayFigures(replay.log, of: requests, gpus: number))
           if plot != nil, picture == nil {
