@@ -100,6 +100,40 @@ import Testing
     #expect(damaged.end == .exited(1) && damaged.complaint.contains(path))
   }
 
+  @Test("models that the pool's own history tells of are loaded, and the table and JSON say how often")
+  func models() async throws {
+    let folder = try TemporaryDirectory()
+    let path = folder.path(to: "history.sqlite")
+    let history = try await RequestHistory.open(path, on: MultiThreadedEventLoopGroup.singleton.next()).get()
+    let start: Int64 = 1_796_040_000_000
+    let past = (0..<60).map { number in
+      PastRequest(
+        arrivedAt: WallTime(milliseconds: start + Int64(number * 60_000)), className: "standard", priority: 1,
+        model: ["a:latest", "b:latest", "c:latest"][number % 3], user: 1, inputTokens: 100, outputTokens: 360, wait: 0,
+        service: 6_000, outcome: .served)
+    }
+    try await history.add(past).get()
+    try await history.close().get()
+    let configuration = try folder.write("slots: 1\n", to: "pool.yaml")
+    func simulate(_ arguments: [String]) async throws -> CommandLine.Result {
+      try await CommandLine.run(["simulate", "--trace", path, "--config", configuration, "--gpus", "1"] + arguments)
+    }
+    func figures(_ arguments: String...) async throws -> [String: Any] {
+      let result = try await simulate(["--json"] + arguments)
+      return try #require(((result.json["runs"] as? [[String: Any]])?.first?["figures"] as? [[String: Any]])?.first)
+    }
+    let roomy = try await figures()
+    #expect(roomy["loads"] as? Int == 3 && roomy["shareAwaitingModel"] as? Double == 0.05)
+    let narrow = try await figures("--loaded-models", "2", "--load-time", "5s")
+    #expect(narrow["loads"] as? Int == 60 && narrow["shareAwaitingModel"] as? Double == 1)
+    let table = try await simulate(["--loaded-models", "1"])
+    #expect(table.outputLines.first?.hasSuffix("LOADS  AWAITED") == true)
+    #expect(table.outputLines.last?.hasSuffix("60   100.0%") == true)
+    #expect(try await simulate(["--loaded-models", "0"]).end == .exited(64))
+    // Of a single one there is nothing to tell.
+    #expect(try await Self.simulate("--gpus", "1").outputLines.first?.hasSuffix("IN P90") == true)
+  }
+
   @Test("of rates every number of GPUs gets the same requests")
   func rates() async throws {
     let folder = try TemporaryDirectory()

@@ -112,7 +112,7 @@ extension Dispatch {
   // MARK: Preload
 
   /// The normalised name of a model under `preload`.
-  static func key(ofPreload model: String) -> String { model.lowercased() }
+  package static func key(ofPreload model: String) -> String { model.lowercased() }
 
   /// What it is loaded as.
   func kind(ofPreload model: String) -> DispatchRequest.Kind {

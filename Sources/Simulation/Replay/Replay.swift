@@ -8,6 +8,8 @@ import PoolCore
 package struct Replay: Sendable {
   package let settings: ReplaySettings
   let requests: [WorkloadRequest]
+  /// Whether it matters which model an instance has in memory. Of a single one all have it once they are ready.
+  private let knowsModels: Bool
   var policy: (any ScalingPolicy)?
   var now = Instant.zero
   /// Of the first arrival at the earliest.
@@ -47,6 +49,7 @@ package struct Replay: Sendable {
     self.settings = settings
     self.policy = policy
     requests = workload.requests
+    knowsModels = workload.hasSeveralModels
     began = .zero + settings.warmUp
     random = SeededGenerator(seed: settings.seed)
     instances = Array(repeating: nil, count: settings.gpus)
@@ -131,15 +134,20 @@ package struct Replay: Sendable {
     let request = requests[number]
     arrived += 1
     let share = DispatchRequest.Share(user: request.user, priority: request.priority)
-    let asked = DispatchRequest(id: id, share: share, inputTokens: request.inputTokens)
+    let asked = DispatchRequest(id: id, model: model(of: request), share: share, inputTokens: request.inputTokens)
     apply(dispatch: { $0.arrive(asked, at: $1) })
     // It starts at once, or was refused.
     guard case .waiting = dispatch.requests[id]?.phase else { return }
     log.foresaw(number, dispatch.estimate(for: id, at: now))
   }
 
+  private func model(of request: WorkloadRequest) -> String? { knowsModels ? request.model : nil }
+
   private mutating func step(_ number: Int) {
     switch instances[number]?.step(at: now) {
+    case .loaded:
+      log.loaded(at: now)
+      endLoad(on: Self.id(of: number))
     case .firstByte(let request): apply(dispatch: { $0.begin(request, status: 200, at: $1) })
     case .end(let request):
       places[request] = nil
@@ -183,18 +191,45 @@ package struct Replay: Sendable {
     case .start(let id, let instance):
       let number = Self.number(of: id)
       let request = requests[number]
+      let model = model(of: request)
       log.started(number, at: now)
       guard let place = numbers[instance] else { return }
       places[id] = place
-      instances[place]?.begin(id, request, at: now)
+      if instances[place]?.begin(id, request, model: model, at: now) == true { log.awaitedModel(number) }
       foresee(place)
     case .withdraw(let id): drop(id)
     case .end(let id, let outcome, _):
       drop(id)
       finish(id, outcome)
+    case .load(let id, _, let model): load(model, on: id)
+    case .askLoaded(let id, let invocation):
+      guard knowsModels, let number = numbers[id], let loaded = instances[number]?.loaded else { return }
+      apply(dispatch: { $0.loadedListed(id, invocation, loaded, at: $1) })
     // What is asked of an instance is answered when it is ready; after that nothing of the kind happens.
-    case .probe, .load, .askLoaded, .lifted, .report: break
+    case .probe, .lifted, .report: break
     }
+  }
+
+  // MARK: Models under `preload`
+
+  /// What is loaded before an instance is ready is a part of its cold start.
+  private mutating func load(_ model: String, on id: InstanceID) {
+    guard let number = numbers[id] else { return }
+    if dispatch.instances[id]?.readyAt == nil {
+      instances[number]?.hold(Dispatch.key(ofPreload: model))
+    } else {
+      instances[number]?.load(Dispatch.key(ofPreload: model), at: now)
+      foresee(number)
+    }
+    endLoad(on: id)
+  }
+
+  /// Tells the dispatcher, once what it has loaded is there.
+  private mutating func endLoad(on id: InstanceID) {
+    guard let number = numbers[id], let instance = dispatch.instances[id], let model = instance.loading,
+      instances[number]?.holds(Dispatch.key(ofPreload: model)) == true
+    else { return }
+    apply(dispatch: { $0.loadEnded(id, instance.wanted.invocation, model: model, failure: nil, at: $1) })
   }
 
   private mutating func drop(_ id: RequestID) {
@@ -287,7 +322,8 @@ package struct Replay: Sendable {
     guard case .launching(let placement, _) = fleet.placements[id]?.life else { return log.left(at: now) }
     lives += 1
     let (life, invocation) = (lives, Self.invocation(of: lives))
-    instances[number] = SimulatedInstance(life: life, speed: settings.speed, at: now)
+    instances[number] = SimulatedInstance(
+      life: life, speed: settings.speed, loadedModels: settings.loadedModels, loadTime: settings.loadTime, at: now)
     let unit = RunningInstance.Unit(
       invocation: invocation, mainPID: 1, address: "127.0.0.1:1", specification: placement.specification,
       gpus: placement.gpus, slots: placement.slots)

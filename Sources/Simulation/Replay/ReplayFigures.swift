@@ -22,6 +22,10 @@ package struct ReplayFigures: Hashable, Sendable {
   package var starts = 0
   /// Starts and stops that came within ``flapTime`` of the opposite.
   package var flaps = 0
+  /// Of models, on instances in use.
+  package var loads = 0
+  /// Of the requests, which waited on an instance for their model.
+  package var shareAwaitingModel = 0.0
   package var eta = EstimateErrors()
 
   package static let flapTime: Duration = .seconds(120)
@@ -46,6 +50,8 @@ package struct ReplayFigures: Hashable, Sendable {
     requests = waits.count
     waitMean = waits.isEmpty ? 0 : waits.reduce(0, +) / Double(waits.count)
     shareOverSecond = waits.isEmpty ? 0 : Double(waits.count { $0 > 1 }) / Double(waits.count)
+    loads = log.loads.count { $0 >= log.began }
+    shareAwaitingModel = waits.isEmpty ? 0 : Double(log.requests.count(where: \.awaitedModel)) / Double(waits.count)
     waits.sort()
     (waitP50, waitP95, waitP99) = (Self.rank(0.5, waits), Self.rank(0.95, waits), Self.rank(0.99, waits))
     hours = (log.ended - log.began).seconds / 3_600

@@ -6,6 +6,8 @@ package struct ReplayLog: Sendable {
     package var startedAt: Instant?
     package var endedAt: Instant?
     package var outcome: RequestOutcome?
+    /// Whether it waited on an instance for its model.
+    package var awaitedModel = false
     /// What was foreseen when it came; nil where it started at once.
     package var foreseen: WaitingEstimate?
   }
@@ -29,6 +31,9 @@ package struct ReplayLog: Sendable {
   /// Orders to start and to stop.
   package private(set) var orders: [(at: Instant, isStart: Bool)] = []
 
+  /// When an instance in use had loaded a model.
+  package private(set) var loads: [Instant] = []
+
   init(requests: Int, began: Instant) {
     self.requests = Array(repeating: Request(), count: requests)
     self.began = began
@@ -37,6 +42,10 @@ package struct ReplayLog: Sendable {
   mutating func foresaw(_ number: Int, _ estimate: WaitingEstimate?) { requests[number].foreseen = estimate }
 
   mutating func started(_ number: Int, at now: Instant) { requests[number].startedAt = now }
+
+  mutating func awaitedModel(_ number: Int) { requests[number].awaitedModel = true }
+
+  mutating func loaded(at now: Instant) { loads.append(now) }
 
   mutating func ended(_ number: Int, _ outcome: RequestOutcome, at now: Instant) {
     requests[number].endedAt = now

@@ -8,6 +8,11 @@ package struct ReplaySettings: Sendable {
   package var speed = TokenSpeed()
   /// From the order to start an instance to its slots; evenly distributed.
   package var coldStart: ClosedRange<Duration> = .seconds(20)...(.seconds(20))
+  /// Models that an instance has in memory at once; at least 1. As Ollama's own, for one GPU. Counts as `loadTime` does
+  /// where the workload has several.
+  package var loadedModels = 3
+  /// How long an instance that runs loads a model.
+  package var loadTime: Duration = .seconds(15)
   package var scaling = ScalingSettings()
   package var dispatchLimits = DispatchLimits()
   package var seed: UInt64 = 1

@@ -6,11 +6,23 @@ package struct Workload: Hashable, Sendable {
 
   /// - Parameter requests: in any order; of two that arrive at one time the first stays the first.
   package init(_ requests: [WorkloadRequest]) {
-    self.requests = requests.enumerated().sorted { ($0.element.arrival, $0.offset) < ($1.element.arrival, $1.offset) }
+    // Traces nearly always are: of two million requests no copy is made to put them in order.
+    let isInOrder = zip(requests, requests.dropFirst()).allSatisfy { $0.arrival <= $1.arrival }
+    self.requests = isInOrder ? requests : Self.inOrder(requests)
+  }
+
+  private static func inOrder(_ requests: [WorkloadRequest]) -> [WorkloadRequest] {
+    requests.enumerated().sorted { ($0.element.arrival, $0.offset) < ($1.element.arrival, $1.offset) }
       .map(\.element)
   }
 
   package var isEmpty: Bool { requests.isEmpty }
+
+  /// Whether it tells requests for one model from those for another.
+  package var hasSeveralModels: Bool {
+    guard let first = requests.lazy.compactMap(\.model).first else { return false }
+    return requests.contains { $0.model.map { $0 != first } ?? false }
+  }
 
   /// From the first arrival to the last.
   package var span: Duration {
@@ -40,12 +52,17 @@ package struct WorkloadRequest: Hashable, Sendable {
   package var user: UserID
   /// Of the user's class; 0 is the first.
   package var priority: Int
+  /// Its normalised name; nil where nobody knows.
+  package var model: String?
 
-  package init(arrival: Instant, inputTokens: Int, outputTokens: Int, user: UserID = "", priority: Int = 0) {
+  package init(
+    arrival: Instant, inputTokens: Int, outputTokens: Int, user: UserID = "", priority: Int = 0, model: String? = nil
+  ) {
     self.arrival = arrival
     self.inputTokens = inputTokens
     self.outputTokens = outputTokens
     self.user = user
     self.priority = priority
+    self.model = model
   }
 }

@@ -17,7 +17,9 @@ struct Simulate: AsyncParsableCommand {
 
       WAIT is from the arrival to a slot; GPU TIME is what instances hold, of what always running ones would; FLAPS are \
       starts and stops within two minutes of the opposite; WAPE is what the foreseen waits are off, BIAS how much more \
-      was foreseen, and IN P90 how many waits were within what was foreseen for nine of ten.
+      was foreseen, and IN P90 how many waits were within what was foreseen for nine of ten. Where the trace names \
+      several models, as this pool's own does, LOADS are those that instances in use loaded, and AWAITED how many \
+      requests waited there for one, which is beside WAIT.
 
       For example: ollama-pool simulate --trace AzureLLMInferenceTrace_conv.csv --gpus 1..8 --goal 'p95 < 5s'
       """)
@@ -79,7 +81,7 @@ struct Simulate: AsyncParsableCommand {
     }
     progress.end()
     if let plot, let picture { try write(picture, to: plot) }
-    let report = SimulationReport(runs: runs, goal: goal)
+    let report = SimulationReport(runs: runs, goal: goal, showsModels: source.hasSeveralModels)
     if json { try Output.say(json: report.json) } else { Output.say(report.text(on: .current)) }
     if let failure = report.failure { throw failure }
   }

@@ -43,7 +43,7 @@ struct RecordedHistory {
           arrival: .zero + .milliseconds(request.arrivedAt.milliseconds - start.milliseconds),
           inputTokens: request.inputTokens,
           outputTokens: request.outcome == .served ? request.outputTokens : max(typical, request.outputTokens),
-          user: UserID("\(request.user)"), priority: request.priority)
+          user: UserID("\(request.user)"), priority: request.priority, model: request.model)
       })
     startsAt = WeekTime(secondsSince1970: Int(start.milliseconds / 1_000))
   }

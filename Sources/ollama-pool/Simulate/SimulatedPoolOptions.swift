@@ -50,6 +50,18 @@ struct SimulatedPoolOptions: ParsableArguments {
       discussion: "Without it: scaling.cold_start of the configuration.", valueName: "duration"))
   var coldStart: DurationArgument?
 
+  @Option(
+    help: ArgumentHelp(
+      "Models that an instance has in memory at once, as OLLAMA_MAX_LOADED_MODELS.",
+      discussion: "It counts where the trace names several, as --load-time does.", valueName: "number"))
+  var loadedModels = ReplaySettings().loadedModels
+
+  @Option(
+    help: ArgumentHelp(
+      "How long an instance loads a model that it has not in memory.",
+      discussion: "Without it: three quarters of the cold start.", valueName: "duration"))
+  var loadTime: DurationArgument?
+
   @Option(help: ArgumentHelp("Tokens of a question a second, for one request alone.", valueName: "rate"))
   var prefillRate = TokenSpeed().prefill
 
@@ -66,6 +78,7 @@ struct SimulatedPoolOptions: ParsableArguments {
     guard prefillRate > 0, decodeRate > 0, prefillRate.isFinite, decodeRate.isFinite else {
       throw ValidationError("--prefill-rate and --decode-rate are above 0.")
     }
+    guard 1...1_024 ~= loadedModels else { throw ValidationError("--loaded-models is from 1 to 1024.") }
     guard slowdown >= 0, slowdown.isFinite else { throw ValidationError("--slowdown is not negative.") }
   }
 
@@ -97,6 +110,8 @@ struct SimulatedPoolOptions: ParsableArguments {
     settings.speed = TokenSpeed(prefill: prefillRate, decode: decodeRate, slowdown: slowdown)
     let coldStart = coldStart?.duration ?? base.scaling.coldStart
     settings.coldStart = coldStart...coldStart
+    settings.loadedModels = loadedModels
+    settings.loadTime = loadTime?.duration ?? coldStart * 3 / 4
     var keys = base.scaling
     if let preset = policy.preset {
       keys.policy = preset

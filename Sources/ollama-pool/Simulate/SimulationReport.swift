@@ -24,6 +24,8 @@ struct SimulatedRun {
 struct SimulationReport {
   let runs: [SimulatedRun]
   let goal: ReplayGoal?
+  /// Whether the table has what came of there being several models.
+  let showsModels: Bool
 
   /// Of the fewest GPUs that reach the goal, the cheapest policy.
   private var best: SimulatedRun? {
@@ -46,11 +48,13 @@ struct SimulationReport {
   }
 
   func text(on terminal: Terminal) -> String {
-    var table = Table([
+    var columns: [Table.Column] = [
       .number("GPUS"), "POLICY", .number("REQUESTS"), .number("WAIT P50"), .number("P95"), .number("P99"),
       .number("OVER 1S"), .number("GPU TIME"), .number("STARTS"), .number("FLAPS/H"), .number("CUT"),
       .number("UNSERVED"), .number("WAPE"), .number("BIAS"), .number("IN P90"),
-    ])
+    ]
+    if showsModels { columns += [.number("LOADS"), .number("AWAITED")] }
+    var table = Table(columns)
     table.rows = runs.map { run in
       func time(_ figure: (ReplayFigures) -> Double) -> Table.Cell {
         Table.Cell(Quantity.duration(seconds: run.mean(figure)))
@@ -64,7 +68,7 @@ struct SimulationReport {
         time(\.waitP99), share(\.shareOverSecond), share(\.gpuShare), count(\.starts),
         Table.Cell(Self.tenths(run.mean(\.flapsPerHour))), count(\.cut), count(\.unserved), share(\.eta.wape),
         share(\.eta.bias), share(\.eta.coverage),
-      ]
+      ] + (showsModels ? [count(\.loads), share(\.shareAwaitingModel)] : [])
     }
     var lines = [table.text(on: terminal)]
     if let goal, let best {
@@ -104,17 +108,17 @@ struct SimulationReport {
   }
 
   struct Figures: Encodable {
-    let requests, unserved, cut, starts, flaps: Int
+    let requests, unserved, cut, starts, flaps, loads: Int
     let hours, gpuHours, gpuShare: Double
-    let waitMean, waitP50, waitP95, waitP99, shareOverSecond: Double
+    let waitMean, waitP50, waitP95, waitP99, shareOverSecond, shareAwaitingModel: Double
     let etaWAPE, etaBias, etaCoverage90: Double
 
     init(_ figures: ReplayFigures) {
       (requests, unserved, cut) = (figures.requests, figures.unserved, figures.cut)
-      (starts, flaps) = (figures.starts, figures.flaps)
+      (starts, flaps, loads) = (figures.starts, figures.flaps, figures.loads)
       (hours, gpuHours, gpuShare) = (figures.hours, figures.gpuHours, figures.gpuShare)
       (waitMean, waitP50, waitP95, waitP99) = (figures.waitMean, figures.waitP50, figures.waitP95, figures.waitP99)
-      shareOverSecond = figures.shareOverSecond
+      (shareOverSecond, shareAwaitingModel) = (figures.shareOverSecond, figures.shareAwaitingModel)
       (etaWAPE, etaBias, etaCoverage90) = (figures.eta.wape, figures.eta.bias, figures.eta.coverage)
     }
   }

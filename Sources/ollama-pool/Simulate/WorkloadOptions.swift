@@ -61,6 +61,8 @@ struct WorkloadOptions: ParsableArguments {
     /// When the trace begins, if it says so.
     var startsAt: WeekTime?
 
+    var hasSeveralModels: Bool { if case .requests(let workload) = trace { workload.hasSeveralModels } else { false } }
+
     /// - Parameter settings: of the largest pool.
     func requests(_ options: WorkloadOptions, _ settings: ReplaySettings, seed: UInt64) throws -> Workload {
       let workload: Workload
