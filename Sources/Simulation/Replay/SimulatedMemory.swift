@@ -1,7 +1,7 @@
 import PoolCore
 
-/// The models that one instance holds, and what waits for one. As in Ollama's own scheduler there is one load at a time,
-/// and while it loads, or waits until a model that is in use may go, all that came later waits behind it.
+/// The models that one instance holds, and what waits for one. As in Ollama's own scheduler there is one load at a
+/// time, and while it loads, or waits until a model that is in use may go, all that came later waits behind it.
 struct SimulatedMemory: Sendable {
   /// Who wants a model.
   struct Wish: Sendable {
