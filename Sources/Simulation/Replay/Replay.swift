@@ -54,10 +54,7 @@ package struct Replay: Sendable {
     random = SeededGenerator(seed: settings.seed)
     instances = Array(repeating: nil, count: settings.gpus)
     numbers = Dictionary(uniqueKeysWithValues: (0..<settings.gpus).map { (Self.id(of: $0), $0) })
-    var limits = settings.dispatchLimits
-    // That is in the cold start. Nobody loads anything here, and an instance would wait for it forever.
-    limits.preload = []
-    dispatch = Dispatch(limits: limits)
+    dispatch = Dispatch(limits: settings.dispatchLimits)
     var scaling = settings.scaling
     // Another policy's word counts at once.
     if policy != nil { scaling.idleHold = .zero }
