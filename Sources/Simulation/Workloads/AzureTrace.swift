@@ -9,7 +9,7 @@ struct AzureTrace: Sendable {
   let output: Int
 
   func request(_ line: Substring) throws(LineProblem) -> (time: Duration, input: Int, output: Int) {
-    let fields = line.split(separator: ",", omittingEmptySubsequences: false)
+    let fields = line.fields
     guard let time = Timestamp.parse(try field(time, "TIMESTAMP", fields)) else {
       throw LineProblem("TIMESTAMP is \"\(fields[time].prefix(40))\", and not a time like 2023-11-16 18:17:03.979")
     }

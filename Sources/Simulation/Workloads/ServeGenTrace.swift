@@ -13,7 +13,7 @@ struct ServeGenTrace: Sendable {
   let shape: Int
 
   func window(_ line: Substring) throws(LineProblem) -> RequestRates.Window {
-    let fields = line.split(separator: ",", omittingEmptySubsequences: false).map { $0.trimmed }
+    let fields = line.fields.map(\.trimmed)
     guard let most = [client, time, rate, pattern, shape].max(), most < fields.count else {
       throw LineProblem("has \(fields.count) columns, and not as many as the first line")
     }

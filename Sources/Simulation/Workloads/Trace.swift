@@ -63,7 +63,7 @@ package enum Trace: Sendable {
         self = .mooncake
         return
       }
-      let columns = line.split(separator: ",", omittingEmptySubsequences: false).map { $0.trimmed }
+      let columns = line.fields.map(\.trimmed)
       let found = columns.prefix(20).joined(separator: ", ")
       func column(_ name: String) throws(TraceError) -> Int {
         guard let index = columns.firstIndex(of: name[...]) else {
@@ -188,12 +188,19 @@ struct Lines: Sequence, IteratorProtocol {
   }
 }
 
+/// By bytes: characters take several times as long, and a trace may have ten million lines.
 extension Substring {
   /// Without white space around it.
   var trimmed: Substring {
-    var text = self
-    while text.first?.isWhitespace == true { text.removeFirst() }
-    while text.last?.isWhitespace == true { text.removeLast() }
-    return text
+    let bytes = utf8.drop(while: Self.isSpace)
+    guard let last = bytes.lastIndex(where: { !Self.isSpace($0) }) else { return "" }
+    return Substring(bytes[...last])
   }
+
+  /// What stands between commas.
+  var fields: [Substring] {
+    utf8.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false).map { Substring($0) }
+  }
+
+  private static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || (0x09...0x0d).contains(byte) }
 }
