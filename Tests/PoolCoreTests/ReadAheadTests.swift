@@ -73,6 +73,33 @@ import Testing
     #expect(fleet.readers == [["a:latest", "many:latest", "few:latest"]])
   }
 
+  @Test func namesThatClientsMakeUpAreTriedNowAndThenAndToldNobody() {
+    var fleet = fleet(gpus: 2, minimum: 0, preload: ["a:latest"])
+    fleet.connect()
+    func ask(_ models: [String: Int], _ fleet: inout FleetUnderTest) {
+      var observation = QueueObservation()
+      observation.depth = models.count
+      observation.peakDemand = models.count
+      observation.waitingByModel = models
+      fleet.perform(fleet.fleet.observed(observation, at: fleet.now))
+    }
+    ask(["made-up:latest": 1, "no\nname": 1, "../../etc/passwd": 1], &fleet)
+    #expect(fleet.readers == [["a:latest", "made-up:latest"]])
+    let none = ReadAhead.Outcome(model: "made-up:latest", size: 0, read: 0, duration: .zero, problem: "no such model")
+    let missing = ReadAhead.Outcome(model: "a:latest", size: 0, read: 0, duration: .zero, problem: "no such model")
+    fleet.perform(fleet.fleet.readerTold(none, at: fleet.now))
+    fleet.perform(fleet.fleet.readerTold(missing, at: fleet.now))
+    fleet.perform(fleet.fleet.readerEnded(nil, at: fleet.now))
+    #expect(fleet.reports.contains(.modelRead(missing)) && !fleet.reports.contains(.modelRead(none)))
+    #expect(fleet.fleet.readAhead.outcomes.keys.sorted() == ["a:latest"])
+    fleet.advance(.seconds(4))
+    ask(["another:latest": 1], &fleet)
+    #expect(fleet.readers.count == 1)
+    fleet.advance(.seconds(1))
+    ask(["another:latest": 1], &fleet)
+    #expect(fleet.readers.last == ["another:latest"])
+  }
+
   @Test func onlyWhatAPlacementServesIsReadForIt() {
     var fleet = FleetUnderTest(gpus: 1, minimum: 1, begins: false)
     fleet.fleet.limits.preload = ["a:latest", "b:latest"]

@@ -4,9 +4,11 @@ import OrderedCollections
 extension Fleet {
   /// What the reader says: a model's outcome, or nil as a sign of life.
   package mutating func readerTold(_ outcome: ReadAhead.Outcome?, at now: Instant) -> [FleetAction] {
-    readAhead.heard(outcome, at: now)
+    // Of models that are not there clients may name any number.
+    let isThere = outcome.map { $0.size > 0 || limits.preload.contains($0.model) } ?? false
+    readAhead.heard(outcome, isKept: isThere, at: now)
     guard let outcome else { return [] }
-    let isNews = outcome.read > 0 || outcome.problem != nil
+    let isNews = isThere && (outcome.read > 0 || outcome.problem != nil)
     return (isNews ? [.report(.modelRead(outcome))] : []) + reconcile(at: now)
   }
 
@@ -20,7 +22,7 @@ extension Fleet {
   /// Sends a reader for what the instances that start now will load, and for what the next one would: while there is
   /// work, it may be needed at any moment.
   mutating func readModels(at now: Instant) -> [FleetAction] {
-    guard limits.readsAhead else { return [] }
+    guard limits.readsAhead, readAhead.maySend(at: now) else { return [] }
     let coming = placements.values.filter { record in
       switch record.life {
       case .launching: true
@@ -41,6 +43,7 @@ extension Fleet {
       .sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map(\.key)
     let held = placements.values.flatMap { $0.running?.memory.models ?? [] }
     let all = OrderedSet(limits.preload + waiting + held)
-    return all.filter { model in places.contains { $0.serves(model) } }
+    // What is no name is no model's.
+    return all.filter { model in places.contains { $0.serves(model) } && ModelName(model) != nil }
   }
 }

@@ -7,6 +7,8 @@ package struct ReadAhead: Hashable, Sendable {
   static let lifetime: Duration = .seconds(600)
   /// A reader that has said nothing for so long holds up no load any more: its disk, or its file server, hangs.
   static let patience: Duration = .seconds(10)
+  /// From one reader to the next, at least: clients make names up.
+  static let pause: Duration = .seconds(5)
   /// Of one reader; more would push one another out of memory.
   static let mostModels = 8
 
@@ -33,29 +35,35 @@ package struct ReadAhead: Hashable, Sendable {
   /// Still to be read, the first of them at present; nil where no reader is out.
   private var left: [String]?
   private var heardAt = Instant.zero
+  private var sentAt: Instant?
   private var triedAt: [String: Instant] = [:]
   /// The last of each model, by its name.
   package private(set) var outcomes: [String: Outcome] = [:]
 
+  func maySend(at now: Instant) -> Bool { left == nil && sentAt.map { now - $0 >= Self.pause } ?? true }
+
   /// - Parameter models: by their normalised names, those that are needed first at the beginning.
-  /// - Returns: what a reader is to be sent for now; empty where one is out, or all were read lately.
+  /// - Returns: what a reader is to be sent for now; empty where all were read lately.
   mutating func due(_ models: [String], at now: Instant) -> [String] {
-    guard left == nil else { return [] }
     triedAt = triedAt.filter { now - $0.value < Self.lifetime }
     let due = Array(models.filter { triedAt[$0] == nil }.prefix(Self.mostModels))
     guard !due.isEmpty else { return [] }
     for model in due { triedAt[model] = now }
     left = due
     heardAt = now
+    sentAt = now
     return due
   }
 
-  /// - Parameter outcome: nil for a sign of life.
-  mutating func heard(_ outcome: Outcome?, at now: Instant) {
+  /// - Parameters:
+  ///   - outcome: nil for a sign of life.
+  ///   - isKept: whether people are to see it.
+  mutating func heard(_ outcome: Outcome?, isKept: Bool, at now: Instant) {
     heardAt = now
     guard let outcome, left?.contains(outcome.model) == true else { return }
     left?.removeAll { $0 == outcome.model }
     triedAt[outcome.model] = now
+    guard isKept else { return }
     // A look at what was in memory says nothing of the disk.
     if outcome.read > 0 || outcome.problem != nil || outcomes[outcome.model] == nil {
       outcomes[outcome.model] = outcome
