@@ -10,6 +10,8 @@ import os
 import time
 from pathlib import Path
 
+import timed_ollama
+
 STORE = Path(os.environ["OLLAMA_MODELS"])
 
 
@@ -22,28 +24,12 @@ def load(model):
                 pass
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        self.answer({"version": "0.0.0-benchmark", "models": []})
-
+class Handler(timed_ollama.Handler):
     def do_POST(self):
         request = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
         if "model" in request:
             load(request["model"])
         self.answer({"model": request.get("model"), "response": "", "done": True, "done_reason": "load"})
-
-    def answer(self, value):
-        body = json.dumps(value).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
 
 
 if __name__ == "__main__":
