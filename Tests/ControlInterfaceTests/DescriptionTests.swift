@@ -13,7 +13,8 @@ import Testing
     try expectTypes(
       [
         "Instance": DispatcherTypes.Instance.self, "InstanceState": DispatcherTypes.InstanceState.self,
-        "LoadedModel": DispatcherTypes.LoadedModel.self, "ModelDemand": DispatcherTypes.ModelDemand.self,
+        "LoadedModel": DispatcherTypes.LoadedModel.self, "ModelLoad": DispatcherTypes.ModelLoad.self,
+        "ModelDemand": DispatcherTypes.ModelDemand.self,
         "FrontEnd": DispatcherTypes.FrontEnd.self, "GPU": DispatcherTypes.GPU.self,
         "GPUFaults": DispatcherTypes.GPUFaults.self, "Reloads": DispatcherTypes.Reloads.self,
         "Queue": DispatcherTypes.Queue.self, "Request": DispatcherTypes.Request.self,
@@ -46,6 +47,8 @@ import Testing
         "Instance": SupervisorTypes.Instance.self, "GPU": SupervisorTypes.GPU.self,
         "GPUProcess": SupervisorTypes.GPUProcess.self, "ModelStore": SupervisorTypes.ModelStore.self,
         "Status": SupervisorTypes.Status.self, "Decision": SupervisorTypes.Decision.self,
+        "StartTimes": SupervisorTypes.StartTimes.self, "ModelLoad": SupervisorTypes.ModelLoad.self,
+        "ReadModel": SupervisorTypes.ReadModel.self,
       ], in: description)
     try expectMethods(
       [

@@ -45,7 +45,7 @@ import Testing
     fleet.observe(demand: 1, idle: ["gpu0": nil])
     #expect(fleet.readers.count == 1)
     // There is work, and a place for one more instance: it may be needed at any moment.
-    fleet.advance(.seconds(2))
+    fleet.advance(.seconds(5))
     fleet.observe(demand: 1, idle: ["gpu0": nil])
     #expect(fleet.readers == [["a:latest"], ["a:latest"]])
   }

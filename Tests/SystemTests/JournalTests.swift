@@ -39,7 +39,7 @@ extension SystemTests {
         let forms = [
           (supervisor[0], #"target 2 \(was 1\): .+; 1 ready, 1 request"#), (supervisor[1], "gpu1 starts"),
           (supervisor[2], #"gpu1 runs: process \d+ at 127\.0\.0\.1:11501, not ready yet"#),
-          (supervisor[3], #"gpu1 ready after [\d.]+ s"#),
+          (supervisor[3], #"gpu1 ready after [\d.]+ s: unit [\d.]+ m?s, first answer [\d.]+ m?s"#),
           (supervisor[4], #"target 1 \(was 2\): .+; 2 ready, 0 requests"#),
           (supervisor[5], #"gpu1 stops: surplus, and empty for \d+ s"#),
           (dispatcher[0], #"gpu1 is registered at 127\.0\.0\.1:11501, with 1 slot"#),
@@ -49,7 +49,7 @@ extension SystemTests {
           #expect(try Regex(form).wholeMatch(in: entry.message) != nil, "\(entry) is no \(form)")
         }
         // Why, as a field of its own.
-        for entry in [supervisor[0], supervisor[4], supervisor[5]] {
+        for entry in [supervisor[0], supervisor[3], supervisor[4], supervisor[5]] {
           #expect(entry.reason.map { entry.message.hasSuffix($0) } == true, "\(entry), \(entry.reason ?? "nil")")
         }
         let explained = try await run("journalctl", ["-x", "--no-pager", "--after-cursor=\(before)"])

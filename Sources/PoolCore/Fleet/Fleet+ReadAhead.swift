@@ -21,8 +21,11 @@ extension Fleet {
 
   /// Sends a reader for what the instances that start now will load, and for what the next one would: while there is
   /// work, it may be needed at any moment.
-  mutating func readModels(at now: Instant) -> [FleetAction] {
-    guard limits.readsAhead, readAhead.maySend(at: now) else { return [] }
+  /// - Parameter actions: what has just been decided.
+  mutating func readModels(after actions: [FleetAction], at now: Instant) -> [FleetAction] {
+    guard limits.readsAhead else { return [] }
+    let isStarting = actions.contains { if case .start = $0 { true } else { false } }
+    guard readAhead.isTimeToLook(isStarting: isStarting, at: now) else { return [] }
     let coming = placements.values.filter { record in
       switch record.life {
       case .launching: true

@@ -20,7 +20,7 @@ extension Fleet {
     actions += start(upTo: decision.target + extra, ofWished: max(wish, decision.target) + extra, there, at: now)
     actions += shrink(to: decision.target + extra, there, at: now)
     actions += retireDrained(at: now)
-    actions += readModels(at: now)
+    actions += readModels(after: actions, at: now)
     return actions
   }
 

@@ -73,7 +73,7 @@ package struct Fleet: Sendable {
     /// nil where none did yet.
     package internal(set) var lastLoad: Int?
     /// Of the starts with the present specification.
-    package internal(set) var startTimes = StartTimes()
+    @Shared package internal(set) var startTimes = StartTimes()
     /// What holds a start back, as it was told last, and when each kind was; since the last start.
     var toldObstacle: StartObstacle.Kind?
     var obstaclesTold: [StartObstacle.Kind: Instant] = [:]

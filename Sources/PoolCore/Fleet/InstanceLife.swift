@@ -125,7 +125,7 @@ package struct RunningInstance: Hashable, Sendable {
   /// Whether it was told that it leaves its GPU to others.
   var isToldToYield = false
   /// What it holds in memory, and what that says of it.
-  package internal(set) var memory = InstanceMemory()
+  @Shared package internal(set) var memory = InstanceMemory()
   /// The last order about its way out to the network, where it failed.
   var networkFailure: NetworkFailure?
   /// Since when the dispatcher has not been told any more that it writes the model store; nil while it does.

@@ -7,7 +7,7 @@ package struct ReadAhead: Hashable, Sendable {
   static let lifetime: Duration = .seconds(600)
   /// A reader that has said nothing for so long holds up no load any more: its disk, or its file server, hangs.
   static let patience: Duration = .seconds(10)
-  /// From one reader to the next, at least: clients make names up.
+  /// From one look at what is to be read to the next, but for a start's: clients make names up.
   static let pause: Duration = .seconds(5)
   /// Of one reader; more would push one another out of memory.
   static let mostModels = 8
@@ -35,12 +35,17 @@ package struct ReadAhead: Hashable, Sendable {
   /// Still to be read, the first of them at present; nil where no reader is out.
   private var left: [String]?
   private var heardAt = Instant.zero
-  private var sentAt: Instant?
+  private var lookedAt: Instant?
   private var triedAt: [String: Instant] = [:]
   /// The last of each model, by its name.
   package private(set) var outcomes: [String: Outcome] = [:]
 
-  func maySend(at now: Instant) -> Bool { left == nil && sentAt.map { now - $0 >= Self.pause } ?? true }
+  /// Whether it is time to look what is to be read; then the next time comes later.
+  mutating func isTimeToLook(isStarting: Bool, at now: Instant) -> Bool {
+    guard left == nil, isStarting || lookedAt.map({ now - $0 >= Self.pause }) ?? true else { return false }
+    lookedAt = now
+    return true
+  }
 
   /// - Parameter models: by their normalised names, those that are needed first at the beginning.
   /// - Returns: what a reader is to be sent for now; empty where all were read lately.
@@ -51,7 +56,6 @@ package struct ReadAhead: Hashable, Sendable {
     for model in due { triedAt[model] = now }
     left = due
     heardAt = now
-    sentAt = now
     return due
   }
 
