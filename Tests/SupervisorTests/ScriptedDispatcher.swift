@@ -14,6 +14,8 @@ final class ScriptedDispatcher: VarlinkInterface {
     var depth = 0
     /// Why the model store must not be changed, as it was told last.
     var storeRefusal: String?
+    /// Models that are not to be loaded yet, as it was told last.
+    var awaitingTurn: [String] = []
     /// Requests that hold a slot, by instance.
     var leases: [String: Int] = [:]
     /// Instances that never become healthy by themselves.
@@ -96,6 +98,7 @@ final class ScriptedDispatcher: VarlinkInterface {
       state.withLock { world in
         world.set = order.instances
         world.storeRefusal = order.storeRefusal
+        world.awaitingTurn = order.awaitingTurn ?? []
         world.sets += 1
         if world.setBy != call.connection { world.retired = [] }
         world.setBy = call.connection

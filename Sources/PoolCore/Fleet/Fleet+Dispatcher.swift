@@ -73,7 +73,7 @@ extension Fleet {
         actions.append(.report(.ready(seen.id, start)))
         if instance.isMeasurable {
           scaler.measured(coldStart: total)
-          placements[seen.id]?.startTimes.add(start)
+          placements.values[place].startTimes.add(start)
         }
       }
     case (.starting, .starting): break
