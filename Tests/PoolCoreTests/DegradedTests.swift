@@ -18,7 +18,7 @@ import Testing
     #expect(fleet.kills == ["gpu0"])
     #expect(fleet.reports.contains(.stopping("gpu0", .degraded("llama3.2:latest computes on the CPU"))))
     fleet.dies("gpu0")
-    #expect(fleet.fleet.placements["gpu0"]?.restarts.failures == 1)
+    #expect(fleet.fleet.placements["gpu0"]?.history.restarts.failures == 1)
     #expect(fleet.fleet.degradations == 1, "however often it was seen")
   }
 
@@ -64,13 +64,13 @@ import Testing
       fleet.pass(.seconds(90), .of(0))
       fleet.observe(loaded: ["gpu0": [.of(4, onGPU: 0)]], leases: 1)
       fleet.dies("gpu0")
-      #expect(fleet.fleet.placements["gpu0"]?.restarts.failures == life)
+      #expect(fleet.fleet.placements["gpu0"]?.history.restarts.failures == life)
       fleet.pass(.seconds(60), .of(0))
       guard fleet.starts.count > life else { break }
       fleet.runs("gpu0")
       fleet.observe(loaded: ["gpu0": [.of(4, onGPU: 0)]])
     }
-    #expect(fleet.fleet.placements["gpu0"]?.restarts.isQuarantined == true)
+    #expect(fleet.fleet.placements["gpu0"]?.history.restarts.isQuarantined == true)
   }
 
   // MARK: Models that are to blame themselves
@@ -161,7 +161,7 @@ import Testing
       fleet.told.first?.reason == "6 GiB of llama3.2:latest are beside the GPU, and there is room for it by now")
     fleet.answer("gpu0", .retired)
     fleet.dies("gpu0")
-    #expect(fleet.fleet.placements["gpu0"]?.restarts.failures == 0 && fleet.fleet.degradations == 1)
+    #expect(fleet.fleet.placements["gpu0"]?.history.restarts.failures == 0 && fleet.fleet.degradations == 1)
     // With others that come and go it is not done over and over.
     fleet.now = fleet.now + .seconds(1)
     fleet.runs("gpu0")

@@ -88,7 +88,7 @@ import Testing
     for _ in 0..<4 {
       fleet.fails("gpu1", "exit status 1"); fleet.fails("gpu0", "exit status 1"); fleet.advance(.seconds(8))
     }
-    #expect(fleet.fleet.placements["gpu0"]?.restarts.failures ?? 0 >= 3)
+    #expect(fleet.fleet.placements["gpu0"]?.history.restarts.failures ?? 0 >= 3)
     #expect(fleet.reports.contains { if case .failed(_, _, _, let pause) = $0 { pause == .seconds(2) } else { false } })
   }
 
@@ -138,7 +138,7 @@ import Testing
     fleet.observe(condemned: "gpu0")
     #expect(fleet.kills == ["gpu0"] && fleet.retirements.isEmpty)
     fleet.dies("gpu0")
-    #expect(fleet.fleet.placements["gpu0"]?.restarts.failures == 1)
+    #expect(fleet.fleet.placements["gpu0"]?.history.restarts.failures == 1)
   }
 
   @Test func theNextSupervisorHearsOfWhatIsCondemnedAsTheFirstDid() {

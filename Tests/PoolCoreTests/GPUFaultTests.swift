@@ -12,7 +12,7 @@ import Testing
     #expect(fleet.told.map(\.id) == ["gpu1"] && fleet.retirements.isEmpty)
     #expect(fleet.reports.contains(.gpuFailed(gpu: "GPU-0", reason: GPUTrouble.lost.description, inARow: 1)))
     fleet.dies("gpu0")
-    #expect(fleet.fleet.placements["gpu0"]?.restarts.failures == 0, "the GPU has failed, not the placement")
+    #expect(fleet.fleet.placements["gpu0"]?.history.restarts.failures == 0, "the GPU has failed, not the placement")
     #expect(fleet.obstacle("gpu0")?.kind == .failed)
   }
 
@@ -164,7 +164,7 @@ import Testing
     fleet.answer("gpu0", .retired)
     fleet.dies("gpu0")
     #expect(fleet.starts == ["gpu0", "gpu1", "gpu0"])
-    #expect(fleet.fleet.placements["gpu0"]?.restarts.failures == 1)
+    #expect(fleet.fleet.placements["gpu0"]?.history.restarts.failures == 1)
   }
 
   @Test func aWarningIsToldAndNoMoreAndTheSameAgainNotAtOnce() {

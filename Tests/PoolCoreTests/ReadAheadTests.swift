@@ -192,13 +192,13 @@ import Testing
         loads: [TimedLoad(model: "a:latest", duration: .seconds(20))])
     ]
     fleet.perform(fleet.fleet.observed(observation, at: fleet.now))
-    let times = fleet.fleet.placements["gpu0"]?.startTimes
+    let times = fleet.fleet.placements["gpu0"]?.history.startTimes
     #expect(times?.count == 1 && times?.unit.median(assumed: .zero) == .milliseconds(40))
     #expect(times?.discovery.median(assumed: .zero) == .seconds(1))
     #expect(times?.loads["a:latest"]?.median(assumed: .zero) == .seconds(20))
     #expect(times?.total.median(assumed: .zero) == .milliseconds(21_040))
     // Another program, or another configuration, starts in another time.
     fleet.change(specification: "new")
-    #expect(fleet.fleet.placements["gpu0"]?.startTimes.count == 0)
+    #expect(fleet.fleet.placements["gpu0"]?.history.startTimes.count == 0)
   }
 }

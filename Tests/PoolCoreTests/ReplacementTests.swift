@@ -51,7 +51,7 @@ import Testing
   @Test func whatASpecificationWasLearntWithOutlivesThatItIsNotAllKnownForAWhile() throws {
     var fleet = FleetUnderTest(gpus: 1, minimum: 1)
     fleet.fail("gpu0", with: "ab")
-    func failures() throws -> Int { try #require(fleet.fleet.placements["gpu0"]).restarts.failures }
+    func failures() throws -> Int { try #require(fleet.fleet.placements["gpu0"]).history.restarts.failures }
     for part in ["a", "", "ab", "abc", "a"] {
       fleet.change(specification: part)
       #expect(try failures() == 1, "\(part)")
@@ -63,7 +63,7 @@ import Testing
   @Test func whatFailsAsFarAsItIsKnownCostsNoRunningInstanceOnceAllOfItIsKnown() {
     var fleet = FleetUnderTest.running(1, of: 2)
     fleet.change(specification: "a")
-    while fleet.fleet.placements["gpu1"]?.restarts.isQuarantined != true {
+    while fleet.fleet.placements["gpu1"]?.history.restarts.isQuarantined != true {
       fleet.fails("gpu1", "exit status 1")
       fleet.advance(.seconds(1))
       fleet.observe(demand: 0, idle: ["gpu0": .zero])
@@ -77,9 +77,9 @@ import Testing
     var fleet = FleetUnderTest(gpus: 1, minimum: 1)
     fleet.fail("gpu0", with: "ax")
     fleet.change(specification: "a")
-    #expect(fleet.fleet.placements["gpu0"]?.restarts.failures == 1)
+    #expect(fleet.fleet.placements["gpu0"]?.history.restarts.failures == 1)
     fleet.change(specification: "ab")
-    #expect(fleet.fleet.placements["gpu0"]?.restarts.failures == 0)
+    #expect(fleet.fleet.placements["gpu0"]?.history.restarts.failures == 0)
 
     // Nor where they had been known before.
     var other = FleetUnderTest(gpus: 1, minimum: 1)
@@ -88,9 +88,9 @@ import Testing
     other.change(specification: "a")
     other.runs("gpu0", with: "ax")
     other.dies("gpu0")
-    #expect((other.fleet.placements["gpu0"]?.restarts.failures ?? 0) > 0)
+    #expect((other.fleet.placements["gpu0"]?.history.restarts.failures ?? 0) > 0)
     other.change(specification: "ab")
-    #expect(other.fleet.placements["gpu0"]?.restarts.failures == 0)
+    #expect(other.fleet.placements["gpu0"]?.history.restarts.failures == 0)
   }
 
   @Test func aSpecificationThatDoesNotRunCostsNoRunningInstanceAndIsTriedAgainAndElsewhere() {
@@ -253,9 +253,9 @@ import Testing
     fleet.answer("gpu1", .retired)
     fleet.dies("gpu1")
     // The new one runs on gpu2, and fails on gpu1 until that is in quarantine.
-    for _ in 0..<30 where fleet.fleet.placements["gpu1"]?.restarts.isQuarantined == false {
+    for _ in 0..<30 where fleet.fleet.placements["gpu1"]?.history.restarts.isQuarantined == false {
       fleet.fails("gpu1", "exit status 1")
-      #expect(fleet.draining.isEmpty || fleet.fleet.placements["gpu1"]?.restarts.isQuarantined == true)
+      #expect(fleet.draining.isEmpty || fleet.fleet.placements["gpu1"]?.history.restarts.isQuarantined == true)
       fleet.advance(.seconds(1))
       fleet.observe(demand: 0, idle: ["gpu0": .zero, "gpu2": .zero])
     }

@@ -26,7 +26,7 @@ import Testing
     fleet.answer("gpu0", .retired)
     #expect(fleet.kills.isEmpty && fleet.reports.contains(.stopping("gpu0", .drained(reason))))
     fleet.dies("gpu0")
-    #expect(fleet.fleet.placements["gpu0"]?.restarts.failures == 0)
+    #expect(fleet.fleet.placements["gpu0"]?.history.restarts.failures == 0)
   }
 
   @Test func othersWhoComeAndGoAreNoReasonToLeave() {

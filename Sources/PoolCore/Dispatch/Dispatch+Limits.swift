@@ -24,7 +24,9 @@ extension Dispatch {
   /// When `tick` has something to do at the latest. Streams are looked at each second.
   package func nextTick(at now: Instant) -> Instant {
     var next = now + .seconds(1)
-    for instance in instances.values where !instance.probe.isOutstanding { next = min(next, instance.probe.due) }
+    for place in instances.values.indices where !instances.values[place].probe.isOutstanding {
+      next = min(next, instances.values[place].probe.due)
+    }
     return max(now, next)
   }
 
@@ -59,6 +61,18 @@ extension Dispatch {
     return overdue
   }
 
+  /// Whether one of these has had its slot, or begun, for so long that it matters when it last moved.
+  private func mayOverrun(_ ids: Set<RequestID>, at now: Instant) -> Bool {
+    let patience = min(limits.stallTimeout, limits.firstByteLimit)
+    // A closure would copy all that is known, each second for each instance.
+    for id in ids {
+      if case .assigned(_, _, let since, let begun) = requests[id]?.phase, now - (begun ?? since) >= patience {
+        return true
+      }
+    }
+    return false
+  }
+
   /// What follows from requests of this instance that have gone without a byte for too long.
   ///
   /// - A begun stream that stands still condemns the instance (`.stalled`).
@@ -72,13 +86,14 @@ extension Dispatch {
   private mutating func overruns(
     of id: InstanceID, at now: Instant, _ lastProgress: (RequestID) -> Instant?
   ) -> [DispatchAction] {
-    guard let instance = instances[id], !instance.isIdle else { return [] }
+    guard let place = instances.index(forKey: id), mayOverrun(instances.values[place].requests, at: now) else { return [] }
+    let requests = instances.values[place].requests.sorted()
     var actions: [DispatchAction] = []
     var fault: UnhealthyReason?
     var unanswered: FailedAttempt?
     var isMoving = false
-    for request in instance.requests.sorted() {
-      guard let record = requests[request], record.request.need != .storeReference,
+    for request in requests {
+      guard let record = self.requests[request], record.request.need != .storeReference,
         case .assigned(_, let invocation, let since, let begun) = record.phase
       else { continue }
       let isInference = record.request.need == .slot

@@ -12,9 +12,11 @@ extension Dispatch {
 
   mutating func probesDue(at now: Instant) -> [DispatchAction] {
     var actions: [DispatchAction] = []
-    for (id, instance) in instances where !instance.probe.isOutstanding && instance.probe.due <= now {
-      instances[id]?.probe.isOutstanding = true
-      actions.append(.probe(id, instance.wanted.invocation))
+    for place in instances.values.indices {
+      let probe = instances.values[place].probe
+      guard !probe.isOutstanding, probe.due <= now else { continue }
+      instances.values[place].probe.isOutstanding = true
+      actions.append(.probe(instances.keys[place], instances.values[place].wanted.invocation))
     }
     return actions
   }

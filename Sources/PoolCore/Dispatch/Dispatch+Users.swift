@@ -51,19 +51,10 @@ extension Dispatch {
   /// in the question.
   mutating func progressed(_ id: RequestID, questionTokens: Int = 0, answerTokens: Int, at now: Instant) {
     // An error is no answer.
-    guard let record = requests[id], record.request.need.isInference, record.answerStatus.map({ $0 < 400 }) ?? true
+    guard let more = requests[id]?.progressed(questionTokens: questionTokens, answerTokens: answerTokens), more > 0,
+      let record = requests[id]
     else { return }
-    func more(_ tokens: Int, than before: Int) -> Int {
-      max(0, OutputLengths.bounded(tokens) - OutputLengths.bounded(before))
-    }
-    let more =
-      more(questionTokens, than: record.request.inputTokens) + more(answerTokens, than: record.answerTokens)
-    guard more > 0 else { return }
-    let question = max(questionTokens, record.request.inputTokens)
-    let answer = max(answerTokens, record.answerTokens)
-    if question > record.request.inputTokens { requests[id]?.request.inputTokens = question }
-    if answer > record.answerTokens { requests[id]?.answerTokens = answer }
-    order.charge(id, inputTokens: question, tokens: answer)
+    order.charge(id, inputTokens: record.request.inputTokens, tokens: record.answerTokens)
     let share = record.request.share
     usage.add(UsageLedger.Usage(tokens: more), of: share.user, share.limits, at: now)
   }
@@ -105,5 +96,19 @@ extension Dispatch {
     openByUser[user, default: OpenRequests()].waiting += waiting
     openByUser[user]?.running += running
     if openByUser[user] == OpenRequests() { openByUser[user] = nil }
+  }
+}
+
+extension Dispatch.Record {
+  /// - Returns: how many tokens more than before its user is charged for.
+  fileprivate mutating func progressed(questionTokens: Int, answerTokens: Int) -> Int {
+    // An error is no answer.
+    guard request.need.isInference, answerStatus.map({ $0 < 400 }) ?? true else { return 0 }
+    func raise(_ tokens: inout Int, to new: Int) -> Int {
+      guard new > tokens else { return 0 }
+      defer { tokens = new }
+      return OutputLengths.bounded(new) - OutputLengths.bounded(tokens)
+    }
+    return raise(&request.inputTokens, to: questionTokens) + raise(&self.answerTokens, to: answerTokens)
   }
 }

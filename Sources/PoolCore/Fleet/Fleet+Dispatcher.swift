@@ -25,7 +25,7 @@ extension Fleet {
     isConnected = false
     observation = nil
     for id in placements.keys {
-      placements[id]?.running?.retiring = nil
+      placements[id]?.running?.departure.retiring = nil
       // The next dispatcher knows nothing of its faults, and judges it anew.
       if case .unhealthy = placements[id]?.running?.standing {
         placements[id]?.running?.standing = .starting(since: now)
@@ -58,8 +58,10 @@ extension Fleet {
     switch (instance.standing, seen.health) {
     case (.ready(let since), .healthy):
       // What was taken out proves nothing any more.
-      if now - since >= limits.restarts.steadyAfter, instance.takenOut == nil {
-        placements.values[place].restarts.reset()
+      if now - since >= limits.restarts.steadyAfter, instance.departure.takenOut == nil,
+        placements.values[place].history.restarts.failures > 0
+      {
+        placements.values[place].history.restarts.reset()
       }
     case (_, .healthy):
       instance.standing = .ready(since: now)
@@ -73,7 +75,7 @@ extension Fleet {
         actions.append(.report(.ready(seen.id, start)))
         if instance.isMeasurable {
           scaler.measured(coldStart: total)
-          placements.values[place].startTimes.add(start)
+          placements.values[place].history.startTimes.add(start)
         }
       }
     case (.starting, .starting): break
@@ -99,9 +101,9 @@ extension Fleet {
     _ id: InstanceID, _ invocation: InvocationID, _ answer: Dispatch.RetireAnswer, at now: Instant
   ) -> [FleetAction] {
     guard isConnected, var instance = placements[id]?.running, instance.unit.invocation == invocation,
-      let reason = instance.retiring
+      let reason = instance.departure.retiring
     else { return [] }
-    instance.retiring = nil
+    instance.departure.retiring = nil
     placements[id]?.running = instance
     switch answer {
     case .retired:

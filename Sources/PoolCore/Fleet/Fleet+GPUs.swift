@@ -87,9 +87,9 @@ extension Fleet {
       guard let state = gpus[uuid], let reason = state.failure(at: now),
         let bound = state.bound(at: now, limits: limits)
       else { continue }
-      if case .gpuFailed = instance.takenOut?.reason {
-        let earlier = instance.takenOut?.deadline ?? bound
-        placements[id]?.running?.takenOut?.deadline = min(earlier, bound)
+      if case .gpuFailed = instance.departure.takenOut?.reason {
+        let earlier = instance.departure.takenOut?.deadline ?? bound
+        placements[id]?.running?.departure.takenOut?.deadline = min(earlier, bound)
         continue
       }
       return takeOut(id, .gpuFailed("\(uuid): \(reason)"), deadline: bound)
@@ -99,10 +99,10 @@ extension Fleet {
 
   /// A drain for others begins and ends with what is read of them.
   private mutating func tellYield(_ id: InstanceID, _ instance: RunningInstance) -> [FleetAction] {
-    guard instance.isToldToYield || yields(instance) != nil else { return [] }
+    guard instance.departure.isToldToYield || yields(instance) != nil else { return [] }
     let yields = if case .yields = drain(of: id)?.reason { true } else { false }
-    guard yields != instance.isToldToYield else { return [] }
-    placements[id]?.running?.isToldToYield = yields
+    guard yields != instance.departure.isToldToYield else { return [] }
+    placements[id]?.running?.departure.isToldToYield = yields
     if yields { return reportDrain(of: id) }
     return drain(of: id) == nil ? [.report(.goesOn(id))] : []
   }
@@ -116,7 +116,7 @@ extension Fleet {
 
   mutating func takeOut(_ id: InstanceID, _ reason: DrainReason, deadline: Instant? = nil) -> [FleetAction] {
     guard placements[id]?.running != nil else { return [] }
-    placements[id]?.running?.takenOut = RunningInstance.TakenOut(reason: reason, deadline: deadline)
+    placements[id]?.running?.departure.takenOut = RunningInstance.Departure.TakenOut(reason: reason, deadline: deadline)
     return [.report(.draining(id, reason))]
   }
 

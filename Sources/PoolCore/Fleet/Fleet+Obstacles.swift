@@ -58,8 +58,8 @@ extension Fleet {
   private func neededMemory(of record: Record, total: Int) -> Int? {
     if let needed = record.placement.neededMemory { return needed }
     let elsewhere = placements.values.lazy.filter { $0.placement.gpus.count == record.placement.gpus.count }
-      .compactMap(\.lastLoad).max()
-    let taken = record.lastLoad ?? elsewhere.flatMap { $0 <= total ? $0 : nil }
+      .compactMap(\.history.lastLoad).max()
+    let taken = record.history.lastLoad ?? elsewhere.flatMap { $0 <= total ? $0 : nil }
     return taken.map { min($0, total - min(total, InstanceMemory.reserve(of: total))) }
   }
 
@@ -70,7 +70,7 @@ extension Fleet {
       guard other.placement.id != record.placement.id, let held = other.life.placement else { return 0 }
       let shared = held.gpus.filter(record.placement.gpus.contains)
       let isStarting = other.running?.isStarting ?? (other.life.instance == nil)
-      guard !shared.isEmpty, let needed = held.neededMemory ?? (isStarting ? other.lastLoad : nil) else { return 0 }
+      guard !shared.isEmpty, let needed = held.neededMemory ?? (isStarting ? other.history.lastLoad : nil) else { return 0 }
       let taken = shared.compactMap { gpus[$0]?.reading(at: now)?.memory(of: other.placement.id) }
       let here = max(0, needed) / held.gpus.count * shared.count
       return here - min(here, taken.isEmpty ? other.running?.memory.onGPU ?? 0 : taken.sumOfBytes)
@@ -96,15 +96,8 @@ extension Fleet {
     }
   }
 
-  /// Where obstacles alternate, the same is not told again within this time.
-  private static let obstacleWindow: Duration = .seconds(60)
-
   /// Tells of an obstacle to a start that is wanted, once until it is another one.
   mutating func hold(_ id: InstanceID, _ obstacle: StartObstacle, at now: Instant) -> [FleetAction] {
-    guard let record = placements[id], record.toldObstacle != obstacle.kind else { return [] }
-    placements[id]?.toldObstacle = obstacle.kind
-    if let told = record.obstaclesTold[obstacle.kind], now - told < Self.obstacleWindow { return [] }
-    placements[id]?.obstaclesTold[obstacle.kind] = now
-    return [.report(.startHeld(id, obstacle))]
+    placements[id]?.history.obstacles.isNews(obstacle.kind, at: now) == true ? [.report(.startHeld(id, obstacle))] : []
   }
 }

@@ -64,8 +64,8 @@ extension Fleet {
     for uuid in [key] + (placements[InstanceID(name)]?.placement.gpus ?? []) { gpus[uuid]?.reset() }
     for (id, record) in placements {
       if record.placement.gpus.contains(key) || id.name == key {
-        placements[id]?.restarts.reset()
-        placements[id]?.lastLoad = 0
+        placements[id]?.history.restarts.reset()
+        placements[id]?.history.lastLoad = 0
       }
       if case .drain = orders[id], record.placement.cordonKey == key { orders[id] = nil }
     }
@@ -99,7 +99,7 @@ extension Fleet {
       throw .cannotStart(knowsAllPlacements ? "it is no longer configured" : "its GPU can't be asked at present")
     }
     if let cordon = cordon(on: record.placement) { throw .cannotStart("it is cordoned (\(cordon.reason))") }
-    placements[id]?.restarts.reset()
+    placements[id]?.history.restarts.reset()
     orders[id] = .restart(of: record.life.instance?.unit.invocation, deadline: deadline)
     return reportDrain(of: id) + reconcile(at: now)
   }
@@ -129,12 +129,12 @@ extension Fleet {
 
   func drain(of id: InstanceID, _ instance: RunningInstance) -> Drain? {
     let ordered = orders.isEmpty ? nil : orderedDrain(of: id, instance)
-    if let out = instance.takenOut {
+    if let out = instance.departure.takenOut {
       let deadlines = [out.deadline, ordered?.deadline].compactMap(\.self)
       return Drain(reason: out.reason, deadline: deadlines.min())
     }
     return ordered ?? yields(instance).map { Drain(reason: .yields(to: $0)) }
-      ?? instance.outdated.map { Drain(reason: $0) }
+      ?? instance.departure.outdated.map { Drain(reason: $0) }
   }
 
   private func orderedDrain(of id: InstanceID, _ instance: RunningInstance) -> Drain? {

@@ -121,7 +121,7 @@ extension Fleet {
 
   mutating func beginDrain(of id: InstanceID, _ reason: DrainReason) -> [FleetAction] {
     guard placements[id]?.running != nil else { return [] }
-    placements[id]?.running?.outdated = reason
+    placements[id]?.running?.departure.outdated = reason
     return reportDrain(of: id)
   }
 
@@ -136,11 +136,11 @@ extension Fleet {
     // Those that an operator restarts, or that models wait for which nothing else serves, then those that failed least;
     // among equals as configured.
     let awaited = awaitedForModels(at: now)
-    let free = startable.filter { $0.restarts.mayStart(at: now) }
+    let free = startable.filter { $0.history.restarts.mayStart(at: now) }
       .map { (record: $0, isAwaited: awaitsRestart($0.placement.id) || awaited.contains($0.placement.id)) }
     let inTurn = free.enumerated().sorted { one, other in
-      (one.element.isAwaited ? 0 : 1, one.element.record.restarts.failures, one.offset)
-        < (other.element.isAwaited ? 0 : 1, other.element.record.restarts.failures, other.offset)
+      (one.element.isAwaited ? 0 : 1, one.element.record.history.restarts.failures, one.offset)
+        < (other.element.isAwaited ? 0 : 1, other.element.record.history.restarts.failures, other.offset)
     }.map(\.element.record)
     let first = free.filter { $0.isAwaited && obstacle(against: $0.record.placement.id, at: now) == nil }
     let wanted = max(target - (ready + underWay), first.count)
@@ -157,10 +157,9 @@ extension Fleet {
       room -= 1
       wishes -= 1
       placements[id]?.life = .launching(record.placement, since: now)
-      placements[id]?.toldObstacle = nil
-      placements[id]?.obstaclesTold = [:]
+      placements[id]?.history.obstacles = ToldObstacles()
       actions += [
-        .report(.starting(id, attempt: record.restarts.failures)), .start(id, attempt: record.restarts.failures),
+        .report(.starting(id, attempt: record.history.restarts.failures)), .start(id, attempt: record.history.restarts.failures),
       ]
     }
     return actions
@@ -173,7 +172,7 @@ extension Fleet {
     guard let observation, placements.values.contains(where: { !$0.placement.models.isEmpty }) else { return [] }
     let most = (scaler.override?.maximum ?? .max) - (ready + starting + launching)
     let free = startable.filter {
-      $0.restarts.mayStart(at: now) && obstacle(against: $0.placement.id, at: now) == nil
+      $0.history.restarts.mayStart(at: now) && obstacle(against: $0.placement.id, at: now) == nil
     }
     var awaited: Set<InstanceID> = []
     for model in observation.waitingByModel.keys.sorted() where !model.isEmpty && awaited.count < most {
@@ -183,7 +182,7 @@ extension Fleet {
       }
       if isServed { continue }
       let fit = free.filter { $0.placement.serves(model) }
-      if let next = fit.min(by: { $0.restarts.failures < $1.restarts.failures }) { awaited.insert(next.placement.id) }
+      if let next = fit.min(by: { $0.history.restarts.failures < $1.history.restarts.failures }) { awaited.insert(next.placement.id) }
     }
     return awaited
   }
@@ -226,7 +225,7 @@ extension Fleet {
   /// What holds nothing as far as is known is stopped only once the dispatcher, told of it and connected, agrees, also
   /// while it is starting or seems unhealthy: it may have been given a request this very moment.
   mutating func retire(_ id: InstanceID, _ instance: RunningInstance, _ reason: StopReason) -> [FleetAction] {
-    placements[id]?.running?.retiring = reason
+    placements[id]?.running?.departure.retiring = reason
     return [.retire(id, instance.unit.invocation)]
   }
 
@@ -256,26 +255,23 @@ extension Fleet {
   /// Every unit that runs and is not being stopped, oldest first, with its role.
   private func wantedInstances(_ there: Census) -> [WantedInstance] {
     let surplus = Set(readyBeyond(decision.target, of: there.ready).map(\.id))
-    var wanted: [(launchedAt: Instant, instance: WantedInstance)] = []
-    for record in placements.values {
-      guard let instance = record.running else { continue }
+    let running = placements.compactMap { id, record in record.running.map { (id: id, instance: $0) } }
+      .sorted { ($0.instance.launchedAt, $0.id) < ($1.instance.launchedAt, $1.id) }
+    return running.map { id, instance in
       let placement = instance.placement
       let (role, reason): (WantedInstance.Role, String) =
-        if let drain = drain(of: placement.id, instance) {
+        if let drain = drain(of: id, instance) {
           (drain.reason.role, drain.reason.description)
-        } else if surplus.contains(placement.id) {
+        } else if surplus.contains(id) {
           (.surplus, "more than the target of \(decision.target)")
         } else {
           (.core, "")
         }
-      let instanceWanted = WantedInstance(
-        id: placement.id, invocation: instance.unit.invocation, address: instance.unit.address,
+      return WantedInstance(
+        id: id, invocation: instance.unit.invocation, address: instance.unit.address,
         gpus: placement.gpus, slots: placement.slots, models: placement.models,
-        writesStore: writer?.id == placement.id, role: role, reason: reason)
-      wanted.append((instance.launchedAt, instanceWanted))
+        writesStore: writer?.id == id, role: role, reason: reason)
     }
-    wanted.sort { ($0.launchedAt, $0.instance.id) < ($1.launchedAt, $1.instance.id) }
-    return wanted.map(\.instance)
   }
 
   /// Ready instances beyond the first `target`, oldest first; the one that writes the model store goes last of all.

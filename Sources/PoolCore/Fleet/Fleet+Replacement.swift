@@ -27,17 +27,17 @@ extension Fleet {
         || !free.isEmpty && free.allSatisfy { $0.placement.serves(allOf: instance.placement) }
     }
     if mayGo.isEmpty { return 0 }
-    if !isNewSpecificationProven, let broken = free.first(where: \.hasFailedAsItIs) {
+    if !isNewSpecificationProven, let broken = free.first(where: { $0.history.hasFailed(with: $0.placement.specification) }) {
       let id = broken.placement.id
       if heldReplacement != id {
         heldReplacement = id
-        actions.append(.report(.replacementHeld(by: id, reason: broken.restarts.lastFailure ?? "")))
+        actions.append(.report(.replacementHeld(by: id, reason: broken.history.restarts.lastFailure ?? "")))
       }
       // It is tried again, there or elsewhere. What is beyond the target goes as any surplus does.
       return ready <= decision.target ? 1 : 0
     }
     heldReplacement = nil
-    if ready <= decision.target, free.contains(where: { !$0.restarts.isQuarantined }) { return 1 }
+    if ready <= decision.target, free.contains(where: { !$0.history.restarts.isQuarantined }) { return 1 }
     let isReplaced = ready > decision.target
     if let next = mayGo.last(where: { id, instance in
       isReplaced && isServedBeside(id, instance) || instance.writes == 0 && !isIrreplaceable(id, at: now)
@@ -52,19 +52,19 @@ extension Fleet {
   /// that would be the same again.
   mutating func takeBackReplacements() {
     for (id, record) in placements {
-      guard let outdated = record.running?.outdated, outdated == .specificationChanged || isTakenOver(record),
+      guard let outdated = record.running?.departure.outdated, outdated == .specificationChanged || isTakenOver(record),
         isCordoned(id) || !isStale(id)
       else { continue }
-      placements[id]?.running?.outdated = nil
+      placements[id]?.running?.departure.outdated = nil
     }
   }
 
   /// Whether another one is about to be started in place of what is there, for whatever reason.
   private func isBeingReplaced(_ id: InstanceID, _ record: Record) -> Bool {
     switch record.life {
-    case .running(let instance): instance.outdated != nil || drain(of: id)?.reason == .operatorRestart
+    case .running(let instance): instance.departure.outdated != nil || drain(of: id)?.reason == .operatorRestart
     case .stopping(let instance, let because):
-      instance.outdated != nil || because.isFault || because == .drained(.operatorRestart)
+      instance.departure.outdated != nil || because.isFault || because == .drained(.operatorRestart)
     case .absent, .launching: false
     }
   }
@@ -113,9 +113,3 @@ extension Fleet {
   }
 }
 
-extension Fleet.Record {
-  /// Whether the last start or life with the present specification failed.
-  fileprivate var hasFailedAsItIs: Bool {
-    restarts.failures > 0 && failedSpecification.map { Self.mayBeOne($0, placement.specification) } == true
-  }
-}

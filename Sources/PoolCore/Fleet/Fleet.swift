@@ -64,26 +64,14 @@ package struct Fleet: Sendable {
   package struct Record: Hashable, Sendable {
     @Shared package var placement: Placement
     package var life = InstanceLife.absent
-    package var restarts = Restarts()
-    /// The last specification, with as much of it as was certain at any time.
-    private var knownSpecification: String
-    /// What the last failure was made with.
-    var failedSpecification: String?
-    /// The most bytes of GPU memory that models took in the last life that loaded any, with the present specification;
-    /// nil where none did yet.
-    package internal(set) var lastLoad: Int?
-    /// Of the starts with the present specification.
-    @Shared package internal(set) var startTimes = StartTimes()
-    /// What holds a start back, as it was told last, and when each kind was; since the last start.
-    var toldObstacle: StartObstacle.Kind?
-    var obstaclesTold: [StartObstacle.Kind: Instant] = [:]
+    @Shared package internal(set) var history: PlacementHistory
     /// False once the configuration no longer has it; the record goes when its unit is gone.
     package var isConfigured: Bool
 
     init(placement: Placement, isConfigured: Bool = true) {
       _placement = Shared(wrappedValue: placement)
       self.isConfigured = isConfigured
-      knownSpecification = placement.specification
+      _history = Shared(wrappedValue: PlacementHistory(specification: placement.specification))
     }
 
     package var running: RunningInstance? {
@@ -93,24 +81,6 @@ package struct Fleet: Sendable {
 
     /// UUIDs of the GPUs of what is there, or else of what would be started there.
     package var gpus: [String] { (life.placement ?? placement).gpus }
-
-    /// Takes what is known of the specification now. What was learnt with another one holds no more.
-    /// - Returns: whether it is another one, and not the same that is known better or worse.
-    fileprivate mutating func learn(_ specification: String) -> Bool {
-      if failedSpecification.map({ !Self.mayBeOne($0, specification) }) == true { restarts.reset() }
-      if knownSpecification.hasPrefix(specification) { return false }
-      let isOther = !specification.hasPrefix(knownSpecification)
-      if isOther {
-        restarts.reset()
-        lastLoad = nil
-        startTimes = StartTimes()
-      }
-      defer { knownSpecification = specification }
-      return isOther || knownSpecification.isEmpty
-    }
-
-    /// Of two digests that may both be known in part, whether they contradict each other in nothing.
-    static func mayBeOne(_ one: String, _ other: String) -> Bool { one.hasPrefix(other) || other.hasPrefix(one) }
   }
 
   // MARK: What the shell found out
@@ -127,12 +97,12 @@ package struct Fleet: Sendable {
     knowsAllPlacements = areAll
     for placement in new {
       var record = old[placement.id] ?? Record(placement: placement)
-      if record.learn(placement.specification) { specificationsChangedAt = now }
+      if record.history.learn(placement.specification) { specificationsChangedAt = now }
       record.placement = placement
       record.isConfigured = true
       // Which requests go there takes no other process.
       record.life.reserve(for: placement.models)
-      if record.running?.outdated == .placementRemoved { record.running?.outdated = nil }
+      if record.running?.departure.outdated == .placementRemoved { record.running?.departure.outdated = nil }
       placements[placement.id] = record
     }
     for (id, var record) in old where placements[id] == nil && record.life != .absent {
@@ -144,7 +114,7 @@ package struct Fleet: Sendable {
 
   /// What made starts fail everywhere is over: each placement may be tried again at once.
   package mutating func forgetFailures(at now: Instant) -> [FleetAction] {
-    for id in placements.keys where placements[id]?.life == .absent { placements[id]?.restarts.reset() }
+    for id in placements.keys where placements[id]?.life == .absent { placements[id]?.history.restarts.reset() }
     return reconcile(at: now)
   }
 
@@ -253,19 +223,19 @@ package struct Fleet: Sendable {
     if let instance = life.instance {
       for uuid in instance.placement.gpus { gpus[uuid]?.wasLeft(at: now) }
       if instance.memory.mostOnGPU > 0, instance.unit.specification.hasPrefix(record.placement.specification) {
-        record.lastLoad = instance.memory.mostOnGPU
+        record.history.lastLoad = instance.memory.mostOnGPU
       }
     }
     var actions: [FleetAction] = []
     if let failure {
       if life.instance?.isColdStart ?? true { failedStarts += 1 }
-      let pause = record.restarts.failed(failure, hadRun: hadRun, limits: limits.restarts, at: now)
-      record.failedSpecification = life.placement?.specification
+      let pause = record.history.restarts.failed(failure, hadRun: hadRun, limits: limits.restarts, at: now)
+      record.history.failedSpecification = life.placement?.specification
       if wasRestarted { orders[id] = nil }
-      let failures = record.restarts.failures
+      let failures = record.history.restarts.failures
       actions = [
         .report(
-          record.restarts.isQuarantined
+          record.history.restarts.isQuarantined
             ? .quarantined(id, reason: failure, failures: failures, retryIn: pause)
             : .failed(id, reason: failure, failures: failures, retryIn: pause))
       ]

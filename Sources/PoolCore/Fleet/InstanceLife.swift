@@ -85,11 +85,22 @@ package struct RunningInstance: Hashable, Sendable {
     }
   }
 
-  /// What it was taken out for, for good: a fault, of its own or of its GPU. What it has begun it may finish.
-  struct TakenOut: Hashable, Sendable {
-    var reason: DrainReason
-    /// When it is killed although it still serves; nil for never.
-    var deadline: Instant?
+  /// What speaks for its going.
+  struct Departure: Hashable, Sendable {
+    /// For good: a fault, of its own or of its GPU. What it has begun it may finish.
+    struct TakenOut: Hashable, Sendable {
+      var reason: DrainReason
+      /// When it is killed although it still serves; nil for never.
+      var deadline: Instant?
+    }
+
+    /// Set once it must go as soon as it is empty because the configuration has another one or none in its place.
+    var outdated: DrainReason?
+    var takenOut: TakenOut?
+    /// Whether it was told that it leaves its GPU to others.
+    var isToldToYield = false
+    /// Why a retirement was asked for that is not answered yet.
+    var retiring: StopReason?
   }
 
   struct NetworkFailure: Hashable, Sendable {
@@ -119,11 +130,7 @@ package struct RunningInstance: Hashable, Sendable {
   /// Whether any dispatcher was told of it, so that it may serve something.
   var wasTold: Bool
   package var standing: Standing
-  /// Set once it must go as soon as it is empty because the configuration has another one or none in its place.
-  var outdated: DrainReason?
-  var takenOut: TakenOut?
-  /// Whether it was told that it leaves its GPU to others.
-  var isToldToYield = false
+  @Shared var departure = Departure()
   /// What it holds in memory, and what that says of it.
   @Shared package internal(set) var memory = InstanceMemory()
   /// The last order about its way out to the network, where it failed.
@@ -138,10 +145,8 @@ package struct RunningInstance: Hashable, Sendable {
   package var idle: Duration?
   /// Whether leases and references are what the dispatcher said, and not what is assumed until its next word.
   var isCounted = false
-  /// Why a retirement was asked for that is not answered yet.
-  var retiring: StopReason?
 
-  package var isRetiring: Bool { retiring != nil }
+  package var isRetiring: Bool { departure.retiring != nil }
   package var isReady: Bool { if case .ready = standing { true } else { false } }
   package var isStarting: Bool { if case .starting = standing { true } else { false } }
   package var isEmpty: Bool { leases == 0 && references == 0 }

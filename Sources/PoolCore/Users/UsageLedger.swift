@@ -55,6 +55,15 @@ package struct UsageLedger: Sendable {
     var buckets: Deque<Bucket> = []
     /// The part of the limits that was used when it last used something, in thousandths.
     var part = 0
+
+    /// - Returns: whether it is the first of this minute.
+    mutating func add(_ usage: Usage, in minute: Int) -> Bool {
+      let isFirst = buckets.last?.minute != minute
+      if isFirst { buckets.append(Bucket(minute: minute)) }
+      buckets[buckets.count - 1].usage.add(usage)
+      buckets[buckets.count - 1].isDirty = true
+      return isFirst
+    }
   }
 
   private var users: [UserID: User] = [:]
@@ -154,9 +163,8 @@ package struct UsageLedger: Sendable {
     let minute = Self.minute(of: now)
     forgetExpired(at: minute)
     add(usage, of: user, in: minute)
-    let sum = self.usage(of: user, at: now)
-    users[user]?.part = max(
-      Self.part(sum.requests, of: limits.requestsPerHour), Self.part(sum.tokens, of: limits.tokensPerHour))
+    let part = part(of: user, limits, at: now)
+    users[user]?.part = part
     if users.count > Self.mostUsers { forgetSome() }
   }
 
@@ -169,15 +177,17 @@ package struct UsageLedger: Sendable {
   }
 
   private mutating func add(_ usage: Usage, of user: UserID, in minute: Int) {
-    if users[user]?.buckets.last?.minute != minute {
-      users[user, default: User()].buckets.append(Bucket(minute: minute))
+    if users[user, default: User()].add(usage, in: minute) {
       if begun.last?.minute != minute { begun.append((minute, [])) }
       begun[begun.count - 1].users.append(user)
     }
-    guard let last = users[user]?.buckets.indices.last else { return }
-    users[user]?.buckets[last].usage.add(usage)
-    users[user]?.buckets[last].isDirty = true
     dirty.insert(user)
+  }
+
+  private func part(of user: UserID, _ limits: UserLimits, at now: Instant) -> Int {
+    if limits.requestsPerHour == nil, limits.tokensPerHour == nil { return 0 }
+    let sum = usage(of: user, at: now)
+    return max(Self.part(sum.requests, of: limits.requestsPerHour), Self.part(sum.tokens, of: limits.tokensPerHour))
   }
 
   private static func part(_ used: Int, of limit: Int?) -> Int {

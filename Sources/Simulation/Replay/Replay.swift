@@ -21,12 +21,13 @@ package struct Replay: Sendable {
   private var pacing = PushPacing()
   private var pushDue: Instant?
   private var tickDue: Instant?
-  private var supervisorDue: Instant?
+  /// When it was last told something, with which it looked at everything; nil before.
+  private var supervisorToldAt: Instant?
   /// By the number of their GPU.
   private var instances: [SimulatedInstance?]
   private let numbers: [InstanceID: Int]
-  /// Which instance computes a request.
-  private var places: [RequestID: Int] = [:]
+  /// Which instance computes a request, by the request's number.
+  private var places: [Int?]
   private var random: SeededGenerator
   private var lives = 0
   private var ended = 0
@@ -53,6 +54,7 @@ package struct Replay: Sendable {
     began = .zero + settings.warmUp
     random = SeededGenerator(seed: settings.seed)
     instances = Array(repeating: nil, count: settings.gpus)
+    places = Array(repeating: nil, count: requests.count)
     numbers = Dictionary(uniqueKeysWithValues: (0..<settings.gpus).map { (Self.id(of: $0), $0) })
     dispatch = Dispatch(limits: settings.dispatchLimits)
     var scaling = settings.scaling
@@ -113,8 +115,10 @@ package struct Replay: Sendable {
       tickDue = nil
       tick()
     case .supervisorTicks:
-      guard supervisorDue == now else { return }
-      apply { $0.tick(at: $1) }
+      guard let told = supervisorToldAt else { return }
+      let due = told + Self.supervisorPeriod
+      events.schedule(.supervisorTicks, at: due > now ? due : now + Self.supervisorPeriod)
+      if due <= now { apply { $0.tick(at: $1) } }
     case .pushIsDue:
       guard pushDue == now else { return }
       pushDue = nil
@@ -147,7 +151,7 @@ package struct Replay: Sendable {
       endLoad(on: Self.id(of: number))
     case .firstByte(let request): apply(dispatch: { $0.begin(request, status: 200, at: $1) })
     case .end(let request):
-      places[request] = nil
+      places[Self.number(of: request)] = nil
       let tokens = requests[Self.number(of: request)].outputTokens
       finish(request, .served)
       apply(dispatch: { $0.end(request, .served, tokens: tokens, at: $1) })
@@ -191,7 +195,7 @@ package struct Replay: Sendable {
       let model = model(of: request)
       log.started(number, at: now)
       guard let place = numbers[instance] else { return }
-      places[id] = place
+      places[number] = place
       if instances[place]?.begin(id, request, model: model, at: now) == true { log.awaitedModel(number) }
       foresee(place)
     case .withdraw(let id): drop(id)
@@ -230,7 +234,7 @@ package struct Replay: Sendable {
   }
 
   private mutating func drop(_ id: RequestID) {
-    guard let place = places.removeValue(forKey: id) else { return }
+    guard let place = places[Self.number(of: id)].take() else { return }
     instances[place]?.drop(id, at: now)
     foresee(place)
   }
@@ -239,7 +243,7 @@ package struct Replay: Sendable {
     let (instances, places) = (instances, places)
     apply(dispatch: { dispatch, now in
       dispatch.tick(at: now) { id in
-        places[id].map {
+        places[Self.number(of: id)].map {
           RequestProgress(movedAt: now, answerTokens: instances[$0]?.tokens(of: id, at: now) ?? 0)
         }
       }
@@ -278,14 +282,13 @@ package struct Replay: Sendable {
       fleet.scaler.localTime = settings.startsAt.advanced(by: max(.zero, now - began))
     }
     let actions = event(&fleet, now)
-    // Whatever happens, all is looked at anew; only after a second without anything it takes a tick.
-    let due = now + .seconds(1)
-    if due != supervisorDue {
-      supervisorDue = due
-      events.schedule(.supervisorTicks, at: due)
-    }
+    if supervisorToldAt == nil { events.schedule(.supervisorTicks, at: now + Self.supervisorPeriod) }
+    supervisorToldAt = now
     for action in actions { perform(action) }
   }
+
+  /// Whatever happens, all is looked at anew; only after so long without anything it takes a tick.
+  private static let supervisorPeriod: Duration = .seconds(1)
 
   private mutating func perform(_ action: FleetAction) {
     switch action {

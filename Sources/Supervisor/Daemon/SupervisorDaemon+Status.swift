@@ -32,7 +32,7 @@ extension SupervisorDaemon {
     status.isOverridden = scale != nil
     status.overrideSecondsLeft = scale?.until.map { ($0 - now).seconds }
     status.coldStartSeconds = fleet.scaler.coldStart.seconds
-    status.startTimes = fleet.placements.compactMap { SupervisorTypes.StartTimes($1.startTimes, of: $0) }
+    status.startTimes = fleet.placements.compactMap { SupervisorTypes.StartTimes($1.history.startTimes, of: $0) }
     status.readModels = fleet.readAhead.outcomes.sorted { $0.key < $1.key }.map { SupervisorTypes.ReadModel($0.value) }
     status.instances = fleet.placements.values.map { record in
       var instance = SupervisorTypes.Instance(record, of: fleet, at: now)
@@ -121,9 +121,9 @@ extension SupervisorTypes.Instance {
     self.init(id: id.name, state: .absent)
     gpus = record.gpus
     slots = record.placement.slots
-    failures = record.restarts.failures
+    failures = record.history.restarts.failures
     switch record.life {
-    case .absent: describeAbsence(record.restarts, cordon, fleet.obstacle(against: id, at: now), at: now)
+    case .absent: describeAbsence(record.history.restarts, cordon, fleet.obstacle(against: id, at: now), at: now)
     case .launching(_, let since):
       state = .launching
       reason = "so for \((now - since).brief)"
