@@ -1,5 +1,6 @@
 /// A value that many hold and hardly anybody changes: copies of it share one place in memory. Ten thousand requests
-/// wait with the same limits and the same options.
+/// wait with the same limits and the same options, and each event looks at all that is known of each instance.
+@dynamicMemberLookup
 @propertyWrapper
 package struct Shared<Value: Hashable & Sendable>: Hashable, Sendable {
   private final class Place: Sendable {
@@ -21,6 +22,17 @@ package struct Shared<Value: Hashable & Sendable>: Hashable, Sendable {
   package var projectedValue: Shared {
     get { self }
     set { self = newValue }
+  }
+
+  package subscript<Member>(dynamicMember member: KeyPath<Value, Member>) -> Member { place.value[keyPath: member] }
+
+  package subscript<Member>(dynamicMember member: WritableKeyPath<Value, Member>) -> Member {
+    get { place.value[keyPath: member] }
+    set {
+      var value = place.value
+      value[keyPath: member] = newValue
+      place = Place(value)
+    }
   }
 
   package static func == (one: Shared, other: Shared) -> Bool {

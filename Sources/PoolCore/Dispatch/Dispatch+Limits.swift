@@ -61,16 +61,18 @@ extension Dispatch {
     return overdue
   }
 
-  /// Whether one of these has had its slot, or begun, for so long that it matters when it last moved.
-  private func mayOverrun(_ ids: Set<RequestID>, at now: Instant) -> Bool {
-    let patience = min(limits.stallTimeout, limits.firstByteLimit)
-    // A closure would copy all that is known, each second for each instance.
-    for id in ids {
-      if case .assigned(_, _, let since, let begun) = requests[id]?.phase, now - (begun ?? since) >= patience {
-        return true
-      }
+  /// Whether one of these has gone without a byte for longer than it may before its first one, or after that: each
+  /// second all are looked at, and hardly ever one is.
+  private static func isAnyIdle(
+    of ids: Set<RequestID>, _ requests: [RequestID: Record], _ limits: (firstByte: Duration, stall: Duration),
+    at now: Instant, _ lastProgress: (RequestID) -> Instant?
+  ) -> Bool {
+    ids.contains { id in
+      guard case .assigned(_, _, let since, let begun) = requests[id]?.phase else { return false }
+      let limit = begun == nil ? limits.firstByte : limits.stall
+      let start = begun ?? since
+      return now - start >= limit && now - max(start, lastProgress(id) ?? start) >= limit
     }
-    return false
   }
 
   /// What follows from requests of this instance that have gone without a byte for too long.
@@ -86,14 +88,15 @@ extension Dispatch {
   private mutating func overruns(
     of id: InstanceID, at now: Instant, _ lastProgress: (RequestID) -> Instant?
   ) -> [DispatchAction] {
-    guard let place = instances.index(forKey: id), mayOverrun(instances.values[place].requests, at: now) else { return [] }
-    let requests = instances.values[place].requests.sorted()
+    guard let ids = instances[id]?.requests,
+      Self.isAnyIdle(of: ids, requests, (limits.firstByteLimit, limits.stallTimeout), at: now, lastProgress)
+    else { return [] }
     var actions: [DispatchAction] = []
     var fault: UnhealthyReason?
     var unanswered: FailedAttempt?
     var isMoving = false
-    for request in requests {
-      guard let record = self.requests[request], record.request.need != .storeReference,
+    for request in ids.sorted() {
+      guard let record = requests[request], record.request.need != .storeReference,
         case .assigned(_, let invocation, let since, let begun) = record.phase
       else { continue }
       let isInference = record.request.need == .slot

@@ -45,9 +45,10 @@ extension Fleet {
   }
 
   private mutating func observed(_ seen: InstanceObservation, at now: Instant) -> [FleetAction] {
-    guard let place = placements.index(forKey: seen.id), var instance = placements.values[place].running,
-      instance.unit.invocation == seen.invocation
+    guard let place = placements.index(forKey: seen.id), let running = placements.values[place].running,
+      running.unit.invocation == seen.invocation
     else { return [] }
+    var instance = running.wrappedValue
     instance.leases = seen.leases
     instance.references = seen.references
     instance.writes = seen.writes
@@ -84,15 +85,15 @@ extension Fleet {
       instance.standing = .unhealthy(reason: reason)
       if isFinal, instance.isEmpty {
         // What the dispatcher had left to it, it has finished, and it gets nothing new: it needs no retirement.
-        return stop(seen.id, instance, .unhealthy(reason), at: now)
+        return stop(seen.id, Shared(wrappedValue: instance), .unhealthy(reason), at: now)
       }
       if !isFinal, since >= limits.unhealthyGrace, !instance.isRetiring {
         // It may have recovered meanwhile, and have a request again.
-        placements.values[place].running = instance
-        return retire(seen.id, instance, .unhealthy(reason))
+        placements.values[place].running = Shared(wrappedValue: instance)
+        return retire(seen.id, Shared(wrappedValue: instance), .unhealthy(reason))
       }
     }
-    placements.values[place].running = instance
+    placements.values[place].running = Shared(wrappedValue: instance)
     return actions
   }
 

@@ -81,7 +81,8 @@ extension Fleet {
   }
 
   /// Nothing stays on a GPU that is out, however it came there.
-  private mutating func leaveFailedGPU(_ id: InstanceID, _ instance: RunningInstance, at now: Instant) -> [FleetAction]
+  private mutating func leaveFailedGPU(_ id: InstanceID, _ instance: Shared<RunningInstance>, at now: Instant)
+    -> [FleetAction]
   {
     for uuid in instance.placement.gpus {
       guard let state = gpus[uuid], let reason = state.failure(at: now),
@@ -98,7 +99,7 @@ extension Fleet {
   }
 
   /// A drain for others begins and ends with what is read of them.
-  private mutating func tellYield(_ id: InstanceID, _ instance: RunningInstance) -> [FleetAction] {
+  private mutating func tellYield(_ id: InstanceID, _ instance: Shared<RunningInstance>) -> [FleetAction] {
     guard instance.departure.isToldToYield || yields(instance) != nil else { return [] }
     let yields = if case .yields = drain(of: id)?.reason { true } else { false }
     guard yields != instance.departure.isToldToYield else { return [] }
@@ -108,7 +109,7 @@ extension Fleet {
   }
 
   /// To whom the instance leaves one of its GPUs.
-  func yields(_ instance: RunningInstance) -> String? {
+  func yields(_ instance: Shared<RunningInstance>) -> String? {
     guard limits.yieldToOthers else { return nil }
     for uuid in instance.placement.gpus { if let others = gpus[uuid]?.leftTo { return others } }
     return nil
@@ -128,7 +129,7 @@ extension Fleet {
   // MARK: Really on the GPU
 
   /// Whether the driver sees it on its GPUs.
-  private mutating func look(for id: InstanceID, _ instance: RunningInstance, at now: Instant) {
+  private mutating func look(for id: InstanceID, _ instance: Shared<RunningInstance>, at now: Instant) {
     let readings = instance.placement.gpus.map { gpus[$0]?.reading(at: now) }
     let isSeen = readings.contains { $0?.processes?.contains { $0.owner == .instance(id) } ?? false }
     // Where memory is in use that no process is listed for, or one that can't be named, it may be there all the same.
@@ -186,7 +187,7 @@ extension Fleet {
     Set(suspectModels.filter { $0.value < launch && now - $0.value < Self.suspicion }.keys)
   }
 
-  private func room(of id: InstanceID, _ instance: RunningInstance, at now: Instant) -> InstanceMemory.Room? {
+  private func room(of id: InstanceID, _ instance: Shared<RunningInstance>, at now: Instant) -> InstanceMemory.Room? {
     var room = InstanceMemory.Room(total: 0, taken: 0, readAt: now)
     for uuid in instance.placement.gpus {
       guard let state = gpus[uuid], let reading = state.reading(at: now), let total = reading.memoryTotal,

@@ -127,7 +127,7 @@ extension Fleet {
     return drain(of: id, instance)
   }
 
-  func drain(of id: InstanceID, _ instance: RunningInstance) -> Drain? {
+  func drain(of id: InstanceID, _ instance: Shared<RunningInstance>) -> Drain? {
     let ordered = orders.isEmpty ? nil : orderedDrain(of: id, instance)
     if let out = instance.departure.takenOut {
       let deadlines = [out.deadline, ordered?.deadline].compactMap(\.self)
@@ -137,7 +137,7 @@ extension Fleet {
       ?? instance.departure.outdated.map { Drain(reason: $0) }
   }
 
-  private func orderedDrain(of id: InstanceID, _ instance: RunningInstance) -> Drain? {
+  private func orderedDrain(of id: InstanceID, _ instance: Shared<RunningInstance>) -> Drain? {
     switch orders[id] {
     case .drain(let deadline): Drain(reason: .operatorDrain, deadline: deadline)
     case .restart(instance.unit.invocation, let deadline) where placements[id].map(isPlaceable) == true:

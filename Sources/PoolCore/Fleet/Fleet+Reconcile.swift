@@ -38,7 +38,7 @@ extension Fleet {
   /// serve all the same.
   private mutating func takeBackStarts(at now: Instant) -> [FleetAction] {
     var actions: [FleetAction] = []
-    var known: [(InstanceID, RunningInstance)] = []
+    var known: [(InstanceID, Shared<RunningInstance>)] = []
     for (id, record) in placements {
       guard let instance = record.running, instance.isColdStart, instance.isEmpty, !instance.isRetiring,
         now - instance.launchedAt < Self.freshStart
@@ -159,7 +159,8 @@ extension Fleet {
       placements[id]?.life = .launching(record.placement, since: now)
       placements[id]?.history.obstacles = ToldObstacles()
       actions += [
-        .report(.starting(id, attempt: record.history.restarts.failures)), .start(id, attempt: record.history.restarts.failures),
+        .report(.starting(id, attempt: record.history.restarts.failures)),
+        .start(id, attempt: record.history.restarts.failures),
       ]
     }
     return actions
@@ -182,7 +183,9 @@ extension Fleet {
       }
       if isServed { continue }
       let fit = free.filter { $0.placement.serves(model) }
-      if let next = fit.min(by: { $0.history.restarts.failures < $1.history.restarts.failures }) { awaited.insert(next.placement.id) }
+      if let next = fit.min(by: { $0.history.restarts.failures < $1.history.restarts.failures }) {
+        awaited.insert(next.placement.id)
+      }
     }
     return awaited
   }
@@ -224,7 +227,7 @@ extension Fleet {
 
   /// What holds nothing as far as is known is stopped only once the dispatcher, told of it and connected, agrees, also
   /// while it is starting or seems unhealthy: it may have been given a request this very moment.
-  mutating func retire(_ id: InstanceID, _ instance: RunningInstance, _ reason: StopReason) -> [FleetAction] {
+  mutating func retire(_ id: InstanceID, _ instance: Shared<RunningInstance>, _ reason: StopReason) -> [FleetAction] {
     placements[id]?.running?.departure.retiring = reason
     return [.retire(id, instance.unit.invocation)]
   }
@@ -275,7 +278,7 @@ extension Fleet {
   }
 
   /// Ready instances beyond the first `target`, oldest first; the one that writes the model store goes last of all.
-  private func readyBeyond(_ target: Int, of ready: Int) -> [(id: InstanceID, instance: RunningInstance)] {
+  private func readyBeyond(_ target: Int, of ready: Int) -> [(id: InstanceID, instance: Shared<RunningInstance>)] {
     guard ready > target else { return [] }
     var inTurn = serving.filter(\.instance.isReady)
     if let index = inTurn.firstIndex(where: { $0.id == writer?.id }) { inTurn.insert(inTurn.remove(at: index), at: 0) }

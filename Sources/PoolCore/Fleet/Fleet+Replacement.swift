@@ -27,7 +27,9 @@ extension Fleet {
         || !free.isEmpty && free.allSatisfy { $0.placement.serves(allOf: instance.placement) }
     }
     if mayGo.isEmpty { return 0 }
-    if !isNewSpecificationProven, let broken = free.first(where: { $0.history.hasFailed(with: $0.placement.specification) }) {
+    if !isNewSpecificationProven,
+      let broken = free.first(where: { $0.history.hasFailed(with: $0.placement.specification) })
+    {
       let id = broken.placement.id
       if heldReplacement != id {
         heldReplacement = id
@@ -70,7 +72,7 @@ extension Fleet {
   }
 
   /// Whether another one that is ready serves all that an instance does, or nobody wants that any more.
-  private func isServedBeside(_ id: InstanceID, _ instance: RunningInstance) -> Bool {
+  private func isServedBeside(_ id: InstanceID, _ instance: Shared<RunningInstance>) -> Bool {
     placements[id]?.isConfigured != true
       || serving.contains {
         $0.id != id && $0.instance.isReady && $0.instance.placement.serves(allOf: instance.placement)
@@ -112,4 +114,3 @@ extension Fleet {
     }
   }
 }
-

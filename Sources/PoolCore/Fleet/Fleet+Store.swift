@@ -24,7 +24,7 @@ extension Fleet {
       writer = nil
       return before == nil ? [] : [.report(.writerChanged(nil))]
     }
-    var present: RunningInstance?
+    var present: Shared<RunningInstance>?
     if let writer { present = placements[writer.id]?.running }
     if present?.unit.invocation != writer?.invocation { (present, writer) = (nil, nil) }
     if let present {
@@ -41,15 +41,15 @@ extension Fleet {
   }
 
   /// Whether an earlier supervisor may have left it as the one that writes.
-  private func mayBeWriting(_ instance: RunningInstance) -> Bool {
+  private func mayBeWriting(_ instance: Shared<RunningInstance>) -> Bool {
     limits.networkIsForWriterOnly && instance.unit.hasNetwork == true
   }
 
   /// Of those that go on: one that is ready; one that may be writing already, as an earlier supervisor left it; the
   /// oldest.
-  private var fittestWriter: RunningInstance? {
+  private var fittestWriter: Shared<RunningInstance>? {
     let candidates = serving.map(\.instance).filter { $0.isReady || $0.isStarting }
-    func rank(_ instance: RunningInstance) -> (Int, Int, Int) {
+    func rank(_ instance: Shared<RunningInstance>) -> (Int, Int, Int) {
       (
         instance.isReady ? 0 : 1, instance.references > 0 ? 0 : 1,
         mayBeWriting(instance) ? 0 : 1

@@ -74,7 +74,7 @@ package struct Fleet: Sendable {
       _history = Shared(wrappedValue: PlacementHistory(specification: placement.specification))
     }
 
-    package var running: RunningInstance? {
+    package var running: Shared<RunningInstance>? {
       get { if case .running(let instance) = life { instance } else { nil } }
       set { if let newValue { life = .running(newValue) } }
     }
@@ -140,9 +140,10 @@ package struct Fleet: Sendable {
   package mutating func unitStarted(_ id: InstanceID, _ unit: RunningInstance.Unit, at now: Instant) -> [FleetAction] {
     switch placements[id]?.life {
     case .launching(let placement, let since):
-      placements[id]?.running = RunningInstance(
-        unit: unit, placement: placement.as(found: unit), launchedAt: since, ranAt: now, isColdStart: true,
-        isMeasurable: isConnected, wasTold: false, standing: .starting(since: now))
+      placements[id]?.running = Shared(
+        wrappedValue: RunningInstance(
+          unit: unit, placement: placement.as(found: unit), launchedAt: since, ranAt: now, isColdStart: true,
+          isMeasurable: isConnected, wasTold: false, standing: .starting(since: now)))
       return [.report(.running(id, unit))] + reportDrain(of: id) + reconcile(at: now)
     case .absent, nil:
       return adopt(id, unit, at: now) + reconcile(at: now)
@@ -198,9 +199,10 @@ package struct Fleet: Sendable {
   private mutating func adopt(_ id: InstanceID, _ unit: RunningInstance.Unit, at now: Instant) -> [FleetAction] {
     let placement = (placements[id]?.placement ?? Placement(id: id, gpus: [])).as(found: unit)
     if placements[id] == nil { placements[id] = Record(placement: placement, isConfigured: false) }
-    placements[id]?.running = RunningInstance(
-      unit: unit, placement: placement, launchedAt: min(unit.startedAt ?? now, now), isColdStart: false,
-      isMeasurable: false, wasTold: true, standing: .starting(since: now))
+    placements[id]?.running = Shared(
+      wrappedValue: RunningInstance(
+        unit: unit, placement: placement, launchedAt: min(unit.startedAt ?? now, now), isColdStart: false,
+        isMeasurable: false, wasTold: true, standing: .starting(since: now)))
     return [.report(.adopted(id, unit))] + reportDrain(of: id)
   }
 
@@ -244,7 +246,7 @@ package struct Fleet: Sendable {
     return actions
   }
 
-  mutating func stop(_ id: InstanceID, _ instance: RunningInstance, _ reason: StopReason, at now: Instant)
+  mutating func stop(_ id: InstanceID, _ instance: Shared<RunningInstance>, _ reason: StopReason, at now: Instant)
     -> [FleetAction]
   {
     placements[id]?.life = .stopping(instance, because: reason)
@@ -252,7 +254,7 @@ package struct Fleet: Sendable {
   }
 
   /// Instances that run and are not on their way out, oldest first.
-  var serving: [(id: InstanceID, instance: RunningInstance)] {
+  var serving: [(id: InstanceID, instance: Shared<RunningInstance>)] {
     placements.compactMap { id, record in record.running.map { (id, $0) } }
       .filter { drain(of: $0.id, $0.instance) == nil }
       .sorted { ($0.instance.launchedAt, $0.id) < ($1.instance.launchedAt, $1.id) }

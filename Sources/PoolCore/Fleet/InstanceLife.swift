@@ -5,12 +5,12 @@ package indirect enum InstanceLife: Hashable, Sendable {
   /// A start was ordered, in the placement as it was then. Goes to running, or to absent when it failed.
   case launching(Placement, since: Instant)
   /// The unit runs. Goes to stopping by our wish, or to absent when it ends by itself.
-  case running(RunningInstance)
+  case running(Shared<RunningInstance>)
   /// A stop was ordered. Goes to absent when the unit is gone.
-  case stopping(RunningInstance, because: StopReason)
+  case stopping(Shared<RunningInstance>, because: StopReason)
 
   /// The instance that runs or is being stopped.
-  package var instance: RunningInstance? {
+  package var instance: Shared<RunningInstance>? {
     switch self {
     case .running(let instance), .stopping(let instance, _): instance
     case .absent, .launching: nil

@@ -54,7 +54,7 @@ extension Invariants {
   private static let longestEnd: Duration = .seconds(10)
 
   /// An instance is taken out for the CPU only where it computes there.
-  mutating func degraded(_ id: InstanceID, _ unit: PoolSimulation.Unit?, _ instance: RunningInstance?) {
+  mutating func degraded(_ id: InstanceID, _ unit: PoolSimulation.Unit?, _ instance: Shared<RunningInstance>?) {
     guard let unit, unit.invocation == instance?.unit.invocation, !unit.isDegraded else { return }
     note("\(id) was taken out although it is on its GPU")
   }

@@ -162,7 +162,7 @@ extension SupervisorTypes.Instance {
 
   /// - Parameter notes: what is worth knowing of one that goes on.
   private static func state(
-    of instance: RunningInstance, _ notes: [String], age: Duration
+    of instance: Shared<RunningInstance>, _ notes: [String], age: Duration
   ) -> (SupervisorTypes.State, String) {
     switch instance.standing {
     case .starting: (.starting, (["so for \(age.brief)"] + notes).joined(separator: "; "))
