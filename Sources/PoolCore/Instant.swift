@@ -34,7 +34,8 @@ extension Duration {
 
   /// This duration in seconds, for figures and texts.
   package var seconds: Double {
-    Double(components.seconds) + Double(components.attoseconds) / 1e18
+    let (seconds, attoseconds) = components
+    return Double(seconds) + Double(attoseconds) / 1e18
   }
 
   /// A duration of a fraction of seconds, to the nanosecond; beyond ±292 years the nearest end, and zero for no number.

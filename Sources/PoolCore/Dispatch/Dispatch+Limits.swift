@@ -88,7 +88,7 @@ extension Dispatch {
   private mutating func overruns(
     of id: InstanceID, at now: Instant, _ lastProgress: (RequestID) -> Instant?
   ) -> [DispatchAction] {
-    guard let ids = instances[id]?.requests,
+    guard let ids = instances.index(forKey: id).map({ instances.values[$0].requests }),
       Self.isAnyIdle(of: ids, requests, (limits.firstByteLimit, limits.stallTimeout), at: now, lastProgress)
     else { return [] }
     var actions: [DispatchAction] = []

@@ -70,7 +70,9 @@ extension Fleet {
       guard other.placement.id != record.placement.id, let held = other.life.placement else { return 0 }
       let shared = held.gpus.filter(record.placement.gpus.contains)
       let isStarting = other.running?.isStarting ?? (other.life.instance == nil)
-      guard !shared.isEmpty, let needed = held.neededMemory ?? (isStarting ? other.history.lastLoad : nil) else { return 0 }
+      guard !shared.isEmpty, let needed = held.neededMemory ?? (isStarting ? other.history.lastLoad : nil) else {
+        return 0
+      }
       let taken = shared.compactMap { gpus[$0]?.reading(at: now)?.memory(of: other.placement.id) }
       let here = max(0, needed) / held.gpus.count * shared.count
       return here - min(here, taken.isEmpty ? other.running?.memory.onGPU ?? 0 : taken.sumOfBytes)

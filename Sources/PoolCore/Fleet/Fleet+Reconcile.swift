@@ -204,7 +204,7 @@ extension Fleet {
     guard observation?.depth == 0, observation?.outsideDepth == 0 else { return actions }
     let spare = there.ready + there.starting - target
     guard spare > 0 else { return actions }
-    for (id, instance) in serving.reversed().filter(\.instance.isStarting).prefix(spare)
+    for (id, instance) in serving.reversed().filter({ $0.instance.isStarting }).prefix(spare)
     where instance.isColdStart && instance.isEmpty && !instance.isRetiring && !awaitsRestart(id)
       && now - instance.launchedAt < scaler.coldStart / 2
     {
@@ -280,7 +280,7 @@ extension Fleet {
   /// Ready instances beyond the first `target`, oldest first; the one that writes the model store goes last of all.
   private func readyBeyond(_ target: Int, of ready: Int) -> [(id: InstanceID, instance: Shared<RunningInstance>)] {
     guard ready > target else { return [] }
-    var inTurn = serving.filter(\.instance.isReady)
+    var inTurn = serving.filter { $0.instance.isReady }
     if let index = inTurn.firstIndex(where: { $0.id == writer?.id }) { inTurn.insert(inTurn.remove(at: index), at: 0) }
     return Array(inTurn.dropFirst(target))
   }

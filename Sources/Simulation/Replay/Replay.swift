@@ -90,7 +90,10 @@ package struct Replay: Sendable {
     arrived < requests.count ? began + (requests[arrived].arrival - .zero) : nil
   }
 
-  private var nextTime: Instant? { [nextArrival, events.nextTime].compactMap { $0 }.min() }
+  private var nextTime: Instant? {
+    guard let arrival = nextArrival, let event = events.nextTime else { return nextArrival ?? events.nextTime }
+    return min(arrival, event)
+  }
 
   private mutating func step(at time: Instant) {
     if let arrival = nextArrival, events.nextTime.map({ arrival <= $0 }) ?? true {
@@ -161,10 +164,9 @@ package struct Replay: Sendable {
   }
 
   private mutating func foresee(_ number: Int) {
-    guard let next = instances[number]?.nextStep, let life = instances[number]?.life,
-      let version = instances[number]?.version
-    else { return }
-    events.schedule(.instanceSteps(number, life: life, version: version), at: max(now, next))
+    guard let instance = instances[number], let next = instance.nextStep else { return }
+    events.schedule(
+      .instanceSteps(number, life: instance.life, version: instance.version), at: max(now, next))
   }
 
   private static func number(of id: RequestID) -> Int { Int(id.number) - 1 }
