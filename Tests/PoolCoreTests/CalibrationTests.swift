@@ -53,6 +53,22 @@ import Testing
     }
   }
 
+  @Test func aLongTimeOfShortWaitsIsForgottenWithinTenThatAreLonger() {
+    // The upper end has come down to what is foreseen, and goes up with the first that is longer.
+    let foresight = Calibration.Foresight(wait: 10, deviation: 2)
+    func upperEnd(after longer: Int) -> Double {
+      var calibration = Self.history(2_000) { _, _ in 9 }
+      for _ in 0..<longer {
+        calibration.learn(foresight, actual: 12, told90: calibration.corrected(foresight).wait90)
+      }
+      let (wait, wait90) = calibration.corrected(foresight)
+      return wait90 - wait
+    }
+    #expect(upperEnd(after: 0) == 0)
+    #expect(upperEnd(after: 1) > 0)
+    #expect(upperEnd(after: 10) > 1.5)
+  }
+
   @Test func eachModelAndPriorityHasItsOwnAndWhatIsToldIsHeldAgainstTheWait() {
     var pool = PoolUnderTest(instances: 1, slots: 1)
     var random = Numbers(seed: 5)
