@@ -155,7 +155,7 @@ let tests: [Target] = [
     name: "DispatcherTests",
     dependencies: [
       "Addresses", "Console", "ControlInterface", "Credentials", "Dispatcher", "Gateway", "OllamaAPI",
-      "PoolConfiguration", "PoolCore", "QueueStore", "Systemd", "TestSupport", "Varlink", nio("NIOCore"),
+      "PoolConfiguration", "PoolCore", "QueueStore", "Systemd", "TestSupport", "Varlink", grdb, nio("NIOCore"),
       nio("NIOPosix"), nio("NIOHTTP1"),
     ]),
   .testTarget(name: "SimulatorTests", dependencies: ["ollama-simulator", "GPUInventory", "TestSupport"]),

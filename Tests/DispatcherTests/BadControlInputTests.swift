@@ -104,6 +104,11 @@ struct BadControlInputTests {
           "gpus[0].faults"
         ),
         (.reportFleet, ["desired": 1], "backingOff"), (.setInstances, [:], "instances"),
+        (.setInstances, ["instances": [], "awaitingTurn": [""]], "awaitingTurn"),
+        (
+          .setInstances, ["instances": [], "awaitingTurn": .array(Array(repeating: "m", count: 257))], "awaitingTurn"
+        ),
+        (.setInstances, ["instances": [], "awaitingTurn": "m"], "awaitingTurn"),
         (.retireInstance, ["id": "GPU", "invocation": "i"], "id"), (.retireInstance, ["id": "gpu0"], "invocation"),
         (.retireInstance, ["id": "gpu0", "invocation": ""], "invocation"),
         (.reportQueueDepth, ["frontEnd": "", "depth": 1], "frontEnd"),

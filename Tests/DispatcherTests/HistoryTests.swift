@@ -1,3 +1,4 @@
+import GRDB
 import PoolConfiguration
 import PoolCore
 import QueueStore
@@ -63,6 +64,33 @@ struct HistoryTests {
     try await Self.serve(in: state)
     try await Self.serve(in: state) { $0.history.requests = 0 }
     #expect(try Self.read(state).count <= 4)
+  }
+
+  @Test func whatTheDiskIsTooSlowForIsCountedAndToldOnce() {
+    var keeping = HistoryKeeping()
+    let request = PastRequest(
+      arrivedAt: .now, className: "", priority: 0, model: nil, user: 0, inputTokens: 1, outputTokens: 1, wait: nil,
+      service: nil, outcome: .served)
+    for _ in 0..<HistoryKeeping.most + 3 { keeping.keep(request) }
+    #expect(keeping.lost == 3)
+    #expect(keeping.takePending().count == HistoryKeeping.most)
+    #expect(keeping.takeLoss()?.contains("lacks 3 requests") == true)
+    #expect(keeping.takeLoss() == nil && keeping.lost == 3)
+  }
+
+  @Test func whatCannotBeWrittenIsCountedAndTold() async throws {
+    let state = try TemporaryDirectory()
+    try await DispatcherRig.run(options: { $0.stateFolder = state.path }) { rig in
+      let gpu0 = try await FakeOllama.start()
+      try await rig.use(gpu0)
+      let database = try DatabaseQueue(path: state.path(to: "history.sqlite"))
+      try await database.write { try $0.execute(sql: "DROP TABLE request") }
+      let client = try await rig.generate()
+      try await gpu0.ask(0).serve()
+      #expect(try await client.answer().status == 200)
+      try await eventually("it is told") { rig.journalText.contains("recording requests") }
+      #expect(try await rig.console("/metrics").text.contains("ollama_pool_history_lost_total 1"))
+    }
   }
 
   @Test func aHistoryThatCannotBeKeptStopsNobody() async throws {

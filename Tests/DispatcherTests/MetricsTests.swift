@@ -23,7 +23,7 @@ struct MetricsTests {
     "ollama_pool_instance_starts_total": "counter",
     "ollama_pool_instance_start_seconds": "histogram", "ollama_pool_instance_discovery_seconds": "histogram",
     "ollama_pool_model_loads_total": "counter", "ollama_pool_model_load_seconds_total": "counter",
-    "ollama_pool_put_back_total": "counter",
+    "ollama_pool_put_back_total": "counter", "ollama_pool_history_lost_total": "counter",
     "ollama_pool_model_reloads_total": "counter", "ollama_pool_gpus": "gauge",
     "ollama_pool_gpu_memory_bytes": "gauge", "ollama_pool_gpu_utilisation_ratio": "gauge",
     "ollama_pool_gpu_temperature_celsius": "gauge", "ollama_pool_gpu_faults_total": "counter",

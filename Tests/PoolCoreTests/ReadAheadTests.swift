@@ -98,6 +98,14 @@ import Testing
     fleet.advance(.seconds(1))
     ask(["another:latest": 1], &fleet)
     #expect(fleet.readers.last == ["another:latest"])
+    fleet.perform(fleet.fleet.readerEnded(nil, at: fleet.now))
+    // What is under preload is looked for again soon: its store may not have been there yet.
+    fleet.advance(.seconds(54))
+    ask(["made-up:latest": 1], &fleet)
+    #expect(fleet.readers.count == 2)
+    fleet.advance(.seconds(6))
+    ask(["made-up:latest": 1], &fleet)
+    #expect(fleet.readers.last == ["a:latest"])
   }
 
   @Test func onlyWhatAPlacementServesIsReadForIt() {

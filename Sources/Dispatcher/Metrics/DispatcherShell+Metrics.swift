@@ -100,6 +100,10 @@ extension DispatcherShell {
     text.add(
       "ollama_pool_put_back_total", .counter, "Requests that went back to the queue after a failed attempt.",
       value: Double(core.totals.putBack))
+    text.add(
+      "ollama_pool_history_lost_total", .counter,
+      "Requests that the history, for replays, lacks: the disk was too slow, or could not be written.",
+      value: Double(history.lost))
   }
 }
 

@@ -17,11 +17,36 @@ struct HistoryKeeping {
   /// By which users' names become numbers.
   var secret: CookieSecret?
   var limits = RequestHistory.Limits()
-  var pending: [PastRequest] = []
+  private(set) var pending: [PastRequest] = []
+  /// Requests that were to be recorded and are not, since this dispatcher began.
+  var lost = 0
+  /// Of these, those that nobody was told of yet.
+  private var untold = 0
   var task: RepeatedTask?
   var saves = 0
   /// What was given to the file last is not written yet.
   var isSaving = false
+
+  mutating func keep(_ request: PastRequest) {
+    guard pending.count < Self.most else {
+      lost += 1
+      untold += 1
+      return
+    }
+    pending.append(request)
+  }
+
+  mutating func takePending() -> [PastRequest] {
+    defer { pending.removeAll() }
+    return pending
+  }
+
+  /// Of which people are to be told now; nil for nothing.
+  mutating func takeLoss() -> String? {
+    guard untold > 0 else { return nil }
+    defer { untold = 0 }
+    return "the history, for replays, lacks \(untold) requests that ended while the disk hung"
+  }
 }
 
 extension DispatcherShell {
@@ -35,11 +60,9 @@ extension DispatcherShell {
   }
 
   func record(_ ended: Carried, _ outcome: RequestOutcome) {
-    guard ended.needsSlot, history.history != nil, history.limits.requests > 0,
-      history.pending.count < HistoryKeeping.most
-    else { return }
+    guard ended.needsSlot, history.history != nil, history.limits.requests > 0 else { return }
     let (now, exchange, caller) = (Instant.now, ended.exchange, ended.exchange.caller)
-    history.pending.append(
+    history.keep(
       PastRequest(
         arrivedAt: .now - (now - ended.arrivedAt), className: caller?.className ?? "",
         priority: caller?.share.priority ?? 0, model: modelKey(of: exchange),
@@ -53,12 +76,17 @@ extension DispatcherShell {
   /// Writes down what has ended since the last call.
   func saveHistory() {
     guard let file = history.history, !history.isSaving else { return }
-    if !history.pending.isEmpty {
-      let written = file.add(history.pending)
-      history.pending.removeAll()
+    if let loss = history.takeLoss() { tell(.storeFailed(problem: loss)) }
+    let ended = history.takePending()
+    if !ended.isEmpty {
+      let written = file.add(ended)
       history.isSaving = true
-      noteFailure(of: written)
-      written.assumeIsolated().whenComplete { [self] _ in history.isSaving = false }
+      written.assumeIsolated().whenComplete { [self] result in
+        history.isSaving = false
+        guard case .failure(let error) = result else { return }
+        history.lost += ended.count
+        tell(.storeFailed(problem: "\(error)"))
+      }
     }
     history.saves += 1
     if history.saves % HistoryKeeping.savesBetweenPrunings == 1 {

@@ -3,8 +3,10 @@
 /// One reader at a time, which reads one model after the other: two that share a disk's bandwidth would both be there
 /// as late as the second of them. For the same reason a model whose turn has not come is not to be loaded yet either.
 package struct ReadAhead: Hashable, Sendable {
-  /// What was read so lately is still in memory, in most cases; and what can't be read is not tried all the time.
+  /// What was read so lately is still in memory, in most cases.
   static let lifetime: Duration = .seconds(600)
+  /// What could not be read is tried again after this: the store may not have been mounted yet.
+  static let secondTry: Duration = .seconds(60)
   /// A reader that has said nothing for so long holds up no load any more: its disk, or its file server, hangs.
   static let patience: Duration = .seconds(10)
   /// From one look at what is to be read to the next, but for a start's: clients make names up.
@@ -36,7 +38,8 @@ package struct ReadAhead: Hashable, Sendable {
   private var left: [String]?
   private var heardAt = Instant.zero
   private var lookedAt: Instant?
-  private var triedAt: [String: Instant] = [:]
+  /// When each is to be read again.
+  private var dueAt: [String: Instant] = [:]
   /// The last of each model, by its name.
   package private(set) var outcomes: [String: Outcome] = [:]
 
@@ -50,10 +53,10 @@ package struct ReadAhead: Hashable, Sendable {
   /// - Parameter models: by their normalised names, those that are needed first at the beginning.
   /// - Returns: what a reader is to be sent for now; empty where all were read lately.
   mutating func due(_ models: [String], at now: Instant) -> [String] {
-    triedAt = triedAt.filter { now - $0.value < Self.lifetime }
-    let due = Array(models.filter { triedAt[$0] == nil }.prefix(Self.mostModels))
+    dueAt = dueAt.filter { $0.value > now }
+    let due = Array(models.filter { dueAt[$0] == nil }.prefix(Self.mostModels))
     guard !due.isEmpty else { return [] }
-    for model in due { triedAt[model] = now }
+    for model in due { dueAt[model] = now + Self.lifetime }
     left = due
     heardAt = now
     return due
@@ -61,25 +64,25 @@ package struct ReadAhead: Hashable, Sendable {
 
   /// - Parameters:
   ///   - outcome: nil for a sign of life.
-  ///   - isKept: whether people are to see it.
+  ///   - isKept: whether people are to see it: not of names that clients have made up.
   mutating func heard(_ outcome: Outcome?, isKept: Bool, at now: Instant) {
     heardAt = now
     guard let outcome, left?.contains(outcome.model) == true else { return }
     left?.removeAll { $0 == outcome.model }
-    triedAt[outcome.model] = now
+    dueAt[outcome.model] = now + (isKept && outcome.problem != nil ? Self.secondTry : Self.lifetime)
     guard isKept else { return }
     // A look at what was in memory says nothing of the disk.
     if outcome.read > 0 || outcome.problem != nil || outcomes[outcome.model] == nil {
       outcomes[outcome.model] = outcome
     }
-    if outcomes.count > Self.mostRemembered, let oldest = outcomes.keys.min(by: { lastTry($0) < lastTry($1) }) {
+    if outcomes.count > Self.mostRemembered, let oldest = outcomes.keys.min(by: { due($0) < due($1) }) {
       outcomes[oldest] = nil
     }
   }
 
   private static let mostRemembered = 64
 
-  private func lastTry(_ model: String) -> Instant { triedAt[model] ?? .zero }
+  private func due(_ model: String) -> Instant { dueAt[model] ?? .zero }
 
   mutating func ended() { left = nil }
 
