@@ -20,7 +20,7 @@ struct BadControlInputTests {
     ("address", "127.0.0.1:65536", "instances[0].address"), ("address", "10.0.0.1:11500", "instances[0].address"),
     ("address", "localhost:11500", "instances[0].address"), ("address", "0.0.0.0:11500", "instances[0].address"),
     ("address", "127.0.0.1.example.org:80", "instances[0].address"), ("address", "", "instances[0].address"),
-    ("slots", 0, "instances[0].slots"), ("slots", 65, "instances[0].slots"), ("slots", -1, "instances[0].slots"),
+    ("slots", 0, "instances[0].slots"), ("slots", 1025, "instances[0].slots"), ("slots", -1, "instances[0].slots"),
     ("slots", "1", "instances[0].slots"),
     // Of a number that doesn't fit the decoder doesn't tell the place.
     ("slots", .double(1.5), "parameters"),

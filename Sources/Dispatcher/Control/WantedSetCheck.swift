@@ -5,7 +5,7 @@ import PoolCore
 import Varlink
 
 extension WantedSet {
-  static let slots = 1...64
+  static let slots = 1...1024
   static let maximumGPUs = 64
   /// Of one instance.
   static let maximumModels = 256

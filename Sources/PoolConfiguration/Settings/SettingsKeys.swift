@@ -2,7 +2,7 @@ import PoolCore
 
 /// Every key of the file, with the form and the bounds of its value.
 enum SettingsKeys {
-  static let slotBounds = 1...64
+  static let slotBounds = 1...1024
 
   /// From 50 milliseconds, below which a limit would only be an accident, to a day.
   private static let limit: ClosedRange<Duration> = .milliseconds(50) ... .seconds(86_400)

@@ -29,7 +29,7 @@ extension Dispatch {
     if let model = instance.loading {
       loading = kind(ofPreload: model)
     }
-    for id in instance.leases {
+    for id in instance.unbegun {
       guard let request = unbegun(id), let model = request.model,
         instance.held[model]?.serves(request.options) != true
       else { continue }
@@ -166,11 +166,15 @@ extension Dispatch {
 
   /// The one that has the least to do of those for a request without a slot.
   private func lightest(for record: Record) -> InstanceID? {
-    let fit = instances.values.filter { canServe(record, $0) }
-    let untried = fit.filter { !record.failedOn.contains($0.wanted.id) }
-    return (untried.isEmpty ? fit : untried).min {
-      $0.leases.count + $0.references.count < $1.leases.count + $1.references.count
-    }?.wanted.id
+    var lightest: (place: Int, wasTried: Bool, load: Int)?
+    // In a loop: lists of instances would copy all that is known of them.
+    for place in instances.values.indices where canServe(record, instances.values[place]) {
+      let wasTried = record.failedOn.contains(instances.keys[place])
+      let load = instances.values[place].leases.count + instances.values[place].references.count
+      if let lightest, (lightest.wasTried ? 1 : 0, lightest.load) <= (wasTried ? 1 : 0, load) { continue }
+      lightest = (place, wasTried, load)
+    }
+    return lightest.map { instances.keys[$0.place] }
   }
 
   /// The instance through which a request may change the model store now. Two servers at once would corrupt each

@@ -69,7 +69,7 @@ extension Dispatch {
     // What is listed may still be on its way into memory; Ollama's list does not tell.
     var awaited: Set<String> = []
     var options: [String: RunnerOptions] = [:]
-    for id in instance.leases {
+    for id in instance.unbegun {
       guard let request = unbegun(id), let model = request.model else { continue }
       options[model] = request.options
       if isLoading(for: id, at: asked) { awaited.insert(model) }

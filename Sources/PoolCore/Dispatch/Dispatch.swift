@@ -190,6 +190,7 @@ package struct Dispatch: Sendable {
     requests[id]?.phase = .assigned(instance, invocation, since: since, begun: now)
     requests[id]?.answerStatus = status
     guard record.request.need == .slot else { return [] }
+    instances[instance]?.unbegun.remove(id)
     if status < 500 { answered(instance, at: now) }
     let isLoaded = status < 400 && instances[instance]?.wanted.invocation == invocation
     // Its load is over, whatever came of it.
@@ -318,6 +319,7 @@ package struct Dispatch: Sendable {
     revision += 1
     if record.request.need == .slot {
       instances[instance]?.leases.insert(id)
+      instances[instance]?.unbegun.insert(id)
     } else {
       instances[instance]?.references.insert(id)
     }
@@ -331,6 +333,7 @@ package struct Dispatch: Sendable {
     count(record.request, running: -1)
     guard instances[instance]?.wanted.invocation == invocation else { return }
     instances[instance]?.leases.remove(id)
+    instances[instance]?.unbegun.remove(id)
     instances[instance]?.references.remove(id)
     if instances[instance]?.isIdle == true { instances[instance]?.idleSince = now }
   }

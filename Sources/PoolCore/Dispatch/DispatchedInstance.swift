@@ -68,6 +68,8 @@ package struct DispatchedInstance: Hashable, Sendable {
   var isColdStart = false
   /// Requests that hold a slot. The counts are derived from these sets, so none can leak.
   package var leases: Set<RequestID> = []
+  /// Of these, those whose answer has not begun.
+  package var unbegun: Set<RequestID> = []
   /// Requests that go straight through, without a slot.
   package var references: Set<RequestID> = []
   /// Since when it has held neither.

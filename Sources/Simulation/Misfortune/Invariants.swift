@@ -75,6 +75,7 @@ struct Invariants: Sendable {
     guard let record = dispatch.requests[first], record.failedOn.isEmpty else { return }
     guard var before = dispatch.instances[instance] else { return }
     before.leases.remove(id)
+    before.unbegun.remove(id)
     guard before.wanted.serves(record.request.model), dispatch.intake(of: before).takes(record.request.kind) else {
       return
     }
@@ -129,6 +130,10 @@ struct Invariants: Sendable {
           continue
         }
       }
+      let unbegun = instance.leases.filter {
+        if case .assigned(_, _, _, nil) = dispatch.requests[$0]?.phase { true } else { false }
+      }
+      if instance.unbegun != unbegun { note("\(id) is wrong about which of its requests have not begun") }
     }
     // Whoever is put back stands before all that came later.
     let line = dispatch.queue.count <= 64 ? dispatch.queue.waiting : []
