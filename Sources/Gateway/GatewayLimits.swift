@@ -48,8 +48,9 @@ package struct GatewayLimits: Sendable {
   package var upstreamIdleTime = TimeAmount.seconds(30)
   /// An instance that closes a kept connection as it is used does so within this; later it is the request's fault.
   package var upstreamClosingTime = TimeAmount.milliseconds(500)
-  /// How many are kept for each instance.
-  package var upstreamIdleConnections = 8
+  /// How many are kept for each instance: as many short requests at once as are likely, since a new connection takes
+  /// longer than the request.
+  package var upstreamIdleConnections = 128
   /// What the operator has settled for requests.
   package var modelRules = ModelRules()
 

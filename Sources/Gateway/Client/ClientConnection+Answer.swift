@@ -37,7 +37,7 @@ extension ClientConnection {
     if !isWritable { flush() }
   }
 
-  func flush() { context?.flush() }
+  func flush() { if channelMayHold { context?.flush() } }
 
   func sendNow(_ bytes: ByteBuffer) {
     guard hasTakenAnswers, bytes.readableBytes <= Self.piece else { return send(bytes) }

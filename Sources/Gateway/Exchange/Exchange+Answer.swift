@@ -113,7 +113,7 @@ extension Exchange {
         explain(.truncated, owed: .none, to: client)
         send(bytes, terminator..<step.consumed, to: client)
       } else if step.consumed == bytes.readableBytes {
-        client.send(bytes)
+        client.sendNow(bytes)
       } else {
         send(bytes, 0..<step.consumed, to: client)
       }
