@@ -12,13 +12,26 @@ package struct IPAddress: Hashable, Sendable {
     let address = String(text.prefix { $0 != "%" })
     var buffer = [UInt8](repeating: 0, count: 16)
     if inet_pton(AF_INET, address, &buffer) == 1 {
-      bytes = Array(buffer.prefix(4))
+      self.init(bytes: Array(buffer.prefix(4)))
     } else if inet_pton(AF_INET6, address, &buffer) == 1 {
-      let isMapped = buffer.prefix(10).allSatisfy { $0 == 0 } && buffer[10] == 0xFF && buffer[11] == 0xFF
-      bytes = isMapped ? Array(buffer.suffix(4)) : buffer
+      self.init(ofIPv6: buffer)
     } else {
       return nil
     }
+  }
+
+  /// The four bytes of an IPv4 address, or the sixteen of an IPv6 one, as a socket has them; nil for others.
+  package init?(ofSocket bytes: [UInt8]) {
+    switch bytes.count {
+    case 4: self.init(bytes: bytes)
+    case 16: self.init(ofIPv6: bytes)
+    default: return nil
+    }
+  }
+
+  private init(ofIPv6 bytes: [UInt8]) {
+    let isMapped = bytes.prefix(10).allSatisfy { $0 == 0 } && bytes[10] == 0xFF && bytes[11] == 0xFF
+    self.init(bytes: isMapped ? Array(bytes.suffix(4)) : bytes)
   }
 
   package var isIPv4: Bool { bytes.count == 4 }

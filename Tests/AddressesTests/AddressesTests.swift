@@ -13,6 +13,15 @@ import Testing
   @Test(arguments: ["", "10.1.2", "10.1.2.256", "010.1.2.3", "1.2.3.4/8", "::1::", "localhost", " 1.2.3.4"])
   func `is no address`(text: String) { #expect(IPAddress(text) == nil) }
 
+  @Test func `a socket's bytes are the same address as the text`() throws {
+    let text = try #require(IPAddress("10.1.2.3"))
+    #expect(IPAddress(ofSocket: [10, 1, 2, 3]) == text)
+    #expect(IPAddress(ofSocket: Array(repeating: 0, count: 10) + [255, 255, 10, 1, 2, 3]) == text, "mapped into IPv6")
+    let six = IPAddress(ofSocket: [0x20, 0x01, 0x0D, 0xB8] + Array(repeating: 0, count: 11) + [1])
+    #expect(six == IPAddress("2001:db8::1") && six != nil)
+    #expect(IPAddress(ofSocket: []) == nil && IPAddress(ofSocket: [1, 2, 3]) == nil)
+  }
+
   @Test func `kinds`() throws {
     for loopback in ["127.0.0.1", "127.255.1.1", "::1", "::ffff:127.0.0.1"] {
       #expect(try #require(IPAddress(loopback)).isLoopback)

@@ -96,9 +96,23 @@ struct AccessControl {
     return names.count == 1 ? names.first : nil
   }
 
-  private func isProxy(_ peer: SocketAddress?) -> Bool { Self.address(of: peer).map(isTrusted) ?? false }
+  private func isProxy(_ peer: SocketAddress?) -> Bool {
+    !trustedProxies.isEmpty && Self.address(of: peer).map(isTrusted) ?? false
+  }
 
-  private static func address(of peer: SocketAddress?) -> IPAddress? { peer?.ipAddress.flatMap { IPAddress($0) } }
+  /// By the socket's bytes, for it is asked for with each request.
+  private static func address(of peer: SocketAddress?) -> IPAddress? {
+    // Where they are in a sockaddr_in and a sockaddr_in6.
+    let place: Range<Int>
+    switch peer {
+    case .v4: place = 4..<8
+    case .v6: place = 8..<24
+    case .unixDomainSocket, nil: return nil
+    }
+    return peer?.withSockAddr { address, size in
+      IPAddress(ofSocket: Array(UnsafeRawBufferPointer(start: address, count: size)[place]))
+    }
+  }
 
   private func isTrusted(_ address: IPAddress) -> Bool { trustedProxies.contains { $0.contains(address) } }
 

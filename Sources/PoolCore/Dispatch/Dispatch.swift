@@ -190,7 +190,7 @@ package struct Dispatch: Sendable {
     requests[id]?.phase = .assigned(instance, invocation, since: since, begun: now)
     requests[id]?.answerStatus = status
     guard record.request.need == .slot else { return [] }
-    instances[instance]?.unbegun.remove(id)
+    if let place = instances.index(forKey: instance) { instances.values[place].unbegun.remove(id) }
     if status < 500 { answered(instance, at: now) }
     let isLoaded = status < 400 && instances[instance]?.wanted.invocation == invocation
     // Its load is over, whatever came of it.
@@ -306,9 +306,10 @@ package struct Dispatch: Sendable {
   }
 
   private mutating func assign(_ id: RequestID, to instance: InstanceID, at now: Instant) -> DispatchAction {
-    guard var record = requests[id], let invocation = instances[instance]?.wanted.invocation else {
+    guard var record = requests[id], let place = instances.index(forKey: instance) else {
       preconditionFailure("a lease of what is not there")
     }
+    let invocation = instances.values[place].wanted.invocation
     record.phase = .assigned(instance, invocation, since: now, begun: nil)
     if let promise = record.promise.take() {
       calibrations.learn(promise, wait: now - record.arrivedAt, of: record.request)
@@ -318,10 +319,10 @@ package struct Dispatch: Sendable {
     order.callUp(id)
     revision += 1
     if record.request.need == .slot {
-      instances[instance]?.leases.insert(id)
-      instances[instance]?.unbegun.insert(id)
+      instances.values[place].leases.insert(id)
+      instances.values[place].unbegun.insert(id)
     } else {
-      instances[instance]?.references.insert(id)
+      instances.values[place].references.insert(id)
     }
     count(record.request, waiting: -1, running: 1)
     return .start(id, on: instance)
@@ -331,11 +332,13 @@ package struct Dispatch: Sendable {
   mutating func release(_ id: RequestID, at now: Instant) {
     guard let record = requests[id], case .assigned(let instance, let invocation, _, _) = record.phase else { return }
     count(record.request, running: -1)
-    guard instances[instance]?.wanted.invocation == invocation else { return }
-    instances[instance]?.leases.remove(id)
-    instances[instance]?.unbegun.remove(id)
-    instances[instance]?.references.remove(id)
-    if instances[instance]?.isIdle == true { instances[instance]?.idleSince = now }
+    guard let place = instances.index(forKey: instance), instances.values[place].wanted.invocation == invocation else {
+      return
+    }
+    instances.values[place].leases.remove(id)
+    instances.values[place].unbegun.remove(id)
+    instances.values[place].references.remove(id)
+    if instances.values[place].isIdle { instances.values[place].idleSince = now }
   }
 
   mutating func putBack(_ id: RequestID, at now: Instant) {
