@@ -319,11 +319,11 @@ def leaving(folder, raw, names, times):
         lags = []
         for _ in range(times):
             client = ask(Pool.port, {"num_predict": 1})
-            while '"depth":1' not in get(Pool.port, "/queue"):
+            while '"waiting":1' not in get(Pool.port, "/queue"):
                 time.sleep(0.005)
             closed = time.monotonic_ns()
             client.close()
-            while '"depth":1' in get(Pool.port, "/queue"):
+            while '"waiting":1' in get(Pool.port, "/queue"):
                 pass
             lags.append((time.monotonic_ns() - closed) / 1e6)
         results.add("pool, waiting", {"waiting": lags})
