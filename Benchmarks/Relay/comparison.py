@@ -53,7 +53,9 @@ HELD_WAITING = (
 
 
 class Process:
-    """One that was started here. It ends with `stop`."""
+    """One that was started here. It ends with `stop`, or with the program."""
+
+    started = []
 
     def __init__(self, name, command, folder, port=None, environment=None):
         if port and socket.socket().connect_ex(("127.0.0.1", port)) == 0:
@@ -63,6 +65,7 @@ class Process:
             self.process = subprocess.Popen(
                 [str(word) for word in command], cwd=folder, stdout=log, stderr=log, start_new_session=True,
                 env={**os.environ, **(environment or {})})
+        self.started.append(self)
         self.name = name
         self.pid = self.process.pid
         if port:
@@ -81,6 +84,8 @@ class Process:
         sys.exit(f"{self.name} does not listen at port {port}: see {self.log}")
 
     def stop(self):
+        if self.process.poll() is not None:
+            return
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(5)
@@ -454,6 +459,7 @@ def main():
 
     raw = {}
     folder = Path(tempfile.mkdtemp(prefix="relay-"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     try:
         paced(folder, raw, options.rounds, wanted)
         if wanted("open"):
@@ -469,6 +475,8 @@ def main():
         if wanted("start"):
             starting(folder, raw, options.rounds)
     finally:
+        for process in reversed(Process.started):
+            process.stop()
         if options.raw:
             options.raw.write_text(json.dumps(raw, indent=1) + "\n")
         shutil.rmtree(folder, ignore_errors=True)

@@ -50,7 +50,6 @@ extension Dispatch {
   /// So many tokens of its answer have come: its user is charged for them while it runs, and for what turned out to be
   /// in the question.
   mutating func progressed(_ id: RequestID, questionTokens: Int = 0, answerTokens: Int, at now: Instant) {
-    // An error is no answer.
     guard let more = requests[id]?.progressed(questionTokens: questionTokens, answerTokens: answerTokens), more > 0,
       let record = requests[id]
     else { return }

@@ -48,6 +48,7 @@ package struct Calibration: Hashable, Sendable {
   ///   - told90: what nine in ten were to stay within, as it was told then: since then others have been learnt from.
   mutating func learn(_ foresight: Foresight, actual: Double, told90: Double) {
     quantile += Self.step * (actual > told90 ? 0.9 : -0.1)
+    // Below what is foreseen it does nothing, and would have to come back first.
     quantile = min(6, max(0, quantile))
     let kept = 1 - 1 / Self.memory
     count = count * kept + 1
